@@ -3,20 +3,24 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
+use bartizan_names::Ciphers;
 use rustls::ServerConfig;
 use rustls::server::{Accepted, AcceptedAlert, ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::Semaphore;
-use tokio_rustls::StartHandshake;
 
-use crate::provider::provider;
+use crate::hosts::Host;
+use crate::policy::Versions;
+use crate::provider::provider_with;
 use crate::quic::OneCertificate;
+use crate::server::Server;
+use crate::sessions::Sessions;
 use crate::stream::ServerStream;
-use crate::{AcceptError, Certificates, CertifiedKey};
+use crate::{AcceptError, CertifiedKey, Hosts, TlsPolicy};
 
 /// Bytes taken from a client before its ClientHello is whole.
 ///
@@ -31,68 +35,94 @@ const HELLO_READ_BYTES: usize = 2048;
 /// library offers no way to refuse a name with it.
 const ALERT_UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
-/// Accepts TLS clients on any number of threads. A clone shares tickets and cache with its origin, so that a client
-/// resumes on whichever worker its next connection lands.
+/// Octets that a client may send before the handshake is over, where that is allowed: a request with its cookies. Below
+/// what the library passes over if it is not (16 KB with what encryption adds), so that it may be no more when we think anew.
+const EARLY_DATA_BYTES_MAX: u32 = 14 * 1024;
+
+/// HTTP/2 by its name in ALPN (RFC 7301), which is not offered for every name.
+const HTTP2: &[u8] = b"h2";
+
+/// Accepts TLS clients on any number of threads. A clone shares sessions with its origin, so that a client resumes on
+/// whichever worker its next connection lands.
 #[derive(Clone)]
-pub struct Acceptor {
-    /// What every handshake begins with; only the certificate is missing.
-    ///
-    /// One source of tickets for all certificates: a session stays bound to its name (the library puts the name into the
-    /// ticket), and outlives the renewal of the certificate. Keys rotate by themselves.
-    config: Arc<Result<ServerConfig, rustls::Error>>,
+pub struct Acceptor(Arc<Shared>);
+
+struct Shared {
+    alpn: Vec<Vec<u8>>,
+    early_data: EarlyData,
+    /// A session stays bound to its name and its policy, and outlives the renewal of the certificate.
+    sessions: Arc<Sessions>,
+    /// What a handshake begins with, made when it is first needed: for each choice of versions and suites that a policy may
+    /// make. What else belongs to one handshake is filled in then.
+    configs: Box<[OnceLock<Box<Common>>]>,
 }
 
-/// In which of an acceptor's protocols a name is served.
+type Common = Result<ServerConfig, rustls::Error>;
+
+/// Whether whoever uses an acceptor can tell data that came before the end of the handshake from other data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Offer {
-    All,
-    /// All but this one.
-    Without(&'static [u8]),
+enum EarlyData {
+    Refused,
+    /// If the policy of the name allows it.
+    Taken,
 }
 
 impl Acceptor {
-    /// An acceptor that offers these protocols (RFC 7301), best first.
+    /// An acceptor that offers these protocols (RFC 7301), best first, and gives streams whose handshake is over.
     pub fn new(alpn: &[&[u8]]) -> Acceptor {
-        Acceptor { config: Arc::new(config(alpn)) }
+        Acceptor::with(alpn, EarlyData::Refused)
+    }
+
+    /// The same, but a stream may be given before its handshake is over ([`ServerStream::handshake_end`]), if the policy of
+    /// its name allows that. What is written to it then leaves at once (RFC 8446 §4.6.1).
+    pub fn with_early_data(alpn: &[&[u8]]) -> Acceptor {
+        Acceptor::with(alpn, EarlyData::Taken)
+    }
+
+    fn with(alpn: &[&[u8]], early_data: EarlyData) -> Acceptor {
+        let alpn = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        let configs = (0..Versions::COUNT * Ciphers::SETS).map(|_| OnceLock::new()).collect();
+        Acceptor(Arc::new(Shared { alpn, early_data, sessions: Sessions::empty(), configs }))
+    }
+
+    /// Sessions that were not kept, or not for their time, since there was no room.
+    pub fn displaced_sessions(&self) -> u64 {
+        self.0.sessions.displaced()
     }
 
     /// Reads the ClientHello, chooses by its name, finishes the handshake.
     ///
-    /// A name without a certificate is refused with the alert `unrecognized_name`. The caller sets the deadline.
-    pub async fn accept<IO>(&self, io: IO, certificates: &Certificates) -> Result<ServerStream<IO>, AcceptError>
+    /// A name without a certificate is refused with the alert `unrecognized_name`, and a client that wants nothing of what
+    /// the name's policy offers with the one that says so. The caller sets the deadline.
+    pub async fn accept<IO>(&self, io: IO, hosts: &Hosts) -> Result<ServerStream<IO>, AcceptError>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        self.accept_offering(io, certificates, |_| Offer::All, await_turn()).await
+        self.accept_in_turn(io, hosts, await_turn()).await
     }
 
-    /// The same, where `offer` says in which protocols a name (in lower case) is served. A client that wants no other
-    /// is refused with the alert `no_application_protocol`; one that sends no name may have all. What follows the hello,
-    /// some 200 µs of work, is done when `turn` is over.
-    pub async fn accept_offering<IO>(
+    /// The same, but what follows the hello, some 200 µs of work, is done when `turn` is over.
+    pub async fn accept_in_turn<IO>(
         &self,
         mut io: IO,
-        certificates: &Certificates,
-        offer: impl FnOnce(&str) -> Offer,
+        hosts: &Hosts,
         turn: impl Future<Output = ()>,
     ) -> Result<ServerStream<IO>, AcceptError>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
         let accepted = read_hello(&mut io).await?;
-        let name = accepted.client_hello().server_name().map(str::to_ascii_lowercase);
-        let policy = match &name {
-            Some(name) => certificates.policy(name),
-            None => certificates.policy_without_name(),
+        let name = name_in(&accepted);
+        let host = match &name {
+            Some(name) => hosts.host(name),
+            None => hosts.without_name(),
         };
-        let Some(policy) = policy else {
+        let Some(host) = host else {
             send_last(&mut io, &ALERT_UNRECOGNIZED_NAME).await;
             return Err(name.map_or(AcceptError::NoName, AcceptError::UnknownName));
         };
-        let offer = name.as_deref().map_or(Offer::All, offer);
         turn.await;
-        let config = self.config(&policy.certificate, offer)?;
-        shake_hands(accepted, io, config, name).await
+        self.shake_hands(accepted, io, &host, name).await
     }
 
     /// The same with one certificate, whatever name is asked for, or none: who it is for decides whether to believe it.
@@ -101,35 +131,69 @@ impl Acceptor {
         IO: AsyncRead + AsyncWrite + Unpin,
     {
         let accepted = read_hello(&mut io).await?;
-        let name = accepted.client_hello().server_name().map(str::to_ascii_lowercase);
+        let name = name_in(&accepted);
         await_turn().await;
-        let config = self.config(certificate, Offer::All)?;
-        shake_hands(accepted, io, config, name).await
+        let host = Host { certificate: certificate.clone(), policy: TlsPolicy::default() };
+        self.shake_hands(accepted, io, &host, name).await
     }
 
-    /// The configuration of one handshake. It goes with the handshake, so that nothing is kept for each certificate.
-    fn config(&self, certificate: &CertifiedKey, offer: Offer) -> Result<Arc<ServerConfig>, AcceptError> {
-        let mut config = self.config.as_ref().clone().map_err(AcceptError::Handshake)?;
+    /// The rest of a handshake.
+    async fn shake_hands<IO>(
+        &self,
+        accepted: Accepted,
+        mut io: IO,
+        host: &Host,
+        name: Option<String>,
+    ) -> Result<ServerStream<IO>, AcceptError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let config = self.config(host, name.as_deref())?;
+        let connection = match accepted.into_connection(config) {
+            Ok(connection) => connection,
+            Err((error, alert)) => {
+                send_last(&mut io, &bytes_of(alert)).await;
+                return Err(AcceptError::Handshake(error));
+            }
+        };
+        let mut server = Box::new(Server::new(io, connection));
+        poll_fn(|cx| server.poll_accept(cx)).await.map_err(AcceptError::from_handshake)?;
+        Ok(ServerStream::new(server, name))
+    }
+
+    /// The configuration of one handshake. It goes with the handshake, so that nothing is kept for each host.
+    fn config(&self, host: &Host, name: Option<&str>) -> Result<Arc<ServerConfig>, AcceptError> {
+        let Host { certificate, policy } = host;
+        let shared = &*self.0;
+        let number = policy.versions.number() * Ciphers::SETS + policy.ciphers.number();
+        let common = shared.configs[number].get_or_init(|| Box::new(config(policy)));
+        let mut config =
+            ServerConfig::clone((**common).as_ref().map_err(|error| AcceptError::Handshake(error.clone()))?);
         config.cert_resolver = Arc::new(OneCertificate::of(certificate).map_err(AcceptError::Certificate)?);
-        if let Offer::Without(other) = offer {
-            config.alpn_protocols.retain(|protocol| protocol != other);
+        config.session_storage = Arc::new(shared.sessions.of(name, *policy));
+        let offered = shared.alpn.iter().filter(|protocol| policy.http2 || *protocol != HTTP2);
+        config.alpn_protocols = offered.cloned().collect();
+        if policy.early_data && shared.early_data == EarlyData::Taken {
+            config.max_early_data_size = EARLY_DATA_BYTES_MAX;
+            config.send_half_rtt_data = true;
         }
         Ok(Arc::new(config))
     }
 }
 
-/// The rest of a handshake.
-async fn shake_hands<IO>(
-    accepted: Accepted,
-    io: IO,
-    config: Arc<ServerConfig>,
-    name: Option<String>,
-) -> Result<ServerStream<IO>, AcceptError>
-where
-    IO: AsyncRead + AsyncWrite + Unpin,
-{
-    let handshake = StartHandshake::from_parts(accepted, io).into_stream(config);
-    Ok(ServerStream::new(handshake.await.map_err(AcceptError::from_handshake)?, name))
+/// In lower case.
+fn name_in(accepted: &Accepted) -> Option<String> {
+    accepted.client_hello().server_name().map(str::to_ascii_lowercase)
+}
+
+/// What all handshakes under policies with these versions and suites have in common.
+fn config(policy: &TlsPolicy) -> Common {
+    let mut config = ServerConfig::builder_with_provider(provider_with(policy.ciphers))
+        .with_protocol_versions(policy.versions.offered())?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(NoCertificate));
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    Ok(config)
 }
 
 /// Handshakes that go on at once on a thread before it looks what else has come.
@@ -145,20 +209,6 @@ async fn await_turn() {
     // It is never closed. Given back before the work, which is done without a wait: the next one looks around first.
     let _turn = TURNS.with(Arc::clone).acquire_owned().await;
     tokio::task::yield_now().await;
-}
-
-fn config(alpn: &[&[u8]]) -> Result<ServerConfig, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(NoCertificate));
-    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-    // Fails only without a source of randomness; then there is a small table of sessions instead.
-    if let Ok(tickets) = rustls::crypto::aws_lc_rs::Ticketer::new() {
-        config.ticketer = tickets;
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-    }
-    Ok(config)
 }
 
 /// In the place of the certificate that each handshake brings.

@@ -1,31 +1,40 @@
 //! One TLS acceptor and one TLS client. The only crate that knows the TLS library (QUIC's hand-over excepted).
 //!
 //! ```text
-//! bytes ─► Acceptor: ClientHello ─► name (RFC 6066 §3) ─► Certificates ─► ServerStream
+//! bytes ─► Acceptor: ClientHello ─► name (RFC 6066 §3) ─► Hosts: certificate, policy ─► ServerStream
+//!                                                      └─► Sessions of that name and policy
 //! origin ◄─ connect(client_config(Roots)) ◄─ bytes
 //! ```
-//! TLS 1.3 (RFC 8446) and 1.2, one crypto provider (AWS-LC), hybrid key agreement `X25519MLKEM768` preferred.
-//! No 0-RTT and no client certificates yet: both belong to a host's policy, see [`Certificates`].
+//! TLS 1.3 (RFC 8446) and 1.2, one crypto provider (AWS-LC), hybrid key agreement `X25519MLKEM768` preferred. Which of it
+//! is offered, and whether data may come before the handshake is over, is for the policy of a name's zone to say
+//! ([`TlsPolicy`]). It is asked at each handshake; a session that was made under another policy is not taken up again.
+//! No client certificates yet: they belong to that policy.
 //! Not here: time-outs. Who calls [`Acceptor::accept`] or [`connect`] sets one deadline around it.
 
 mod acceptor;
-mod certificates;
 mod certified_key;
 mod client;
 mod error;
+mod handshake_end;
+mod hosts;
 mod pin;
 mod plain;
+mod policy;
 mod provider;
 mod quic;
+mod server;
+mod sessions;
 mod stream;
 mod verifier;
 
-pub use acceptor::{Acceptor, HELLO_BYTES_MAX, Offer};
-pub use certificates::{Certificate, Certificates, CertificatesEdit};
+pub use acceptor::{Acceptor, HELLO_BYTES_MAX};
 pub use certified_key::CertifiedKey;
 pub use client::{Roots, client_config, connect};
 pub use error::{AcceptError, TlsError};
+pub use handshake_end::HandshakeEnd;
+pub use hosts::{Certificate, Hosts, HostsEdit};
 pub use pin::Pin;
+pub use policy::{Agreed, TlsPolicy};
 pub use quic::quic_server_config;
 pub use stream::{ClientStream, ServerStream};
 

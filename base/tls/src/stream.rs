@@ -5,23 +5,26 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_rustls::{client, server};
+use tokio_rustls::client;
+
+use crate::server::Server;
+use crate::{Agreed, HandshakeEnd};
 
 /// A client that was let in.
 pub struct ServerStream<IO> {
     /// Boxed: over a kilobyte, which every future that a stream moves through would hold again.
-    stream: Box<server::TlsStream<IO>>,
+    server: Box<Server<IO>>,
     name: Option<Box<str>>,
 }
 
-impl<IO> ServerStream<IO> {
-    pub(crate) fn new(stream: server::TlsStream<IO>, name: Option<String>) -> ServerStream<IO> {
-        ServerStream { stream: Box::new(stream), name: name.map(String::into_boxed_str) }
+impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
+    pub(crate) fn new(server: Box<Server<IO>>, name: Option<String>) -> ServerStream<IO> {
+        ServerStream { server, name: name.map(String::into_boxed_str) }
     }
 
     /// The protocol agreed on (RFC 7301), if any.
     pub fn alpn(&self) -> Option<&[u8]> {
-        self.stream.get_ref().1.alpn_protocol()
+        self.server.tls().alpn_protocol()
     }
 
     /// The name that the client asked for, in lower case.
@@ -31,12 +34,27 @@ impl<IO> ServerStream<IO> {
 
     /// Whether an earlier session was taken up again.
     pub fn resumed(&self) -> bool {
-        matches!(self.stream.get_ref().1.handshake_kind(), Some(rustls::HandshakeKind::Resumed))
+        matches!(self.server.tls().handshake_kind(), Some(rustls::HandshakeKind::Resumed))
+    }
+
+    /// What a policy may have something to say about.
+    pub fn agreed(&self) -> Option<Agreed> {
+        Agreed::on(self.server.tls())
+    }
+
+    /// If the client sends data before the handshake is over: when it is. Only of an acceptor that takes such data.
+    pub fn handshake_end(&self) -> Option<HandshakeEnd> {
+        self.server.handshake_end().cloned()
+    }
+
+    /// Goes on with the handshake, which reading does too. Ready when it is over; what came before stays to be read.
+    pub fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.server.poll_handshake(cx)
     }
 
     /// The connection below.
     pub fn io(&self) -> &IO {
-        self.stream.get_ref().0
+        self.server.io()
     }
 }
 
@@ -105,5 +123,5 @@ macro_rules! bytes_through {
     };
 }
 
-bytes_through!(ServerStream, stream);
+bytes_through!(ServerStream, server);
 bytes_through!(ClientStream, 0);

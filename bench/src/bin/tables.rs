@@ -12,7 +12,7 @@ use bartizan_names::{
     Timestamp, ZoneId,
 };
 use bartizan_routes::{App, AppAddresses, Apps, Pools};
-use bartizan_tls::{Certificate, Certificates, CertifiedKey};
+use bartizan_tls::{Certificate, CertifiedKey, Hosts};
 use rcgen::{CertificateParams, KeyPair};
 
 /// Entries unless others are asked for.
@@ -77,7 +77,7 @@ fn certificates(entries: u64) -> Row {
     };
     let before = resident_bytes();
     let start = Instant::now();
-    let mut edit = Certificates::with_seed(7).edit();
+    let mut edit = Hosts::with_seed(7).edit();
     (0..entries).for_each(|number| edit.put(certificate(number)));
     let mut table = edit.finish();
     let (load, bytes) = (start.elapsed(), resident_bytes().saturating_sub(before));

@@ -16,7 +16,7 @@ use bartizan_names::{Name, OriginHost, TunnelId, ZoneId, ZoneName, ZoneSettings}
 use bartizan_plane_http::{Config, Limits, Neighbours, Plane, ServerFacts, Sockets, start};
 use bartizan_policy::Policy;
 use bartizan_routes::{Routes, Server, Site, Target};
-use bartizan_tls::Certificates;
+use bartizan_tls::Hosts;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
 
 #[global_allocator]
@@ -75,7 +75,7 @@ fn edge(origin: SocketAddr) -> (Plane, SocketAddr) {
         routes: routes.finish(),
         firewall: Firewall::empty(),
         geo: Geo::built_in(),
-        certificates: Certificates::default(),
+        hosts: Hosts::default(),
         limits: Limits::default(),
         server: ServerFacts { pop: "LAB".to_owned(), ..ServerFacts::default() },
     });

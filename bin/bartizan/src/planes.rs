@@ -264,10 +264,9 @@ impl Newest {
 
 fn tunnel_config(bundle: &Bundle) -> Generation<tunnel::Config> {
     let mut newest = Newest::default();
-    newest.of(&bundle.certificates);
     let config = tunnel::Config {
         tunnels: newest.of(&bundle.tunnels).clone(),
-        certificate: bundle.tunnel_certificate.clone(),
+        certificate: newest.of(&bundle.tunnel_certificate).clone(),
         location: newest.of(&bundle.pop).name.clone(),
     };
     newest.generation(config)
@@ -278,7 +277,7 @@ fn http_config(bundle: &Bundle, fixed: &Fixed) -> Generation<http::Config> {
     let config = http::Config {
         zones: newest.of(&bundle.zones).clone(),
         routes: newest.of(&bundle.routes).clone(),
-        certificates: newest.of(&bundle.certificates).clone(),
+        hosts: newest.of(&bundle.hosts).clone(),
         firewall: newest.of(&bundle.firewall).clone(),
         geo: fixed.geo.clone(),
         limits: http::Limits::default(),
@@ -298,7 +297,7 @@ fn l4_config(bundle: &Bundle, fixed: &Fixed) -> Generation<l4::Config> {
         pools: newest.of(&bundle.pop).pools.clone(),
         firewall: newest.of(&bundle.firewall).clone(),
         geo: fixed.geo.clone(),
-        certificates: newest.of(&bundle.certificates).clone(),
+        hosts: newest.of(&bundle.hosts).clone(),
         trusted: fixed.trusted.clone(),
         limits: l4::Limits::default(),
         origin_roots: None,
@@ -309,10 +308,10 @@ fn l4_config(bundle: &Bundle, fixed: &Fixed) -> Generation<l4::Config> {
 fn dns_config(bundle: &Bundle, fixed: &Fixed, outside: &Live<dns::Outside>) -> Generation<dns::Config> {
     let mut newest = Newest::default();
     let pop = newest.of(&bundle.pop);
-    let mut certificates = newest.of(&bundle.certificates).clone();
+    let mut hosts = newest.of(&bundle.hosts).clone();
     // Whoever knows a server by its address alone names none.
-    if let Some(own) = fixed.name_servers.iter().find_map(|name| certificates.find(name).cloned()) {
-        certificates.set_default(own);
+    if let Some(own) = fixed.name_servers.iter().find(|name| hosts.find(name).is_some()) {
+        hosts.set_default(own);
     }
     let config = dns::Config {
         zones: newest.of(&bundle.zones).clone(),
@@ -323,7 +322,7 @@ fn dns_config(bundle: &Bundle, fixed: &Fixed, outside: &Live<dns::Outside>) -> G
         },
         cookies: *newest.of(&bundle.cookies),
         limits: fixed.dns_limits.clone(),
-        certificates,
+        hosts,
         outside: outside.clone(),
     };
     newest.generation(config)

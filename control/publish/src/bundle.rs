@@ -6,7 +6,7 @@ use bartizan_firewall::Firewall;
 use bartizan_live::Generation;
 use bartizan_policy::Policy;
 use bartizan_routes::{Apps, Pools, Routes, Tunnels};
-use bartizan_tls::{Certificates, CertifiedKey};
+use bartizan_tls::{CertifiedKey, Hosts};
 
 /// One complete configuration. It is equal at every PoP, except for what describes the PoP itself and for the addresses of
 /// applications, which come from its pools.
@@ -23,10 +23,10 @@ pub struct Bundle {
     pub routes: Generation<Routes<Policy>>,
     pub apps: Generation<Apps>,
     pub firewall: Generation<Firewall>,
-    /// For visitors, by the name they ask for.
-    pub certificates: Generation<Certificates>,
-    /// For connectors. Of one generation with [`Bundle::certificates`].
-    pub tunnel_certificate: Option<CertifiedKey>,
+    /// Certificates and TLS policies for visitors, by the name they ask for.
+    pub hosts: Generation<Hosts>,
+    /// For connectors.
+    pub tunnel_certificate: Generation<Option<CertifiedKey>>,
     pub tunnels: Generation<Tunnels>,
     /// What DNS cookies are made with. None as long as the store has none.
     pub cookies: Generation<Option<Secrets>>,

@@ -274,6 +274,7 @@ impl Parts {
         let moved = patches.own.tunnels.moved().collect();
         self.own.apply(patches.own, at.0);
         self.own.firewall.follow(&patches.zones, at.0);
+        self.own.certificates.follow(&patches.zones, at.0);
         let had = std::mem::take(&mut patches.apps.owners);
         self.apps.apply(patches.apps, at.0);
         self.zones.apply(&patches.zones, &patches.names, &had, &self.known, &self.apps, at.0);
@@ -320,8 +321,8 @@ impl Parts {
             routes: self.hosts.routes.clone(),
             apps: self.apps.apps.clone(),
             firewall: own.firewall.firewall.clone(),
-            certificates: own.certificates.visitors.clone(),
-            tunnel_certificate: own.certificates.for_connectors().cloned(),
+            hosts: own.certificates.hosts.clone(),
+            tunnel_certificate: own.certificates.for_connectors(),
             tunnels: own.tunnels.tunnels.clone(),
             cookies: own.cookies.secrets.clone(),
         }

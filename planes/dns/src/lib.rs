@@ -30,7 +30,7 @@ use std::thread::{self, JoinHandle};
 use bartizan_authority::{Addresses, Zones};
 use bartizan_exchange::DnsAnswerers;
 use bartizan_live::Live;
-use bartizan_tls::Certificates;
+use bartizan_tls::Hosts;
 use tokio::sync::oneshot;
 
 pub use bartizan_authority::{Identity, Outside};
@@ -53,7 +53,7 @@ pub struct Config {
     /// How many answers a network gets over UDP from each worker.
     pub limits: RateLimits,
     /// For DNS over TLS.
-    pub certificates: Certificates,
+    pub hosts: Hosts,
     /// What is known of names outside the zones.
     pub outside: Live<Outside>,
 }
@@ -67,7 +67,7 @@ impl Default for Config {
             identity: Identity::default(),
             cookies: None,
             limits: RateLimits::default(),
-            certificates: Certificates::default(),
+            hosts: Hosts::default(),
             outside: Live::new(Outside::default()),
         }
     }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bartizan_quotas::Over;
+use bartizan_tls::ServerStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::record::{End, Ended, SentTo};
 
@@ -135,6 +137,10 @@ counted!(
         /// Closed because it had nothing under way for longest, and its place was needed.
         displaced,
         handshakes_failed,
+        /// Of TLS, by how much of it was needed; the last with requests ahead of its end.
+        handshakes_full,
+        handshakes_resumed,
+        handshakes_early,
         /// Ended because the visitor was too slow to send a head or a body, or to read an answer.
         too_slow,
         /// HTTP/2 streams that were reset because the visitor did not take the answer.
@@ -186,6 +192,15 @@ impl Counters {
 }
 
 impl VisitorCounters {
+    pub(crate) fn shook_hands<IO: AsyncRead + AsyncWrite + Unpin>(&self, stream: &ServerStream<IO>) {
+        let counter = match (stream.resumed(), stream.handshake_end()) {
+            (_, Some(_)) => &self.handshakes_early,
+            (true, None) => &self.handshakes_resumed,
+            (false, None) => &self.handshakes_full,
+        };
+        counter.add(1);
+    }
+
     pub(crate) fn refused(&self, over: Over) {
         let counter = match over {
             Over::Open => &self.source_open,

@@ -57,6 +57,7 @@ impl Destination<'_> {
             scheme: arrived.scheme,
             host: arrived.host.as_str(),
             ray: &self.ray,
+            is_early: self.request.connection.handshake_end().is_some(),
         }
     }
 }
@@ -255,6 +256,8 @@ impl Egress {
             | Problem::Unread
             | Problem::WebSocketOff
             | Problem::Http2Off
+            | Problem::TlsRefused
+            | Problem::TooEarly
             | Problem::Loop
             | Problem::BodyBroken => {}
         }

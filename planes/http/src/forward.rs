@@ -20,6 +20,7 @@ const CF_IPCOUNTRY: Name = Name { lower: "cf-ipcountry", written: "CF-IPCountry"
 const CF_RAY: Name = Name { lower: "cf-ray", written: "CF-Ray" };
 const CF_VISITOR: Name = Name { lower: "cf-visitor", written: "CF-Visitor" };
 const DATE: Name = Name { lower: "date", written: "Date" };
+const EARLY_DATA: Name = Name { lower: "early-data", written: "Early-Data" };
 const EXPECT: &str = "expect";
 const FORWARDED: Name = Name { lower: "forwarded", written: "Forwarded" };
 const MAX_FORWARDS: &str = "max-forwards";
@@ -32,7 +33,7 @@ const X_FORWARDED_PROTO: Name = Name { lower: "x-forwarded-proto", written: "X-F
 const EDGE: &str = "bartizan";
 
 /// How many fields [`to_origin`] may add. Room for them is made when a map is: one that grows is built anew.
-pub(crate) const FIELDS_TO_ORIGIN: usize = 9;
+pub(crate) const FIELDS_TO_ORIGIN: usize = 10;
 
 /// A source as origins are told of it. Written once for a connection.
 pub(crate) struct SourceFields {
@@ -54,6 +55,8 @@ pub(crate) struct Provenance<'r> {
     /// With the port if one was named.
     pub(crate) host: &'r str,
     pub(crate) ray: &'r Ray,
+    /// It goes on before the visitor's handshake is over.
+    pub(crate) is_early: bool,
 }
 
 /// How often the request has passed an edge of this kind, as `CDN-Loop` says (RFC 8586 §2).
@@ -87,6 +90,7 @@ pub(crate) fn to_origin<S: Sink>(method: &Method, fields: &Fields, provenance: &
     let mut passed: Vec<&[u8]> = Vec::new();
     let without_session = cookies_without_session(fields);
     let mut cookies = without_session.iter();
+    let mut is_early = provenance.is_early;
     let sink = sink.pass(fields, |name, value| match Fate::with_an_origin(name) {
         Fate::Cookie if shows_session(value) => match cookies.next() {
             Some(rest) if !rest.is_empty() => Rewrite::Replace(rest),
@@ -95,6 +99,10 @@ pub(crate) fn to_origin<S: Sink>(method: &Method, fields: &Fields, provenance: &
         Fate::Cookie => Rewrite::Keep,
         Fate::Passes => Rewrite::Keep,
         Fate::Stays => Rewrite::Drop,
+        Fate::Once => {
+            is_early = true;
+            Rewrite::Drop
+        }
         Fate::Gathered => {
             passed.extend([value, b", "]);
             Rewrite::Drop
@@ -105,7 +113,9 @@ pub(crate) fn to_origin<S: Sink>(method: &Method, fields: &Fields, provenance: &
         }
         Fate::Counted => Rewrite::Keep,
     });
-    let Provenance { source, scheme, host, ray } = provenance;
+    // RFC 8470 §5.1: passed on whatever it says, and as one.
+    let sink = if is_early { sink.add(EARLY_DATA, Own::Word("1")) } else { sink };
+    let Provenance { source, scheme, host, ray, .. } = provenance;
     let (proto, visitor) = match scheme {
         Scheme::Http => ("http", r#"{"scheme":"http"}"#),
         Scheme::Https => ("https", r#"{"scheme":"https"}"#),
@@ -174,6 +184,8 @@ fn fate_with_a_visitor(name: &[u8]) -> Rewrite<'static> {
 enum Fate {
     Passes,
     Stays,
+    /// That it is there is passed on.
+    Once,
     /// Its lines become one, at the end of which is ours.
     Gathered,
     /// It limits how far the request goes.
@@ -189,6 +201,8 @@ impl Fate {
         // `Expect` is answered by us (RFC 9110 §10.1.1).
         if is(EXPECT) || is_reserved(name) {
             Fate::Stays
+        } else if is(EARLY_DATA.lower) {
+            Fate::Once
         } else if is(CDN_LOOP.lower) {
             Fate::Gathered
         } else if is(MAX_FORWARDS) {

@@ -69,6 +69,7 @@ async fn speak(stream: TcpStream, connection: Rc<Connection>, worker: Rc<Worker>
         return http1::serve(stream, connection, worker).await;
     }
     let Some(stream) = Box::pin(shake_hands(stream, &connection, &worker)).await else { return };
+    connection.note_tls(&stream);
     match stream.alpn() {
         Some(ALPN_HTTP2) => Box::pin(http2::serve(stream, connection, worker)).await,
         _ => http1::serve(stream, connection, worker).await,
@@ -86,11 +87,13 @@ async fn shake_hands(stream: TcpStream, connection: &Connection, worker: &Worker
             return None;
         }
     };
-    let certificates = worker.certificates();
-    let turn = connection.turn.next();
-    let handshake = worker.acceptor.accept_offering(stream, &certificates, |name| worker.offer_to(name), turn);
+    let hosts = worker.hosts();
+    let handshake = worker.acceptor.accept_in_turn(stream, &hosts, connection.turn.next());
     match tokio::time::timeout(worker.limits.handshake_time, handshake).await {
-        Ok(Ok(stream)) => return Some(stream),
+        Ok(Ok(stream)) => {
+            worker.counters.visitors.shook_hands(&stream);
+            return Some(stream);
+        }
         Ok(Err(error)) => tracing::trace!(peer = %connection.peer, %error, "handshake failed"),
         Err(_) => {}
     }

@@ -9,6 +9,9 @@
 //! connection stays on its thread. HTTP/1.1 (RFC 9112), on both sides, and HTTP/2 (RFC 9113), with visitors, are read and
 //! written by the strict codecs of `base/wire`.
 //!
+//! How TLS comes about is a matter of the zone of the name that is asked for (`base/tls`, [`Config::hosts`]). A visitor
+//! who comes back may send requests before that is over, where the zone wants it; only those that change nothing go on then.
+//!
 //! The firewall is asked for every request, since a connection may ask for several zones. When it changes, open
 //! connections are judged again ([`recheck`]): a source that is blocked everywhere loses its connections, WebSockets
 //! included; one that is blocked in some zones loses its requests to those. A blocked source can connect, and gets a
@@ -37,13 +40,14 @@ mod recheck;
 mod record;
 mod spare;
 mod worker;
+mod zero_rtt;
 
 use bartizan_authority::Zones;
 use bartizan_firewall::Firewall;
 use bartizan_geo::Geo;
 use bartizan_policy::Policy;
 use bartizan_routes::Routes;
-use bartizan_tls::Certificates;
+use bartizan_tls::Hosts;
 
 pub use counters::{Ends, OriginFailures, Requests, Totals, Visitors};
 pub use limits::Limits;
@@ -58,7 +62,8 @@ pub struct Config {
     pub firewall: Firewall,
     /// Countries and networks of visitors. Looked up once for each connection, which keeps the result.
     pub geo: Geo,
-    pub certificates: Certificates,
+    /// Certificates and TLS policies.
+    pub hosts: Hosts,
     /// Read once, at the start.
     pub limits: Limits,
     pub server: ServerFacts,

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use bartizan_observed::{Measured, Metric, Sample};
+use bartizan_tls::Acceptor;
 
 use crate::Totals;
 use crate::counters::Counters;
 
-/// The counters of all workers, which may have ended meanwhile.
-pub(crate) struct Counted(pub(crate) Vec<Arc<Counters>>);
+/// The counters of all workers, which may have ended meanwhile, and what they share.
+pub(crate) struct Counted(pub(crate) Vec<Arc<Counters>>, pub(crate) Acceptor);
 
 impl Measured for Counted {
     fn measure(&self) -> Vec<Metric> {
@@ -58,6 +59,11 @@ impl Measured for Counted {
             ("too_slow", visitors.too_slow),
             ("worn", visitors.worn),
             ("blocked", visitors.blocked),
+        ];
+        let handshakes = [
+            ("full", visitors.handshakes_full),
+            ("resumed", visitors.handshakes_resumed),
+            ("early", visitors.handshakes_early),
         ];
         let bytes = [("in", visitors.bytes_in), ("out", visitors.bytes_out)];
         vec![
@@ -122,6 +128,16 @@ impl Measured for Counted {
                 "bartizan_http_connections_closed",
                 "Connections that we ended, and why",
                 Sample::by("reason", &closed),
+            ),
+            Metric::counter(
+                "bartizan_http_handshakes",
+                "TLS handshakes: whole ones, those that took an earlier session up, and those with requests ahead of their end",
+                Sample::by("kind", &handshakes),
+            ),
+            Metric::counter(
+                "bartizan_http_sessions_displaced",
+                "TLS sessions that were not kept for their time, since there was no room",
+                Sample::one(self.1.displaced_sessions()),
             ),
             Metric::counter(
                 "bartizan_http_streams_starved",

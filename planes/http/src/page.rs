@@ -58,6 +58,10 @@ pub(crate) enum Problem {
     Unread,
     WebSocketOff,
     Http2Off,
+    /// The connection came about with what the site does not take.
+    TlsRefused,
+    /// It may be a copy, and the handshake that would tell did not end in time.
+    TooEarly,
     Loop,
     /// The visitor's body ended early or broke the rules.
     BodyBroken,
@@ -135,6 +139,23 @@ impl Problem {
                 "Not on this connection",
                 "HTTP/2 is switched off for this site, and this request came over it.",
                 "Ask again on a new connection. Owner: the zone's setting \"http2\" switches it on.",
+            ),
+            Problem::TlsRefused => (
+                421,
+                "tls_refused",
+                "Not on this connection",
+                "This site wants a newer version of TLS, or another cipher, than this connection was made with.",
+                "Ask again on a new connection, with a newer browser if that does not help. Owner: the zone's settings \
+                 \"min_tls_version\" and \"ciphers\" say what is wanted.",
+            ),
+            // RFC 8470 §5.2.
+            Problem::TooEarly => (
+                425,
+                "too_early",
+                "Too early",
+                "This request came ahead of the end of the TLS handshake, and that never came: it may be the copy of an \
+                 earlier one.",
+                "Send the request again.",
             ),
             Problem::Loop => (
                 508,

@@ -16,6 +16,7 @@ use bartizan_exchange::{Service, Upgrade};
 use bartizan_firewall::Verdict;
 use bartizan_names::{Ssl, ZoneSettings};
 use bartizan_routes::Scheme;
+use bartizan_tls::TlsPolicy;
 use http::header::STRICT_TRANSPORT_SECURITY;
 use http::{HeaderMap, HeaderValue, Version};
 
@@ -29,6 +30,7 @@ use crate::page::{Instead, Page, Problem};
 use crate::ray::Ray;
 use crate::record::Ended;
 use crate::worker::{Known, Worker};
+use crate::zero_rtt;
 
 /// What a request stage says: go on, or this is the answer.
 type Stage = ControlFlow<Instead<'static>>;
@@ -41,11 +43,15 @@ fn answer(instead: impl Into<Instead<'static>>) -> Stage {
 
 /// Answers a request.
 pub(crate) async fn serve(arrived: &mut Arrived, guard: &RequestGuard) -> Answered {
+    let proof = zero_rtt::wait(arrived, guard).await;
     // The snapshot is held for as long as this lasts, so a request never sees parts of two configurations.
     let (known, ray) = guard.worker.look_up(arrived);
     guard.record().note_ray(ray);
     guard.record().note_asked(arrived);
-    let decided = request_stages(arrived, known.as_ref(), guard);
+    let decided = match proof {
+        Ok(()) => request_stages(arrived, known.as_ref(), guard),
+        Err(problem) => ControlFlow::Break(problem.into()),
+    };
     let result = {
         let answering = pin!(async {
             match decided {
@@ -89,6 +95,7 @@ fn request_stages<'k>(
     let settings = &known.site.policy.settings;
     let_in(known, guard)?;
     allow_version(arrived, settings)?;
+    allow_tls(guard, settings)?;
     right_scheme(arrived, settings, &guard.worker)?;
     allow_upgrade(arrived, settings)?;
     break_loop(arrived)?;
@@ -171,6 +178,14 @@ fn let_in(known: &Known, guard: &RequestGuard) -> Stage {
 /// A connection whose name may speak HTTP/2 can still ask for one that may not, and a setting can change while it lasts.
 fn allow_version(arrived: &Arrived, settings: &ZoneSettings) -> Stage {
     if arrived.version == Version::HTTP_2 && !settings.http2 { answer(Problem::Http2Off) } else { GO_ON }
+}
+
+/// The same is so for TLS: the policy of the name that the connection was made for may be another one, or of yesterday.
+fn allow_tls(guard: &RequestGuard, settings: &ZoneSettings) -> Stage {
+    match guard.connection.agreed() {
+        Some(agreed) if !TlsPolicy::of(settings).allows(agreed) => answer(Problem::TlsRefused),
+        _ => GO_ON,
+    }
 }
 
 /// 301 for visitors by the scheme that the zone does not have: over HTTPS with `ssl: off`, which goes before all else, and

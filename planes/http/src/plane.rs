@@ -53,6 +53,7 @@ pub enum StartError {
 pub struct Plane {
     workers: Vec<JoinHandle<()>>,
     counters: Vec<Arc<Counters>>,
+    acceptor: Acceptor,
     /// None while the plane serves; then how long open connections may go on.
     end: watch::Sender<Option<Duration>>,
 }
@@ -75,10 +76,10 @@ pub fn start(
 ) -> Result<Plane, StartError> {
     let Config { limits, server, .. } = live.snapshot().value.clone();
     let origin_tls = OriginTls::load(server.origin_roots, &[b"http/1.1"]).map_err(StartError::OriginRoots)?;
-    let acceptor = Acceptor::new(ingress::ALPN);
+    let acceptor = Acceptor::with_early_data(ingress::ALPN);
     let ports = Ports { http: port_of(&sockets.http, 80)?, https: port_of(&sockets.https, 443)? };
     let (end, _) = watch::channel(None);
-    let mut plane = Plane { workers: Vec::new(), counters: Vec::new(), end };
+    let mut plane = Plane { workers: Vec::new(), counters: Vec::new(), acceptor: acceptor.clone(), end };
     let count = sockets.http.len().max(sockets.https.len());
     let (mut http, mut https) = (sockets.http.into_iter(), sockets.https.into_iter());
     let (shares, now) = (Shares::of(bartizan_net::descriptors_max()), std::time::Instant::now());
@@ -117,7 +118,7 @@ impl Plane {
 
     /// What it counts, for as long as anybody wants to know.
     pub fn measured(&self) -> Arc<dyn Measured> {
-        Arc::new(Counted(self.counters.clone()))
+        Arc::new(Counted(self.counters.clone(), self.acceptor.clone()))
     }
 
     /// Stops accepting, lets what is open finish for at most `grace`, and ends. Blocks until then.

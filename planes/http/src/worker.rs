@@ -8,17 +8,18 @@ use std::sync::Arc;
 use bartizan_exchange::DnsAnswerer;
 use bartizan_firewall::{Source, Verdict};
 use bartizan_live::{Generation, Reader};
+use bartizan_names::Host;
 use bartizan_policy::Policy;
 use bartizan_quotas::Door;
 use bartizan_routes::{Route, Site};
-use bartizan_tls::{Acceptor, Certificates, Offer};
+use bartizan_tls::{Acceptor, Hosts};
 use tokio::sync::Notify;
 
 use crate::arrived::Arrived;
 use crate::counters::Counters;
 use crate::date::Dates;
 use crate::egress::Egress;
-use crate::ingress::{ALPN_HTTP2, Connections, Lanes};
+use crate::ingress::{Connections, Lanes};
 use crate::ray::{Ray, Rays};
 use crate::spare::Spare;
 use crate::{Config, Limits};
@@ -89,22 +90,21 @@ impl Worker {
         self.config.borrow_mut().hold()
     }
 
-    /// In which protocols a name is served, before anything is asked of it.
-    pub(crate) fn offer_to(&self, name: &str) -> Offer {
+    /// Whether a host may be asked before the handshake is over.
+    pub(crate) fn takes_early_data(&self, host: &Host) -> bool {
         let mut reader = self.config.borrow_mut();
         let config = &reader.take().value;
-        match config.routes.find(&config.zones, name) {
-            Some(found) if !found.site.policy.settings.http2 => Offer::Without(ALPN_HTTP2),
-            _ => Offer::All,
-        }
+        let found = config.routes.find(&config.zones, host.name());
+        found.is_some_and(|found| found.site.policy.settings.early_data)
     }
 
     pub(crate) fn draw_ray(&self) -> Ray {
         self.rays.draw(&self.config.borrow_mut().take().value.server.pop)
     }
 
-    pub(crate) fn certificates(&self) -> Certificates {
-        self.config.borrow_mut().take().value.certificates.clone()
+    /// What is looked up in handshakes.
+    pub(crate) fn hosts(&self) -> Hosts {
+        self.config.borrow_mut().take().value.hosts.clone()
     }
 }
 

@@ -21,16 +21,14 @@ pub(crate) async fn shake_hands(
     only: Option<&App>,
     worker: &Worker,
 ) -> Option<ServerStream<TcpStream>> {
-    let (certificates, time) = worker.with_config(|config| {
-        let mut certificates = config.certificates.clone();
-        if let Some(app) = only
-            && let Some(certificate) = config.certificates.find(&app.name.to_string())
-        {
-            certificates.set_default(certificate.clone());
+    let (hosts, time) = worker.with_config(|config| {
+        let mut hosts = config.hosts.clone();
+        if let Some(app) = only {
+            hosts.set_default(&app.name.to_string());
         }
-        (certificates, config.limits.handshake_time)
+        (hosts, config.limits.handshake_time)
     });
-    match tokio::time::timeout(time, worker.acceptor.accept(stream, &certificates)).await {
+    match tokio::time::timeout(time, worker.acceptor.accept(stream, &hosts)).await {
         Ok(Ok(stream)) => Some(stream),
         Ok(Err(error)) => {
             worker.counters.event(EdgeEvent::HandshakeFailed);

@@ -37,7 +37,7 @@ use bartizan_firewall::Firewall;
 use bartizan_geo::Geo;
 use bartizan_names::{Prefix, Protocol};
 use bartizan_routes::{Apps, Pools};
-use bartizan_tls::Certificates;
+use bartizan_tls::Hosts;
 
 pub use asked::InForce;
 pub use bartizan_quotas::Ceiling;
@@ -53,7 +53,7 @@ pub struct Config {
     pub pools: Pools,
     pub firewall: Firewall,
     pub geo: Geo,
-    pub certificates: Certificates,
+    pub hosts: Hosts,
     /// Peers that must begin each connection with a PROXY header, which is believed.
     pub trusted: Vec<Prefix>,
     pub limits: Limits,

@@ -1,13 +1,17 @@
 //! The acceptor against our own client, over memory. Other TLS stacks meet it in the end-to-end tests.
 
+mod early_data;
+mod policies;
+mod rounds;
+
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bartizan_names::{CertificateId, Timestamp};
 use bartizan_tls::{
-    AcceptError, Acceptor, Certificate, Certificates, CertifiedKey, ClientConfig, HELLO_BYTES_MAX, Offer, Roots,
-    TlsError, client_config, connect, quic_server_config,
+    AcceptError, Acceptor, Certificate, CertifiedKey, ClientConfig, HELLO_BYTES_MAX, Hosts, Roots, TlsError,
+    client_config, connect, quic_server_config,
 };
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -38,7 +42,7 @@ impl Ca {
         CertifiedKey::from_pem(&certificate.pem(), &key.serialize_der()).unwrap()
     }
 
-    fn certificates(&self, sets: &[&[&str]]) -> Certificates {
+    fn hosts(&self, sets: &[&[&str]]) -> Hosts {
         let certificate = |(number, names): (u8, &&[&str])| Certificate {
             id: CertificateId::from_bytes([number; 16]),
             not_after: Timestamp::from_unix_micros(0),
@@ -54,10 +58,10 @@ impl Ca {
 }
 
 /// One handshake and one word each way. Says what the server saw, or both errors.
-async fn talk(acceptor: &Acceptor, certificates: &Certificates, client: &Arc<ClientConfig>, name: &str) -> String {
+async fn talk(acceptor: &Acceptor, hosts: &Hosts, client: &Arc<ClientConfig>, name: &str) -> String {
     let (near, far) = duplex(PIPE_BYTES);
     let server = async {
-        let mut stream = acceptor.accept(far, certificates).await?;
+        let mut stream = acceptor.accept(far, hosts).await?;
         let mut word = [0; 4];
         stream.read_exact(&mut word).await?;
         stream.write_all(b"pong").await?;
@@ -87,27 +91,28 @@ async fn talk(acceptor: &Acceptor, certificates: &Certificates, client: &Arc<Cli
 #[tokio::test]
 async fn the_name_chooses_the_certificate() {
     let ca = Ca::new();
-    let certificates =
-        ca.certificates(&[&["example.com", "*.example.com"], &["deep.sub.example.com"], &["*.wild.test"]]);
-    let mut with_default = certificates.clone();
-    with_default.set_default(ca.issue(&["192.0.2.1"]));
+    let hosts =
+        ca.hosts(&[&["example.com", "*.example.com"], &["deep.sub.example.com"], &["*.wild.test"], &["192.0.2.1"]]);
+    let mut with_default = hosts.clone();
+    with_default.set_default("no.such.name");
+    with_default.set_default("192.0.2.1");
     let acceptor = Acceptor::new(&[b"h2", b"http/1.1"]);
     let client = ca.client(&[b"http/1.1"]);
-    for (certificates, name, expect) in [
-        (&certificates, "example.com", "example.com http/1.1 false"),
-        (&certificates, "EXAMPLE.com", "example.com http/1.1 true"), // the same name, so the same session
-        (&certificates, "www.example.com", "www.example.com http/1.1 false"),
-        (&certificates, "deep.sub.example.com", "deep.sub.example.com http/1.1 false"),
-        (&certificates, "a.wild.test", "a.wild.test http/1.1 false"),
+    for (hosts, name, expect) in [
+        (&hosts, "example.com", "example.com http/1.1 false"),
+        (&hosts, "EXAMPLE.com", "example.com http/1.1 true"), // the same name, so the same session
+        (&hosts, "www.example.com", "www.example.com http/1.1 false"),
+        (&hosts, "deep.sub.example.com", "deep.sub.example.com http/1.1 false"),
+        (&hosts, "a.wild.test", "a.wild.test http/1.1 false"),
         // A wildcard stands for one label, not for none and not for two.
-        (&certificates, "sub.sub.example.com", "UnknownName"),
-        (&certificates, "wild.test", "UnknownName"),
-        (&certificates, "other.test", "UnknownName"),
+        (&hosts, "sub.sub.example.com", "UnknownName"),
+        (&hosts, "wild.test", "UnknownName"),
+        (&hosts, "other.test", "UnknownName"),
         (&with_default, "other.test", "UnknownName"),
-        (&certificates, "192.0.2.1", "NoName"),
+        (&hosts, "192.0.2.1", "NoName"),
         (&with_default, "192.0.2.1", "- http/1.1 false"),
     ] {
-        let seen = talk(&acceptor, certificates, &client, name).await;
+        let seen = talk(&acceptor, hosts, &client, name).await;
         if expect.contains(' ') {
             assert_eq!(seen, expect, "{name}");
         } else {
@@ -119,7 +124,7 @@ async fn the_name_chooses_the_certificate() {
 #[tokio::test]
 async fn protocols_are_agreed_on() {
     let ca = Ca::new();
-    let certificates = ca.certificates(&[&["a.test"]]);
+    let hosts = ca.hosts(&[&["a.test"]]);
     let acceptor = Acceptor::new(&[b"h2", b"http/1.1"]);
     for (offer, expect) in [
         (&[&b"h2"[..], b"http/1.1"][..], "a.test h2 false"),
@@ -127,48 +132,16 @@ async fn protocols_are_agreed_on() {
         (&[b"http/1.1"], "a.test http/1.1 false"),
         (&[], "a.test - false"),
     ] {
-        assert_eq!(talk(&acceptor, &certificates, &ca.client(offer), "a.test").await, expect);
+        assert_eq!(talk(&acceptor, &hosts, &ca.client(offer), "a.test").await, expect);
     }
-    let refused = talk(&acceptor, &certificates, &ca.client(&[b"gopher"]), "a.test").await;
+    let refused = talk(&acceptor, &hosts, &ca.client(&[b"gopher"]), "a.test").await;
     assert!(refused.contains("none of our protocols"), "{refused}");
-}
-
-/// One certificate, one acceptor, and names that are not served in the same protocols.
-#[tokio::test]
-async fn a_name_can_be_served_in_fewer_protocols() {
-    let ca = Ca::new();
-    let certificates = ca.certificates(&[&["new.test", "old.test"]]);
-    let acceptor = Acceptor::new(&[b"h2", b"http/1.1"]);
-    let offer = |name: &str| if name == "old.test" { Offer::Without(b"h2") } else { Offer::All };
-    for (name, wanted, expect) in [
-        ("new.test", &[&b"h2"[..], b"http/1.1"][..], Ok("h2")),
-        ("old.test", &[b"h2", b"http/1.1"], Ok("http/1.1")),
-        ("OLD.test", &[b"h2", b"http/1.1"], Ok("http/1.1")),
-        ("new.test", &[b"h2"], Ok("h2")),
-        ("old.test", &[b"h2"], Err("none of our protocols")),
-    ] {
-        let (near, far) = duplex(PIPE_BYTES);
-        let client = ca.client(wanted);
-        let (client, server) =
-            tokio::join!(connect(&client, name, near), acceptor.accept_offering(far, &certificates, offer, async {}));
-        match expect {
-            Ok(protocol) => {
-                assert_eq!(server.unwrap().alpn(), Some(protocol.as_bytes()), "{name}");
-                assert_eq!(client.unwrap().alpn(), Some(protocol.as_bytes()), "{name}");
-            }
-            Err(alert) => {
-                let refused = client.err().unwrap().to_string();
-                assert!(refused.contains(alert), "{name}: {refused}");
-                assert!(server.is_err(), "{name}");
-            }
-        }
-    }
 }
 
 #[tokio::test]
 async fn roots_decide_whom_a_client_believes() {
     let (ours, theirs) = (Ca::new(), Ca::new());
-    let certificates = ours.certificates(&[&["a.test"]]);
+    let hosts = ours.hosts(&[&["a.test"]]);
     let acceptor = Acceptor::new(&[]);
     for (roots, believed) in [
         (Roots::Pem(ours.pem.clone()), true),
@@ -177,7 +150,7 @@ async fn roots_decide_whom_a_client_believes() {
         (Roots::Pem(theirs.pem.clone()), false),
         (Roots::SystemAnd(theirs.pem.clone()), false),
     ] {
-        let seen = talk(&acceptor, &certificates, &client_config(&roots, &[]).unwrap(), "a.test").await;
+        let seen = talk(&acceptor, &hosts, &client_config(&roots, &[]).unwrap(), "a.test").await;
         assert_eq!(seen == "a.test - false", believed, "{seen}");
     }
 }
@@ -188,18 +161,17 @@ async fn sessions_outlive_a_renewed_certificate() {
     let acceptor = Acceptor::new(&[]);
     let client = ca.client(&[]);
     for expect in ["a.test - false", "a.test - true", "a.test - true"] {
-        let certificates = ca.certificates(&[&["a.test"]]);
-        assert_eq!(talk(&acceptor.clone(), &certificates, &client, "a.test").await, expect);
+        let hosts = ca.hosts(&[&["a.test"]]);
+        assert_eq!(talk(&acceptor.clone(), &hosts, &client, "a.test").await, expect);
     }
 }
 
-/// Sends raw bytes to an acceptor; gives its verdict and what it wrote back.
 /// Many handshakes that are ready at once are in nobody's way: what came for others goes on between them.
 #[test]
 fn handshakes_take_turns() {
     const MANY: usize = 30;
     let ca = Ca::new();
-    let (certificates, client) = (ca.certificates(&[&["a.test"]]), ca.client(&[]));
+    let (hosts, client) = (ca.hosts(&[&["a.test"]]), ca.client(&[]));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let answered = Rc::new(Cell::new(0));
     LocalSet::new().block_on(&runtime, async {
@@ -221,9 +193,9 @@ fn handshakes_take_turns() {
                 answered.set(answered.get() + 1);
                 assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
             }));
-            let (acceptor, certificates) = (acceptor.clone(), certificates.clone());
+            let (acceptor, hosts) = (acceptor.clone(), hosts.clone());
             tasks.push(spawn_local(async move {
-                let mut stream = acceptor.accept(far, &certificates).await.unwrap();
+                let mut stream = acceptor.accept(far, &hosts).await.unwrap();
                 stream.shutdown().await.unwrap();
             }));
         }
@@ -239,11 +211,12 @@ fn handshakes_take_turns() {
     });
 }
 
+/// Sends raw bytes to an acceptor; gives its verdict and what it wrote back.
 async fn send_raw(bytes: Vec<u8>) -> (Result<(), AcceptError>, Vec<u8>) {
     let (mut near, far): (DuplexStream, DuplexStream) = duplex(2 * PIPE_BYTES);
     near.write_all(&bytes).await.unwrap();
     near.shutdown().await.unwrap();
-    let verdict = Acceptor::new(&[]).accept(far, &Certificates::default()).await.map(drop);
+    let verdict = Acceptor::new(&[]).accept(far, &Hosts::default()).await.map(drop);
     let mut answer = Vec::new();
     near.read_to_end(&mut answer).await.unwrap();
     (verdict, answer)

@@ -7,8 +7,9 @@ use super::{Refusal, TRAILER_FIELDS_MAX};
 /// What must be known before a body is read means nothing behind it (RFC 9110 §6.5.1). Framing, `Host` and fields of the
 /// connection are known by their class; this is the rest: how a request is to be served, who asks, how an answer is to be
 /// kept and obeyed, and what is in a body.
-const NOT_BEHIND_A_BODY: [&str; 26] = [
+const NOT_BEHIND_A_BODY: [&str; 27] = [
     "cache-control",
+    "early-data",
     "expect",
     "if-match",
     "if-modified-since",

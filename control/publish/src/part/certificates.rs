@@ -1,17 +1,20 @@
 //! Certificates and their keys: for visitors by the name that they ask for (RFC 6066 §3), and for connectors. A certificate
 //! whose key does not belong to it is a problem, which is seen before a visitor's handshake fails.
+//!
+//! Beside them is what the settings of a zone say about TLS: both are needed in a handshake, before anybody asks for anything.
 
 use std::collections::BTreeMap;
 
 use bartizan_certs::{Document, Purpose};
 use bartizan_live::Generation;
-use bartizan_names::CertificateId;
+use bartizan_names::{CertificateId, ZoneSettings};
 use bartizan_seal::Key as SealKey;
 use bartizan_store::{Entry, Kind, ReadError};
-use bartizan_tls::{Certificate, Certificates, CertifiedKey};
+use bartizan_tls::{Certificate, CertifiedKey, Hosts, HostsEdit, TlsPolicy};
 
 use crate::part::{Edge, Part, secret_seed};
 use crate::reading::{Fault, Found, Reading, Touched};
+use crate::unit::{ServedZone, ZoneChanges};
 
 /// A certificate, and which clients it is shown to.
 pub(super) enum Served {
@@ -20,15 +23,40 @@ pub(super) enum Served {
 }
 
 pub(super) struct CertificatesPart {
-    pub(super) visitors: Generation<Certificates>,
+    pub(super) hosts: Generation<Hosts>,
     /// If there are several, the one with the greatest id is used.
-    connectors: BTreeMap<CertificateId, CertifiedKey>,
+    connectors: Generation<BTreeMap<CertificateId, CertifiedKey>>,
     seal: SealKey,
 }
 
 impl CertificatesPart {
-    pub(super) fn for_connectors(&self) -> Option<&CertifiedKey> {
-        self.connectors.values().next_back()
+    pub(super) fn for_connectors(&self) -> Generation<Option<CertifiedKey>> {
+        let Generation { number, value } = &self.connectors;
+        Generation { number: *number, value: value.values().next_back().cloned() }
+    }
+
+    /// Follows zones as they come and go, and as their settings change.
+    pub(super) fn follow(&mut self, zones: &ZoneChanges, at: u64) {
+        let hosts = &self.hosts.value;
+        let mut edit: Option<HostsEdit> = None;
+        // Those that go come first: another zone may have got the name of one.
+        let gone = zones.by_id.values().filter(|change| change.goes()).filter_map(|change| change.before.as_deref());
+        for apex in gone.map(|served| &served.zone.name).chain(zones.release.values()) {
+            edit.get_or_insert_with(|| hosts.edit()).remove_zone(apex);
+        }
+        let served = zones.by_id.values().filter_map(|change| change.after.as_deref());
+        let served = served.map(|ServedZone { zone, policy, .. }| (&zone.name, TlsPolicy::of(&policy.settings)));
+        // Nobody knows what was promised to whom.
+        let held = zones.hold.values().map(|apex| (apex, TlsPolicy::of(&ZoneSettings::strict())));
+        for (apex, policy) in served.chain(held) {
+            // Most settings say nothing about TLS.
+            if edit.is_some() || hosts.policy_of_zone(apex) != Some(policy) {
+                edit.get_or_insert_with(|| hosts.edit()).put_zone(apex, policy);
+            }
+        }
+        if let Some(edit) = edit {
+            self.hosts = Generation { number: at, value: edit.finish() };
+        }
     }
 
     fn open(&self, entry: &Entry) -> Result<Served, Fault> {
@@ -42,8 +70,8 @@ impl CertificatesPart {
     }
 
     fn get(&self, id: CertificateId) -> Option<Served> {
-        let visitors = self.visitors.value.get(id).map(Served::Visitors);
-        visitors.or_else(|| self.connectors.get(&id).cloned().map(Served::Connectors))
+        let visitors = self.hosts.value.get(id).map(Served::Visitors);
+        visitors.or_else(|| self.connectors.value.get(&id).cloned().map(Served::Connectors))
     }
 }
 
@@ -53,8 +81,9 @@ impl Part for CertificatesPart {
     type Patch = Vec<(CertificateId, Option<Served>)>;
 
     fn empty(edge: &Edge) -> CertificatesPart {
-        let visitors = Generation { number: 0, value: Certificates::with_seed(secret_seed()) };
-        CertificatesPart { visitors, connectors: BTreeMap::new(), seal: edge.seal.clone() }
+        let hosts = Generation { number: 0, value: Hosts::with_seed(secret_seed()) };
+        let connectors = Generation { number: 0, value: BTreeMap::new() };
+        CertificatesPart { hosts, connectors, seal: edge.seal.clone() }
     }
 
     fn read(&self, reading: &mut Reading<'_>, touched: &Touched) -> Result<Self::Patch, ReadError> {
@@ -75,16 +104,21 @@ impl Part for CertificatesPart {
         if patch.is_empty() {
             return;
         }
-        let mut visitors = self.visitors.value.edit();
+        let mut hosts = self.hosts.value.edit();
         for (id, certificate) in patch {
-            visitors.remove(id);
-            self.connectors.remove(&id);
+            hosts.remove(id);
+            if self.connectors.value.remove(&id).is_some() {
+                self.connectors.number = at;
+            }
             match certificate {
-                Some(Served::Connectors(key)) => drop(self.connectors.insert(id, key)),
-                Some(Served::Visitors(certificate)) => visitors.put(certificate),
+                Some(Served::Connectors(key)) => {
+                    self.connectors.value.insert(id, key);
+                    self.connectors.number = at;
+                }
+                Some(Served::Visitors(certificate)) => hosts.put(certificate),
                 None => {}
             }
         }
-        self.visitors = Generation { number: at, value: visitors.finish() };
+        self.hosts = Generation { number: at, value: hosts.finish() };
     }
 }

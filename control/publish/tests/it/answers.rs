@@ -49,8 +49,9 @@ impl Questions {
             let route = route(bundle, name);
             let route = route.map(|found| format!("{:?} {:?} {:?}", found.site, found.route.host, found.route.target));
             answers.insert(format!("host {name}"), format!("{route:?}"));
-            let certificate = bundle.certificates.value.find(name).map(|key| key.leaf().to_vec());
+            let certificate = bundle.hosts.value.find(name).map(|key| key.leaf().to_vec());
             answers.insert(format!("certificate {name}"), format!("{certificate:?}"));
+            answers.insert(format!("tls {name}"), format!("{:?}", bundle.hosts.value.policy(name)));
         }
         for address in &self.sources {
             let source = Source { address: *address, country: None, asn: None };

@@ -566,8 +566,7 @@ fn a_certificate_needs_its_key() {
     let (key, document) = issuer.issue(ZONE, "example.com");
     lab.commit(vec![zone(false), put(key.clone(), &document)]);
     let mut follower = lab.publisher();
-    let leaf =
-        |publisher: &Publisher| publisher.bundle().certificates.value.find("example.com").unwrap().leaf().to_vec();
+    let leaf = |publisher: &Publisher| publisher.bundle().hosts.value.find("example.com").unwrap().leaf().to_vec();
     let before = leaf(&follower);
     let mut other = document.clone();
     other["chain_pem"] = issuer.issue(ZONE, "example.com").1["chain_pem"].clone();
@@ -576,7 +575,7 @@ fn a_certificate_needs_its_key() {
         follower.follow().unwrap().expect("something was committed");
         assert_eq!((leaf(&follower), follower.problems().count()), (before.clone(), problems), "{:?}", told(&follower));
         let started = lab.publisher();
-        let found = started.bundle().certificates.value.find("example.com").map(|key| key.leaf().to_vec());
+        let found = started.bundle().hosts.value.find("example.com").map(|key| key.leaf().to_vec());
         let expect = (problems == 0).then(|| before.clone());
         assert_eq!((found, started.problems().count()), (expect, problems), "{:?}", told(&started));
     }

@@ -1,12 +1,15 @@
 //! Zones, their settings and their pause.
 
-use bartizan_names::RuleId;
+use bartizan_names::{OldestTls, RuleId, ZoneId, ZoneSettings};
 use bartizan_publish::Bundle;
 use bartizan_store::{Key, Op, Scope};
+use bartizan_tls::TlsPolicy;
 use serde_json::json;
 
 use crate::answers::route;
-use crate::lab::{Issuer, Lab, ZONE, add, put, remove, rule_document, settings_document, zone};
+use crate::lab::{Issuer, Lab, ZONE, add, put, remove, rule_document, settings_document, zone, zone_called};
+
+const OTHER: ZoneId = ZoneId::from_bytes([9; 16]);
 
 /// After each step the followed bundle is what a new start would build.
 #[test]
@@ -54,6 +57,44 @@ fn settings_reach_every_host() {
     }
 }
 
+/// What a handshake asks for is that of the innermost zone of a name, whether there are records or a certificate for it.
+#[test]
+fn policies_of_tls_follow_zones() {
+    let mut lab = Lab::new();
+    lab.commit(vec![zone(false)]);
+    let mut follower = lab.publisher();
+    let default = ZoneSettings::default();
+    let (without_http2, new_only) = (
+        ZoneSettings { http2: false, ..default.clone() },
+        ZoneSettings { min_tls_version: OldestTls::Tls13, ..default.clone() },
+    );
+    for (ops, outer, deep) in [
+        (
+            vec![put(Key::settings(ZONE), &settings_document(&[("http2", json!("off"))]))],
+            &without_http2,
+            &without_http2,
+        ),
+        (vec![zone_called(OTHER, "in.example.com", &["ns1.example.net"], false)], &without_http2, &default),
+        (
+            vec![put(Key::settings(OTHER), &settings_document(&[("min_tls_version", json!("1.3"))]))],
+            &without_http2,
+            &new_only,
+        ),
+        (vec![Op::Del { key: Key::settings(ZONE) }], &default, &new_only),
+        // Its name goes on to the same settings; what lay in it is in the outer one.
+        (vec![zone_called(OTHER, "other.example", &["ns1.example.net"], false)], &default, &default),
+    ] {
+        lab.commit(ops);
+        follower.follow().unwrap().unwrap();
+        for bundle in [follower.bundle(), lab.publisher().bundle()] {
+            for (name, settings) in [("example.com", outer), ("a.example.com", outer), ("a.in.example.com", deep)] {
+                assert_eq!(bundle.hosts.value.policy(name), TlsPolicy::of(settings), "{name} at {}", bundle.number);
+            }
+        }
+    }
+    assert_eq!(follower.bundle().hosts.value.policy("x.other.example"), TlsPolicy::of(&new_only));
+}
+
 /// Who uses only other parts is not told: a renewed certificate is no news to DNS, and a TXT record none to the firewall.
 #[test]
 fn a_change_is_a_new_generation_of_its_own_parts() {
@@ -63,17 +104,19 @@ fn a_change_is_a_new_generation_of_its_own_parts() {
     let (rule, scope) = (RuleId::from_bytes([1; 16]), Scope::Zone(ZONE));
     let mut follower = lab.publisher();
     for (ops, parts) in [
-        (vec![put(key, &certificate)], "certificates"),
+        (vec![put(key, &certificate)], "hosts"),
         (vec![put(Key::access_rule(scope, rule), &rule_document(rule, scope, "block", "192.0.2.1"))], "firewall"),
         (add(1, "txt TXT \"a\""), "zones"),
         (add(2, "www A 192.0.2.1 proxied"), "zones routes"),
         (vec![put(Key::settings(ZONE), &settings_document(&[("ssl", json!("full"))]))], "zones routes"),
+        (vec![put(Key::settings(ZONE), &settings_document(&[("tls_1_3", json!("off"))]))], "zones routes hosts"),
+        (vec![zone_called(OTHER, "in.example.com", &["ns1.example.net"], false)], "zones routes hosts"),
     ] {
         lab.commit(ops);
         let bundle = follower.follow().unwrap().unwrap();
-        let Bundle { number, zones, routes, apps, firewall, certificates, tunnels, .. } = bundle;
-        let numbers = [zones.number, routes.number, apps.number, firewall.number, certificates.number, tunnels.number];
-        let names = ["zones", "routes", "apps", "firewall", "certificates", "tunnels"];
+        let Bundle { number, zones, routes, apps, firewall, hosts, tunnels, .. } = bundle;
+        let numbers = [zones.number, routes.number, apps.number, firewall.number, hosts.number, tunnels.number];
+        let names = ["zones", "routes", "apps", "firewall", "hosts", "tunnels"];
         let new: Vec<_> = names.iter().zip(numbers).filter(|(_, at)| at == number).map(|(name, _)| *name).collect();
         assert_eq!(new.join(" "), parts);
     }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use bartizan_live::Reader;
 use bartizan_quotas::{Ceiling, Door, Place, Rarely, Shares, Throttle};
-use bartizan_tls::{Acceptor, Offer, ServerStream};
+use bartizan_tls::{Acceptor, ServerStream};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -282,8 +282,8 @@ impl Visit {
                 return None;
             }
         };
-        let certificates = self.shared.desk.borrow_mut().config.take().value.certificates.clone();
-        let handshake = self.shared.acceptor.accept_offering(stream, &certificates, |_| Offer::All, turn.next());
+        let hosts = self.shared.desk.borrow_mut().config.take().value.hosts.clone();
+        let handshake = self.shared.acceptor.accept_in_turn(stream, &hosts, turn.next());
         match time::timeout(self.shared.limits.handshake, handshake).await {
             Ok(Ok(stream)) => return Some(stream),
             Ok(Err(error)) => tracing::trace!(client = %self.client, %error, "handshake failed"),
@@ -301,9 +301,10 @@ mod tests {
     use std::thread::{self, JoinHandle};
 
     use bartizan_live::Live;
+    use bartizan_names::{CertificateId, Timestamp};
     use bartizan_net::{Sharing, tcp};
     use bartizan_observed::Measured;
-    use bartizan_tls::CertifiedKey;
+    use bartizan_tls::{Certificate, CertifiedKey, Hosts};
     use socket2::{Domain, Socket, Type};
 
     use super::*;
@@ -524,10 +525,14 @@ mod tests {
     #[test]
     fn handshakes_take_turns_by_source() {
         let made = rcgen::generate_simple_self_signed(vec!["ns1.example".to_owned()]).unwrap();
-        let mut config = Config::default();
-        config
-            .certificates
-            .set_default(CertifiedKey::from_pem(&made.cert.pem(), &made.signing_key.serialize_der()).unwrap());
+        let certificate = Certificate {
+            id: CertificateId::from_bytes([0; 16]),
+            not_after: Timestamp::from_unix_micros(0),
+            names: vec!["ns1.example".to_owned()],
+            key: CertifiedKey::from_pem(&made.cert.pem(), &made.signing_key.serialize_der()).unwrap(),
+        };
+        let mut config = Config { hosts: Hosts::from_iter([certificate]), ..Config::default() };
+        config.hosts.set_default("ns1.example");
         let (live, counters) = (Live::new(config), Counters::default());
         let worker = Worker::new(Vec::new(), Vec::new(), live.reader(), &counters, Default::default()).unwrap();
         let (_, runtime, shared) = worker.open();
@@ -567,7 +572,7 @@ mod tests {
         let mut hello = vec![0; 16_384];
         let length = tokio::select! {
             read = tokio::io::AsyncReadExt::read(&mut server, &mut hello) => read.unwrap(),
-            // No name is sent, and the only certificate is for whoever sends none.
+            // No name is sent.
             _ = bartizan_tls::connect(&config, "127.0.0.1", client) => unreachable!("nobody answers"),
         };
         hello.truncate(length);

@@ -106,8 +106,8 @@ impl Server {
         let tls = sockets.tls[0].local_addr().unwrap();
         let udp = [&sockets.udp[0], &sockets.udp[2]].map(|socket| socket.local_addr().unwrap()).to_vec();
         let tcp = sockets.tcp.iter().map(|listener| listener.local_addr().unwrap()).collect();
-        let (certificates, ca) = tls::certificates();
-        let (live, counters) = (Live::new(Config { certificates, ..config(1) }), Counters::default());
+        let (hosts, ca) = tls::hosts();
+        let (live, counters) = (Live::new(Config { hosts, ..config(1) }), Counters::default());
         Server { plane: start(sockets, &live, &counters).unwrap(), live, counters, udp, tcp, tls, ca }
     }
 

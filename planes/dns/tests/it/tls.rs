@@ -1,7 +1,7 @@
 //! DNS over TLS (RFC 7858).
 
 use bartizan_names::{CertificateId, Timestamp};
-use bartizan_tls::{Certificate, Certificates, CertifiedKey, ClientStream, Roots, client_config, connect};
+use bartizan_tls::{Certificate, CertifiedKey, ClientStream, Hosts, Roots, client_config, connect};
 use bartizan_wire::dns::{Message, Rcode};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,7 +13,7 @@ use crate::{PATIENCE, Server, count};
 const NAME: &str = "ns1.example";
 
 /// A certificate for the name server, which clients without a name get too, and its authority.
-pub(crate) fn certificates() -> (Certificates, String) {
+pub(crate) fn hosts() -> (Hosts, String) {
     let authority = KeyPair::generate().unwrap();
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -22,10 +22,9 @@ pub(crate) fn certificates() -> (Certificates, String) {
     let issued = CertificateParams::new(vec![NAME.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
     let key = CertifiedKey::from_pem(&issued.pem(), &key.serialize_der()).unwrap();
     let (id, not_after) = (CertificateId::from_bytes([1; 16]), Timestamp::from_unix_micros(0));
-    let mut certificates =
-        Certificates::from_iter([Certificate { id, not_after, names: vec![NAME.to_owned()], key: key.clone() }]);
-    certificates.set_default(key);
-    (certificates, pem)
+    let mut hosts = Hosts::from_iter([Certificate { id, not_after, names: vec![NAME.to_owned()], key }]);
+    hosts.set_default(NAME);
+    (hosts, pem)
 }
 
 async fn dial(server: &Server, name: &str, alpn: &[&[u8]]) -> std::io::Result<ClientStream<TcpStream>> {

@@ -79,7 +79,7 @@ fn to_both_origins(method: &Method, fields: &Fields) -> [Vec<Field>; 2] {
     let ray = Rays::new(1, 0).draw("LAB");
     let source = Source { address: "2001:db8::7".parse().unwrap(), country: Some("NL".parse().unwrap()), asn: None };
     let source = &SourceFields::from(&source);
-    let provenance = Provenance { source, scheme: Scheme::Https, host: "a.test:8443", ray: &ray };
+    let provenance = Provenance { source, scheme: Scheme::Https, host: "a.test:8443", ray: &ray, is_early: false };
     [
         of_head(|writer| to_origin(method, fields, &provenance, writer)),
         of_map(&to_origin(method, fields, &provenance, HeaderMap::new())),
@@ -105,7 +105,8 @@ fn to_both_visitors(fields: Fields) -> [Vec<Field>; 2] {
 
 #[test]
 fn room_is_made_for_all_that_is_added() {
-    for added in to_both_origins(&Method::GET, &Fields::Map(HeaderMap::new())) {
+    // What a visitor sent early has a field more.
+    for added in to_both_origins(&Method::GET, &map(&list(&[("early-data", "1")]))) {
         assert_eq!(added.len(), FIELDS_TO_ORIGIN, "{added:?}");
     }
 }
@@ -174,6 +175,8 @@ fn fields_that_an_origin_gets() {
             &[("cdn-loop", "bartizan"), ("max-forwards", "x"), ("max-forwards", "7")],
         ),
         (&[("connection", "max-forwards"), ("max-forwards", "7")], &[("cdn-loop", "bartizan")]),
+        // Whatever it says (RFC 8470 §5.1).
+        (&[("early-data", "0"), ("Early-Data", "x")], &[("cdn-loop", "bartizan"), ("early-data", "1")]),
     ] {
         let mut expect = list(&[expect, &always].concat());
         expect.sort_by(|(one, _), (other, _)| one.cmp(other));

@@ -1,7 +1,7 @@
 //! The state that the parts of one connection share. All of them run on one thread; over HTTP/2 each stream is a task of
 //! its own.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -14,7 +14,9 @@ use bartizan_live::Generation;
 use bartizan_names::ZoneId;
 use bartizan_quotas::Place;
 use bartizan_routes::Scheme;
+use bartizan_tls::{Agreed, HandshakeEnd, ServerStream};
 use http::StatusCode;
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::cancel::Cancel;
@@ -37,6 +39,10 @@ pub(crate) struct Connection {
     pub(crate) source: Source,
     pub(crate) source_fields: SourceFields,
     pub(crate) scheme: Scheme,
+    /// How it came about, over TLS.
+    agreed: Cell<Option<Agreed>>,
+    /// Whether more is to come of the handshake, and when it has.
+    handshake_end: OnceCell<HandshakeEnd>,
     /// The number of the configuration in force when it was accepted.
     generation: u64,
     carries: Cell<Carries>,
@@ -83,6 +89,8 @@ impl Connection {
             source,
             source_fields: SourceFields::from(&source),
             scheme,
+            agreed: Cell::new(None),
+            handshake_end: OnceCell::new(),
             generation,
             carries: Cell::new(Carries::One),
             requests: RefCell::default(),
@@ -98,6 +106,26 @@ impl Connection {
             dials: Cell::new(0),
             worn: Cancel::default(),
         }
+    }
+
+    /// TLS has come about, as far as it has.
+    pub(super) fn note_tls(&self, stream: &ServerStream<TcpStream>) {
+        self.agreed.set(stream.agreed());
+        if let Some(end) = stream.handshake_end() {
+            // It is the only handshake.
+            let _ = self.handshake_end.set(end);
+        }
+    }
+
+    /// What the visitor's end of TLS has agreed to.
+    pub(crate) fn agreed(&self) -> Option<Agreed> {
+        self.agreed.get()
+    }
+
+    /// The end of the handshake, as long as it is still to come: what the visitor asks until then may be a copy of what it
+    /// asked before.
+    pub(crate) fn handshake_end(&self) -> Option<&HandshakeEnd> {
+        self.handshake_end.get().filter(|end| !end.is_reached())
     }
 
     /// It speaks a protocol with streams.

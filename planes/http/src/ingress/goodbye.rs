@@ -7,6 +7,7 @@
 //! has everything.
 
 use std::io;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bartizan_net::undelivered;
@@ -23,17 +24,28 @@ use crate::spare::Spare;
 /// A visitor's connection, over TLS or not.
 pub(crate) trait Carrier: AsyncRead + AsyncWrite + Unpin + 'static {
     fn socket(&self) -> &TcpStream;
+
+    /// Goes on with a handshake that is not over yet. What the visitor has sent stays to be read.
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
 impl Carrier for TcpStream {
     fn socket(&self) -> &TcpStream {
         self
     }
+
+    fn poll_handshake(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
 }
 
 impl Carrier for ServerStream<TcpStream> {
     fn socket(&self) -> &TcpStream {
         self.io()
+    }
+
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ServerStream::poll_handshake(self, cx)
     }
 }
 

@@ -152,7 +152,7 @@ fn exchange<'e, IO>(
     unread: &'e mut Unread,
 ) -> Pin<Box<dyn Future<Output = io::Result<Next>> + 'e>>
 where
-    IO: AsyncRead + AsyncWrite + Unpin,
+    IO: Carrier,
 {
     let worker = &line.worker;
     let guard = line.connection.begin(worker);
@@ -208,11 +208,17 @@ async fn beside<IO, T>(
     line: &Line<IO>,
 ) -> io::Result<T>
 where
-    IO: AsyncRead + AsyncWrite + Unpin,
+    IO: Carrier,
 {
     poll_fn(|cx| match work.as_mut().poll(cx) {
         Poll::Ready(done) => Poll::Ready(Ok(done)),
-        Poll::Pending => intake.poll(line, cx).map(Err),
+        Poll::Pending => {
+            // Where nothing is read, as before somebody wants the body, it would not go on.
+            if let Poll::Ready(error) = line.poll_handshake(cx) {
+                return Poll::Ready(Err(error));
+            }
+            intake.poll(line, cx).map(Err)
+        }
     })
     .await
 }

@@ -17,7 +17,7 @@ use bartizan_names::{
 use bartizan_plane_http::{Config, Limits, Neighbours, Plane, ServerFacts, Sockets, Totals, start};
 use bartizan_policy::Policy;
 use bartizan_routes::{Routes, Server, Target};
-use bartizan_tls::{Certificate, Certificates, CertifiedKey};
+use bartizan_tls::{Certificate, CertifiedKey, Hosts, TlsPolicy};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use super::dns_over_https::Told;
@@ -233,7 +233,10 @@ fn config(sites: &[Site<'_>], firewall: Firewall, ca: &Ca) -> Config {
         names: names.map(str::to_owned).to_vec(),
         key: ca.issue(&names),
     };
-    let certificates = Certificates::from_iter([certificate]);
+    let mut hosts = Hosts::from_iter([certificate]).edit();
+    for (host, _, settings) in sites {
+        hosts.put_zone(&ZoneName::new(Name::parse(host).unwrap()).unwrap(), TlsPolicy::of(settings));
+    }
     let server = ServerFacts {
         pop: "LAB".to_owned(),
         name_servers: vec![NAME_SERVER.to_owned()],
@@ -244,7 +247,7 @@ fn config(sites: &[Site<'_>], firewall: Firewall, ca: &Ca) -> Config {
         routes: edit.finish(),
         firewall,
         geo: Geo::built_in(),
-        certificates,
+        hosts: hosts.finish(),
         limits: Limits::default(),
         server,
     }

@@ -19,5 +19,6 @@ mod records;
 mod reuse;
 mod streaming;
 mod strictness;
+mod tls;
 mod translation;
 mod websocket;

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use bartizan_exchange::{Body as Answer, Response};
 use bartizan_names::{CertificateId, Ssl, Timestamp, ZoneSettings};
-use bartizan_tls::{Acceptor, Certificate, Certificates, ClientStream, Roots, client_config, connect};
+use bartizan_tls::{Acceptor, Certificate, ClientStream, Hosts, Roots, client_config, connect};
 use http::{HeaderMap, Request, StatusCode, Version};
 use hyper::body::{Body, Frame, Incoming};
 use hyper_util::rt::TokioIo;
@@ -283,12 +283,12 @@ fn tls_origin(ca: &Ca, name: &str) -> Origin {
         names: vec!["*.test".to_owned()],
         key: ca.issue(&[name]),
     };
-    let certificates = Certificates::from_iter([certificate]);
+    let hosts = Hosts::from_iter([certificate]);
     Origin::raw(move |stream| {
         stream.set_nonblocking(true).unwrap();
         run(async {
             let stream = TcpStream::from_std(stream).unwrap();
-            let Ok(mut stream) = Acceptor::new(&[b"http/1.1"]).accept(stream, &certificates).await else { return };
+            let Ok(mut stream) = Acceptor::new(&[b"http/1.1"]).accept(stream, &hosts).await else { return };
             let mut head = Vec::new();
             while !head.ends_with(b"\r\n\r\n") {
                 head.push(stream.read_u8().await.unwrap());

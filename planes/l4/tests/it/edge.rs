@@ -18,7 +18,7 @@ use bartizan_names::{
 };
 use bartizan_plane_l4::{AppTotals, Config, Limits, Plane, Tier, Totals, start};
 use bartizan_routes::{App, AppAddresses, Apps, Pools};
-use bartizan_tls::{Certificate, Certificates, CertifiedKey};
+use bartizan_tls::{Certificate, CertifiedKey, Hosts};
 use bytes::Bytes;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::io::ReadBuf;
@@ -119,7 +119,7 @@ pub(crate) struct Edge {
     live: Live<Config>,
     generation: Mutex<u64>,
     pub(crate) ca: Ca,
-    certificates: Certificates,
+    hosts: Hosts,
     pub(crate) tunnels: Arc<Tunnels>,
 }
 
@@ -142,8 +142,8 @@ impl Edge {
     }
 
     pub(crate) fn with_tier(setup: &Setup, tunnels: Tunnels, ca: Ca, tier: Tier) -> Edge {
-        let certificates = certificates(&NAMES, &ca);
-        let live = Live::new(config(setup, &ca, &certificates));
+        let hosts = hosts(&NAMES, &ca);
+        let live = Live::new(config(setup, &ca, &hosts));
         let tunnels = Arc::new(tunnels);
         let dialer = Arc::clone(&tunnels) as Arc<dyn Dialer>;
         let in_force = live.clone();
@@ -152,14 +152,14 @@ impl Edge {
         let destinations = Destinations::new(own, Private::Allowed);
         let reach = Reach::new(setup.name_servers.clone(), destinations);
         let plane = start(&live, dialer, tier, &reach).unwrap();
-        Edge { plane: Some(plane), live, generation: Mutex::new(0), ca, certificates, tunnels }
+        Edge { plane: Some(plane), live, generation: Mutex::new(0), ca, hosts, tunnels }
     }
 
     /// Puts another setup in force, and waits until its listeners are there.
     pub(crate) fn publish(&self, setup: &Setup) {
         let mut number = self.generation.lock().unwrap();
         *number += 1;
-        self.live.publish(Generation { number: *number, value: config(setup, &self.ca, &self.certificates) });
+        self.live.publish(Generation { number: *number, value: config(setup, &self.ca, &self.hosts) });
     }
 
     pub(crate) fn plane(&self) -> &Plane {
@@ -190,17 +190,17 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// One certificate for all of these names.
-pub(crate) fn certificates(names: &[&str], ca: &Ca) -> Certificates {
+pub(crate) fn hosts(names: &[&str], ca: &Ca) -> Hosts {
     let certificate = Certificate {
         id: CertificateId::from_bytes([0; 16]),
         not_after: Timestamp::from_unix_micros(0),
         names: names.iter().map(|name| (*name).to_owned()).collect(),
         key: ca.issue(names),
     };
-    Certificates::from_iter([certificate])
+    Hosts::from_iter([certificate])
 }
 
-fn config(setup: &Setup, ca: &Ca, certificates: &Certificates) -> Config {
+fn config(setup: &Setup, ca: &Ca, hosts: &Hosts) -> Config {
     let mut apps = Apps::empty().edit();
     setup.apps.iter().for_each(|app| apps.put(app.clone()));
     let mut firewall = Firewall::empty().edit();
@@ -213,7 +213,7 @@ fn config(setup: &Setup, ca: &Ca, certificates: &Certificates) -> Config {
         pools: pools(),
         firewall: firewall.finish(),
         geo: Geo::built_in(),
-        certificates: certificates.clone(),
+        hosts: hosts.clone(),
         trusted: setup.trusted.iter().map(|prefix| prefix.parse().unwrap()).collect(),
         limits: setup.limits,
         origin_roots: Some(ca.pem.clone()),

@@ -11,7 +11,7 @@ use bartizan_routes::App;
 use bartizan_tls::{Acceptor, ClientConfig, Roots, client_config};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::edge::{Ca, Edge, STUCK, Setup, address_of, app, certificates, dial, direct, ending, eventually};
+use super::edge::{Ca, Edge, STUCK, Setup, address_of, app, dial, direct, ending, eventually, hosts};
 use super::origin::Origin;
 
 fn trusting(ca: &Ca) -> Arc<ClientConfig> {
@@ -41,8 +41,8 @@ pub(crate) fn conversation(edge: &Edge, app: &App, name: &str) -> String {
 
 /// An origin that speaks TLS: reads until the end, then says whom it was taken for and what it was told.
 fn tls_origin(ca: &Ca, names: &[&str]) -> Origin {
-    let mut certificates = certificates(names, ca);
-    certificates.set_default(ca.issue(names));
+    let mut hosts = hosts(names, ca);
+    hosts.set_default(names[0]);
     let acceptor = Acceptor::new(&[]);
     Origin::start(move |mut stream| {
         // A header comes before the handshake.
@@ -60,7 +60,7 @@ fn tls_origin(ca: &Ca, names: &[&str]) -> Origin {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let socket = tokio::net::TcpStream::from_std(stream).unwrap();
-            let Ok(mut stream) = acceptor.accept(socket, &certificates).await else { return };
+            let Ok(mut stream) = acceptor.accept(socket, &hosts).await else { return };
             let mut text = String::new();
             let _ = stream.read_to_string(&mut text).await;
             let told = line.split(' ').next().unwrap_or_default();

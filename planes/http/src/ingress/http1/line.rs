@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::ingress::connection::Connection;
 use crate::ingress::deadline::Awaited;
+use crate::ingress::goodbye::Carrier;
 use crate::limits::READ_BYTES;
 use crate::spare::Unread;
 use crate::worker::Worker;
@@ -20,6 +21,19 @@ pub(super) struct Line<IO> {
     io: RefCell<IO>,
     pub(super) connection: Rc<Connection>,
     pub(super) worker: Rc<Worker>,
+}
+
+impl<IO: Carrier> Line<IO> {
+    /// Goes on with the handshake, as reading does, if it is not over. Ready when it has failed.
+    pub(super) fn poll_handshake(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if self.connection.handshake_end().is_none() {
+            return Poll::Pending;
+        }
+        match ready!(self.io.borrow_mut().poll_handshake(cx)) {
+            Ok(()) => Poll::Pending,
+            Err(error) => Poll::Ready(error),
+        }
+    }
 }
 
 /// What a read brought.

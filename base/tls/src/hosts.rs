@@ -1,17 +1,21 @@
-//! Which certificate for which name.
+//! What is done in the handshake for which name: the certificate that is shown, and the policy of its zone.
 //!
 //! ```text
-//! publish ── CertificatesEdit ──► Certificates (immutable, shared) ──► find("www.example.com") ──► CertifiedKey
+//! publish ── HostsEdit ──► Hosts (immutable, shared) ──► host("www.example.com") ──┬─► certificate: example.com, *.example.com
+//!                                                                                 └─► policy: the zone example.com
 //! ```
 //! Several certificates may claim a name. The one that is valid longest is used, of equals the one with the greatest id:
 //! whatever came first, the same certificates answer alike, and when one goes the next best takes its names.
+//!
+//! A policy belongs to a zone, and is held once for it, so that a change of it touches no name. A name has that of the
+//! innermost zone that it lies in, whoever shows a certificate for it.
 
 use std::sync::Arc;
 
 use bartizan_live::PersistentMap;
-use bartizan_names::{CertificateId, Timestamp};
+use bartizan_names::{CertificateId, Timestamp, ZoneName};
 
-use crate::CertifiedKey;
+use crate::{CertifiedKey, TlsPolicy};
 
 /// Octets of a name in text, without a final dot (RFC 1035 §2.3.4 limits the wire form to 255, which has two more).
 const NAME_TEXT_MAX: usize = 253;
@@ -27,20 +31,22 @@ pub struct Certificate {
     pub key: CertifiedKey,
 }
 
-/// What the edge does for a name at the handshake. Today a certificate; versions, ALPN and client certificates
-/// become fields here.
+/// What the edge does for a name at the handshake.
 #[derive(Clone)]
-pub(crate) struct HostPolicy {
+pub(crate) struct Host {
     pub(crate) certificate: CertifiedKey,
+    pub(crate) policy: TlsPolicy,
 }
 
-/// The policies of all names that we can prove to be. Immutable and cheap to clone.
+/// All names that we can prove to be. Immutable and cheap to clone.
 #[derive(Clone)]
-pub struct Certificates {
+pub struct Hosts {
     /// Who claims a name, the best first; never nobody. A wildcard is kept as `*.example.com`.
     by_name: PersistentMap<Arc<[u8]>, Arc<[Arc<Held>]>>,
     by_id: PersistentMap<CertificateId, Arc<Held>>,
-    without_name: Option<HostPolicy>,
+    /// What holds for the names of a zone, by its apex in text, in lower case.
+    zones: PersistentMap<Arc<[u8]>, TlsPolicy>,
+    without_name: Option<Host>,
 }
 
 struct Held {
@@ -48,7 +54,7 @@ struct Held {
     not_after: Timestamp,
     /// In lower case, each once.
     names: Box<[Arc<[u8]>]>,
-    policy: HostPolicy,
+    key: CertifiedKey,
 }
 
 impl Held {
@@ -57,46 +63,61 @@ impl Held {
     }
 }
 
-impl Certificates {
+impl Hosts {
     /// No certificate at all.
-    pub fn empty() -> Certificates {
-        Certificates::with_seed(0)
+    pub fn empty() -> Hosts {
+        Hosts::with_seed(0)
     }
 
-    /// As [`Certificates::empty`], with a secret number: who owns zones chooses names, and must not choose where they are
-    /// kept.
-    pub fn with_seed(seed: u64) -> Certificates {
-        Certificates {
+    /// As [`Hosts::empty`], with a secret number: who owns zones chooses names, and must not choose where they are kept.
+    pub fn with_seed(seed: u64) -> Hosts {
+        Hosts {
             by_name: PersistentMap::with_seed(seed),
             by_id: PersistentMap::with_seed(seed),
+            zones: PersistentMap::with_seed(seed),
             without_name: None,
         }
     }
 
-    /// Begins a change. Nothing of it is seen before [`CertificatesEdit::finish`], and never in `self`.
-    pub fn edit(&self) -> CertificatesEdit {
-        CertificatesEdit(self.clone())
+    /// Begins a change. Nothing of it is seen before [`HostsEdit::finish`], and never in `self`.
+    pub fn edit(&self) -> HostsEdit {
+        HostsEdit(self.clone())
     }
 
-    /// The certificate for clients that send no name: old ones, and those that came by an address.
-    pub fn set_default(&mut self, certificate: CertifiedKey) {
-        self.without_name = Some(HostPolicy { certificate });
+    /// Clients that send no name (old ones, and those that came by an address) are served as if they had asked for this one,
+    /// if there is a certificate for it.
+    pub fn set_default(&mut self, name: &str) {
+        if let Some(host) = self.host(name) {
+            self.without_name = Some(host);
+        }
     }
 
     /// The certificate for a name: its own, else the one of the wildcard one label up (RFC 9525 §6.3: `*` stands for
     /// exactly one whole label).
     pub fn find(&self, name: &str) -> Option<&CertifiedKey> {
-        self.policy(name).map(|policy| &policy.certificate)
+        let mut lower = [0; NAME_TEXT_MAX];
+        self.certificate(write_lower(name, &mut lower)?)
     }
 
     /// The certificate with this id.
     pub fn get(&self, id: CertificateId) -> Option<Certificate> {
-        let Held { id, not_after, names, policy } = &**self.by_id.get(&id)?;
+        let Held { id, not_after, names, key } = &**self.by_id.get(&id)?;
         let names = names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
-        Some(Certificate { id: *id, not_after: *not_after, names, key: policy.certificate.clone() })
+        Some(Certificate { id: *id, not_after: *not_after, names, key: key.clone() })
     }
 
-    /// How many there are.
+    /// What holds for a name, whoever can prove to be it.
+    pub fn policy(&self, name: &str) -> TlsPolicy {
+        let mut lower = [0; NAME_TEXT_MAX];
+        write_lower(name, &mut lower).map_or_else(TlsPolicy::default, |lower| self.policy_at(lower))
+    }
+
+    /// What holds for the names of the zone with this apex, as it was put.
+    pub fn policy_of_zone(&self, apex: &ZoneName) -> Option<TlsPolicy> {
+        self.zones.get(&*text_of(apex)).copied()
+    }
+
+    /// How many certificates there are.
     pub fn len(&self) -> usize {
         self.by_id.len()
     }
@@ -106,13 +127,21 @@ impl Certificates {
     }
 
     // Hot: once a handshake. No allocation.
-    pub(crate) fn policy(&self, name: &str) -> Option<&HostPolicy> {
+    pub(crate) fn host(&self, name: &str) -> Option<Host> {
         let mut lower = [0; NAME_TEXT_MAX];
-        let lower = lower.get_mut(..name.len())?;
-        lower.copy_from_slice(name.as_bytes());
-        lower.make_ascii_lowercase();
-        if let Some(policy) = self.best(lower) {
-            return Some(policy);
+        let lower = write_lower(name, &mut lower)?;
+        // Before the name is written over.
+        let policy = self.policy_at(lower);
+        Some(Host { certificate: self.certificate(lower)?.clone(), policy })
+    }
+
+    pub(crate) fn without_name(&self) -> Option<Host> {
+        self.without_name.clone()
+    }
+
+    fn certificate(&self, lower: &mut [u8]) -> Option<&CertifiedKey> {
+        if let Some(certificate) = self.best(lower) {
+            return Some(certificate);
         }
         let dot = lower.iter().position(|octet| *octet == b'.')?;
         if dot == 0 || lower.starts_with(b"*.") {
@@ -123,33 +152,56 @@ impl Certificates {
         self.best(&lower[dot - 1..])
     }
 
-    pub(crate) fn policy_without_name(&self) -> Option<&HostPolicy> {
-        self.without_name.as_ref()
+    fn best(&self, name: &[u8]) -> Option<&CertifiedKey> {
+        self.by_name.get(name)?.first().map(|held| &held.key)
     }
 
-    fn best(&self, name: &[u8]) -> Option<&HostPolicy> {
-        self.by_name.get(name)?.first().map(|held| &held.policy)
+    /// That of the innermost zone.
+    fn policy_at(&self, lower: &[u8]) -> TlsPolicy {
+        let mut rest = lower;
+        loop {
+            if let Some(policy) = self.zones.get(rest) {
+                return *policy;
+            }
+            match rest.iter().position(|octet| *octet == b'.') {
+                Some(dot) => rest = &rest[dot + 1..],
+                None => return TlsPolicy::default(),
+            }
+        }
     }
 }
 
-impl Default for Certificates {
-    fn default() -> Certificates {
-        Certificates::empty()
+fn write_lower<'l>(name: &str, lower: &'l mut [u8; NAME_TEXT_MAX]) -> Option<&'l mut [u8]> {
+    let lower = lower.get_mut(..name.len())?;
+    lower.copy_from_slice(name.as_bytes());
+    lower.make_ascii_lowercase();
+    Some(lower)
+}
+
+/// As clients send it. Octets of an apex that no host name has are written as escapes, which nobody asks for.
+fn text_of(apex: &ZoneName) -> Arc<[u8]> {
+    apex.to_string().to_ascii_lowercase().into_bytes().into()
+}
+
+impl Default for Hosts {
+    fn default() -> Hosts {
+        Hosts::empty()
     }
 }
 
-impl FromIterator<Certificate> for Certificates {
-    fn from_iter<I: IntoIterator<Item = Certificate>>(certificates: I) -> Certificates {
-        let mut edit = Certificates::empty().edit();
+impl FromIterator<Certificate> for Hosts {
+    /// In no zone.
+    fn from_iter<I: IntoIterator<Item = Certificate>>(certificates: I) -> Hosts {
+        let mut edit = Hosts::empty().edit();
         certificates.into_iter().for_each(|certificate| edit.put(certificate));
         edit.finish()
     }
 }
 
 /// A change in the making.
-pub struct CertificatesEdit(Certificates);
+pub struct HostsEdit(Hosts);
 
-impl CertificatesEdit {
+impl HostsEdit {
     /// Adds a certificate, or puts it in the place of the one with the same id.
     pub fn put(&mut self, certificate: Certificate) {
         let Certificate { id, not_after, names, key } = certificate;
@@ -157,7 +209,7 @@ impl CertificatesEdit {
         let mut names: Vec<Arc<[u8]>> = names.iter().map(|name| name.to_ascii_lowercase().as_bytes().into()).collect();
         names.sort_unstable();
         names.dedup();
-        let held = Arc::new(Held { id, not_after, names: names.into(), policy: HostPolicy { certificate: key } });
+        let held = Arc::new(Held { id, not_after, names: names.into(), key });
         for name in &held.names {
             let others = self.0.by_name.get(name).map_or(&[][..], |claims| claims);
             let better = others.partition_point(|other| other.rank() > held.rank());
@@ -182,8 +234,18 @@ impl CertificatesEdit {
         }
     }
 
+    /// Says what holds for the names of a zone. None of them is touched.
+    pub fn put_zone(&mut self, apex: &ZoneName, policy: TlsPolicy) {
+        self.0.zones.insert(text_of(apex), policy);
+    }
+
+    /// Forgets a zone. Its names have the policy of the zone around it, or the one that holds where nobody chose.
+    pub fn remove_zone(&mut self, apex: &ZoneName) {
+        self.0.zones.remove(&*text_of(apex));
+    }
+
     /// The table with all of these changes.
-    pub fn finish(self) -> Certificates {
+    pub fn finish(self) -> Hosts {
         self.0
     }
 }
@@ -210,7 +272,7 @@ mod tests {
 
     #[test]
     fn names_find_their_certificate() {
-        let certificates: Certificates = [
+        let certificates: Hosts = [
             (1, 100, &["example.com", "*.Example.com"][..]),
             (2, 200, &["www.example.com", "www.example.com", "WWW.example.com"]),
             (3, 200, &["*.example.com", "both.test"]),
@@ -249,7 +311,44 @@ mod tests {
             assert_eq!(found, expect.map(|number: usize| KEYS[number].leaf()), "{name}");
         }
         assert_eq!(certificates.len(), 5);
-        assert!(certificates.policy_without_name().is_none() && Certificates::default().is_empty());
+        assert!(certificates.without_name().is_none() && Hosts::default().is_empty());
+    }
+
+    #[test]
+    fn names_have_the_policy_of_their_zone() {
+        let zone = |apex: &str| ZoneName::new(apex.parse().unwrap()).unwrap();
+        let policy = |http2| TlsPolicy { http2, ..TlsPolicy::default() };
+        // One for all names, as if they were all in one zone.
+        let names = ["a.test", "*.a.test", "*.sub.a.test", "sub.a.test", "other", "*.b.test"];
+        let all = names.map(str::to_owned).to_vec();
+        let (id, not_after) = (CertificateId::from_bytes([1; 16]), Timestamp::from_unix_micros(1));
+        let before = Hosts::from_iter([Certificate { id, not_after, names: all, key: KEYS[0].clone() }]);
+        let mut edit = before.edit();
+        edit.put_zone(&zone("A.test"), policy(false));
+        edit.put_zone(&zone("sub.a.test"), policy(true));
+        edit.put_zone(&zone("test"), policy(true));
+        let after = edit.finish();
+        let mut edit = after.edit();
+        edit.put_zone(&zone("a.test"), policy(true));
+        edit.put_zone(&zone("sub.a.test"), policy(false));
+        edit.remove_zone(&zone("test"));
+        let last = edit.finish();
+        for (name, expect) in [
+            ("a.test", [true, false, true]),
+            ("www.a.test", [true, false, true]),
+            ("WWW.A.test", [true, false, true]),
+            ("sub.a.test", [true, true, false]),
+            ("x.sub.a.test", [true, true, false]),
+            ("x.b.test", [true, true, true]),
+            ("other", [true, true, true]),
+        ] {
+            let found = [&before, &after, &last].map(|hosts| hosts.host(name).unwrap().policy.http2);
+            assert_eq!(found, expect, "{name}");
+        }
+        assert!(after.host("y.x.b.test").is_none(), "a zone makes no certificate");
+        assert!(!after.policy("y.x.a.test").http2 && after.policy(&"x".repeat(300)).http2);
+        assert_eq!(last.policy_of_zone(&zone("test")), None);
+        assert_eq!(last.policy_of_zone(&zone("a.TEST")), Some(policy(true)));
     }
 
     /// Names of the histories below: few, so that many claim one.
@@ -279,7 +378,7 @@ mod tests {
         best(name).or_else(|| best(&format!("*.{parent}")))
     }
 
-    fn check(certificates: &Certificates, model: &BTreeMap<u8, Claim>) -> Result<(), TestCaseError> {
+    fn check(certificates: &Hosts, model: &BTreeMap<u8, Claim>) -> Result<(), TestCaseError> {
         for name in ["a.test", "b.test", "c.test", "x.b.test", "y.x.b.test"] {
             let found = certificates.find(name).map(CertifiedKey::leaf);
             prop_assert_eq!(found, expected(model, name).map(|key| KEYS[key].leaf()), "{}", name);
@@ -299,7 +398,7 @@ mod tests {
             seed: u64,
         ) {
                 let mut model = BTreeMap::new();
-            let mut certificates = Certificates::with_seed(seed);
+            let mut certificates = Hosts::with_seed(seed);
             let mut versions = Vec::new();
             for (id, claim) in steps {
                 versions.push((certificates.clone(), model.clone()));

@@ -1,0 +1,134 @@
+//! What the policy of a name's zone makes of a handshake.
+
+use std::sync::Arc;
+
+use bartizan_names::{Cipher, Ciphers, OldestTls, Tls13, ZoneSettings};
+use bartizan_tls::{Acceptor, ClientConfig, Hosts, TlsPolicy, connect};
+use rustls::version::{TLS12, TLS13};
+use tokio::io::duplex;
+
+use super::rounds::{Client, client, run, serve, zone};
+use super::{Ca, PIPE_BYTES};
+
+fn under(hosts: &Hosts, apex: &str, settings: &ZoneSettings) -> Hosts {
+    let mut edit = hosts.edit();
+    edit.put_zone(&zone(apex), TlsPolicy::of(settings));
+    edit.finish()
+}
+
+/// What they agree on, or what the client is told.
+async fn meet(acceptor: &Acceptor, hosts: &Hosts, config: &Arc<ClientConfig>, name: &str) -> String {
+    let (mut client, far) = Client::dial(config, name);
+    let seen = serve(acceptor, far, hosts);
+    match client.ask("x\n").await {
+        Ok(()) => {
+            let version = client.tls.protocol_version().unwrap();
+            client.wait().await.unwrap();
+            drop(client);
+            let seen = seen.await.unwrap().unwrap();
+            format!("{version:?} {}", seen.rsplit(' ').next().unwrap())
+        }
+        Err(error) => {
+            assert!(seen.await.unwrap().is_err());
+            format!("{error:?}")
+        }
+    }
+}
+
+#[test]
+fn versions_and_suites() {
+    const RSA: &str = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256";
+    const ECDSA: &str = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256";
+    let ca = Ca::new();
+    let hosts = ca.hosts(&[&["a.test", "b.test"]]);
+    let (old, new, both) =
+        (client(&ca, &[&TLS12], None), client(&ca, &[&TLS13], None), client(&ca, &[&TLS12, &TLS13], None));
+    let (rsa, ecdsa) = (client(&ca, &[&TLS12], Some(RSA)), client(&ca, &[&TLS12], Some(ECDSA)));
+    let default = ZoneSettings::default;
+    let oldest = |min_tls_version| ZoneSettings { min_tls_version, ..default() };
+    let tls_1_3 = |tls_1_3| ZoneSettings { tls_1_3, ..default() };
+    let ciphers = |cipher| ZoneSettings { ciphers: Ciphers::from_iter([cipher]), ..default() };
+    run(async {
+        for (settings, client, expect) in [
+            (default(), &old, "TLSv1_2 full"),
+            (default(), &new, "TLSv1_3 full"),
+            (default(), &both, "TLSv1_3 full"),
+            (default(), &ecdsa, "TLSv1_2 full"),
+            (default(), &rsa, "HandshakeFailure"), // the certificate is of the other kind
+            (oldest(OldestTls::Tls13), &both, "TLSv1_3 full"),
+            (oldest(OldestTls::Tls13), &old, "ProtocolVersion"),
+            (tls_1_3(Tls13::Off), &both, "TLSv1_2 full"),
+            (tls_1_3(Tls13::Off), &new, "ProtocolVersion"),
+            (ciphers(Cipher::EcdsaAes128), &ecdsa, "TLSv1_2 full"),
+            (ciphers(Cipher::EcdsaAes256), &ecdsa, "HandshakeFailure"),
+            (ciphers(Cipher::EcdsaAes256), &old, "TLSv1_2 full"),
+            (ciphers(Cipher::EcdsaAes256), &new, "TLSv1_3 full"),
+        ] {
+            let acceptor = Acceptor::new(&[]);
+            let hosts = under(&hosts, "a.test", &settings);
+            let seen = meet(&acceptor, &hosts, client, "a.test").await;
+            assert!(seen.contains(expect), "{seen}, not {expect}: {settings:?}");
+            // Another zone on the same certificate has its own.
+            assert_eq!(meet(&acceptor, &hosts, &old, "b.test").await.rsplit(' ').next(), Some("full"));
+            let version = meet(&acceptor, &hosts, &both, "b.test").await;
+            assert!(version.starts_with("TLSv1_3"), "{version}");
+        }
+    });
+}
+
+/// Who was here before is judged by what holds now.
+#[test]
+fn a_session_does_not_outlive_its_policy() {
+    let ca = Ca::new();
+    let hosts = ca.hosts(&[&["a.test", "b.test"]]);
+    let default = ZoneSettings::default();
+    let strict = ZoneSettings { ciphers: Ciphers::from_iter([Cipher::EcdsaAes128]), ..ZoneSettings::default() };
+    run(async {
+        for version in [&TLS12, &TLS13] {
+            let (acceptor, config) = (Acceptor::new(&[]), client(&ca, &[version], None));
+            for (settings, name, expect) in [
+                (&default, "a.test", "full"),
+                (&default, "a.test", "resumed"),
+                (&default, "b.test", "full"),
+                (&strict, "a.test", "full"),
+                (&strict, "a.test", "resumed"),
+                (&default, "a.test", "full"),
+                (&default, "b.test", "resumed"),
+            ] {
+                let seen = meet(&acceptor, &under(&hosts, "a.test", settings), &config, name).await;
+                assert!(seen.ends_with(expect), "{seen}, not {expect}: {version:?} {name} {settings:?}");
+            }
+        }
+    });
+}
+
+/// One certificate, one acceptor, and names that are not served in the same protocols.
+#[tokio::test]
+async fn a_name_can_be_served_without_http2() {
+    let ca = Ca::new();
+    let off = ZoneSettings { http2: false, ..ZoneSettings::default() };
+    let hosts = under(&ca.hosts(&[&["new.test", "old.test"]]), "old.test", &off);
+    let acceptor = Acceptor::new(&[b"h2", b"http/1.1"]);
+    for (name, wanted, expect) in [
+        ("new.test", &[&b"h2"[..], b"http/1.1"][..], Ok("h2")),
+        ("old.test", &[b"h2", b"http/1.1"], Ok("http/1.1")),
+        ("OLD.test", &[b"h2", b"http/1.1"], Ok("http/1.1")),
+        ("new.test", &[b"h2"], Ok("h2")),
+        ("old.test", &[b"h2"], Err("none of our protocols")),
+    ] {
+        let (near, far) = duplex(PIPE_BYTES);
+        let client = ca.client(wanted);
+        let (client, server) = tokio::join!(connect(&client, name, near), acceptor.accept(far, &hosts));
+        match expect {
+            Ok(protocol) => {
+                assert_eq!(server.unwrap().alpn(), Some(protocol.as_bytes()), "{name}");
+                assert_eq!(client.unwrap().alpn(), Some(protocol.as_bytes()), "{name}");
+            }
+            Err(alert) => {
+                let refused = client.err().unwrap().to_string();
+                assert!(refused.contains(alert), "{name}: {refused}");
+                assert!(server.is_err(), "{name}");
+            }
+        }
+    }
+}
