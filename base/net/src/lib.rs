@@ -2,7 +2,8 @@
 //! is.
 //!
 //! The only crate of the product, beside the loader of kernel programs, that may use `unsafe`: each block stands
-//! behind a safe function that cannot be called wrongly. No protocol, no policy, no runtime.
+//! behind a safe function that cannot be called wrongly. No protocol, no policy; a runtime only to wait for the end of a
+//! connection.
 
 mod any_port;
 mod buffer;
@@ -11,6 +12,7 @@ mod descriptors;
 mod disk;
 mod freebind;
 mod gather;
+mod goodbye;
 mod listen;
 mod memory;
 mod priority;
@@ -24,6 +26,7 @@ pub use descriptors::descriptors_max;
 pub use disk::free_bytes;
 pub use freebind::{FLOW_BUFFER_BYTES, prepare_listener, tcp_pooled, udp_between, udp_pooled};
 pub use gather::send_behind;
+pub use goodbye::{Patience, delivered, say_goodbye};
 pub use listen::{BindError, Protocol, Sharing, tcp, tcp_shared, udp, udp_shared};
 pub use memory::give_back_memory;
 pub use priority::{stand_back, thread_time};
