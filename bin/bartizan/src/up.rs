@@ -6,6 +6,7 @@
 
 mod words;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -29,6 +30,7 @@ use bartizan_v4::PopBody;
 use rustix::thread::CapabilitySet;
 use tokio::signal::unix::SignalKind;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 pub use self::words::{Up, name_server};
 use crate::any_port::Chosen;
@@ -248,7 +250,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         let problems = observed.problems.clone();
         schedule::start(schedule::Task { plan, lock, data, fingerprint, problems, counters }, edge_ended)?;
     }
-    let api = tokio::spawn(bartizan_api::serve(
+    let mut api = tokio::spawn(bartizan_api::serve(
         api_listeners,
         bartizan_api::Dependencies {
             store: store.clone(),
@@ -329,18 +331,30 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
             output.progress(format!("SIGUSR2: leaving the ports to the next process; at most {grace:?} for what is open"));
             Ok(())
         }
-        ended = api => Err(Failure::new(Cause::Failed, format!("the API ended: {ended:?}")).into()),
+        ended = &mut api => Err(Failure::new(Cause::Failed, format!("the API ended: {ended:?}")).into()),
     };
-    // The connector first, so that no new request goes to it; then the planes; the API last.
+    // The connector first, so that no new request goes to it; then the planes. The API takes nothing new from here on, and
+    // ends what it has beside them.
     stop.send_replace(true);
-    if let Some(hello) = hello {
-        hello.stopped().await;
-    }
-    caring.abort();
-    counting.into_iter().for_each(|counting| counting.abort());
-    following.stop();
-    planes.drain(grace, end).await;
+    let draining = async {
+        if let Some(hello) = hello {
+            hello.stopped().await;
+        }
+        caring.abort();
+        counting.into_iter().for_each(|counting| counting.abort());
+        following.stop();
+        planes.drain(grace, end).await;
+    };
+    tokio::join!(draining, finish(api, grace));
     ended
+}
+
+/// Waits until the API has answered all that it was asked, and all of it has arrived.
+async fn finish(api: JoinHandle<io::Result<()>>, grace: Duration) {
+    // After its own end it must not be asked again.
+    if !api.is_finished() && tokio::time::timeout(grace, api).await.is_err() {
+        tracing::warn!("calls of the API were cut: they were not over within {grace:?}");
+    }
 }
 
 /// What the API says of the way to applications.

@@ -8,8 +8,7 @@
 //! TLS and plain HTTP are spoken on one port; plain HTTP is answered to this machine only ([`crate::front`]).
 //! The page, `/metrics` and the probes are served here too, and share these limits. A clock beside the connection ends
 //! each state, whether or not bytes trickle in. What is still being sent when an answer is complete is read for a while
-//! and thrown away: a socket closed with unread bytes resets the connection, and the reset may overtake the answer
-//! (RFC 9112 §9.6).
+//! and thrown away, and what was written is waited for until the client has it (`bartizan_net::say_goodbye`).
 
 mod clock;
 mod connection;
@@ -22,6 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use bartizan_net::Patience;
 use bartizan_quotas::{Ceiling, Door, Rarely, Shares};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -50,8 +50,16 @@ struct Times {
     exchange: Duration,
     /// Between requests.
     idle: Duration,
-    /// How long what comes after the last answer is read.
+    /// How long what comes after the last answer is read, when its client has all of it.
     linger: Duration,
+}
+
+impl Times {
+    /// At the end of a connection. The clock goes on beside it.
+    fn patience(self) -> Patience {
+        let (linger, stall) = (self.linger, self.exchange);
+        Patience { linger, stall, least_bytes_per_second: u32::MAX, bytes_max: LINGER_BYTES_MAX }
+    }
 }
 
 const TIMES: Times = Times {
@@ -408,13 +416,14 @@ mod tests {
     #[test]
     fn a_request_in_progress_is_answered_at_the_end() {
         let mut server = Server::start(8, LONG);
-        let (mut idle, mut busy) = (server.connect(), server.connect());
+        let (mut idle, mut busy, mut silent) = (server.connect(), server.connect(), server.connect());
         assert!(ask(&mut idle));
         busy.write_all(b"POST /take HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{").unwrap();
         // Whether its head has been read cannot be seen from outside; an answered request behind it can.
         assert!(ask(&mut idle));
         drop(server.stop.take());
         wait_for_the_end(&mut idle);
+        wait_for_the_end(&mut silent);
         busy.write_all(b"}").unwrap();
         let mut answer = String::new();
         busy.read_to_string(&mut answer).unwrap();

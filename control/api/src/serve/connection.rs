@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::Response;
+use bartizan_net::say_goodbye;
 use bartizan_quotas::Place;
 use http::{HeaderValue, header};
 use http_body::{Body as _, Frame, SizeHint};
@@ -18,13 +19,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tower::ServiceExt;
 
 use super::clock::{Clock, State};
 use super::link::Link;
-use super::{DRAIN_BYTES_MAX, DRAIN_MAX, LINGER_BYTES_MAX, READ_BYTES_MAX, Shared};
+use super::{DRAIN_BYTES_MAX, DRAIN_MAX, READ_BYTES_MAX, Shared};
 use crate::extract::{Patience, Peer};
 use crate::front::Way;
 
@@ -39,17 +40,23 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, place: Place, sha
         state = clock.overdue() => if state != State::Idle {
             shared.counters.too_slow();
         },
-        link = open_and_speak(stream, peer, &clock, &shared) => {
-            if let Some(link) = link {
-                linger(link, &shared).await;
-            }
-        }
+        () = visit(stream, peer, &clock, &shared) => {}
     }
     shared.counters.closed();
 }
 
+async fn visit(stream: TcpStream, peer: SocketAddr, clock: &Arc<Clock>, shared: &Shared) {
+    let Some(link) = open_and_speak(stream, peer, clock, shared).await else { return };
+    say_goodbye(link, Link::socket, &shared.times.patience()).await;
+}
+
 async fn open_and_speak(stream: TcpStream, peer: SocketAddr, clock: &Arc<Clock>, shared: &Shared) -> Option<Link> {
-    let (link, way) = Link::open(stream, shared.shown.as_ref()).await?;
+    let mut stopped = shared.stopped.clone();
+    let (link, way) = tokio::select! {
+        opened = Link::open(stream, shared.shown.as_ref()) => opened?,
+        // Nothing was asked.
+        _ = stopped.changed() => return None,
+    };
     speak(Watched { link, clock: Arc::clone(clock) }, (peer, way), shared).await
 }
 
@@ -154,24 +161,6 @@ impl Drop for Question {
             *self.left.lock().unwrap_or_else(PoisonError::into_inner) = self.body.take();
         }
     }
-}
-
-/// Says that it is over, and reads what is still being sent.
-async fn linger(mut link: Link, shared: &Shared) {
-    let farewell = async {
-        link.shutdown().await?;
-        let mut left = LINGER_BYTES_MAX;
-        let mut waste = vec![0; READ_BYTES_MAX];
-        while left > 0 {
-            match link.read(&mut waste).await? {
-                0 => break,
-                read => left = left.saturating_sub(read),
-            }
-        }
-        io::Result::Ok(())
-    };
-    // Whatever is read here is thrown away.
-    let _ = tokio::time::timeout(shared.times.linger, farewell).await;
 }
 
 /// An answer's body. Dropped, it was composed to its end, or nobody wants it.

@@ -36,6 +36,13 @@ impl Link {
             }
         }
     }
+
+    pub(super) fn socket(&self) -> &TcpStream {
+        match self {
+            Link::Clear(stream) => stream,
+            Link::Tls(stream) => stream.io(),
+        }
+    }
 }
 
 impl AsyncRead for Link {
