@@ -73,17 +73,22 @@ pub(crate) async fn serve<IO: Carrier>(io: IO, connection: Rc<Connection>, worke
     };
     // In boxes too: there is one state for all that a connection waits for, as large as the largest.
     match end {
-        Some((other, guard)) => {
-            let (connection, worker) = (Rc::clone(&line.connection), Rc::clone(&line.worker));
-            let idle_time = worker.limits.websocket_idle_time;
-            let wire = Wire::new(line.into_io(), connection, worker);
-            Box::pin(relay::relay(wire, unread.split().freeze(), other, guard.record(), idle_time)).await;
-        }
+        Some((other, guard)) => Box::pin(serve_websocket(line, unread.split().freeze(), other, guard)).await,
         None => {
             let (connection, worker) = (Rc::clone(&line.connection), Rc::clone(&line.worker));
             Box::pin(say_goodbye(line.into_io(), &connection.turn, (&worker.limits, &worker.spare))).await;
         }
     }
+}
+
+/// To the end of both sides; `first` came already. What the visitor was told last has to arrive.
+async fn serve_websocket<IO: Carrier>(line: Line<IO>, first: Bytes, other: Box<dyn Io>, guard: RequestGuard) {
+    let (connection, worker) = (Rc::clone(&line.connection), Rc::clone(&line.worker));
+    let mut wire = Wire::new(line.into_io(), Rc::clone(&connection), Rc::clone(&worker));
+    relay::relay(&mut wire, first, other, guard.record(), worker.limits.websocket_idle_time).await;
+    // The request ends here.
+    drop(guard);
+    say_goodbye(wire.into_inner(), &connection.turn, (&worker.limits, &worker.spare)).await;
 }
 
 fn failed<T, IO>(line: &Line<IO>, error: &io::Error) -> Option<T> {

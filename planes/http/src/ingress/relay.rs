@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use crate::limits::WEBSOCKET_BUFFER_BYTES;
 use crate::record::Record;
 
-/// Copies between `near`, from which `first` was read already, and `far`.
-pub(crate) async fn relay<N, F>(near: N, first: Bytes, far: F, record: &Record, idle_time: Duration)
+/// Copies between `near`, from which `first` was read already, and `far`. What `near` was said last may be under way to it.
+pub(crate) async fn relay<N, F>(near: &mut N, first: Bytes, far: F, record: &Record, idle_time: Duration)
 where
     N: AsyncRead + AsyncWrite + Unpin,
     F: AsyncRead + AsyncWrite + Unpin,

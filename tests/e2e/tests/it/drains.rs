@@ -27,6 +27,11 @@ fn slow_downloads_are_whole_after_a_stop() {
 }
 
 #[test]
+fn websockets_are_whole_after_a_stop() {
+    all_is_delivered(["websocket"]);
+}
+
+#[test]
 fn calls_of_the_api_are_answered_after_a_stop() {
     all_is_delivered(["export", "upload"]);
 }
