@@ -15,6 +15,8 @@ pub struct Limits {
     pub call_time: Duration,
     /// For a TCP connection to an origin, all its addresses together.
     pub tcp_connect_time: Duration,
+    /// How long an origin may take nothing of what a client said last, when both have ended.
+    pub deliver_time: Duration,
 }
 
 impl Default for Limits {
@@ -25,6 +27,7 @@ impl Default for Limits {
             head_time: Duration::from_secs(10),
             call_time: Duration::from_secs(5),
             tcp_connect_time: Duration::from_secs(5),
+            deliver_time: Duration::from_secs(30),
         }
     }
 }

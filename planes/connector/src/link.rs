@@ -12,6 +12,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use bartizan_tls::ClientStream;
 use bartizan_wire::http1::{
     Asked, BodyReader, ChunkLine, Event, FieldRoom, HeadSearch, INTERIM_MAX, Leading, Limits, Persistence, Refusal,
     ResponseHead, write_last_chunk,
@@ -21,15 +22,29 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
 use quinn::RecvStream;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
+use tokio::net::TcpStream;
 
 /// Bytes that are read from an origin, or from the edge, at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// A first read has room for a usual answer.
 const FIRST_BYTES: usize = 8 * 1024;
 
-pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+/// A connection to an origin, over TLS or not.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {
+    fn socket(&self) -> &TcpStream;
+}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+impl Io for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Io for ClientStream<TcpStream> {
+    fn socket(&self) -> &TcpStream {
+        self.io()
+    }
+}
 
 /// Gives the writing half back at its end.
 type Uploading = MaybeDone<BoxFuture<'static, Result<WriteHalf<Box<dyn Io>>, UploadError>>>;

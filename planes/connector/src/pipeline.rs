@@ -174,7 +174,7 @@ async fn forward(
     match receive {
         Some(receive) if answer.head.to_websocket => {
             send.write_chunk(encode(&answer)).await?;
-            upgrade::relay(answer, send, receive).await
+            upgrade::relay(answer, send, receive, shared.limits.deliver_time).await
         }
         _ if answer.head.status == StatusCode::SWITCHING_PROTOCOLS.as_u16() => {
             say_why(origin, &OriginError::Switched, send, shared).await

@@ -1,13 +1,21 @@
 //! What is behind a 101: the frames of a WebSocket both ways, which are not looked at.
 
+use std::time::Duration;
+
+use bartizan_net::delivered;
 use quinn::{RecvStream, SendStream};
 use tokio::io::AsyncWriteExt;
 
 use crate::ingress::StreamError;
 use crate::link::Answer;
 
-/// Carries both ways until both sides have ended. The head of the answer is written already.
-pub(crate) async fn relay(answer: Answer, send: &mut SendStream, receive: RecvStream) -> Result<(), StreamError> {
+/// Carries both ways until both sides have ended, and the origin has all of it. The head of the answer is written already.
+pub(crate) async fn relay(
+    answer: Answer,
+    send: &mut SendStream,
+    receive: RecvStream,
+    deliver_time: Duration,
+) -> Result<(), StreamError> {
     let broken = || StreamError::Upgraded(std::io::ErrorKind::UnexpectedEof.into());
     let (first, mut origin) = answer.into_io().await.ok_or_else(broken)?;
     send.write_chunk(first).await?;
@@ -15,5 +23,6 @@ pub(crate) async fn relay(answer: Answer, send: &mut SendStream, receive: RecvSt
     tokio::io::copy_bidirectional(&mut edge, &mut origin).await.map_err(StreamError::Upgraded)?;
     // A TLS library may hold its last record back.
     let _ = origin.flush().await;
+    delivered(origin.socket(), deliver_time).await;
     Ok(())
 }

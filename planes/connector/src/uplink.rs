@@ -209,18 +209,20 @@ impl Streams<'_> {
         }
     }
 
-    /// The same, but only until all that came has ended and no more comes.
+    /// The same, but only until all that came has ended and no more comes. An edge of ours closes the connection when it has
+    /// all that was said; origins may not.
     async fn accept_last(&mut self, quic: &quinn::Connection) {
         loop {
             tokio::select! {
                 stream = quic.accept_bi() => match stream {
                     Ok((send, receive)) => self.serve(send, receive),
-                    Err(_) => return,
+                    Err(_) => break,
                 },
                 Some(_) = self.running.join_next() => {}
                 () = sleep(LAST_REQUESTS), if self.running.is_empty() => return,
             }
         }
+        while self.running.join_next().await.is_some() {}
     }
 
     fn serve(&mut self, send: SendStream, receive: RecvStream) {

@@ -9,7 +9,7 @@ use bartizan_tunnel_tests::{
 };
 use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 /// More than a connector can write before anybody reads, so that the last of it waits to be sent.
 const DOWNLOAD_BYTES: u64 = 6_000_000;
@@ -83,4 +83,41 @@ async fn what_a_client_said_last_arrives_though_the_edge_stops() {
     within("the drain", edge.plane.drain(Duration::from_secs(60))).await;
     let heard = within("the origin", heard).await.unwrap().unwrap();
     assert!(heard.len() as u64 == BYTES && verify_pattern(0, &heard), "{} bytes", heard.len());
+}
+
+/// The process ends with the connector, and its network may end with it. So its end comes when nothing of it is needed any
+/// more: the origin's machine has all of it.
+#[tokio::test]
+async fn what_a_client_said_last_arrives_though_the_connector_stops() {
+    const BYTES: usize = 1_500_000;
+    let edge = Edge::start([(tunnel(1), facts(None))]);
+    let connector = Connector::start(options(&edge, tunnel(1), "http_status:503"));
+    edge.connections(4).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = OriginAddress::from(listener.local_addr().unwrap());
+    let mut client = edge.connect(tunnel(1), address).await.unwrap();
+    let mut origin = listener.accept().await.unwrap().0;
+    // Nothing more is to be expected from here.
+    origin.shutdown().await.unwrap();
+    within("the window", client.write_all(&pattern(0, BYTES as u64))).await.unwrap();
+    client.shutdown().await.unwrap();
+    drop(client);
+    connector.ask_to_stop();
+    let (mut heard, mut piece) = (0, vec![0; 4_096]);
+    let slowly = async {
+        while heard < BYTES {
+            heard += origin.read(&mut piece).await.unwrap();
+            // Slower than a connector that waits for nobody.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        () = slowly => {}
+        () = connector.stopped() => {}
+    }
+    let here = origin.peek(&mut vec![0; BYTES]).await.unwrap();
+    assert_eq!(heard + here, BYTES);
 }
