@@ -33,9 +33,8 @@ const LOOK_MAX: Duration = Duration::from_secs(2);
 
 /// Says so if nothing listens at a service (`http://localhost:8080`, `tcp://127.0.0.1:22`): its tunnel is healthy all the
 /// same. Nothing waits for it, and the service may come later.
-pub fn look_at(service: &str) {
-    let Some((host, port)) = host_and_port(service) else { return };
-    let service = service.to_owned();
+fn look_at(service: String) {
+    let Some((host, port)) = host_and_port(&service) else { return };
     tokio::spawn(async move {
         let away = match tokio::time::timeout(LOOK_MAX, TcpStream::connect((host.as_str(), port))).await {
             Ok(Ok(_)) => return,
@@ -68,6 +67,8 @@ pub struct Plan {
     options: Options,
     /// The edge's HTTPS port, where it is known.
     https_port: Option<u16>,
+    /// What is looked at when it starts.
+    service: Option<String>,
 }
 
 impl Plan {
@@ -102,7 +103,7 @@ impl Plan {
         };
         let https_port =
             facts.and_then(|facts| facts.https.first()?.parse::<SocketAddr>().ok()).map(|https| https.port());
-        let mut plan = Plan { options: options(token, edges, roots)?, https_port };
+        let mut plan = Plan { options: options(token, edges, roots)?, https_port, service: None };
         plan.options.connections = usize::from(flags.connections);
         plan.options.grace = Duration::from_secs(flags.grace_period);
         if let Some(url) = &flags.url {
@@ -111,7 +112,7 @@ impl Plan {
             origin.origin_server_name.clone_from(&flags.origin_server_name);
             plan.options.ingress = Ingress::single(url, origin)
                 .map_err(|error| Failure::new(Cause::Usage, format!("--url {url}: {error}")))?;
-            look_at(url);
+            plan.look_at(url.clone());
         }
         Ok(plan)
     }
@@ -120,7 +121,7 @@ impl Plan {
     /// whoever may change the tunnel.
     pub fn local(token: &str, edges: Vec<SocketAddr>, ca: &str, reach: Reach) -> anyhow::Result<Plan> {
         let options = Options { reach, ..options(token.parse()?, edges, Roots::Pem(ca.to_owned()))? };
-        Ok(Plan { options, https_port: None })
+        Ok(Plan { options, https_port: None, service: None })
     }
 
     /// Serves by these rules until the edge sends others.
@@ -128,6 +129,11 @@ impl Plan {
         self.options.ingress = Ingress::parse(rules.to_string().as_bytes())
             .map_err(|error| Failure::new(Cause::Usage, format!("this service cannot be served: {error}")))?;
         Ok(())
+    }
+
+    /// What it serves, to look at when it starts.
+    pub fn look_at(&mut self, service: String) {
+        self.service = Some(service);
     }
 
     /// The link to a host behind this edge.
@@ -167,6 +173,7 @@ fn read_ca(path: &Path) -> anyhow::Result<String> {
 
 /// Runs until a signal, then ends gracefully.
 pub async fn run(plan: Plan, output: Output) -> anyhow::Result<()> {
+    plan.service.clone().into_iter().for_each(look_at);
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(async move {
         let signal = up::signal().await;

@@ -105,7 +105,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Restore(words) => backup::put_back(&words, output),
         Command::Login(login) => runtime()?.block_on(status::login(&login.edge, output)),
         Command::Status { edge } => runtime()?.block_on(status::run(&edge, output)),
-        Command::Tunnel(tunnel) => connector_runtime()?.block_on(tunnel::run(*tunnel, output)),
+        Command::Tunnel(tunnel) => tunnel::run(*tunnel, output),
         Command::App { action, edge } => {
             runtime()?.block_on(async { app::run(action, &credentials::find(&edge)?.running("app"), output).await })
         }

@@ -73,6 +73,12 @@ pub fn settle(user: Option<Numbers>, keep: CapabilitySet) -> anyhow::Result<()> 
     Ok(())
 }
 
+/// Whether this process may become another user.
+pub fn may_become_another() -> bool {
+    let needed = CapabilitySet::SETUID | CapabilitySet::SETGID;
+    capabilities(None).is_ok_and(|mine| mine.effective.contains(needed))
+}
+
 fn cut_bounding_set(keep: CapabilitySet) -> anyhow::Result<()> {
     for one in (0..u64::BITS).map(|number| CapabilitySet::from_bits_retain(1 << number)) {
         // The kernel knows no higher ones (EINVAL).

@@ -2,7 +2,9 @@
 
 mod words;
 
+use anyhow::Context;
 use bartizan_connector::{Ingress, OriginRequest};
+use rustix::thread::CapabilitySet;
 use serde_json::{Value, json};
 
 pub use self::words::{Connector, Tunnel};
@@ -13,15 +15,67 @@ use crate::connect::{self, Plan};
 use crate::credentials::{self, Edge};
 use crate::failure::{self, Cause, Failure};
 use crate::output::{Output, quoted, table};
+use crate::rights::{self, Seen};
 use crate::token;
 use crate::url::with_query;
+use crate::user::{self, User};
 use crate::zone::{self, text};
 
 /// Errors of the API that want a flag of this program.
 const HOST_TAKEN: u64 = 81053;
 const TUNNEL_IN_USE: u64 = 1022;
 
-pub async fn run(tunnel: Tunnel, output: Output) -> anyhow::Result<()> {
+/// What the edge has to be asked is asked by this thread alone, with the rights that the files of tokens need. Then they
+/// are given up, for each thread apart and so before there are others.
+pub fn run(tunnel: Tunnel, output: Output) -> anyhow::Result<()> {
+    let user = Serving::find(tunnel.connector.user.as_deref())?;
+    let asking = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let plan = asking.block_on(prepare(tunnel, output))?;
+    // With the threads that looked up names.
+    drop(asking);
+    let Some(plan) = plan else { return Ok(()) };
+    user.begin(output)?;
+    crate::connector_runtime()?.block_on(connect::run(plan, output))
+}
+
+/// Whom a connector serves as.
+enum Serving {
+    /// Whoever started it, or this user.
+    As(Option<User>),
+    StaysRoot,
+}
+
+impl Serving {
+    fn find(asked: Option<&str>) -> anyhow::Result<Serving> {
+        Ok(match user::find_for_connector(asked)? {
+            None if user::is_root() => Serving::StaysRoot,
+            user => Serving::As(user),
+        })
+    }
+
+    /// Gives up everything else: a connector dials out.
+    fn begin(self, output: Output) -> anyhow::Result<()> {
+        let Serving::As(user) = self else {
+            tracing::warn!("the connector stays root, as --user root asks");
+            return Ok(());
+        };
+        let numbers = user.as_ref().map(|user| user.numbers).filter(|_| rights::may_become_another());
+        rights::settle(numbers, CapabilitySet::empty()).context("giving up rights")?;
+        match (user, numbers, Seen::of("self")) {
+            (Some(user), Some(_), Some(seen)) => {
+                output.progress(format!("serving as {}, not as root: {}", user.name, seen.rights()));
+            }
+            (Some(user), None, Some(seen)) => {
+                tracing::warn!("root may not become {} here (CAP_SETUID, CAP_SETGID): {}", user.name, seen.rights());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Does what is asked; what is left is a connector to run, if one was asked for.
+async fn prepare(tunnel: Tunnel, output: Output) -> anyhow::Result<Option<Plan>> {
     let Tunnel { action, hostname, port, hello_world, name, service, mut connector, edge } = tunnel;
     // The stock client's variable.
     connector.cacert = edge.cacert.clone().or_else(|| std::env::var_os("TUNNEL_CACERT").map(Into::into));
@@ -32,20 +86,22 @@ pub async fn run(tunnel: Tunnel, output: Output) -> anyhow::Result<()> {
                 None => None,
             };
             let asked = QuickTunnel { hostname, port, name, service };
-            serve(asked, &connector, &edge, output).await
+            serve(asked, &connector, &edge, output).await.map(Some)
         }
         Some(TunnelAction::Run { tunnel, token: asked, token_file }) => {
             if let Some(token) = token::given("--token", &asked, token_file.as_deref())? {
-                let plan = Plan::from_token(&token, &connector, credentials::find(&edge).ok()).await?;
-                return connect::run(plan, output).await;
+                return Plan::from_token(&token, &connector, credentials::find(&edge).ok()).await.map(Some);
             }
             let api = credentials::find(&edge)?.running("tunnel");
             let account = account(&api).await?;
             let tunnel = by_name_or_id(&api, &account, &tunnel.unwrap_or_default()).await?;
             let token = token(&api, &account, &tunnel).await?;
-            connect::run(Plan::from_token(&token, &connector, Some(api)).await?, output).await
+            Plan::from_token(&token, &connector, Some(api)).await.map(Some)
         }
-        Some(action) => manage(action, &credentials::find(&edge)?.running("tunnel"), output).await,
+        Some(action) => {
+            manage(action, &credentials::find(&edge)?.running("tunnel"), output).await?;
+            Ok(None)
+        }
     }
 }
 
@@ -102,7 +158,7 @@ impl Service {
 }
 
 /// A tunnel, a name and a connection in one go. Each step finds what an earlier run left, so that it can be repeated.
-async fn serve(asked: QuickTunnel, connector: &Connector, edge: &Edge, output: Output) -> anyhow::Result<()> {
+async fn serve(asked: QuickTunnel, connector: &Connector, edge: &Edge, output: Output) -> anyhow::Result<Plan> {
     // Checked before anything is made, so that a mistake leaves nothing behind.
     if asked.port.is_some() && !matches!(asked.service, Some(Service::Flow { .. })) {
         return Err(Failure::new(Cause::Usage, "--port is for tcp:// and udp:// services").into());
@@ -129,7 +185,7 @@ async fn serve(asked: QuickTunnel, connector: &Connector, edge: &Edge, output: O
         place.serve(asked.service, asked.port, plan, connector, output).await
     };
     match placed.await {
-        Ok(plan) => connect::run(plan, output).await,
+        Ok(plan) => Ok(plan),
         Err(error) => Err(without(&api, &account, &tunnel, is_new, error).await),
     }
 }
@@ -159,7 +215,7 @@ impl Place<'_> {
                 let dialled = port.unwrap_or(behind);
                 let body = flow_app(hostname, protocol, dialled, text(tunnel, "id"), host.as_deref(), behind);
                 plan.serve(&json!({ "ingress": [{ "service": "http_status:404" }] }))?;
-                connect::look_at(&format!("{protocol}://{}:{behind}", host.as_deref().unwrap_or("127.0.0.1")));
+                plan.look_at(format!("{protocol}://{}:{behind}", host.as_deref().unwrap_or("127.0.0.1")));
                 let app = app::put(api, zone, &body).await?;
                 output.progress(format!("{protocol}/{dialled} of {hostname} → port {behind}, {through}"));
                 output.progress(format!("  {}", try_line(hostname, protocol, dialled, &app::addresses(&app))));
@@ -170,7 +226,7 @@ impl Place<'_> {
                     _ => None,
                 };
                 plan.serve(&json!({ "ingress": ingress(hostname, url, connector) }))?;
-                url.into_iter().for_each(connect::look_at);
+                url.into_iter().for_each(|url| plan.look_at(url.to_owned()));
                 let routed = route_dns(api, zone, text(tunnel, "id"), hostname, false).await;
                 routed.map_err(|error| {
                     let remedy = format!("delete it first, `bartizan record delete {hostname}`, or serve another name");

@@ -1,4 +1,4 @@
-//! Whom an edge that root has started serves as, and what is handed over to that user.
+//! Whom an edge or a connector that root has started serves as, and what is handed over to that user.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
@@ -19,6 +19,10 @@ const NAME: &str = "bartizan";
 /// Else this number, which is nobody's: it lies where distributions and systemd give none (60706–61183). Not `nobody`,
 /// who may be other services of this machine too, and they would read our keys.
 const NUMBER: u32 = 60_787;
+
+/// The same for a connector. It is another user than an edge: who has got into a connector does not have the edge's keys.
+const CONNECTOR_NAME: &str = "bartizan-tunnel";
+const CONNECTOR_NUMBER: u32 = 60_788;
 
 /// Whom to become.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +49,18 @@ pub fn is_root() -> bool {
 ///
 /// Whom the operator names, else the owner of the data directory, else `bartizan`, else a number of our own.
 pub fn find(asked: Option<&str>, data: &Path) -> anyhow::Result<Option<User>> {
+    choose(asked, |users| match fs::metadata(data).map(|data| data.uid()) {
+        Ok(owner) if owner != 0 => numbered(users, owner),
+        _ => named(users, NAME).unwrap_or_else(|| numbered(users, NUMBER)),
+    })
+}
+
+/// The same for a connector, which has no data.
+pub fn find_for_connector(asked: Option<&str>) -> anyhow::Result<Option<User>> {
+    choose(asked, |users| named(users, CONNECTOR_NAME).unwrap_or_else(|| numbered(users, CONNECTOR_NUMBER)))
+}
+
+fn choose(asked: Option<&str>, otherwise: impl FnOnce(&str) -> User) -> anyhow::Result<Option<User>> {
     let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
     if !is_root() {
         let own = geteuid().as_raw();
@@ -56,13 +72,12 @@ pub fn find(asked: Option<&str>, data: &Path) -> anyhow::Result<Option<User>> {
             _ => Ok(None),
         };
     }
-    let user = match (asked, fs::metadata(data).map(|data| data.uid())) {
-        (Some(asked), _) => named(&users, asked).ok_or_else(|| {
+    let user = match asked {
+        Some(asked) => named(&users, asked).ok_or_else(|| {
             Failure::new(Cause::Usage, format!("there is no user {asked} on this machine"))
                 .remedy(format!("useradd --system {asked}, or give --user a name or a number of /etc/passwd"))
         })?,
-        (None, Ok(owner)) if owner != 0 => numbered(&users, owner),
-        (None, _) => named(&users, NAME).unwrap_or_else(|| numbered(&users, NUMBER)),
+        None => otherwise(&users),
     };
     Ok((user.numbers.uid != 0).then_some(user))
 }

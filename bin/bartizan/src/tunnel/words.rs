@@ -58,6 +58,10 @@ pub struct Connector {
     /// How long work in flight may go on after a stop, in seconds
     #[arg(long, global = true, value_name = "S", default_value_t = 30)]
     pub grace_period: u64,
+    /// Whom to serve as when root starts it, without any right; `root` stays root [default: `bartizan-tunnel`, else a user
+    /// number of its own, 60788]
+    #[arg(long, global = true, value_name = "USER")]
+    pub user: Option<String>,
 }
 
 #[derive(Subcommand)]

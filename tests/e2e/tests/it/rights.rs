@@ -11,6 +11,9 @@ use bartizan_e2e::{Connector, Edge, bartizan, finish, in_namespace, wait};
 /// The user number of an edge on a machine without a user `bartizan`.
 const OWN: &str = "60787";
 
+/// And of a connector.
+const OWN_OF_CONNECTOR: &str = "60788";
+
 /// CAP_NET_BIND_SERVICE and CAP_NET_ADMIN, as `/proc` writes sets.
 const BIND_ONLY: u64 = 1 << 10;
 const ADMIN_ONLY: u64 = 1 << 12;
@@ -26,12 +29,16 @@ fn of_threads(process: u32, field: &str) -> Vec<Vec<String>> {
 }
 
 fn serves_without_root(process: u32, uid: &str) {
+    is_not_root(process, uid, BIND_ONLY);
+}
+
+fn is_not_root(process: u32, uid: &str, most: u64) {
     for field in ["Uid", "Gid"] {
         for numbers in of_threads(process, field) {
             assert_eq!(numbers, [uid; 4], "{field}: real, effective, saved, file system");
         }
     }
-    has_no_more_than(process, BIND_ONLY);
+    has_no_more_than(process, most);
     assert!(of_threads(process, "Groups").iter().all(Vec::is_empty));
 }
 
@@ -251,4 +258,33 @@ fn tokens_come_by_file_and_standard_input() {
     run.args(["tunnel", "run", "--url", &origin.url(), "--token-file"]).arg(&file);
     let _connector = Connector::from(run);
     wait::until_eq("the page is there", &200, || edge.try_https(&host, "/", &[]).map_or(0, |page| page.status));
+}
+
+/// A connector needs no right, once it has read the file of its token.
+#[test]
+fn a_connector_of_root_is_not_root() {
+    let (edge, home) = (Edge::start(), tempfile::tempdir().expect("a temporary directory"));
+    let host = format!("office.{}", edge.domain());
+    finish(&mut edge.command(["tunnel", "create", "office"])).ok();
+    finish(&mut edge.command(["tunnel", "route", "dns", "office", &host])).ok();
+    let token = home.path().join("token");
+    std::fs::write(&token, finish(&mut edge.command(["tunnel", "token", "office"])).ok()).expect("a file");
+    finish(Command::new("chmod").arg("600").arg(&token)).ok();
+    let run = |words: &[&str]| {
+        let mut run = bartizan(home.path());
+        run.args(["tunnel", "run", "--url", "hello_world"]).args(words).arg("--token-file").arg(&token);
+        run
+    };
+    for (words, uid) in [(&[][..], OWN_OF_CONNECTOR), (&["--user", "65534"], "65534")] {
+        let mut connector = Connector::from(run(words));
+        wait::until_eq("the page is there", &200, || edge.try_https(&host, "/", &[]).map_or(0, |page| page.status));
+        is_not_root(connector.program.id(), uid, 0);
+        assert!(connector.program.output().contains("no capability, no way to more"), "{}", connector.program.output());
+        connector.program.terminate();
+        assert!(connector.program.ended().success());
+    }
+    let mut connector = Connector::from(run(&["--user", "root"]));
+    connector.program.line("that it stays root", |line| line.contains("stays root").then_some(()));
+    let refused = finish(&mut run(&["--user", "nobody-of-this-name"])).failed_with(2);
+    assert!(refused.contains("no user nobody-of-this-name"), "{refused}");
 }
