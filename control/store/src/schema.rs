@@ -91,7 +91,7 @@ fn open_sound(dir: &Path, path: &Path) -> Result<Found, OpenError> {
         return Ok(Found::Older);
     }
     set_up(&connection).map_err(failed)?;
-    if found == 2 {
+    if (2..VERSION).contains(&found) {
         keep_copy(&connection, dir, found);
     }
     bring_up_to_date(&mut connection, found).map_err(failed)?;

@@ -1,14 +1,19 @@
-//! A store of version 0.1.0, whose keys began with their kind, becomes one of today.
+//! A store of version 0.1.0, whose keys began with their kind, becomes one of today, and so does one of schema 3.
 
 use std::path::Path;
 
-use bartizan_names::{CertificateId, RuleId, UserId};
+use bartizan_names::{CertificateId, RuleId, TokenId, UserId};
 use bartizan_store::{
-    AccessRuleQuery, Filter, Index, Key, Part, RecordQuery, Rev, Scope, StateHash, TailError, TunnelQuery, ZoneQuery,
+    AccessRuleQuery, AuditOf, AuditRange, ChangeSet, Direction, Filter, Index, Key, Op, Part, RecordQuery, Rev, Scope,
+    Snapshot, StateHash, Store, TailError, TunnelQuery, ZoneQuery,
 };
 use rusqlite::{Connection, params};
 
-use crate::objects::{account, everything, name, open, put, record_id, set, tunnel, zone};
+use crate::objects::{
+    Record, account, everything, hashes, name, open, put, record_id, rule_op, set, tunnel, tunnel_op, zone, zone_op,
+};
+
+include!("../fixtures/schema-3/steps.rs");
 
 /// The codes of that version.
 const CODES: [(&str, i64); 13] = [
@@ -181,4 +186,69 @@ fn a_store_of_0_1_0_opens() {
     // The way back: the file as it was, with its own `user_version` (https://www.sqlite.org/fileformat.html, offset 60).
     let copy = std::fs::read(dir.path().join("store.schema-1.sqlite")).unwrap();
     assert_eq!(copy[60..64], 1_u32.to_be_bytes());
+}
+
+/// The store of the fixture, as a build with schema 3 left it, is one in which the same was done today.
+#[test]
+fn a_store_of_schema_3_opens() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/schema-3/store.sqlite");
+    std::fs::copy(from, dir.path().join("store.sqlite")).unwrap();
+    let version = |file: &str| -> u32 {
+        let file = Connection::open(dir.path().join(file)).unwrap();
+        file.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+    };
+    assert_eq!(version("store.sqlite"), 3);
+    let today = tempfile::tempdir().unwrap();
+    let today = open(&today);
+    for step in steps() {
+        today.commit(step).unwrap();
+    }
+    let store = open(&dir);
+    let same = |store: &Store, what: &str| {
+        let (old, new) = (store.read().unwrap(), today.read().unwrap());
+        assert_eq!((old.head(), old.wrong_parts().unwrap()), (new.head(), vec![]), "{what}");
+        assert_eq!((everything(&old), hashes(&old)), (everything(&new), hashes(&new)), "{what}");
+        assert_eq!((log_of(&old), audit_of(&old)), (log_of(&new), audit_of(&new)), "{what}");
+        let office = RecordQuery { search: Some("the office".to_owned()), ..RecordQuery::all(zone(1)) };
+        for query in [RecordQuery::all(zone(1)), office] {
+            let [old, new] = [&old, &new].map(|snapshot| snapshot.records(&query).unwrap());
+            assert_eq!((old.total, old.items), (new.total, new.items), "{what}");
+        }
+    };
+    same(&store, "as it was");
+    // It goes on as one of today: the same change, which is compressed in the log now, and what it was before.
+    let mut again = steps().swap_remove(4);
+    again.meta.request_id = [99; 16];
+    let gone = |op: &Op| Op::Del { key: op.key().clone() };
+    for step in [set(vec![], again.ops.iter().map(gone).collect()), again] {
+        store.commit(step.clone()).unwrap();
+        today.commit(step).unwrap();
+    }
+    same(&store, "going on");
+    drop(store);
+    same(&open(&dir), "opened again");
+    // And the way back.
+    assert_eq!((version("store.sqlite"), version("store.schema-3.sqlite")), (4, 3));
+    let kept = Connection::open(dir.path().join("store.schema-3.sqlite")).unwrap();
+    let count = |table: &str| -> u32 {
+        kept.query_row(&format!("SELECT count(*) FROM {table}"), (), |row| row.get(0)).unwrap()
+    };
+    assert_eq!((count("change"), count("object")), (7, 27));
+}
+
+/// What was done to what, revision by revision.
+fn log_of(snapshot: &Snapshot) -> Vec<(Rev, Vec<Op>)> {
+    let changes = snapshot.tail(Rev::ZERO, usize::MAX).unwrap();
+    changes.into_iter().map(|change| (change.rev, change.ops)).collect()
+}
+
+/// Each entry of the audit with its documents.
+fn audit_of(snapshot: &Snapshot) -> Vec<String> {
+    let entries = snapshot.audit(&AuditOf::All, AuditRange::ALL, Direction::Ascending, usize::MAX).unwrap();
+    let told = |entry: &bartizan_store::AuditEntry| {
+        let documents = snapshot.audit_documents(entry.place).unwrap();
+        format!("{entry:?} {documents:?}")
+    };
+    entries.iter().map(told).collect()
 }
