@@ -345,6 +345,73 @@ fn a_large_file() {
     assert_eq!(edge.revision(), revision);
 }
 
+/// What becomes of a file, of whose last name somebody else makes this while its other records land.
+fn meanwhile(other: &Value) -> (Edge, Vec<String>, Answer) {
+    // More than a revision takes: all of it is looked at before the first piece lands.
+    let file: String = (1..=5_001).map(|number| format!("n{number} TXT {number}\n")).collect();
+    for _ in 0..20 {
+        let edge = Edge::new();
+        let request = |path: &str, kind: &str, body: String| {
+            let request = Request::post(format!("/client/v4{path}")).header("authorization", format!("Bearer {TOKEN}"));
+            edge.answer(request.header("content-type", kind).body(Body::from(body)).unwrap())
+        };
+        let begun = || edge.store.read().unwrap().list_kind(Kind::Import, 1).unwrap().len() == 1;
+        let (import, records) = (format!("{}/import", edge.records()), edge.records());
+        let beside = async {
+            let mut head = edge.store.watch();
+            while !begun() {
+                head.changed().await.unwrap();
+            }
+            request(&records, "application/json", other.to_string()).await
+        };
+        let landing = request(&import, TYPE, form(&file, None));
+        let (imported, made) = edge.runtime.block_on(async { tokio::join!(landing, beside) });
+        // Where the last piece was faster, its name is busy, or the import is over.
+        if made.status == 200 && is_before_last_piece(&edge, &made) {
+            return (edge, said(&imported), made);
+        }
+    }
+    panic!("nobody was faster than an import");
+}
+
+fn is_before_last_piece(edge: &Edge, made: &Answer) -> bool {
+    let zone: ZoneId = edge.zone().parse().unwrap();
+    let rev = |key: Key| edge.store.read().unwrap().get(&key).unwrap().map(|entry| entry.rev);
+    let made = rev(Key::record(zone, made.result()["id"].as_str().unwrap().parse().unwrap()));
+    // None if it was taken back.
+    let last_piece = rev(Key::name(zone, &Name::parse("n5000.bartizan.localhost").unwrap()));
+    last_piece.is_none_or(|last_piece| made.unwrap() < last_piece)
+}
+
+/// A file is looked at once, before its pieces land. What somebody else makes at one of its names after that is met all the same.
+#[test]
+fn what_others_make_while_a_file_lands() {
+    let other = |kind: &str, content: &str| json!({"type": kind, "name": "n5001", "content": content, "ttl": 60});
+    let at_last_name = |edge: &Edge| {
+        let name = Name::parse("n5001.bartizan.localhost").unwrap();
+        let stored = edge.store.read().unwrap().get(&Key::name(edge.zone().parse().unwrap(), &name)).unwrap();
+        let listed = edge.get(&format!("{}?name={name}", edge.records())).result().as_array().unwrap().len();
+        (stored.unwrap().value.json.to_string(), listed)
+    };
+    for (other, expect, records) in [
+        (other("TXT", "theirs"), &["5001 5001"][..], 2),
+        (other("TXT", "5001"), &["5000 5001", "line 5001: left out: an identical record is there"], 1),
+    ] {
+        let (edge, said, _) = meanwhile(&other);
+        assert_eq!(said, expect);
+        assert_eq!(at_last_name(&edge), (format!(r#"{{"records":{records}}}"#), records));
+    }
+    // What does not go together with it stays, and nothing else does.
+    let (edge, said, made) = meanwhile(&other("CNAME", "x.example"));
+    assert!(matches!(&said[..], [one] if one.starts_with("400 8105") && one.contains("line 5001")), "{said:?}");
+    assert_eq!(at_last_name(&edge), (r#"{"records":1}"#.to_owned(), 1));
+    assert!(edge.store.read().unwrap().list_kind(Kind::Import, 1).unwrap().is_empty());
+    let listed = edge.get(&edge.records()).result();
+    let txt: Vec<&Value> = listed.as_array().unwrap().iter().filter(|record| record["type"] == "TXT").collect();
+    assert_eq!(txt, Vec::<&Value>::new());
+    assert_eq!(edge.get(&format!("{}/{}", edge.records(), made.result()["id"].as_str().unwrap())).verdict(), "200");
+}
+
 /// What an import has put into a zone may go again until it is done: no change of it is acknowledged before that.
 #[test]
 fn names_of_an_import_that_goes_on_are_busy() {
