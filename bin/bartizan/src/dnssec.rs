@@ -350,38 +350,23 @@ fn enabled(zone: &Found, details: &Value) -> String {
     lines.join("\n")
 }
 
-/// Refuses to delete a signed zone while its parent has a DS record of it, or when that cannot be told: the name could be served
-/// by others then, and nobody who validates would find it.
-pub async fn refuse_delegated(api: &Api, id: &str, name: &str) -> anyhow::Result<()> {
-    let path = format!("/bartizan/zones/{id}/dnssec");
-    // Who may not know is not told.
-    let Ok(details) = api.get(&path).await else { return Ok(()) };
-    if text(&details, "status") == "disabled" {
-        return Ok(());
-    }
-    let details = api.post(&format!("{path}/check"), &json!({})).await?;
-    let parent = &details["parent"];
-    let reason = match (parent["failure"].as_str(), parent["ds"][0].as_str()) {
-        (Some(failure), _) => {
-            format!("it cannot be told whether the parent zone of {name} has a DS record ({failure})")
-        }
-        (None, Some(ds)) => format!("the parent zone has a DS record of {name} ({ds})"),
-        (None, None) => return Ok(()),
-    };
+/// What the API refuses for the sake of the parent's DS records, with the commands that delete the zone.
+pub fn told_of_deletion(error: anyhow::Error, name: &str) -> anyhow::Error {
     let word = quoted(name);
-    let breaks = "whoever serves the name next is not found by those who validate, until that is gone";
-    Err(Failure::new(Cause::Refused, format!("{}: {breaks}", one_line(&reason)))
-        .remedy(format!(
-            "`bartizan dnssec disable {word}`, and delete it when its status is disabled; `bartizan zone delete {word} --force` \
-             does it all the same"
-        ))
-        .into())
+    let remedy = format!(
+        "`bartizan dnssec disable {word}`, and delete it when its status is disabled; `bartizan zone delete {word} --force` \
+         does it all the same"
+    );
+    refused_with(error, &remedy)
 }
 
 /// What the API refuses, with the command that does it all the same.
 fn told(error: anyhow::Error, zone: &Found) -> anyhow::Error {
-    let force = format!("`bartizan dnssec disable {} --force` does it all the same", quoted(&zone.name));
-    let say = |failure: Failure| Failure { cause: Cause::Refused, ..failure }.remedy(force.clone());
+    refused_with(error, &format!("`bartizan dnssec disable {} --force` does it all the same", quoted(&zone.name)))
+}
+
+fn refused_with(error: anyhow::Error, remedy: &str) -> anyhow::Error {
+    let say = |failure: Failure| Failure { cause: Cause::Refused, ..failure }.remedy(remedy);
     instead_of(PARENT_UNKNOWN, instead_of(DELEGATED, error, say), say)
 }
 

@@ -115,14 +115,13 @@ pub async fn run(action: ZoneAction, api: &Api, output: Output) -> anyhow::Resul
         ZoneAction::Delete { zone, yes, force } => {
             let zone = by_name_or_id(api, &zone).await?;
             let (name, id) = (shown(&zone, "name"), text(&zone, "id"));
-            if !force {
-                dnssec::refuse_delegated(api, id, &name).await?;
-            }
             let contents = contents(api, id).await?;
             if !yes && !output::agrees(&format!("delete {name}, with {contents}?"))? {
                 return Err(Failure::new(Cause::Failed, format!("{name} stays")).into());
             }
-            let gone = api.delete(&format!("/zones/{id}")).await?;
+            let force = if force { &[("force", "true")][..] } else { &[] };
+            let gone = api.delete(&with_query(&format!("/zones/{id}"), force)).await;
+            let gone = gone.map_err(|error| dnssec::told_of_deletion(error, &name))?;
             output.result(&gone, || format!("{name} is deleted, with {contents}"))
         }
     }

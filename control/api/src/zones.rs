@@ -1,5 +1,6 @@
 //! `/zones`: the names that this edge answers for. A zone is active and served from the moment it exists.
 
+mod delegated;
 mod document;
 mod rules;
 
@@ -227,16 +228,31 @@ async fn change(
     Ok(Reply::of(zone))
 }
 
+#[derive(serde::Deserialize, utoipa::IntoParams)]
+struct Force {
+    /// Ours: deletes a signed zone whatever its parent zone has.
+    force: Option<bool>,
+}
+
 /// Deletes a zone with all that is in it. It is out of force with the reply; what was in it is then deleted in the
-/// background.
+/// background. Refused while the parent zone of a signed one has a DS record of it, or when that cannot be told, unless
+/// `force` says so.
 #[utoipa::path(
     delete,
     path = "/zones/{zone_id}",
     tag = "Zones",
-    params(("zone_id" = String, Path)),
+    params(("zone_id" = String, Path), Force),
     responses((status = 200, body = bartizan_v4::Envelope<Deleted>))
 )]
-async fn delete(State(api): State<Api>, caller: Caller, Ids((id,)): Ids<(ZoneId,)>) -> Result<Reply<Deleted>, Error> {
+async fn delete(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids((id,)): Ids<(ZoneId,)>,
+    Query(Force { force }): Query<Force>,
+) -> Result<Reply<Deleted>, Error> {
+    if force != Some(true) {
+        delegated::refuse_delegated(&api, &caller, id).await?;
+    }
     let actor = caller.clone();
     let told = What::Unit(Key::zone(id).to_string());
     let lost = if api.observed().problems.may_have(&told, Instant::now()) { Lost::Told } else { Lost::No };

@@ -256,6 +256,37 @@ fn the_parent_decides_when_a_zone_may_go_unsigned() {
     assert_eq!(signed.status(), "disabled");
 }
 
+/// Else its name could be served by others, whom nobody finds who validates.
+#[test]
+fn a_signed_zone_stays_while_its_parent_has_a_ds_record() {
+    let (edge, resolver) = edge(QUICK);
+    let delete = |zone: &str, query: &str| edge.call("DELETE", &format!("/zones/{zone}{query}"), "");
+    let zone = edge.new_zone("kept.test");
+    let (made, signed) = (edge.revision(), Signed::new(&edge, &zone));
+    let ds = edge.call("PATCH", &signed.dialect, r#"{"status":"active"}"#).result()["ds"].clone();
+    resolver.has(&parent(&at_parent(&ds)));
+    let refused = delete(&zone, "");
+    assert_eq!(refused.verdict(), "400 1152");
+    assert!(refused.text.contains("DS") && refused.text.contains("with force"), "{}", refused.text);
+    let undo = json!({"revision": made, "force": true}).to_string();
+    let refused = edge.post("/bartizan/undo", &undo);
+    assert_eq!(refused.verdict(), "400 10424");
+    assert!(refused.text.contains("delete the zone instead"), "{}", refused.text);
+    resolver.becomes(Manner::Fails);
+    assert_eq!(delete(&zone, "?force=false").verdict(), "400 1153");
+    assert_eq!(edge.get(&format!("/zones/{zone}")).verdict(), "200");
+    resolver.becomes(Manner::Answers);
+    resolver.has(&parent(""));
+    assert_eq!(delete(&zone, "").verdict(), "200");
+
+    let zone = edge.new_zone("forced.test");
+    edge.call("PATCH", &Signed::new(&edge, &zone).dialect, r#"{"status":"active"}"#).result();
+    let plain = edge.new_zone("plain.test");
+    resolver.becomes(Manner::Fails);
+    assert_eq!(delete(&zone, "?force=true").verdict(), "200");
+    assert_eq!(delete(&plain, "").verdict(), "200", "nobody is asked of a zone that is not signed");
+}
+
 #[test]
 fn nobody_knows_what_a_silent_parent_has() {
     let (edge, resolver) = edge(BRISK);
@@ -422,7 +453,8 @@ fn a_signed_zone_that_was_deleted_comes_back_signed() {
     let sealed = |kept: &str| serde_json::from_str::<Value>(kept).unwrap()["sealed_keys"].clone();
     let delete = || {
         let gone = edge.revision() + 1;
-        edge.call("DELETE", &format!("/zones/{zone}"), "").result();
+        // Each look at the parent would be five seconds behind the last one.
+        edge.call("DELETE", &format!("/zones/{zone}?force=true"), "").result();
         edge.settle();
         assert_eq!(kept(), None);
         gone

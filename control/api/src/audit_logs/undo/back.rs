@@ -142,6 +142,11 @@ fn zone(
                     return Err(Fault::UndoChangedSince.because(what));
                 }
             }
+            // Its parent may have DS records, which whoever deletes it is told.
+            if change.has(&Key::dnssec(id))? {
+                let what = format!("{} is signed since; delete the zone instead", object.called());
+                return Err(Fault::UndoChangedSince.because(what));
+            }
             change.take_zone_back(caller, api.facts().account, id)?;
             let api = api.clone();
             change.afterwards(move || api.background().deletions.wake());
