@@ -2,5 +2,7 @@
 
 mod name_server;
 pub mod registry;
+mod tls;
 
 pub use name_server::{Manner, NameServer};
+pub use tls::client_hello;

@@ -5,11 +5,13 @@
 //! All complete queries in a connection's buffer are answered by one write, without delay (RFC 7766 §6.2.1.1). A
 //! connection that completes no query for some time is closed; that time is longer for a client that asks for it (RFC
 //! 7828), and shorter when there are many connections, and when there is no place left, whoever has completed none for
-//! longest goes first (RFC 7766 §6.2.3). None lasts for ever, however busy it is (RFC 9210 §4.2).
+//! longest goes first (RFC 7766 §6.2.3). None lasts for ever, however busy it is (RFC 9210 §4.2). However it ends, what was
+//! answered arrives (`bartizan_net::say_goodbye`), unless its place is needed.
 
 mod connection;
 mod desk;
 mod rounds;
+mod stopping;
 
 use std::cell::RefCell;
 use std::io;
@@ -21,15 +23,15 @@ use std::time::{Duration, Instant};
 use bartizan_live::Reader;
 use bartizan_quotas::{Ceiling, Door, Place, Rarely, Shares, Throttle};
 use bartizan_tls::{Acceptor, ServerStream};
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 use tokio::time;
 
-use self::connection::{Closed, Connection};
+use self::connection::Connection;
 use self::desk::Desk;
 use self::rounds::{Rounds, Turn};
+use self::stopping::Stopping;
 use crate::Config;
 use crate::counters::{Counters, Event, Family, Tally};
 use crate::pipeline::Transport;
@@ -58,6 +60,10 @@ struct Limits {
     write: Duration,
     /// And for its part of a TLS handshake.
     handshake: Duration,
+    /// How long a client that has all answers may take to end, when we have.
+    linger: Duration,
+    /// When the plane is to end, what all connections together may take for it.
+    leave: Duration,
 }
 
 /// "A few seconds" of silence are what RFC 7766 §6.2.3 recommends.
@@ -77,7 +83,13 @@ const LIMITS: Limits = Limits {
     life: Duration::from_secs(30 * 60),
     write: Duration::from_secs(10),
     handshake: Duration::from_secs(10),
+    linger: Duration::from_secs(1),
+    // Less than what a container engine waits before it kills, with what the other planes take.
+    leave: Duration::from_secs(5),
 };
+
+/// What is read and thrown away after our end.
+const LINGER_BYTES_MAX: usize = 64 << 10;
 
 /// DNS over TLS in ALPN (RFC 7301; IANA).
 const ALPN: &[u8] = b"dot";
@@ -122,6 +134,7 @@ struct Shared {
     door: Door,
     turns: Throttle,
     rounds: Rc<Rounds>,
+    stopping: Stopping,
     limits: Limits,
 }
 
@@ -150,16 +163,24 @@ impl Worker {
         })
     }
 
-    /// Accepts and answers until `stopped` resolves; then all connections are dropped.
+    /// Accepts and answers until `stopped` resolves; then what has been read is answered, and has to arrive.
     pub(crate) fn run(self, stopped: oneshot::Receiver<()>) {
         let (listeners, runtime, shared) = self.open();
         let local = LocalSet::new();
         for (listener, transport) in listeners {
-            local.spawn_local(accept(listener, transport, Rc::clone(&shared)));
+            let accepting = accept(listener, transport, Rc::clone(&shared));
+            let shared = Rc::clone(&shared);
+            local.spawn_local(async move { shared.stopping.unless_begun(accepting).await });
         }
-        local.spawn_local(async move { shared.rounds.run().await });
-        // An error means that the plane was dropped, which is an end too.
-        let _ = runtime.block_on(local.run_until(stopped));
+        let rounds = Rc::clone(&shared);
+        local.spawn_local(async move { rounds.stopping.unless_begun(rounds.rounds.run()).await });
+        runtime.block_on(async {
+            // An error means that the plane was dropped, which is an end too.
+            let _ = local.run_until(stopped).await;
+            shared.stopping.begin();
+            // Who takes longer is dropped.
+            let _ = time::timeout(shared.limits.leave, local).await;
+        });
     }
 
     /// What its thread has of it.
@@ -171,6 +192,7 @@ impl Worker {
             door: Door::single(self.limits.connections, self.limits.source, Instant::now()),
             turns: Throttle::new(self.limits.turns.0, self.limits.turns.1),
             rounds: Rc::default(),
+            stopping: Stopping::default(),
             limits: self.limits,
         });
         (self.listeners, self.runtime, shared)
@@ -246,9 +268,7 @@ impl Visit {
         match self.transport {
             // In a box, so that others have no room for it.
             Transport::Tls => Box::pin(self.run_tls(stream, turn, place, wait)).await,
-            _ => {
-                Connection::new(self, turn, stream).stay(&place, wait).await;
-            }
+            _ => Connection::new(self, turn, stream).run(&place, wait, |stream| stream).await,
         }
     }
 
@@ -256,16 +276,10 @@ impl Visit {
         let shaken = tokio::select! {
             biased;
             () = place.displaced() => return self.tally.add(Event::ConnectionDisplaced, 1),
-            shaken = self.shake_hands(stream, &turn, wait) => shaken,
+            shaken = self.shared.stopping.unless_begun(self.shake_hands(stream, &turn, wait)) => shaken.flatten(),
         };
         let Some(stream) = shaken else { return };
-        let limit = self.shared.limits.tick;
-        let mut connection = Connection::new(self, turn, stream);
-        match connection.stay(&place, Duration::ZERO).await {
-            Closed::Displaced => {}
-            // A client is told that it has had all (RFC 8446 §6.1), if it listens.
-            Closed::Theirs | Closed::Ours => drop(time::timeout(limit, connection.stream.shutdown()).await),
-        }
+        Connection::new(self, turn, stream).run(&place, Duration::ZERO, ServerStream::io).await;
     }
 
     /// TLS with a client; none if it does not come about.
@@ -486,6 +500,26 @@ mod tests {
         }
     }
 
+    /// What begins and has no end is closed as what does not begin.
+    #[test]
+    fn an_octet_now_and_then_is_no_progress() {
+        let time = Duration::from_millis(200);
+        let limits = Limits { tick: time / 2, idle_ticks: 2, handshake: time, ..LIMITS };
+        for (is_tls, first, label) in
+            [(false, &b"\x01\xf4"[..], "closed_by_us"), (true, b"\x16\x03\x01\x02\0\x01", "handshake_failed")]
+        {
+            let server = Server::start(limits);
+            let mut stream = if is_tls { server.connect_to_tls() } else { server.connect() };
+            stream.write_all(first).unwrap();
+            stream.set_read_timeout(Some(time / 6)).unwrap();
+            let pause = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
+            while stream.write_all(b"\0").is_ok() && stream.read(&mut [0]).is_err_and(pause) {}
+            let counters = server.counters.clone();
+            server.stop();
+            assert_eq!(count(&counters, label), 1, "{label}");
+        }
+    }
+
     #[test]
     fn handshakes_of_a_source_are_bounded() {
         let server = Server::start(Limits { source: Ceiling { handshakes: 0, ..LIMITS.source }, ..LIMITS });
@@ -609,6 +643,54 @@ mod tests {
         wait_for_the_end(&mut other);
         ask(&mut staying);
         assert_eq!(server.counted("closed_by_us"), 1);
+        server.stop();
+    }
+
+    /// A client that reads little at a time, and nothing until it is told to.
+    fn connect_slowly(server: &Server) -> TcpStream {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        socket.connect(&server.address.into()).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        socket.into()
+    }
+
+    /// Of what has been read all is answered, and arrives, though more was sent that nobody will read.
+    #[test]
+    fn answers_arrive_though_the_plane_stops() {
+        let server = Server::start(Limits { leave: Duration::from_secs(60), ..LIMITS });
+        let mut stream = connect_slowly(&server);
+        // Until our answers fill all buffers on the way and we stop reading.
+        stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+        let many = QUERY.repeat(1_000);
+        while stream.write_all(&many).is_ok() {}
+        let mut idle = server.connect();
+        ask(&mut idle);
+        drop(server.stop);
+        // Nobody waits for it.
+        wait_for_the_end(&mut idle);
+        let mut answers = Vec::new();
+        stream.read_to_end(&mut answers).unwrap();
+        drop(stream);
+        server.thread.join().unwrap();
+        let answered = count(&server.counters, "REFUSED") - 1;
+        assert!(answered > 1_000 && answers.len() as u64 == answered * QUERY.len() as u64, "{answered}");
+    }
+
+    #[test]
+    fn an_end_of_ours_destroys_no_answer() {
+        const QUERIES: usize = 20_000;
+        let server = Server::start(LIMITS);
+        let mut stream = connect_slowly(&server);
+        stream.write_all(&QUERY.repeat(QUERIES)).unwrap();
+        // Longer than any query; what follows is read by nobody.
+        stream.write_all(&[0xff; 10_000]).unwrap();
+        while server.counted("closed_by_us") == 0 {
+            thread::yield_now();
+        }
+        let mut answers = Vec::new();
+        stream.read_to_end(&mut answers).unwrap();
+        assert_eq!(answers.len(), QUERIES * QUERY.len());
         server.stop();
     }
 

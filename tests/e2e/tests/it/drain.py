@@ -241,6 +241,8 @@ if not set(WAYS) <= set(curls):
         file.writelines('big.bartizan.localhost. 300 IN TXT %s "%d"\n' % (text, n) for n in range(12))
         file.write(many("t"))
     bartizan("zone", "import", "--zone", "bartizan.localhost", FOLDER + "/zone")
+    dig = ["dig", "-r", "@" + EDGE, "+tcp", "+norecurse", "big.bartizan.localhost", "TXT"]
+    until("the zone in DNS", lambda: "ANSWER: 12," in run(*dig))
 stopped = threading.Event()
 clients = []
 # Of all imports into a zone one goes on.

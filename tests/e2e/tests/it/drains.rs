@@ -35,3 +35,8 @@ fn websockets_are_whole_after_a_stop() {
 fn calls_of_the_api_are_answered_after_a_stop() {
     all_is_delivered(["export", "upload"]);
 }
+
+#[test]
+fn answers_of_dns_arrive_after_a_stop() {
+    all_is_delivered(["dns", "dns-tls"]);
+}

@@ -13,19 +13,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use bartizan_net::{Patience, say_goodbye, undelivered};
 use bartizan_quotas::Place;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::{self, Sleep};
 
 use super::desk::{Desk, Progress, Then};
 use super::rounds::{TURN_QUERIES, Turn, cost};
-use super::{Limits, Visit};
+use super::{LINGER_BYTES_MAX, Limits, Visit};
 use crate::counters::Event;
-use crate::pipeline::Now;
+use crate::pipeline::{Now, Transport};
 
 pub(super) struct Connection<S> {
     visit: Visit,
-    pub(super) stream: S,
+    stream: S,
     /// When it ends, however busy it is.
     end: Instant,
     /// What was read and is not answered.
@@ -77,6 +79,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// Serves it after that time, to its end, which comes when the client has all answers.
+    pub(super) async fn run(mut self, place: &Place, wait: Duration, socket: impl Fn(&S) -> &TcpStream) {
+        let closed = self.stay(place, wait).await;
+        let Limits { linger, write: stall, .. } = self.visit.shared.limits;
+        let has_all = || undelivered(socket(&self.stream)).is_ok_and(|octets| octets == 0);
+        match closed {
+            // Another waits for it.
+            Closed::Displaced => return,
+            Closed::Theirs if self.visit.transport == Transport::Tcp && has_all() => return,
+            // It has been waited for.
+            _ if self.unwritten.is_some() => return,
+            // Over TLS a client is told that it has had all (RFC 8446 §6.1).
+            Closed::Theirs | Closed::Ours => {}
+        }
+        let patience = Patience { linger, stall, least_bytes_per_second: u32::MAX, bytes_max: LINGER_BYTES_MAX };
+        // In a box, so that others have no room for it.
+        let goodbye = Box::pin(say_goodbye(self.stream, socket, &patience));
+        tokio::select! {
+            () = place.displaced() => {}
+            () = goodbye => {}
+        }
+    }
+
     /// Serves it after that time until one of the two has enough, and counts how it ended before the other side sees it.
     pub(super) async fn stay(&mut self, place: &Place, wait: Duration) -> Closed {
         let tally = Arc::clone(&self.visit.tally);
@@ -94,12 +119,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     async fn serve(&mut self, place: &Place, wait: Duration) -> Closed {
-        if !wait.is_zero() {
-            time::sleep(wait).await;
+        let shared = Rc::clone(&self.visit.shared);
+        if !wait.is_zero() && shared.stopping.unless_begun(time::sleep(wait)).await.is_none() {
+            return Closed::Ours;
         }
-        let tick = pin!(time::sleep(self.visit.shared.limits.tick));
+        let tick = pin!(time::sleep(shared.limits.tick));
         let mut ticks = Ticks { tick, is_set: false };
-        std::future::poll_fn(|cx| self.poll_on(cx, place, &mut ticks)).await
+        let go_on = |cx: &mut Context<'_>, is_stopping| match is_stopping {
+            false => self.poll_on(cx, place, &mut ticks),
+            true => self.poll_last(cx),
+        };
+        shared.stopping.with_notice(go_on).await
+    }
+
+    /// Answers what has been read whole, and reads no more.
+    fn poll_last(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
+        loop {
+            if let Err(closed) = ready!(self.poll_write_on(cx)) {
+                return Poll::Ready(closed);
+            }
+            if self.then != Then::Full {
+                return Poll::Ready(Closed::Ours);
+            }
+            if let Err(closed) = ready!(self.poll_exchange(cx)) {
+                return Poll::Ready(closed);
+            }
+        }
     }
 
     /// Goes on as far as there is no wait, for a turn: some queries, fewer if they need signatures, or one read that has more,
