@@ -36,13 +36,14 @@ impl Dead {
 
     pub(crate) fn mark_dead(&self, address: SocketAddr) {
         let mut dead = self.lock();
-        if dead.len() >= DEAD_MAX {
-            let now = Instant::now();
-            dead.retain(|_, since| *since + DEAD_TIME > now);
+        // The oldest makes room: one who has many does not keep the others' out.
+        if dead.len() >= DEAD_MAX
+            && !dead.contains_key(&address)
+            && let Some(oldest) = dead.iter().min_by_key(|(_, since)| **since).map(|(oldest, _)| *oldest)
+        {
+            dead.remove(&oldest);
         }
-        if dead.len() < DEAD_MAX {
-            dead.insert(address, Instant::now());
-        }
+        dead.insert(address, Instant::now());
     }
 
     pub(crate) fn mark_alive(&self, address: SocketAddr) {
@@ -80,6 +81,11 @@ mod tests {
         for port in 0..2_000 {
             dead.mark_dead(SocketAddr::from(([192, 0, 2, 2], port)));
         }
+        assert_eq!(dead.lock().len(), DEAD_MAX);
+        // The newest of all is known, and the first of them is forgotten.
+        dead.mark_dead(two);
+        let first = SocketAddr::from(([192, 0, 2, 2], 0));
+        assert_eq!(dead.addresses_last(vec![two, first]), [first, two]);
         assert_eq!(dead.lock().len(), DEAD_MAX);
     }
 }
