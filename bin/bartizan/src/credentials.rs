@@ -1,4 +1,5 @@
-//! How a command finds its edge: flags and environment, a local `up`, what `login` stored (design §2.1).
+//! How a command finds its edge: flags and environment, a local `up`, what `login` stored (design §2.1). A data directory that
+//! is named is that of the edge that is meant: nothing else stands in for it.
 
 use std::path::{Path, PathBuf};
 
@@ -57,7 +58,7 @@ struct Credential {
 /// The edge that a command is for. URL and token come from the first source that has them, each on its own.
 pub fn find(edge: &Edge) -> anyhow::Result<Api> {
     let local = local_edge(edge);
-    let stored = read_credential();
+    let stored = if edge.data.is_some() { None } else { read_credential() };
     let api = edge
         .api
         .clone()
@@ -109,8 +110,14 @@ fn no_edge(edge: &Edge) -> String {
         Some(data) if data.exists() => {
             format!("no edge found: {} holds no readable admin.json (is the edge run by another user?)", data.display())
         }
+        Some(data) if edge.data.is_some() => format!("no edge found: there is no {}", data.display()),
         _ => "no edge found on this machine".to_owned(),
     }
+}
+
+/// The edge on this machine that commands without `--api` go to, whatever is stored.
+pub fn goes_first(edge: &Edge) -> Option<Local> {
+    local_edge(&Edge { data: edge.data.clone(), ..Edge::default() })
 }
 
 fn data_of(edge: &Edge) -> Option<PathBuf> {

@@ -135,9 +135,20 @@ pub async fn login(edge: &Edge, output: Output) -> anyhow::Result<()> {
     };
     let (ca, domain) = facts.map(|facts| (facts.ca, facts.domain)).unzip();
     let path = credentials::store_credential(&api, ca)?;
-    let document = json!({ "api": api.base(), "credential": path });
+    // Said of another edge than this one, it would be of no use as long as that is here.
+    let first = credentials::goes_first(edge).filter(|local| local.api != api.base());
+    let document = json!({
+        "api": api.base(), "credential": path, "goes_first": first.as_ref().map(|local| &local.api),
+    });
     output.result(&document, || {
         let next = domain.map(|domain| format!("\ntry: bartizan tunnel --hostname app.{domain} http://localhost:9000"));
-        format!("stored in {}{}", path.display(), next.unwrap_or_default())
+        let first = first.map(|local| {
+            format!(
+                "\nstill, commands of this user on this machine go to its own edge, {}; for the other: --api {}, or BARTIZAN_API",
+                local.api,
+                api.base()
+            )
+        });
+        format!("stored in {}{}{}", path.display(), first.unwrap_or_default(), next.unwrap_or_default())
     })
 }

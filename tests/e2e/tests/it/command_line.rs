@@ -354,14 +354,26 @@ fn login_is_remembered() {
     let home = tempfile::tempdir().expect("a temporary directory");
     let here = |words: &[&str]| {
         let mut command = bartizan(home.path());
-        command.args(words).env("BARTIZAN_DATA", home.path().join("none"));
-        finish(&mut command)
+        finish(command.args(words))
     };
     here(&["login", "--api", edge.api_url(), "--api-token", edge.token()]).ok();
     assert!(here(&["zone", "list"]).ok().contains(edge.domain()));
     let wrong = here(&["login", "--api", edge.api_url(), "--api-token", &"A".repeat(40)]);
     assert_ne!(wrong.status.code(), Some(0), "{}", wrong.out);
     assert!(here(&["zone", "list"]).ok().contains(edge.domain()), "a login that failed replaces nothing");
+    // A directory that is named is that of the edge that is meant.
+    let none = home.path().join("none");
+    for command in ["zone list", "zone create example.com"] {
+        let words: Vec<&str> = command.split(' ').chain(["--data", none.to_str().expect("a path")]).collect();
+        let error = here(&words).failed_with(3);
+        assert!(error.contains("none") && error.contains("bartizan up"), "{error}");
+    }
+    // And where there is an edge on this machine, what goes to it nevertheless is said.
+    let other = Edge::start();
+    let mut command = bartizan(home.path());
+    command.args(["login", "--api", edge.api_url(), "--api-token", edge.token()]).env("BARTIZAN_DATA", other.data());
+    let told = finish(&mut command).ok();
+    assert!(told.contains(other.api_url()) && told.contains("BARTIZAN_API"), "{told}");
 }
 
 #[test]
