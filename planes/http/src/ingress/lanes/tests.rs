@@ -57,10 +57,12 @@ async fn visit(turn: Rc<Turn>, times: usize, log: Log) {
     let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
     near.set_nonblocking(true).unwrap();
     let mut near = UnixStream::from_std(near).unwrap();
+    // Not filled by what comes, so that the next read waits for the system to say that there is more.
+    let room = &mut [0; 8];
     let visiting = async {
         for _ in 0..times {
             far.write_all(b"x").unwrap();
-            near.read_u8().await.unwrap();
+            assert_eq!(near.read(room).await.unwrap(), 1);
             log.borrow_mut().push(VISITOR);
         }
     };
@@ -102,8 +104,7 @@ fn who_has_little_to_do_waits_for_little() {
         });
         let (waits, turn) = (waits(&log), STEPS + 1);
         let what = format!("{sources} sources, {connections} connections, {tasks} tasks: {waits:?}");
-        // The runtime alone would look after 61 steps.
-        assert!(waits[TIMES * 3 / 4] <= 2 * turn, "{what}");
+        assert!(waits[TIMES * 9 / 10] <= 2 * turn, "{what}");
         assert!(waits[TIMES - 1] <= (3 * sources + 6) * turn, "{what}");
     }
 }
