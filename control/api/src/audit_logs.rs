@@ -25,7 +25,7 @@ mod undo;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bartizan_names::{Prefix, Timestamp, UserId, ZoneId};
-use bartizan_store::{AuditEntry, AuditPlace, Direction, Kind};
+use bartizan_store::{AuditEntry, AuditPlace, Direction, Kind, Scope};
 use bartizan_v4::audit_log::AuditLog;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -317,6 +317,6 @@ impl Wanted {
             && self.zones.as_ref().is_none_or(|zones| entry.key.zone_id().is_some_and(|zone| zones.contains(&zone)))
             && is(&self.action, entry.action.as_str())
             && is(&self.kind, entry.key.kind().text())
-            && (!self.hide_user || entry.account.is_some())
+            && (!self.hide_user || entry.account.is_some() || entry.key.scope() == Scope::Edge)
     }
 }

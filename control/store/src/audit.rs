@@ -150,7 +150,7 @@ fn without_secrets(kind: Kind, json: &str) -> Option<Cow<'_, str>> {
 }
 
 /// What people call the object of a document.
-fn name_in(kind: Kind, json: &str) -> Option<String> {
+pub(crate) fn name_in(kind: Kind, json: &str) -> Option<String> {
     let pointer = kind.declaration().audited.as_ref()?.name;
     let json: Json = serde_json::from_str(json).ok()?;
     json.pointer(pointer).and_then(Json::as_str).map(|name| name.chars().take(NAME_MAX).collect())

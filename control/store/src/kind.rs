@@ -64,6 +64,16 @@ macro_rules! kinds {
                 self.declaration().guards
             }
 
+            /// Whether the audit tells of each change of its objects.
+            pub const fn is_audited(self) -> bool {
+                self.declaration().audited.is_some()
+            }
+
+            /// What people call the object of a document, as the audit has it.
+            pub fn name_in(self, json: &str) -> Option<String> {
+                crate::audit::name_in(self, json)
+            }
+
             pub(crate) fn parse(text: &str) -> Option<Kind> {
                 match text {
                     $($text => Some(Kind::$kind),)*

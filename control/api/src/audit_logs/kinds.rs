@@ -4,6 +4,7 @@
 use bartizan_store::{Kind, Scope};
 use bartizan_v4::{
     Account, Record, StoredAccessRule, StoredApp, StoredMembership, StoredSettings, TunnelConfiguration, Zone,
+    registry::Registry,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -32,8 +33,9 @@ fn declared(kind: Kind) -> Option<Declared> {
         Kind::Membership => Declared::of::<StoredMembership>(|_| Some(MembershipsRead)),
         Kind::Token => Declared::of::<Token>(|scope| match scope {
             Scope::User(_) => Some(ApiTokensRead),
-            Scope::Account(_) => Some(AccountApiTokensRead),
-            Scope::Edge | Scope::Zone(_) => None,
+            // Those of before there were users are the edge's.
+            Scope::Account(_) | Scope::Edge => Some(AccountApiTokensRead),
+            Scope::Zone(_) => None,
         })
         .put_back(|scope| match scope {
             Scope::User(_) => Some(ApiTokensWrite),
@@ -57,14 +59,10 @@ fn declared(kind: Kind) -> Option<Declared> {
             Scope::Zone(_) => Some(FirewallWrite),
             _ => Some(AccountFirewallWrite),
         }),
-        Kind::Registry
-        | Kind::Meta
-        | Kind::Pop
-        | Kind::Name
-        | Kind::Certificate
-        | Kind::Unique
-        | Kind::Deletion
-        | Kind::Import => return None,
+        Kind::Registry => Declared::of::<Registry>(|_| Some(AccountSettingsRead)),
+        Kind::Meta | Kind::Pop | Kind::Name | Kind::Certificate | Kind::Unique | Kind::Deletion | Kind::Import => {
+            return None;
+        }
     })
 }
 
@@ -93,4 +91,30 @@ impl Declared {
 
 fn known<T: Serialize + DeserializeOwned>(json: &str) -> Option<Value> {
     serde_json::from_str::<T>(json).ok().and_then(|document| serde_json::to_value(document).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use bartizan_names::{AccountId, UserId, ZoneId};
+    use bartizan_store::Owner;
+
+    use super::*;
+
+    /// A change that is noted and that nobody can ever see would be none of an audit.
+    #[test]
+    fn what_is_noted_is_shown_to_those_who_may_read_it() {
+        for kind in Kind::ALL {
+            let is_read = |owner: &Owner| {
+                let scope = match owner {
+                    Owner::Edge => Scope::Edge,
+                    Owner::User => Scope::User(UserId::from_bytes([1; 16])),
+                    Owner::Account => Scope::Account(AccountId::from_bytes([2; 16])),
+                    Owner::Zone => Scope::Zone(ZoneId::from_bytes([3; 16])),
+                };
+                read_permission(*kind, scope).is_some()
+            };
+            assert_eq!(declared(*kind).is_some(), kind.is_audited(), "{kind:?}");
+            assert_eq!(kind.owners().iter().all(is_read), kind.is_audited(), "{kind:?}");
+        }
+    }
 }

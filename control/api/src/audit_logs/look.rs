@@ -147,6 +147,7 @@ fn sources(sight: &Sight<'_>, wanted: &Wanted) -> Vec<AuditOf> {
     }
     let caller = sight.caller();
     let of_user = (!wanted.hide_user).then_some(AuditOf::User(caller.user));
+    let of_edge = sight.is_at_the_edge().then_some(AuditOf::Edge);
     let places = match sight.zones() {
         Some(zones) if zones.len() < SOURCES_MAX => {
             let apart = AuditOf::Apart(caller.account);
@@ -154,7 +155,7 @@ fn sources(sight: &Sight<'_>, wanted: &Wanted) -> Vec<AuditOf> {
         }
         _ => vec![AuditOf::Account(caller.account)],
     };
-    places.into_iter().chain(of_user).collect()
+    places.into_iter().chain(of_user).chain(of_edge).collect()
 }
 
 /// The zones that have a name now, or had it, the newest of them.

@@ -28,9 +28,14 @@ impl<'c> Sight<'c> {
         self.caller
     }
 
+    /// Whether they look at what is the edge's.
+    pub(super) fn is_at_the_edge(&self) -> bool {
+        self.caller.account == self.edge
+    }
+
     /// Whether they look after the people of the edge, and look at what is the edge's.
     pub(super) fn has_people(&self) -> bool {
-        self.caller.account == self.edge && self.caller.may(Permission::EdgeUsersRead, &Target::Account(self.edge))
+        self.is_at_the_edge() && self.caller.may(Permission::EdgeUsersRead, &Target::Account(self.edge))
     }
 
     /// Whether they change them.
@@ -87,7 +92,7 @@ impl<'c> Sight<'c> {
         let (caller, scope) = (self.caller, key.scope());
         let may = |target| caller.may(permission, &target);
         match scope {
-            Scope::Edge => false,
+            Scope::Edge => self.is_at_the_edge() && may(Target::Account(self.edge)),
             Scope::User(user) if permission.over() == Over::User => user == caller.user && may(Target::User(user)),
             Scope::User(user) => user == caller.user && may(Target::Account(caller.account)),
             Scope::Account(account) => account == caller.account && may(Target::Account(account)),

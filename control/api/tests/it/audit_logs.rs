@@ -141,6 +141,36 @@ fn the_audit_as_a_file() {
     assert_eq!(edge.get(&format!("{logs}?export=false&per_page=1")).json()["result_info"]["count"], 1);
 }
 
+/// What is the edge's own is in the log of the edge's own account: for who may read it, and without its password.
+#[test]
+fn a_registry_is_in_the_log_of_the_edge() {
+    let edge = Edge::new();
+    let path = "/bartizan/registries/dk";
+    let dsu = |password: &str| {
+        json!({"way": "dsu", "url": "https://dsu.example.net/1.0", "userid": "REG-1", "password": password}).to_string()
+    };
+    edge.call("PUT", path, &dsu("hush-one")).result();
+    edge.call("PUT", path, &dsu("hush-two")).result();
+    edge.call("DELETE", path, "").result();
+    let reads = [("Account Settings Read", format!("com.cloudflare.api.account.{}", edge.account()))];
+    let reads = reads.each_ref().map(|(group, resource)| (*group, resource.as_str()));
+    let expect = ["delete registry", "change registry", "add registry"];
+    let logs = format!("/accounts/{}/audit_logs", edge.account());
+    for list in [edge.get(&format!("{logs}?resource.type=registry")).json(), seen_with(&edge, &reads)] {
+        assert_eq!(shown(&list), expect);
+        let (changed, added) = (&list["result"][1], &list["result"][2]);
+        assert_eq!((&added["resource"]["id"], &added["metadata"]["name"]), (&json!("dk"), &json!("dk")));
+        assert_eq!((&added["newValueJson"]["userid"], &added["actor"]["email"]), (&json!("REG-1"), &json!(EMAIL)));
+        assert_eq!(changed["oldValueJson"]["url"], "https://dsu.example.net/1.0");
+        assert!(!list.to_string().contains("hush") && !list.to_string().contains("sealed"), "{list}");
+    }
+    assert_eq!(shown(&edge.get(&format!("{logs}?resource.type=registry&hide_user_logs=true")).json()), expect);
+    // Nor does another account see what is the edge's.
+    let other = edge.post("/accounts", r#"{"name":"Other"}"#).result()["id"].as_str().unwrap().to_owned();
+    let list = edge.get(&format!("/accounts/{other}/audit_logs?resource.type=registry")).json();
+    assert_eq!(shown(&list), [""; 0]);
+}
+
 /// What a token with these permission groups, each on the resource that it is over, finds in the log of the account.
 fn seen_with(edge: &Edge, groups: &[(&str, &str)]) -> Value {
     let policies: Vec<_> = groups

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::Deserialize;
 
 use super::share::Shares;
-use super::whose::{By, Place, account_of, deletion_of};
+use super::whose::{By, EDGE, Place, account_of, deletion_of};
 use super::{API, AuditAction, DELETION, IMPORT, SMALL, name_in, who, without_secrets};
 use crate::change::{Meta, Op, Rev};
 use crate::key::{Key, Prefix, Scope};
@@ -150,7 +150,7 @@ impl<'m> Entries<'m> {
     fn place(&mut self, connection: &Connection, key: &Key, ops: &[Op]) -> rusqlite::Result<Option<Place>> {
         let of = |owner: [u8; 16]| Some(Place { owner, by: self.by.clone() });
         let zone = match key.scope() {
-            Scope::Edge => return Ok(None),
+            Scope::Edge => return Ok(of(EDGE)),
             // Who belongs to an account is the account's matter.
             Scope::User(_) if key.kind() == Kind::Membership => {
                 return Ok(key.id_as::<AccountId>().and_then(|account| of(*account.as_bytes())));

@@ -7,6 +7,7 @@ use rusqlite::types::Value as Column;
 use rusqlite::{OptionalExtension, Row};
 
 use super::entries::PLACES;
+use super::whose::EDGE;
 use super::{AuditAction, times, without_secrets};
 use crate::change::{Op, Rev, Value};
 use crate::error::{ReadError, TailError};
@@ -43,6 +44,8 @@ pub enum AuditOf {
     Apart(AccountId),
     /// What belongs to a user.
     User(UserId),
+    /// What is the edge's own.
+    Edge,
     /// What a user did.
     By(UserId),
     Zone(ZoneId),
@@ -75,7 +78,7 @@ impl AuditRange {
 pub struct AuditEntry {
     pub place: AuditPlace,
     pub at: Timestamp,
-    /// Whose the object is, if it is no user's. A membership is the account's.
+    /// Whose the object is, if it is no user's and not the edge's own. A membership is the account's.
     pub account: Option<AccountId>,
     pub user: Option<UserId>,
     pub token: Option<TokenId>,
@@ -121,6 +124,7 @@ impl Snapshot {
             AuditOf::Account(account) => ("owner = ?", vec![Column::from(account.as_bytes().to_vec())]),
             AuditOf::Apart(account) => ("zone IS NULL AND owner = ?", vec![account.as_bytes().to_vec().into()]),
             AuditOf::User(user) => ("zone IS NULL AND owner = ?", vec![user.as_bytes().to_vec().into()]),
+            AuditOf::Edge => ("zone IS NULL AND owner = ?", vec![EDGE.to_vec().into()]),
             AuditOf::By(user) => ("user = ?", vec![user.as_bytes().to_vec().into()]),
             AuditOf::Zone(zone) => ("zone = ?", vec![zone.as_bytes().to_vec().into()]),
             AuditOf::Object(id) => ("object = ?", vec![id.clone().into()]),

@@ -7,6 +7,9 @@ use crate::change::Op;
 use crate::key::Key;
 use crate::kind::Kind;
 
+/// In the place of an owner, of what is the edge's own: nobody's id is all zeros.
+pub(super) const EDGE: [u8; 16] = [0; 16];
+
 /// Who did it, and through what.
 #[derive(Clone)]
 pub(super) struct By {
