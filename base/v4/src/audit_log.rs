@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::Integer;
+
 /// One object that somebody put or deleted; or, of a very large change, how many.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AuditLog {
@@ -110,7 +112,8 @@ pub struct AuditExtension {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct UndoBody {
     /// Of the change, as its entries in the audit log have it.
-    pub revision: u64,
+    #[schema(value_type = u64)]
+    pub revision: Integer,
     /// Says what would be done, and does nothing.
     #[serde(default)]
     pub dry_run: bool,

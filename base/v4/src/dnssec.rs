@@ -7,7 +7,7 @@ use bartizan_names::{Timestamp, ZoneId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::Patch;
+use crate::{Integer, Patch};
 
 /// Makes closed choices, each with one spelling in requests, replies and what is stored.
 macro_rules! choices {
@@ -225,7 +225,7 @@ pub struct ZoneDnssecPatch {
     /// Of a zone that is not signed yet: 13 (the default) or 15.
     #[serde(default)]
     #[schema(value_type = Option<u8>)]
-    pub algorithm: Patch<u8>,
+    pub algorithm: Patch<Integer>,
     /// Of a zone that is not signed yet: `csk` (the default: one key) or `split` (a KSK and a ZSK).
     #[serde(default)]
     #[schema(value_type = Option<String>)]
@@ -236,10 +236,10 @@ pub struct ZoneDnssecPatch {
     pub denial: Patch<String>,
     #[serde(default)]
     #[schema(value_type = Option<u32>)]
-    pub ksk_days: Patch<u32>,
+    pub ksk_days: Patch<Integer>,
     #[serde(default)]
     #[schema(value_type = Option<u32>)]
-    pub zsk_days: Patch<u32>,
+    pub zsk_days: Patch<Integer>,
 }
 
 /// Which key is to be exchanged.

@@ -23,7 +23,7 @@ use bartizan_store::{DnssecQuery, Key};
 use bartizan_v4::dnssec::{
     DnssecDenial, DnssecRole, DnssecRollBody, DnssecState, DnssecStatus, DnssecWay, StoredParent,
 };
-use bartizan_v4::{Dnssec, DnssecPatch, Patch, StoredDnssec, ZoneDnssec as Detailed, ZoneDnssecPatch};
+use bartizan_v4::{Dnssec, DnssecPatch, Integer, Patch, StoredDnssec, ZoneDnssec as Detailed, ZoneDnssecPatch};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -471,7 +471,8 @@ impl Wish {
             |field: &str, why: &str| Fault::DnssecOption.because(format!("{field}: {why}")).at(format!("/{field}"));
         let algorithm = body.algorithm.value().map(|number| {
             let why = "13 (ECDSAP256SHA256) or 15 (ED25519)";
-            Algorithm::of_number(*number).ok_or_else(|| refused("algorithm", why))
+            let number = u8::try_from(number.0).ok();
+            number.and_then(Algorithm::of_number).ok_or_else(|| refused("algorithm", why))
         });
         let form = body.keys.value().map(|word| match word.as_str() {
             "csk" => Ok(Form::Csk),
@@ -482,9 +483,9 @@ impl Wish {
             .denial
             .value()
             .map(|word| word.parse().map_err(|_| refused("denial", "compact, black-lies or shotgun")));
-        let days = |field: &str, days: &Patch<u32>| match days.value() {
-            Some(days) if *days > DAYS_MAX => Err(refused(field, "0 (never) to 3650")),
-            days => Ok(days.copied()),
+        let days = |field: &str, days: &Patch<Integer>| {
+            let days = days.value().map(|days| u32::try_from(days.0).ok().filter(|days| *days <= DAYS_MAX));
+            days.map(|days| days.ok_or_else(|| refused(field, "0 (never) to 3650"))).transpose()
         };
         Ok(Wish {
             status: switch(&body.status)?,

@@ -60,6 +60,8 @@ const SHOWN_BYTES: usize = 4 << 20;
 pub(super) async fn undo(State(api): State<Api>, caller: Caller, request: Request) -> Result<Reply<Undone>, Error> {
     let patience = request.extensions().get::<Patience>().cloned();
     let Body(UndoBody { revision, dry_run, force }) = Body::from_request(request, &api).await?;
+    // No change has a number below zero.
+    let revision = u64::try_from(revision.0).unwrap_or_default();
     if let Some(import) = api.read(move |view| import::of(view, Rev(revision))).await? {
         let changed = if force { Changed::GoesToo } else { Changed::Refused };
         let mode = if dry_run { ImportMode::Preview } else { ImportMode::Land };

@@ -182,7 +182,9 @@ fn what_is_not_done_is_refused_by_name() {
         (&signed.own, "PATCH", r#"{"status":"active","algorithm":8}"#, "400 1150 /algorithm"),
         (&signed.own, "PATCH", r#"{"status":"active","keys":"three"}"#, "400 1150 /keys"),
         (&signed.own, "PATCH", r#"{"status":"active","denial":"nsec3"}"#, "400 1150 /denial"),
+        (&signed.own, "PATCH", r#"{"status":"active","algorithm":-243}"#, "400 1150 /algorithm"),
         (&signed.own, "PATCH", r#"{"status":"active","ksk_days":4000}"#, "400 1150 /ksk_days"),
+        (&signed.own, "PATCH", r#"{"status":"active","zsk_days":"-1"}"#, "400 1150 /zsk_days"),
         (&format!("{}/roll", signed.own), "POST", "", "400 1151"),
         (&format!("{}/check", signed.own), "POST", "", "400 1151"),
         (&signed.dialect, "DELETE", "", "200"),
@@ -191,7 +193,9 @@ fn what_is_not_done_is_refused_by_name() {
         assert_eq!(edge.call(method, path, body).verdict(), expect, "{method} {path} {body}");
     }
     assert_eq!(signed.status(), "disabled");
-    let body = r#"{"status":"active","algorithm":15,"keys":"split","denial":"shotgun","zsk_days":30,"ksk_days":365}"#;
+    // Numbers come in every form.
+    let body =
+        r#"{"status":"active","algorithm":15.0,"keys":"split","denial":"shotgun","zsk_days":"30","ksk_days":365.0}"#;
     let details = edge.call("PATCH", &signed.own, body).result();
     assert_eq!(
         (&details["denial"], &details["zsk_days"], &details["ksk_days"]),
