@@ -74,6 +74,19 @@ impl RecordData {
         }
     }
 
+    /// The contents that a text may mean, whatever is quoted in it, how its names end and how its numbers are written: as
+    /// data of the type that is named, or of each type with more than one word. None where it is no data of that.
+    pub fn contents_of(kind: Option<&str>, text: &str, apex: &Name) -> Vec<String> {
+        let is_meant = |name: &str| kind.is_none_or(|kind| kind.eq_ignore_ascii_case(name));
+        let of_forms = form::FORMS.iter().filter(|form| is_meant(form.name)).filter_map(|form| {
+            // What stands beside the content is not in it.
+            let priority = (form.priority == form::Priority::Beside).then_some(0);
+            Composite::read(form, &Given { content: Some(text), data: None, priority, apex }).ok()
+        });
+        let loc = is_meant("LOC").then(|| Loc::read_text(without_words(text.trim(), ["IN", "LOC"])).ok()).flatten();
+        of_forms.map(|data| data.content()).chain(loc.map(|loc| loc.text())).collect()
+    }
+
     /// From the text that master files have behind the type: one line, without comments and parentheses. Names are below
     /// `origin` unless they end in a dot (RFC 1035 §5.1); `\# length hex` is read of every type (RFC 3597 §5).
     pub fn from_presentation(rtype: RecordType, text: &str, origin: &Name) -> Result<RecordData, DataError> {

@@ -1,6 +1,6 @@
 //! What a list of records can be asked for, and the spellings in which clients ask.
 
-use bartizan_model::{TAGS_MAX, Zone, txt_spellings};
+use bartizan_model::{RecordData, TAGS_MAX, Zone, txt_spellings};
 use bartizan_names::Name;
 use bartizan_store::{Match, Presence, RecordOrder, RecordQuery, TagFilter, Text};
 use serde::Deserialize;
@@ -90,7 +90,15 @@ impl Params {
         // A name as whoever writes it by hand writes it: relative to the zone as well.
         let whole = |text: Option<String>| text.map(|text| whole_name(zone, &text));
         let exact = |text: Option<String>| text.map(Text::Exact);
-        let spelled = |text: Option<String>| text.map(|text| Text::OneOf(txt_spellings(&normal_content(&text))));
+        let spelled = |text: Option<String>| {
+            text.map(|text| {
+                let mut spellings = txt_spellings(&normal_content(&text));
+                let contents = RecordData::contents_of(self.kind.as_deref(), &text, zone.name.as_name());
+                let new: Vec<String> = contents.into_iter().filter(|content| !spellings.contains(content)).collect();
+                spellings.extend(new);
+                Text::OneOf(spellings)
+            })
+        };
         let tags: Vec<TagFilter> = [
             (self.tag_present, (|name| TagFilter::Present(name)) as fn(String) -> TagFilter),
             (self.tag_absent, |name| TagFilter::Absent(name)),
@@ -106,6 +114,10 @@ impl Params {
         if tags.len() > TAGS_MAX {
             return Err(Fault::BadQuery.because(format!("tag: there may be {TAGS_MAX} tests of tags")));
         }
+        let content = tests(
+            [spelled(self.content), spelled(self.content_exact)],
+            [self.content_contains, self.content_startswith, self.content_endswith],
+        );
         Ok(RecordQuery {
             kind: self.kind,
             proxied: self.proxied,
@@ -113,10 +125,7 @@ impl Params {
                 [exact(whole(self.name)), exact(whole(self.name_exact))],
                 [self.name_contains, self.name_startswith, self.name_endswith],
             ),
-            content: tests(
-                [spelled(self.content), spelled(self.content_exact)],
-                [self.content_contains, self.content_startswith, self.content_endswith],
-            ),
+            content,
             comment: tests(
                 [exact(self.comment), exact(self.comment_exact)],
                 [self.comment_contains, self.comment_startswith, self.comment_endswith],

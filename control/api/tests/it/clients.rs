@@ -117,6 +117,37 @@ fn a_text_is_found_in_every_spelling() {
     }
 }
 
+/// What may be quoted, or written in another way, is one content.
+#[test]
+fn data_is_found_in_every_spelling() {
+    let edge = Edge::new();
+    let records = edge.records();
+    let rows = [
+        ("CAA", r#"0 issue "ca.example""#, "0 issue ca.example"),
+        ("HTTPS", r#"1 . alpn="h2""#, "1 . alpn=h2"),
+        ("SVCB", "1 svc.example. alpn=h2,h3", r#"1 SVC.example. alpn="h2,h3""#),
+        ("NAPTR", r#"1 2 "S" "SIP+D2U" "" b.example."#, r#"1 2 S SIP+D2U "" b.example."#),
+        ("URI", r#"5 "https://a.example/""#, "5 https://a.example/"),
+        ("LOC", "52 22 23 N 4 53 32 E -2m", "52 22 23.000 N 4 53 32.000 E -2.00m"),
+    ];
+    for (kind, content, _) in rows {
+        let body = json!({"type": kind, "name": kind, "content": content, "priority": 1});
+        edge.post(&records, &body.to_string()).result();
+    }
+    for (kind, one, other) in rows {
+        for content in [one, other] {
+            let content = content.replace('+', "%2B").replace(' ', "+").replace('"', "%22");
+            for query in [format!("content={content}"), format!("content.exact={content}&type={kind}")] {
+                let list = edge.get(&format!("{records}?{query}")).json();
+                assert_eq!(list["result_info"]["total_count"], 1, "{query}");
+                assert_eq!(list["result"][0]["type"], kind, "{query}");
+            }
+        }
+    }
+    let elsewhere = format!("{records}?type=CAA&content=0+issue+other.example");
+    assert_eq!(edge.get(&elsewhere).json()["result_info"]["total_count"], 0);
+}
+
 /// The Python SDK reads every number of a setting as a fraction, and sends it back so.
 #[test]
 fn whole_numbers_may_be_written_as_fractions() {
