@@ -17,7 +17,7 @@ use bartizan_dnssec::{Beginning, Form, Keeping, LookError, parse, way_set};
 use bartizan_model::Zone;
 use bartizan_names::ZoneId;
 use bartizan_publish::ZoneDnssec;
-use bartizan_registry::DsSeen;
+use bartizan_registry::{DsSeen, Dsu};
 use bartizan_signer::{Algorithm, Role};
 use bartizan_store::{DnssecQuery, Key};
 use bartizan_v4::dnssec::{
@@ -310,10 +310,10 @@ async fn fulfil(api: &Api, caller: &Caller, id: ZoneId, wish: Wish) -> Result<(K
             change.note_dnssec(&shared, &zone);
             return Ok((Kept::of(change, zone, None)?, None));
         }
-        let Kept { zone, document: old, dnssec, .. } = change.dnssec(zone)?;
+        let Kept { zone, document: old, dnssec, way: (way, _) } = change.dnssec(zone)?;
         let keeping = shared.dnssec().keeping(&zone);
         let new = match wish.status {
-            Some(Switch::On) => switched_on(&keeping, &wish, old.clone(), dnssec.as_ref())?,
+            Some(Switch::On) => switched_on(&keeping, &wish, old.clone(), dnssec.as_ref(), way)?,
             Some(_) => match switched_off(&keeping, &wish, old.clone(), seen.as_ref())? {
                 Some(document) => document,
                 None if old.is_none() => return Ok((Kept::of(change, zone, None)?, None)),
@@ -354,19 +354,27 @@ fn switched_on(
     wish: &Wish,
     old: Option<StoredDnssec>,
     dnssec: Option<&ZoneDnssec>,
+    way: DnssecWay,
 ) -> Result<StoredDnssec, Error> {
     let beginning = Beginning {
         algorithm: wish.algorithm.unwrap_or(Algorithm::EcdsaP256Sha256),
         form: wish.form.unwrap_or(Form::Csk),
         denial: wish.denial.unwrap_or(DnssecDenial::Compact),
     };
-    match old {
+    let parent = match old {
         Some(document) if dnssec.is_some_and(|dnssec| dnssec.state != DnssecState::Off) => {
-            Ok(StoredDnssec { state: DnssecState::On, ..document })
+            return Ok(StoredDnssec { state: DnssecState::On, ..document });
         }
-        Some(document) => Ok(keeping.begin(beginning, document.parent)?),
-        None => Ok(keeping.begin(beginning, StoredParent::default())?),
+        Some(document) => document.parent,
+        None => StoredParent::default(),
+    };
+    let number = beginning.algorithm.number();
+    // It would be signed, and its parent could never be told.
+    if way == DnssecWay::Dsu && !Dsu::takes(number) {
+        let why = format!("algorithm: the registry of the zone above does not take {number}; sign with 13");
+        return Err(Fault::DnssecOption.because(why).at("/algorithm"));
     }
+    Ok(keeping.begin(beginning, parent)?)
 }
 
 /// None: nothing of it is left.

@@ -184,6 +184,11 @@ impl Dsu {
         Ok(Dsu { host, port, path, tls, userid, password })
     }
 
+    /// Whether DS records of keys of this algorithm get into its zone at all.
+    pub fn takes(algorithm: u8) -> bool {
+        ALGORITHMS.contains(&algorithm)
+    }
+
     /// Puts these DS records in the place of all that a domain has; none: they all go.
     pub async fn replace(&self, domain: &ZoneName, ds: &[Ds]) -> Result<(), DsuError> {
         let form = self.form(domain, ds)?;
@@ -226,7 +231,7 @@ impl Dsu {
             put_set(1, [DELETE; 4]);
         }
         for (number, ds) in (1..).zip(ds) {
-            if !ALGORITHMS.contains(&ds.algorithm) {
+            if !Dsu::takes(ds.algorithm) {
                 return Err(DsuError::Algorithm(ds.algorithm));
             }
             if !DIGEST_TYPES.contains(&ds.digest_type) {

@@ -697,6 +697,13 @@ fn ways_to_parents() {
         edge.call("PATCH", &signed.dialect, r#"{"status":"active"}"#).result();
         assert_eq!(signed.details()["registry"], expect, "{name}");
     }
+    // A key that the registry would refuse at every call is not made; where nobody is called, any is.
+    for (name, expect) in [("four.dk", "400 1150 /algorithm"), ("four.uk", "200")] {
+        let signed = Signed::new(&edge, &edge.new_zone(name));
+        let body = r#"{"status":"active","algorithm":15}"#;
+        assert_eq!(edge.call("PATCH", &signed.own, body).verdict(), expect, "{name}");
+        assert_eq!(edge.call("PATCH", &signed.own, r#"{"status":"disabled","force":true}"#).verdict(), "200");
+    }
     let names = |query: &str| -> Vec<String> {
         let list = edge.get(&format!("/bartizan/dnssec{query}")).result();
         list.as_array().unwrap().iter().map(|one| one["zone_name"].as_str().unwrap().to_owned()).collect()
