@@ -1,6 +1,7 @@
 //! What a signed zone answers, and that every signature is of what the answer says.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bartizan_authority::{ZoneFacts, Zones};
 use bartizan_names::{Name, Phishing, RecordType};
@@ -178,6 +179,13 @@ fn what_is_not_there() {
             ),
             ("www.example MX", denied("www.example", "A TXT RRSIG NSEC")),
             ("www.example TYPE1234", denied("www.example", "A TXT RRSIG NSEC")),
+            // All addresses of what has none.
+            ("long.example TYPE65535", denied("long.example", "TXT RRSIG NSEC")),
+            ("ent.example TYPE65535", denied("ent.example", "RRSIG NSEC")),
+            (
+                "nothing.example TYPE65535",
+                format!("NOERROR aa / {SOA}, nothing.example 3600 NSEC {nothing}, nothing.example 3600 RRSIG NSEC"),
+            ),
             ("ent.example A", denied("ent.example", "RRSIG NSEC")),
             ("wild.example A", denied("wild.example", "RRSIG NSEC")),
             ("x.wild.example MX", denied("x.wild.example", "A RRSIG NSEC")),
@@ -243,6 +251,13 @@ fn the_shotgun() {
             "A WKS HINFO MX TXT AAAA LOC SRV CERT SSHFP IPSECKEY RRSIG NSEC TLSA HIP OPENPGPKEY SPF",
         ),
         ("nothing.example A", "nothing.example", "RRSIG NSEC"),
+        // Every type but the one that was asked for: also those that this one stands for.
+        (
+            "long.example TYPE65535",
+            "long.example",
+            "A WKS HINFO MX TXT AAAA LOC SRV CERT SSHFP IPSECKEY RRSIG NSEC TLSA HIP OPENPGPKEY SPF",
+        ),
+        ("nothing.example TYPE65535", "nothing.example", "RRSIG NSEC"),
         (
             "example AAAA",
             "example",
@@ -415,6 +430,52 @@ fn a_key_that_does_not_open_is_no_reason_to_answer_unsigned() {
         }
         assert_eq!(server.ask("www.example TXT"), "NOERROR aa www.example 300 TXT hello");
         assert_eq!(ask(&server, "www.inner.example A"), "NOERROR aa www.inner.example 300 A 192.0.2.9");
+    }
+}
+
+/// Requirement NEG-10: of the two sets of a denial one is always the same.
+#[test]
+fn the_soa_is_signed_once_a_revision() {
+    let keys = one_key(Denial::Compact);
+    let mut server = server(Arc::clone(&keys));
+    let made = |server: &Server, question: &str| {
+        let message = server.message(Transport::Udp, &query(question, Some(dnssec_ok())));
+        assert_eq!(message.authority.len(), 4, "{question}");
+        server.signing.borrow_mut().signer.take_tally().made
+    };
+    for (question, expect) in [("n1.example A", 2), ("n2.example A", 1), ("n3.example A", 1), ("n1.example A", 0)] {
+        assert_eq!(made(&server, question), expect, "{question}");
+    }
+    let mut edit = server.zones.edit();
+    edit.put_zone(ZoneFacts { dnssec: Some(keys), ..facts("example", 8) });
+    server.zones = edit.finish();
+    for (question, expect) in [("n4.example A", 2), ("n5.example A", 1)] {
+        assert_eq!(made(&server, question), expect, "{question}");
+    }
+}
+
+/// A hundred thousand signed zones start as fast as unsigned ones: a key is opened by the first signature, once.
+#[test]
+fn keys_are_opened_when_they_are_needed() {
+    let opened = Arc::new(AtomicUsize::new(0));
+    let made = generate(Role::Csk, Algorithm::Ed25519).unwrap();
+    let counted = Arc::clone(&opened);
+    let unseal = move |_: &[u8], bytes: &[u8]| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Some(bytes.to_vec())
+    };
+    let private = PrivateKey::sealed(b"", &made.pkcs8, Arc::new(unseal));
+    let duties = Duties { published: true, signs: true, announced: true };
+    let key = ZoneKey { public: made.public, duties, private: Some(private) };
+    let keys = ZoneKeys::new(vec![key], Denial::Compact, Announcement::Keys, Validity::default()).unwrap();
+    let server = server(Arc::new(keys));
+    for question in ["www.example A", "nothing.example A", "example DNSKEY", "example CDS"] {
+        server.ask(question);
+    }
+    assert_eq!(opened.load(Ordering::Relaxed), 0);
+    for question in ["www.example A", "nothing.example A", "example DNSKEY"] {
+        server.message(Transport::Udp, &query(question, Some(dnssec_ok())));
+        assert_eq!(opened.load(Ordering::Relaxed), 1, "{question}");
     }
 }
 
