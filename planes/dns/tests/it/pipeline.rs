@@ -71,6 +71,24 @@ fn options_are_answered() {
     }
 }
 
+/// RFC 8467 §4.1: in blocks of 468 bytes, wherever nobody sees more than the length.
+#[test]
+fn answers_are_padded_where_they_are_encrypted() {
+    let mut pipeline = Pipeline::new();
+    for (transport, option, padded) in [
+        (Transport::Https, &b"\0\x0c\0\x04\0\0\0\0"[..], true),
+        (Transport::Tls, b"\0\x0c\0\0", true),
+        (Transport::Tcp, b"\0\x0c\0\0", false),
+        (Transport::Udp, b"\0\x0c\0\0", false),
+        (Transport::Https, b"", false),
+    ] {
+        for question in ["www.example A", "nope.example A"] {
+            let (_, reply) = pipeline.serve("192.0.2.9:53000", transport, &query(question, option));
+            assert_eq!(reply.len().is_multiple_of(468), padded, "{question} {transport:?}: {}", reply.len());
+        }
+    }
+}
+
 /// RFC 7828 §3.3.2: over TCP only, and only to who asks.
 #[test]
 fn connections_are_kept_for_who_asks() {
