@@ -10,6 +10,7 @@ use std::time::Duration;
 use bartizan_dial::Private;
 use bartizan_names::{Name, Prefix};
 use bartizan_plane_dns::RateLimits;
+use bartizan_signer::Validity;
 use bartizan_store::AuditRetention;
 use rustix::fs::OFlags;
 use serde::de::Error as _;
@@ -56,6 +57,7 @@ struct File {
     api_calls: Option<u32>,
     #[serde(deserialize_with = "resolvers")]
     resolver: Vec<SocketAddr>,
+    dnssec_validity: Option<u32>,
     dns_rate_limit: Option<String>,
     dns_rate_exempt: Vec<Prefix>,
     geo: Vec<PathBuf>,
@@ -80,6 +82,13 @@ fn resolvers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAdd
 struct History {
     days: Option<u32>,
     size: Option<String>,
+}
+
+/// For how many hours signatures are valid.
+pub fn dnssec_validity(text: &str) -> Result<Validity, String> {
+    let hours = text.parse().ok().filter(|hours| Validity::HOURS.contains(hours));
+    let (least, most) = (Validity::HOURS.start(), Validity::HOURS.end());
+    hours.map(Validity::of_hours).ok_or_else(|| format!("{text:?} is not a number of hours from {least} to {most}"))
 }
 
 /// Less than this is no history: a change of the largest documents takes as much.
@@ -266,6 +275,8 @@ pub struct Settings {
     /// Who is asked what the parents of zones have, and for names outside that apexes stand for; the system's resolvers if
     /// nobody is named.
     pub resolvers: Vec<SocketAddr>,
+    /// Of signatures of zones.
+    pub dnssec_validity: Validity,
     /// All waits of DNSSEC are divided by it.
     pub dnssec_pace: u32,
     /// How many answers a network gets over UDP.
@@ -308,6 +319,12 @@ impl Settings {
             private_origins,
             api_calls: up.api_calls.or(file.api_calls).unwrap_or(bartizan_api::CALLS_USUAL),
             resolvers: if up.resolver.is_empty() { file.resolver } else { up.resolver },
+            dnssec_validity: match (up.dnssec_validity, file.dnssec_validity) {
+                (Some(validity), _) => validity,
+                (None, Some(hours)) => dnssec_validity(&hours.to_string())
+                    .map_err(|error| Failure::new(Cause::Usage, format!("dnssec_validity is not right: {error}")))?,
+                (None, None) => Validity::default(),
+            },
             dnssec_pace: up.dnssec_pace.unwrap_or(1),
             dns_limits: dns_limits(up.dns_rate_limit, file.dns_rate_limit)?.exempt(if up.dns_rate_exempt.is_empty() {
                 file.dns_rate_exempt
@@ -563,6 +580,30 @@ mod tests {
             let file = toml::from_str::<File>(table).unwrap().history;
             let kept = history(days, bytes, file).ok().map(|kept| (kept.days, kept.bytes));
             assert_eq!(kept, expect, "{table}");
+        }
+    }
+
+    #[test]
+    fn how_long_signatures_are_valid() {
+        let hours = |flag: Option<u32>, text: &str| {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::write(dir.path().join("bartizan.toml"), text).unwrap();
+            let dnssec_validity = flag.map(Validity::of_hours);
+            let up = Up { data: Some(dir.path().to_owned()), dnssec_validity, ..Up::default() };
+            Settings::from(up).ok().map(|settings| settings.dnssec_validity.span / 3_600)
+        };
+        for (flag, text, expect) in [
+            (None, "", Some(50)),
+            (None, "dnssec_validity = 26\n", Some(26)),
+            (Some(100), "dnssec_validity = 26\n", Some(100)),
+            (None, "dnssec_validity = 25\n", None),
+            (None, "dnssec_validity = 721\n", None),
+        ] {
+            assert_eq!(hours(flag, text), expect, "{flag:?} {text}");
+        }
+        for (text, is_right) in [("26", true), ("720", true), ("25", false), ("721", false), ("2d", false), ("", false)]
+        {
+            assert_eq!(dnssec_validity(text).is_ok(), is_right, "{text}");
         }
     }
 

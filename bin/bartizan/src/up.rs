@@ -165,8 +165,9 @@ impl Stored {
             if let Err(error) = bartizan_api::declare_cookie_secrets(&store, &certs, &seal) {
                 tracing::warn!(%error, "there is no secret for DNS cookies, and DNS answers without");
             }
-            let publisher = Publisher::load(store.clone(), seal.clone(), pop.id, set_up.account_id)?
-                .with_tokens_read_by(bartizan_api::read_token);
+            let (account, validity) = (set_up.account_id, settings.dnssec_validity);
+            let edge = bartizan_publish::Edge { seal: seal.clone(), pop: pop.id, account, validity };
+            let publisher = Publisher::load(store.clone(), edge)?.with_tokens_read_by(bartizan_api::read_token);
             Ok((set_up, pop, publisher))
         };
         let prepared = match prepare() {

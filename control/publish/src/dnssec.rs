@@ -18,6 +18,13 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 /// A day, which lifetimes of keys are counted in.
 const DAY: Duration = Duration::from_secs(86_400);
 
+/// How this edge signs.
+pub(crate) struct Signing {
+    /// Opens the keys of zones when they are first needed, which is long after.
+    pub(crate) unseal: Arc<Unseal>,
+    pub(crate) validity: Validity,
+}
+
 /// DNSSEC of a zone, such as it can be put in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ZoneDnssec {
@@ -175,14 +182,14 @@ impl ZoneDnssec {
     }
 
     /// What signs the zone; none of one that is not signed.
-    pub fn zone_keys(&self, zone: ZoneId, unseal: &Arc<Unseal>) -> Result<Option<ZoneKeys>, DnssecError> {
+    pub(crate) fn zone_keys(&self, zone: ZoneId, signing: &Signing) -> Result<Option<ZoneKeys>, DnssecError> {
         let announcement = match self.state {
             DnssecState::On => Announcement::Keys,
             DnssecState::Ending => Announcement::Delete,
             DnssecState::Off => return Ok(None),
         };
-        let keys = self.keys.iter().map(|key| key.in_force(zone, unseal)).collect();
-        Ok(Some(ZoneKeys::new(keys, self.denial, announcement, Validity::default())?))
+        let keys = self.keys.iter().map(|key| key.in_force(zone, &signing.unseal)).collect();
+        Ok(Some(ZoneKeys::new(keys, self.denial, announcement, signing.validity)?))
     }
 }
 
@@ -239,4 +246,52 @@ impl ParentSeen {
 /// A sealed key opens for its own zone, and as itself, only.
 pub fn seal_context(zone: ZoneId, key: &str) -> Vec<u8> {
     format!("dnssec/{zone}/{key}").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use bartizan_signer::generate;
+
+    use super::*;
+
+    /// A hundred thousand signed zones start as fast as unsigned ones: no key is opened before something is to be signed.
+    #[test]
+    fn keys_are_not_opened_to_be_put_in_force() {
+        let made = generate(Role::Csk, Algorithm::EcdsaP256Sha256).unwrap();
+        let at = Timestamp::from_unix_micros(1);
+        let key = StoredDnssecKey {
+            id: "7".to_owned(),
+            role: DnssecRole::Csk,
+            algorithm: 13,
+            public_key: BASE64.encode(made.public.as_bytes()),
+            stage: DnssecStage::Active,
+            since: at,
+        };
+        let document = StoredDnssec {
+            state: DnssecState::On,
+            denial: DnssecDenial::Compact,
+            ksk_days: 0,
+            zsk_days: 0,
+            keys: vec![key],
+            sealed_keys: [("7".to_owned(), BASE64.encode(&made.pkcs8))].into(),
+            parent: StoredParent::default(),
+            due_on: None,
+            created_on: at,
+            modified_on: at,
+        };
+        let opened = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&opened);
+        let unseal: Arc<Unseal> = Arc::new(move |_, sealed| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Some(sealed.to_vec())
+        });
+        let signing = Signing { unseal, validity: Validity::default() };
+        let parsed = ZoneDnssec::parse(&document).unwrap();
+        let keys = parsed.zone_keys(ZoneId::from_bytes([1; 16]), &signing).unwrap().unwrap();
+        assert_eq!(opened.load(Ordering::Relaxed), 0);
+        assert!(keys.all_open() && keys.all_open());
+        assert_eq!(opened.load(Ordering::Relaxed), 1);
+    }
 }

@@ -26,10 +26,11 @@ use std::sync::Arc;
 
 use bartizan_names::{AccountId, Name, PopId, ZoneId};
 use bartizan_seal::Key as SealKey;
-use bartizan_signer::Unseal;
+use bartizan_signer::Validity;
 use bartizan_store::{Filter, Key, Kind, ReadError, Rev, Scope, Snapshot};
 
 use crate::bundle::Bundle;
+use crate::dnssec::Signing;
 use crate::reading::{Reading, Touched};
 use crate::unit::{KnownZones, Loaded, NameUnit, Served, ZoneChanges, read_names};
 use apps::{AppsPart, AppsPatch};
@@ -59,12 +60,14 @@ trait Part {
 
 /// What parts must know that is not in the store.
 #[derive(Clone)]
-pub(crate) struct Edge {
-    pub(crate) seal: SealKey,
+pub struct Edge {
+    pub seal: SealKey,
     /// The PoP that this edge is.
-    pub(crate) pop: PopId,
+    pub pop: PopId,
     /// Its own account, whose rules are for everything.
-    pub(crate) account: AccountId,
+    pub account: AccountId,
+    /// Of the signatures that it makes.
+    pub validity: Validity,
 }
 
 macro_rules! own_parts {
@@ -126,7 +129,7 @@ impl Parts {
     /// Nothing in force.
     pub(crate) fn empty(edge: &Edge) -> Parts {
         Parts {
-            known: KnownZones::unsealed_by(unseal(edge)),
+            known: KnownZones::signed_by(signing(edge)),
             zones: ZonesPart::empty(),
             hosts: HostsPart::empty(),
             apps: AppsPart::empty(),
@@ -329,10 +332,9 @@ impl Parts {
     }
 }
 
-/// Opens the keys of zones when they are first needed, which is long after.
-fn unseal(edge: &Edge) -> Arc<Unseal> {
+fn signing(edge: &Edge) -> Signing {
     let seal = edge.seal.clone();
-    Arc::new(move |context, sealed| seal.open(context, sealed).ok())
+    Signing { unseal: Arc::new(move |context, sealed| seal.open(context, sealed).ok()), validity: edge.validity }
 }
 
 /// Who owns zones chooses names and addresses: where they are kept must not be theirs to guess.

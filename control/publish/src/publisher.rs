@@ -1,8 +1,6 @@
 //! The publisher: what is in force now, and how the next change gets there.
 
-use bartizan_names::{AccountId, PopId};
 use bartizan_net::give_back_memory;
-use bartizan_seal::Key as SealKey;
 use bartizan_store::{Epoch, ReadError, Rev, Store, TailError};
 
 use crate::bundle::Bundle;
@@ -40,9 +38,8 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Reads the whole state and builds the first bundle of this PoP; `account` is the edge's own.
-    pub fn load(store: Store, seal: SealKey, pop: PopId, account: AccountId) -> Result<Publisher, PublishError> {
-        let edge = Edge { seal, pop, account };
+    /// Reads the whole state and builds the first bundle of this PoP.
+    pub fn load(store: Store, edge: Edge) -> Result<Publisher, PublishError> {
         Publisher::load_beside(&Parts::empty(&edge), Rev::ZERO, store, edge)
     }
 

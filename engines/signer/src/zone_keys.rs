@@ -1,6 +1,7 @@
 //! The keys of one zone as they are in force: immutable, shared, and cheap while nobody asks.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock};
 
 use bartizan_names::{RecordType, ZoneName};
@@ -110,10 +111,20 @@ pub struct Validity {
     pub span: u32,
 }
 
+impl Validity {
+    /// The hours that may be asked for. A signature is renewed when half of them are over: with fewer, what is left would be
+    /// too short for who has been offline for a night; with more, an old answer could be told for too long.
+    pub const HOURS: RangeInclusive<u32> = 26..=720;
+
+    /// One hour back, and so many hours in all.
+    pub const fn of_hours(hours: u32) -> Validity {
+        Validity { backdate: 3_600, span: hours * 3_600 }
+    }
+}
+
 impl Default for Validity {
-    /// One hour back, and fifty hours in all.
     fn default() -> Validity {
-        Validity { backdate: 3_600, span: 180_000 }
+        Validity::of_hours(50)
     }
 }
 

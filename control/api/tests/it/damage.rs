@@ -35,7 +35,7 @@ fn in_another_format(key: Key) -> Op {
 fn told(edge: &Edge) -> Vec<String> {
     let pop = edge.get("/bartizan/pops").result()[0]["id"].as_str().unwrap().parse().unwrap();
     let (_, seal) = certs(edge.directory.path());
-    let mut publisher = Publisher::load(edge.store.clone(), seal, pop, edge.administrator.account_id).unwrap();
+    let mut publisher = Publisher::load(edge.store.clone(), edge.published(seal, pop)).unwrap();
     while publisher.review() == Review::More {}
     let now = Timestamp::from_unix_micros(1);
     let lists = [publisher.problems(), publisher.unreadable()];

@@ -14,7 +14,7 @@ use bartizan_dial::Destinations;
 use bartizan_dnssec::{Dnssec, Given};
 use bartizan_live::Live;
 use bartizan_model::Zone;
-use bartizan_names::{AppId, Name};
+use bartizan_names::{AppId, Name, PopId};
 use bartizan_observed::{
     AppCounters, AppCounts, Applied, Command, Commanded, Connections, DnsQuery, DnsQuestion, DnsTrace, FirewallAnswer,
     FirewallQuery, FirewallQuestion, Listening, Observed, Problems, TierName, Verdict,
@@ -225,6 +225,12 @@ impl Edge {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let router = Router::new();
         (Edge { router, store, administrator, observed, planes, ready, directory, runtime }, given)
+    }
+
+    /// What its publisher must know.
+    pub(crate) fn published(&self, seal: bartizan_seal::Key, pop: PopId) -> bartizan_publish::Edge {
+        let (account, validity) = (self.administrator.account_id, bartizan_signer::Validity::default());
+        bartizan_publish::Edge { seal, pop, account, validity }
     }
 
     /// The next command that the planes got, if there is one.

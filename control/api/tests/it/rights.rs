@@ -433,9 +433,8 @@ fn policies_that_cannot_be_read() {
     assert_eq!(call(), "200");
     let (_, seal) = crate::edge::certs(edge.directory.path());
     let pop = declared_pop(&edge.store).unwrap().unwrap().id;
-    let mut publisher = Publisher::load(edge.store.clone(), seal, pop, edge.administrator.account_id)
-        .unwrap()
-        .with_tokens_read_by(read_token);
+    let mut publisher =
+        Publisher::load(edge.store.clone(), edge.published(seal, pop)).unwrap().with_tokens_read_by(read_token);
     while publisher.review() == Review::More {}
     assert_eq!(publisher.unreadable().count(), 0);
     for (from, to) in [

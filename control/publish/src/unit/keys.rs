@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use bartizan_names::ZoneId;
-use bartizan_signer::{Unseal, ZoneKeys};
+use bartizan_signer::ZoneKeys;
 use bartizan_store::{Key, ReadError};
 
-use crate::dnssec::ZoneDnssec;
+use crate::dnssec::{Signing, ZoneDnssec};
 use crate::reading::{Found, Reading, document};
 
 /// The keys of a zone; none of one that is not signed. What cannot be read keeps its last value. Where there is none the
@@ -16,12 +16,12 @@ pub(super) fn read(
     reading: &mut Reading<'_>,
     zone: ZoneId,
     last: Option<&Arc<ZoneKeys>>,
-    unseal: &Arc<Unseal>,
+    signing: &Signing,
 ) -> Result<Option<Arc<ZoneKeys>>, ReadError> {
     let key = Key::dnssec(zone);
     let found = reading.get(&key, |entry| {
         let dnssec = ZoneDnssec::parse(&document(entry)?)?;
-        Ok(dnssec.zone_keys(zone, unseal)?)
+        Ok(dnssec.zone_keys(zone, signing)?)
     })?;
     Ok(match found {
         Found::Nothing | Found::Value(None) => None,

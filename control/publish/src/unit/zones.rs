@@ -6,9 +6,10 @@ use std::sync::Arc;
 use bartizan_model::Zone;
 use bartizan_names::{Name, ZoneId, ZoneName};
 use bartizan_policy::Policy;
-use bartizan_signer::{Unseal, ZoneKeys};
+use bartizan_signer::ZoneKeys;
 use bartizan_store::{Filter, Index, Key, Kind, ReadError, Rev, Scope};
 
+use crate::dnssec::Signing;
 use crate::reading::{Found, Reading, Touched, document};
 use crate::unit::directory::Directory;
 use crate::unit::{held, keys, policy};
@@ -24,8 +25,7 @@ pub(crate) struct ServedZone {
 
 /// All zones that are served.
 pub(crate) struct KnownZones {
-    /// Opens the keys of zones.
-    unseal: Arc<Unseal>,
+    signing: Signing,
     by_id: HashMap<ZoneId, Arc<ServedZone>>,
     /// The apexes of zones that cannot be read and were never served.
     held: BTreeMap<ZoneId, ZoneName>,
@@ -92,8 +92,8 @@ impl KnownZones {
     pub(crate) const KINDS: &'static [Kind] = &[Kind::Zone];
 
     /// None yet.
-    pub(crate) fn unsealed_by(unseal: Arc<Unseal>) -> KnownZones {
-        KnownZones { unseal, by_id: HashMap::new(), held: BTreeMap::new(), directory: Directory::default() }
+    pub(crate) fn signed_by(signing: Signing) -> KnownZones {
+        KnownZones { signing, by_id: HashMap::new(), held: BTreeMap::new(), directory: Directory::default() }
     }
 
     pub(crate) fn get(&self, zone: ZoneId) -> Option<&ServedZone> {
@@ -134,7 +134,7 @@ impl KnownZones {
         ids.extend(self.held.iter().filter(|(_, apex)| is_touched(apex)).map(|(id, _)| *id));
         for id in ids {
             let before = self.by_id.get(&id).cloned();
-            let after = match read_zone(last, reading, id, &self.unseal)? {
+            let after = match read_zone(last, reading, id, &self.signing)? {
                 Read::Zone(zone) => Some(zone),
                 Read::Nothing => None,
                 Read::Held(Some(apex)) => {
@@ -286,12 +286,7 @@ enum Read {
     Held(Option<ZoneName>),
 }
 
-fn read_zone(
-    last: &KnownZones,
-    reading: &mut Reading<'_>,
-    id: ZoneId,
-    unseal: &Arc<Unseal>,
-) -> Result<Read, ReadError> {
+fn read_zone(last: &KnownZones, reading: &mut Reading<'_>, id: ZoneId, signing: &Signing) -> Result<Read, ReadError> {
     let last = last.get(id);
     let found = reading.get(&Key::zone(id), |entry| Ok(Zone::parse(&document(entry)?)?))?;
     let zone = match (found, last) {
@@ -301,7 +296,7 @@ fn read_zone(
         (Found::Bad, None) => return Ok(Read::Held(held::apex_told(reading.snapshot, id)?)),
     };
     let policy = policy::read(reading, id, last.map(|last| &*last.policy))?;
-    let keys = keys::read(reading, id, last.and_then(|last| last.keys.as_ref()), unseal)?;
+    let keys = keys::read(reading, id, last.and_then(|last| last.keys.as_ref()), signing)?;
     Ok(Read::Zone(Arc::new(ServedZone { zone, policy: Arc::new(policy), keys })))
 }
 

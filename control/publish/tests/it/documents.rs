@@ -2,7 +2,8 @@
 
 use bartizan_names::{RecordId, Timestamp, TokenId, TunnelId, UserId};
 use bartizan_observed::What;
-use bartizan_publish::{Publisher, Review};
+use bartizan_publish::{Edge, Publisher, Review};
+use bartizan_signer::Validity;
 use bartizan_store::{Index, Key, Kind, Op, Scope, Store, Value};
 use serde_json::{Value as Json, json};
 
@@ -145,7 +146,8 @@ fn a_store_of_version_0_1_0_can_be_read_whole() {
     }
     let seal = bartizan_seal::Key::load_or_create(&dir.path().join("seal.key")).unwrap();
     let store = Store::open(dir.path()).unwrap();
-    let mut publisher = Publisher::load(store, seal, POP, ACCOUNT).unwrap();
+    let edge = Edge { seal, pop: POP, account: ACCOUNT, validity: Validity::default() };
+    let mut publisher = Publisher::load(store, edge).unwrap();
     let (unreadable, pieces) = review(&mut publisher);
     assert!(unreadable.is_empty() && publisher.problems().is_empty(), "{unreadable:?} {:?}", publisher.problems());
     assert!(pieces > 0 && publisher.bundle().zones.value.zone_count() > 0);

@@ -2,7 +2,7 @@
 
 use bartizan_names::{Name, RecordType, ZoneId, ZoneName};
 use bartizan_publish::seal_context;
-use bartizan_signer::{Algorithm, Digest, Ds, Role, generate};
+use bartizan_signer::{Algorithm, Digest, Ds, Role, Validity, generate};
 use bartizan_store::{Key, Op};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -88,6 +88,22 @@ fn what_is_in_the_store_signs() {
     lab.commit(vec![Op::Del { key: Key::dnssec(ZONE) }]);
     publisher.follow().unwrap();
     assert_eq!((told(&publisher).as_str(), told(&lab.publisher()).as_str()), (UNSIGNED, UNSIGNED));
+}
+
+/// Requirement DNS-4: how long signatures are valid is the operator's choice, and how far they reach back is not.
+#[test]
+fn signatures_are_valid_as_long_as_is_said() {
+    let mut lab = Lab::new();
+    let (document, _) = dnssec(&lab, ZONE, "on");
+    lab.commit([vec![zone(false)], add(1, "www A 192.0.2.1"), put_keys(&document)].concat());
+    for hours in [50, 26, 720] {
+        let publisher = lab.publisher_signing_for(Validity::of_hours(hours));
+        let signed = ask_signed(publisher.bundle(), WWW, RecordType::A);
+        let signature = signed.answers.iter().find(|record| record.rtype == RecordType::RRSIG).unwrap();
+        let time = |at: usize| u32::from_be_bytes(signature.rdata[at..at + 4].try_into().unwrap());
+        assert_eq!(time(8).wrapping_sub(time(12)), hours * 3_600, "{hours}");
+    }
+    assert_eq!(Validity::default(), Validity::of_hours(50));
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use bartizan_model::Record;
 use bartizan_names::{AccountId, AppId, Name, PopId, RecordId, RuleId, Timestamp, TunnelId, UserId, ZoneId, ZoneName};
-use bartizan_publish::Publisher;
+use bartizan_publish::{Edge, Publisher};
+use bartizan_signer::Validity;
 use bartizan_store::{ChangeSet, Key, Meta, Op, Scope, Store, Value};
 use serde_json::{Value as Json, json};
 
@@ -49,7 +50,12 @@ impl Lab {
     }
 
     pub(crate) fn publisher(&self) -> Publisher {
-        Publisher::load(self.store.clone(), self.seal.clone(), POP, ACCOUNT).unwrap()
+        self.publisher_signing_for(Validity::default())
+    }
+
+    pub(crate) fn publisher_signing_for(&self, validity: Validity) -> Publisher {
+        let edge = Edge { seal: self.seal.clone(), pop: POP, account: ACCOUNT, validity };
+        Publisher::load(self.store.clone(), edge).unwrap()
     }
 
     /// Makes the row of an object unreadable, as a bad disk does: nobody is told.
