@@ -21,6 +21,7 @@ mod others;
 mod people;
 mod quirks;
 mod races;
+mod random_bodies;
 mod renewals;
 mod replays;
 mod resources;
