@@ -61,6 +61,7 @@ fixed! {
     "opportunistic_onion": "off", "no other way to a name is announced";
     "orange_to_orange": "off", NOT_HERE;
     "origin_error_page_pass_thru": "on", AS_SENT;
+    "origin_max_http_version": "1", "origins are spoken to in HTTP/1.1";
     "polish": "off", AS_SENT;
     "prefetch_preload": "off", NO_CACHE;
     "pseudo_ipv4": "off", "origins are told the address that a visitor has";
@@ -74,6 +75,7 @@ fixed! {
     "server_side_exclude": "off", AS_SENT;
     "sha1_support": "off", "certificates are signed with SHA-256";
     "sort_query_string_for_cache": "off", NO_CACHE;
+    "ssl_recommender": "off", "nobody is sent recommendations";
     "tls_1_2_only": "off", "tls_1_3 and min_tls_version say which versions are spoken";
     "tls_client_auth": "off", "origins are shown no certificate of the edge";
     "true_client_ip_header": "off", "a visitor's address is told in CF-Connecting-IP";
@@ -91,7 +93,9 @@ impl FixedSetting {
     }
 
     pub fn show(&self) -> Setting {
-        Setting { id: self.id.to_owned(), value: (self.value)(), editable: false, modified_on: None }
+        // The one setting that the dialect tells so.
+        let enabled = (self.id == "ssl_recommender").then_some(false);
+        Setting { id: self.id.to_owned(), value: (self.value)(), enabled, editable: false, modified_on: None }
     }
 
     /// Whether `value` is what the setting is anyway: numbers may be text, and switches what they mean.

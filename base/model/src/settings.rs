@@ -62,6 +62,7 @@ pub fn show_setting(id: SettingId, stored: &StoredSettings) -> Setting {
     Setting {
         id: id.as_str().to_owned(),
         value: changed.map_or_else(|| default_of(id), |item| item.value.clone()),
+        enabled: None,
         editable: id.is_editable(),
         modified_on: changed.map(|item| item.modified_on),
     }

@@ -13,6 +13,10 @@ pub struct Setting {
     pub id: String,
     /// Text for most, a number for those that count.
     pub value: Value,
+    /// What `value` is, of the one setting that the dialect has so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub enabled: Option<bool>,
     pub editable: bool,
     /// `null` until it is changed for the first time.
     #[schema(value_type = Option<String>, format = DateTime)]

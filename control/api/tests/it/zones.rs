@@ -116,7 +116,7 @@ fn settings() {
     let edge = Edge::new();
     let path = format!("/zones/{}/settings", edge.zone());
     let all = edge.get(&path).result();
-    assert_eq!(all.as_array().unwrap().len(), 54);
+    assert_eq!(all.as_array().unwrap().len(), 56);
     assert_eq!(
         edge.get(&format!("{path}/ssl")).result(),
         json!({"id": "ssl", "value": "flexible", "editable": true, "modified_on": null})
@@ -215,6 +215,18 @@ fn settings_that_stay() {
         edge.get(&format!("{path}/brotli")).result(),
         json!({"id": "brotli", "value": "off", "editable": false, "modified_on": null})
     );
+    // The dialect tells of this one in two words.
+    let recommender =
+        json!({"id": "ssl_recommender", "value": "off", "enabled": false, "editable": false, "modified_on": null});
+    assert_eq!(edge.get(&format!("{path}/ssl_recommender")).result(), recommender);
+    for (id, body, expect) in [
+        ("ssl_recommender", r#"{"enabled":false}"#, "200"),
+        ("ssl_recommender", r#"{"enabled":true}"#, "400 1006 /value"),
+        ("origin_max_http_version", r#"{"value":"1"}"#, "200"),
+        ("origin_max_http_version", r#"{"value":"2"}"#, "400 1006 /value"),
+    ] {
+        assert_eq!(edge.call("PATCH", &format!("{path}/{id}"), body).verdict(), expect, "{id} {body}");
+    }
     let refused = edge.call("PATCH", &format!("{path}/brotli"), r#"{"value":"on"}"#).text;
     assert!(refused.contains("answers are passed on as the origin sent them"), "{refused}");
     let items = r#"{"items":[{"id":"brotli","value":"off"},{"id":"http3","value":"on"}]}"#;
