@@ -97,6 +97,9 @@ pub fn open(up: Up, output: Output) -> anyhow::Result<Opened> {
     data_dir::expect_restored(&settings.data)?;
     let backup_lock = settings.backups.as_ref().map(schedule::Plan::lock).transpose()?;
     let domain = domain(&settings)?;
+    if preset(&settings)?.weak_key {
+        tracing::warn!("{WEAK_KEY}: whoever is on this machine and knows or guesses the global key may do everything");
+    }
     Pop::parse_body(PopId::from_bytes([0; 16]), &pop(&settings)).map_err(|error| wrong_pop(&error))?;
     let user = user::find(settings.user.as_deref(), &settings.data)?;
     if let Some(odd) = settings.one_family() {
@@ -158,8 +161,9 @@ impl Stored {
         let certs = Certs::new(ca, seal.clone());
         let is_ca_new = data.notes_lost_ca(has_lost_ca, certs.ca_pem());
         let nameservers = nameservers(domain)?;
+        let preset = preset(settings)?;
         let prepare = || -> anyhow::Result<_> {
-            let set_up = bartizan_api::bootstrap(&store, &certs, data.path(), &preset(), domain, &nameservers)?;
+            let set_up = bartizan_api::bootstrap(&store, &certs, data.path(), &preset, domain, &nameservers)?;
             // What the flags say is put in the store first, and taken from there: what is shown is what is served.
             let pop = local_pop(&store, &certs, settings)?;
             if let Err(error) = bartizan_api::declare_cookie_secrets(&store, &certs, &seal) {
@@ -471,10 +475,23 @@ fn nameservers(domain: &ZoneName) -> anyhow::Result<Vec<Name>> {
     Ok(NAMESERVER_LABELS.iter().map(|label| domain.as_name().child(label)).collect::<Result<_, _>>()?)
 }
 
+/// Says that the global key may be one that can be guessed, such as one that is printed somewhere.
+const WEAK_KEY: &str = "BARTIZAN_WEAK_KEY";
+
 /// The administrator's credentials that the environment dictates.
-fn preset() -> Preset {
+fn preset(settings: &Settings) -> anyhow::Result<Preset> {
     let chosen = |variable| std::env::var(variable).ok().filter(|value| !value.is_empty());
-    Preset { token: chosen("BARTIZAN_API_TOKEN"), email: chosen("BARTIZAN_EMAIL"), key: chosen("BARTIZAN_API_KEY") }
+    let weak_key = chosen(WEAK_KEY).is_some_and(|value| value == "1");
+    if weak_key && !settings.api.all().iter().all(|address| address.ip().is_loopback()) {
+        let what = format!(
+            "{WEAK_KEY} is for an API on loopback alone, and this one would be open to whoever guesses the key"
+        );
+        return Err(Failure::new(Cause::Usage, what)
+            .remedy(format!("unset {WEAK_KEY}, or leave --api on loopback"))
+            .into());
+    }
+    let (token, email, key) = (chosen("BARTIZAN_API_TOKEN"), chosen("BARTIZAN_EMAIL"), chosen("BARTIZAN_API_KEY"));
+    Ok(Preset { token, email, key, weak_key })
 }
 
 /// Compacts the change log and lets go of what is old of the audit, for as long as the edge runs.

@@ -181,7 +181,8 @@ impl Edge {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
         let (certs, seal) = certs(directory.path());
-        let preset = Preset { token: Some(TOKEN.to_owned()), email: Some(EMAIL.to_owned()), key: Some(KEY.to_owned()) };
+        let (token, email, key) = (Some(TOKEN.to_owned()), Some(EMAIL.to_owned()), Some(KEY.to_owned()));
+        let preset = Preset { token, email, key, ..Preset::default() };
         let domain = Zone::parse_name("bartizan.localhost").unwrap();
         let nameservers = vec![Name::parse("ns1.bartizan.localhost").unwrap()];
         let set_up = bootstrap(&store, &certs, directory.path(), &preset, &domain, &nameservers).unwrap();

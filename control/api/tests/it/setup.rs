@@ -93,6 +93,28 @@ fn the_token_of_an_older_build() {
     assert_eq!(store.read().unwrap().head(), head, "nothing to do");
 }
 
+/// A key that is printed somewhere is taken if that is wanted, and only as long as it is; a token is not.
+#[test]
+fn a_weak_key_is_for_who_wants_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let (certs, _) = certs(directory.path());
+    let domain = Zone::parse_name("bartizan.localhost").unwrap();
+    let run = |preset: &Preset| bootstrap(&store, &certs, directory.path(), preset, &domain, &[]).map(opened);
+    let (weak, weak_key) = (Some("0000000000000000000".to_owned()), true);
+    for preset in [
+        Preset { key: weak.clone(), ..Preset::default() },
+        Preset { token: weak.clone(), weak_key, ..Preset::default() },
+    ] {
+        assert!(run(&preset).is_err_and(|error| error.to_string().contains("32 are needed")));
+    }
+    let key = run(&Preset { key: weak.clone(), weak_key, ..Preset::default() }).unwrap().key;
+    assert_eq!(Some(&key), weak.as_ref());
+    assert!(run(&Preset { weak_key, ..Preset::default() }).unwrap().key == key);
+    // Elsewhere, later, nobody is to find it by chance.
+    assert!(run(&Preset::default()).is_err_and(|error| error.to_string().contains("can be guessed")));
+}
+
 #[test]
 fn a_second_run_changes_nothing_and_a_lost_file_makes_new_credentials() {
     let directory = tempfile::tempdir().unwrap();

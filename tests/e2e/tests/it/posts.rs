@@ -1,5 +1,5 @@
 //! The calls that the vendor's posts print, as they are printed: typed into a shell, to the vendor's name. Only the ids of a
-//! zone and of a record, and a key that is all zeros, are this edge's.
+//! zone and of a record are this edge's.
 
 use std::process::Command;
 
@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 /// An edge that knows the printed credentials, under the vendor's name.
 fn edge(address: &str, email: &str, key: &str) -> (Edge, Vendor) {
-    let script = format!("export BARTIZAN_EMAIL={email} BARTIZAN_API_KEY={key} && exec \"$@\"");
+    // One of the printed keys is all zeros.
+    let script = format!("export BARTIZAN_EMAIL={email} BARTIZAN_API_KEY={key} BARTIZAN_WEAK_KEY=1 && exec \"$@\"");
     let edge = Edge::start_in_namespace(&script, &[]);
     let vendor = Vendor::start(&edge, address);
     (edge, vendor)
@@ -33,11 +34,22 @@ const BLOCK: &str = r#"curl -X POST "https://api.cloudflare.com/client/v4/user/f
 
 #[test]
 fn an_address_is_blocked_for_all_that_is_the_users() {
-    let (edge, vendor) = edge("127.0.71.4", "hello@example.com", KEY);
-    let rule = typed(&vendor, &BLOCK.replace("0000000000000000000", KEY));
+    let (edge, vendor) = edge("127.0.71.4", "hello@example.com", "0000000000000000000");
+    let rule = typed(&vendor, BLOCK);
     assert_eq!((&rule["mode"], &rule["scope"]["type"]), (&json!("block"), &json!("user")));
     let test = edge.get("/bartizan/firewall/test?address=192.0.2.1");
     assert_eq!(test["verdict"], "block", "{test}");
+}
+
+/// What can be guessed is for this machine alone.
+#[test]
+fn a_printed_key_opens_no_edge_to_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = [("BARTIZAN_API_KEY", "0000000000000000000"), ("BARTIZAN_WEAK_KEY", "1")];
+    let refused = finish(Edge::up(folder.path()).args(["--api", "0.0.0.0:0"]).envs(key)).failed_with(2);
+    assert!(refused.contains("open to whoever guesses the key"), "{refused}");
+    let refused = finish(Edge::up(folder.path()).env(key[0].0, key[0].1)).failed_with(1);
+    assert!(refused.contains("can be guessed"), "{refused}");
 }
 
 const ZONE: &str = "023e105f4ecef8ad9ca31a8372d0c353";
