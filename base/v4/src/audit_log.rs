@@ -135,6 +135,15 @@ pub struct Undone {
     pub objects: Option<u64>,
 }
 
+/// What a call with `dry_run=true` would commit: all of it as one change.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DryRun {
+    /// Object by object, as far as they may be read and are not too many for an answer.
+    pub changes: Vec<UndoneChange>,
+    /// How many objects.
+    pub objects: u64,
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct UndoneChange {
     pub action: AuditAction,

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::audit_log::DryRun;
+
 /// The reply around a `result`.
 ///
 /// A reply that has no result (an error) holds `null` there; lists carry [`ResultInfo`] as well.
@@ -14,6 +16,9 @@ pub struct Envelope<T> {
     pub messages: Vec<Message>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result_info: Option<ResultInfo>,
+    /// Of a call that was only tried: what it would have done. The `result` is what it would be, and nothing in it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dry_run: Option<DryRun>,
 }
 
 /// The reply to a call that failed: an envelope without a result, for the document's sake.

@@ -11,6 +11,7 @@
 //! export   all of it as a file, a piece at a time
 //! through  through what a change came
 //! undo     what a change did, put back by a change of its own
+//! tried    what a call that was only tried would do
 //! ```
 
 mod export;
@@ -20,6 +21,7 @@ mod people;
 mod shown;
 mod sight;
 mod through;
+mod tried;
 mod undo;
 
 use axum::extract::{Request, State};
@@ -32,6 +34,7 @@ use utoipa_axum::routes;
 
 use self::look::{BUDGET, Looked, look, place_of, users_at, zones_named};
 use self::sight::Sight;
+pub(crate) use self::tried::with_dry_run;
 use crate::auth::{needs, needs_somewhere};
 use crate::caller::Caller;
 use crate::error::{Error, Fault};

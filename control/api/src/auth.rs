@@ -15,10 +15,11 @@ use utoipa::openapi::security::SecurityRequirement;
 use utoipa_axum::router::UtoipaMethodRouter;
 
 use crate::caller::Caller;
+use crate::dry_run::DryRun;
 use crate::error::{Error, Fault};
 use crate::extract::{self, Peer};
 use crate::idempotency::{Answers, Turn};
-use crate::openapi::{self, SCHEMES, operations};
+use crate::openapi::{self, SCHEMES, operations, writes};
 use crate::origin::Origin;
 use crate::path::{ACCOUNT_ID, AccountScope, BASE, ZONE_ID};
 use crate::permission::{Over, Permission};
@@ -101,6 +102,7 @@ fn guarded(check: Check, note: String, api: &Api, routes: UtoipaMethodRouter<Api
             SecurityRequirement::new(session, none),
         ]
     };
+    paths.paths.values_mut().flat_map(writes).for_each(openapi::can_be_tried);
     for operation in paths.paths.values_mut().flat_map(operations) {
         operation.security = Some(security());
         openapi::refuses(operation);
@@ -134,6 +136,10 @@ async fn admit(check: Check, State(api): State<Api>, request: Request, next: Nex
         Ok(named) => named,
         Err(error) => return error.into_response(),
     };
+    let dry_run = match DryRun::of(&parts) {
+        Ok(dry_run) => dry_run,
+        Err(error) => return error.into_response(),
+    };
     let edge = api.facts().account;
     let allowed = move |view: &View, caller: &Caller| match (check.permission, check.place) {
         (Some(permission), Place::Named) => named.admits(view, caller, permission, edge),
@@ -150,6 +156,14 @@ async fn admit(check: Check, State(api): State<Api>, request: Request, next: Nex
             if let Err(error) = check.tags.compare(&parts) {
                 return error.into_response();
             }
+            if let Some(dry_run) = dry_run {
+                caller.dry_run = Some(Arc::new(dry_run));
+                parts.extensions.insert(caller.clone());
+                // Nothing is done, so it may be said again as often as one likes.
+                let mut response = next.run(Request::from_parts(parts, body)).await;
+                response.extensions_mut().insert(Tried(caller));
+                return response;
+            }
             let by = caller.actor();
             parts.extensions.insert(caller);
             run_once(&api, by, Request::from_parts(parts, body), next).await.unwrap_or_else(Error::into_response)
@@ -157,6 +171,10 @@ async fn admit(check: Check, State(api): State<Api>, request: Request, next: Nex
         Err(error) => error.into_response(),
     }
 }
+
+/// On the response to a call that was only tried: who made it, and with them what it would do.
+#[derive(Clone)]
+pub(crate) struct Tried(pub(crate) Caller);
 
 /// What a session changes is asked for by a page of ours.
 fn refuse_foreign(caller: &Caller, parts: &Parts) -> Result<(), Error> {

@@ -19,6 +19,7 @@ use http::HeaderMap;
 use http::request::Parts;
 
 use crate::cookie;
+use crate::dry_run::DryRun;
 use crate::error::{Error, Fault};
 use crate::permission::Permission;
 use crate::rights::{Rights, Target};
@@ -57,6 +58,8 @@ pub(crate) struct Caller {
     pub(crate) bounds: Bounds,
     /// Method and route of the call.
     pub(crate) route: Option<Arc<str>>,
+    /// What the call would do, if it is only tried.
+    pub(crate) dry_run: Option<Arc<DryRun>>,
     proof: Arc<Proof>,
     /// What in the store let them in: the token or the session, and the user.
     by: Vec<Key>,
@@ -131,6 +134,11 @@ impl Caller {
         self.rights.may(permission, target)
     }
 
+    /// Whether nothing of the call is to be done.
+    pub(crate) fn only_tries(&self) -> bool {
+        self.dry_run.is_some()
+    }
+
     /// Whether they may do all that the user may, always and from everywhere.
     pub(crate) fn may_everything(&self) -> bool {
         self.bounds == Bounds::default() && self.rights.are_all_of(self.user)
@@ -175,6 +183,7 @@ impl Caller {
             rights,
             bounds,
             route: None,
+            dry_run: None,
             proof: Arc::new(proof),
             by,
         }
@@ -473,6 +482,7 @@ fn by_token(view: &View, ShownToken { key, token, .. }: ShownToken, proof: Arc<P
         rights: Arc::new(rights.within(limit)),
         bounds: Bounds { expires_on: token.expires_on, condition: token.condition.unwrap_or_default() },
         route: None,
+        dry_run: None,
         proof,
         by,
     })
@@ -566,6 +576,7 @@ fn by_user(
         rights: Arc::new(Rights::of_user(user).within(rights)),
         bounds: Bounds::default(),
         route: None,
+        dry_run: None,
         proof,
         by,
     }))

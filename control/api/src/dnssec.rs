@@ -292,7 +292,9 @@ async fn check(State(api): State<Api>, caller: Caller, Ids((id,)): Ids<(ZoneId,)
     if found.document.is_none() {
         return Err(Fault::DnssecOff.because("switch DNSSEC on first"));
     }
-    reader.dnssec().check(&found.zone).await?;
+    if !caller.only_tries() {
+        reader.dnssec().check(&found.zone).await?;
+    }
     let found = api.read(move |view| view.dnssec(view.zone_of(&caller, id)?)).await?;
     Ok(Reply::of(found.detailed(&api)))
 }

@@ -22,7 +22,7 @@
 //! store       transaction (View, Change) · memberships · caller · writes · cookie_secrets · passwords · calls
 //! calls       path · origin · cookie · permission · roles · reply · error · rights · tag · query · extract · here · front ·
 //!             openapi · numbers · idempotency · background (Worker) · turns · spools · admin_file ·
-//!             last_used · lists
+//!             last_used · lists · dry_run
 //! ```
 //! What a resource keeps, and by which rules, is in its own file: as methods of View and Change that other resources may
 //! call. What is about everything of a zone, whatever its kind, is in `deletions`.
@@ -48,6 +48,7 @@ mod deletions;
 mod dns_records;
 mod dns_trace;
 mod dnssec;
+mod dry_run;
 mod edge;
 mod error;
 mod extract;

@@ -4,15 +4,20 @@ use axum::response::{IntoResponse, Response};
 use bartizan_v4::Failure;
 use http::header;
 use serde_json::Value;
-use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{Components, Content, InfoBuilder, OpenApi, OpenApiBuilder, Ref, ResponseBuilder, Server};
+use utoipa::openapi::{
+    Components, Content, InfoBuilder, ObjectBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, ResponseBuilder, Server, Type,
+};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::path::BASE;
 
 /// The parameter of paths that is a name.
 const SETTING_ID: &str = "setting_id";
+
+/// The parameter of calls that are only tried.
+const DRY_RUN: &str = "dry_run";
 
 /// The schema of all replies to calls that failed.
 const FAILURE: &str = "Failure";
@@ -53,6 +58,28 @@ pub(crate) fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Opera
     [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch]
         .into_iter()
         .filter_map(Option::as_mut)
+}
+
+/// Those of them that change something.
+pub(crate) fn writes(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().filter_map(Option::as_mut)
+}
+
+/// Says that a call may be made to see what it would do.
+pub(crate) fn can_be_tried(operation: &mut Operation) {
+    let parameters = operation.parameters.get_or_insert_default();
+    if parameters.iter().any(|one| matches!(one, RefOr::T(parameter) if parameter.name == DRY_RUN)) {
+        return;
+    }
+    let schema = ObjectBuilder::new().schema_type(Type::Boolean).build();
+    let parameter = ParameterBuilder::new()
+        .name(DRY_RUN)
+        .parameter_in(ParameterIn::Query)
+        .description(Some(
+            "An extra of ours: the call is judged, and nothing is done; `dry_run` of the answer says what would be.",
+        ))
+        .schema(Some(schema));
+    parameters.push(RefOr::T(parameter.build()));
 }
 
 /// Says that a call may fail, and how that looks.

@@ -26,7 +26,11 @@ pub(crate) struct Reply<T>(Envelope<T>, Option<HeaderValue>, Option<ToldOnce>);
 impl<T> Reply<T> {
     pub(crate) fn of(result: T) -> Reply<T> {
         let (errors, messages) = (Vec::new(), Vec::new());
-        Reply(Envelope { result: Some(result), success: true, errors, messages, result_info: None }, None, None)
+        Reply(
+            Envelope { result: Some(result), success: true, errors, messages, result_info: None, dry_run: None },
+            None,
+            None,
+        )
     }
 
     /// With the tag by which `If-Match` asks for this state of the object.

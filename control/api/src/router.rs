@@ -10,11 +10,12 @@ use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use bartizan_names::AccountId;
 use futures_util::FutureExt;
 use tower::ServiceExt;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::auth::peer_of;
+use crate::auth::{Tried, peer_of};
 use crate::background::{Due, Worker};
 use crate::calls::{Calls, Turn};
 use crate::deletions::Deletions;
@@ -40,6 +41,7 @@ pub fn router(given: Dependencies) -> Router {
     let writes = Writes::new(given.store.clone(), given.certs.clone(), Arc::clone(&numbers));
     let calls = Arc::new(Calls::new(given.facts.calls_max));
     let last_used = Arc::new(LastUsed::read(&given.facts.data));
+    let edge = given.facts.account;
     let background = Background::start(&writes, &given, &numbers, &last_used);
     let api = Api::new(given, writes, background, numbers, last_used);
     let (v4, document) = dialect(&api).split_for_parts();
@@ -59,7 +61,7 @@ pub fn router(given: Dependencies) -> Router {
         .fallback(|| async { Error::from(Fault::NoRoute) })
         .method_not_allowed_fallback(|| async { Error::from(Fault::BadMethod) })
         .with_state(api);
-    let service = move |request| answer(inner.clone(), Arc::clone(&names), Arc::clone(&calls), request);
+    let service = move |request| answer(inner.clone(), Arc::clone(&names), Arc::clone(&calls), edge, request);
     Router::new().fallback_service(tower::service_fn(service))
 }
 
@@ -121,6 +123,7 @@ async fn answer(
     router: Router,
     names: Arc<[String]>,
     calls: Arc<Calls>,
+    edge: AccountId,
     mut request: Request,
 ) -> Result<Response, Infallible> {
     normalise(&mut request);
@@ -138,6 +141,9 @@ async fn answer(
         },
         Err(error) => error.into_response(),
     };
+    if let Some(Tried(caller)) = response.extensions_mut().remove() {
+        response = audit_logs::with_dry_run(response, &caller, edge).await;
+    }
     if let Some(turn) = turn {
         turn.tell(response.headers_mut());
     }
@@ -161,5 +167,33 @@ fn normalise(request: &mut Request) {
         if let Ok(uri) = http::Uri::from_parts(parts) {
             *request.uri_mut() = uri;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    async fn panics() -> StatusCode {
+        None.expect("a handler of a test that panics")
+    }
+
+    /// One handler with a mistake in it ends neither its connection nor the process, and tells strangers nothing.
+    #[tokio::test]
+    async fn a_panic_is_an_internal_error() {
+        let path = "/client/v4/zones";
+        let router = Router::new().route(path, get(panics));
+        let calls = Arc::new(Calls::new(100));
+        let request = http::Request::get(path).header("host", "localhost").body(axum::body::Body::empty()).unwrap();
+        let edge = AccountId::from_bytes([1; 16]);
+        let response = answer(router, Arc::new([]), calls, edge, request).await.unwrap();
+        assert_eq!(response.status(), Fault::Internal.status());
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let envelope: bartizan_v4::Failure = serde_json::from_slice(&body).unwrap();
+        let [error] = envelope.errors.as_slice() else { panic!("{envelope:?}") };
+        assert_eq!((error.code, error.message.as_str()), (Fault::Internal.code(), Fault::Internal.text()));
     }
 }

@@ -19,6 +19,7 @@ use utoipa_axum::routes;
 use crate::auth::{needs, open, peer_of};
 use crate::caller::{Caller, USER_DISABLED, has_ended, session_hash_key};
 use crate::cookie;
+use crate::dry_run;
 use crate::error::{Error, Fault};
 use crate::extract::{Body, Ids, Query};
 use crate::origin::Origin;
@@ -66,6 +67,7 @@ async fn create(
     Body(body): Body<SessionBody>,
 ) -> Result<Response, Error> {
     IfMatch::read(&headers).check(None)?;
+    dry_run::refuse(&uri)?;
     // A page of others may not log anybody in as somebody else.
     let secure = match Origin::read(&headers, &uri) {
         Origin::Foreign => return Err(Fault::ForeignOrigin.into()),

@@ -32,6 +32,11 @@ impl View {
         self.0.get(key)?.as_ref().map(document).transpose()
     }
 
+    /// What is there, as it is kept.
+    pub(crate) fn value(&self, key: &Key) -> Result<Option<Value>, Error> {
+        Ok(self.0.get(key)?.map(|entry| entry.value))
+    }
+
     /// As [`View::find`], and none if what is there cannot be read.
     pub(crate) fn if_readable<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, Error> {
         match self.find(key) {

@@ -341,7 +341,9 @@ async fn delete(
             Ok(stored)
         })
         .await?;
-    cut_off(&api, id);
+    if !caller.only_tries() {
+        cut_off(&api, id);
+    }
     Ok(Reply::of(sent(stored, &api.observed().connections.snapshot().value)))
 }
 

@@ -270,11 +270,13 @@ async fn roll_key(
         })
         .await?;
     let (data, text) = (api.facts().data.clone(), key.clone());
-    blocking(move || {
-        admin_file::follow_key(&data, &of_before, &text);
-        Ok(())
-    })
-    .await?;
+    if !actor.only_tries() {
+        blocking(move || {
+            admin_file::follow_key(&data, &of_before, &text);
+            Ok(())
+        })
+        .await?;
+    }
     Ok(Reply::of(key).told_once())
 }
 

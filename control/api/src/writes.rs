@@ -106,18 +106,18 @@ impl Writes {
             change.admit(caller)?;
         }
         let result = plan(&mut change)?;
+        if let By::Caller(Caller { dry_run: Some(dry_run), .. }) = by {
+            dry_run.note(change.ops(), |key| change.value(key), |zone| change.account_of_zone(zone))?;
+            let meta = meta(by, at);
+            let (guards, ops, _) = change.into_steps();
+            self.store.would_take(ChangeSet { guards, ops, meta })?;
+            return Ok(Some(result));
+        }
         let (guards, ops, afterwards) = change.into_steps();
         if ops.is_empty() {
             return Ok(Some(result));
         }
-        let meta = Meta {
-            // The one time of a change: an object whose own says the same was made by it.
-            at,
-            actor: by.actor(),
-            interface: by.interface(),
-            client: by.client(),
-            request_id: bartizan_seal::random(),
-        };
+        let meta = meta(by, at);
         match self.store.commit(ChangeSet { guards, ops, meta }) {
             Ok(_) => {
                 self.numbers.write_landed();
@@ -134,6 +134,11 @@ impl Writes {
             }
         }
     }
+}
+
+/// Who changes something, and when: an object whose own time says the same was made by it.
+fn meta(by: By<'_>, at: Timestamp) -> Meta {
+    Meta { at, actor: by.actor(), interface: by.interface(), client: by.client(), request_id: bartizan_seal::random() }
 }
 
 /// Runs what blocks where it holds up nobody.

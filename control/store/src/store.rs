@@ -211,6 +211,17 @@ impl Store {
         }
     }
 
+    /// Whether `set` could become the next revision, as far as that does not depend on who is faster: the same as
+    /// [`Store::commit`], without doing it.
+    pub fn would_take(&self, set: ChangeSet) -> Result<(), CommitError> {
+        Prepared::new(Envelope::new(self.epoch(), set))?;
+        match &self.0.writing {
+            Writing::Open { .. } => Ok(()),
+            Writing::Refused { reason } => Err(CommitError::ReadOnly { reason: Arc::clone(reason) }),
+            Writing::Closed => Err(CommitError::Closed),
+        }
+    }
+
     /// Makes a change that was decided elsewhere the next revision of this copy, durably: the one behind its newest and no
     /// other, of the same log.
     pub fn apply(&self, epoch: Epoch, change: Change) -> Result<(), CommitError> {

@@ -62,6 +62,10 @@ pub(super) async fn undo(State(api): State<Api>, caller: Caller, request: Reques
     let Body(UndoBody { revision, dry_run, force }) = Body::from_request(request, &api).await?;
     // No change has a number below zero.
     let revision = u64::try_from(revision.0).unwrap_or_default();
+    let dry_run = dry_run || caller.only_tries();
+    if let Some(tried) = &caller.dry_run {
+        tried.is_told_by_the_answer();
+    }
     if let Some(import) = api.read(move |view| import::of(view, Rev(revision))).await? {
         let changed = if force { Changed::GoesToo } else { Changed::Refused };
         let mode = if dry_run { ImportMode::Preview } else { ImportMode::Land };
@@ -118,10 +122,7 @@ struct Object {
 impl Object {
     /// As clients know it: where a scope has one of the kind, the scope's.
     fn id(&self) -> String {
-        match self.key.id() {
-            "" => self.key.scope().to_string().rsplit('/').next().unwrap_or_default().to_owned(),
-            id => id.to_owned(),
-        }
+        super::tried::id_of(&self.key)
     }
 
     /// How people know it.

@@ -85,6 +85,9 @@ pub(super) async fn import(
 ) -> Result<Response, Error> {
     let begun = now();
     let mode = if params.dry_run == Some(true) { Mode::Preview } else { Mode::Land };
+    if let Some(dry_run) = &caller.dry_run {
+        dry_run.is_told_by_the_answer();
+    }
     let patience = request.extensions().get::<Patience>().cloned();
     let (sender, pieces) = mpsc::channel(PIECES_MAX);
     let work = {

@@ -64,7 +64,9 @@ pub(super) async fn drop_connections(
 ) -> Result<Reply<Nothing>, Error> {
     let account = scope.of(&caller)?;
     api.read(move |view| view.tunnel(account, id)).await?;
-    api.observed().commands.command(Command::DropConnections { tunnel: id, connector: params.client_id });
+    if !caller.only_tries() {
+        api.observed().commands.command(Command::DropConnections { tunnel: id, connector: params.client_id });
+    }
     Ok(Reply::of(Nothing {}))
 }
 

@@ -13,6 +13,7 @@ mod dialect;
 mod dns_records;
 mod dnssec;
 mod document;
+mod dry_runs;
 mod edge;
 mod firewall;
 mod honest;
