@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     async fn panics() -> StatusCode {
-        None.expect("a handler of a test that panics")
+        panic!("a handler of a test that panics")
     }
 
     /// One handler with a mistake in it ends neither its connection nor the process, and tells strangers nothing.

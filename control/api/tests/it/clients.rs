@@ -345,7 +345,11 @@ fn too_many_reads_are_told_as_such() {
     let held: Vec<_> = (0..100).map_while(|_| edge.store.read().ok()).collect();
     let answer = edge.get("/zones");
     assert_eq!(answer.verdict(), "503 10505");
-    assert!(answer.text.contains("reads") && answer.headers.contains_key("retry-after"), "{}", answer.text);
+    assert!(
+        answer.text.contains("Too many reads at once; try again") && answer.headers.contains_key("retry-after"),
+        "{}",
+        answer.text
+    );
     drop(held);
     assert_eq!(edge.get("/zones").verdict(), "200");
 }

@@ -307,6 +307,8 @@ fn a_file_on_its_way_holds_up_nobody() {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
         assert_eq!(format!("{} {}", last.0, verdict(&last.1)), "503 10505");
+        let told = "An import is at work in this zone or account, or too many are in others; try again when it is done";
+        assert!(last.1["errors"][0]["message"].as_str().unwrap().starts_with(told), "{}", last.1);
         let (piece, answer) = slow.pop().unwrap();
         piece.send(Err(std::io::Error::other("the client is gone"))).await.unwrap();
         let (status, json) = read(answer.await.unwrap().unwrap()).await;

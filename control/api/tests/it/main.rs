@@ -15,6 +15,7 @@ mod dnssec;
 mod document;
 mod dry_runs;
 mod edge;
+mod faults;
 mod firewall;
 mod honest;
 mod imports;

@@ -87,7 +87,9 @@ fn the_life_of_a_tunnel() {
     assert_eq!(edge.command(), Some(Command::DropConnections { tunnel, connector: None }));
 
     // The end.
-    assert_eq!(edge.call("DELETE", &one, "").verdict(), "400 1022");
+    let in_use = edge.call("DELETE", &one, "");
+    assert_eq!(in_use.verdict(), "400 1022");
+    assert!(in_use.text.contains("Cannot delete tunnel because it has active connections"), "{}", in_use.text);
     assert_ne!(edge.call("DELETE", &format!("{one}?cascade=true"), "").result()["deleted_at"], json!(null));
     assert_eq!(edge.command(), Some(Command::DropConnections { tunnel, connector: None }));
     assert_ne!(edge.get(&one).result()["deleted_at"], json!(null));

@@ -1,0 +1,90 @@
+//! Faults that share a status and a code: by these alone a test cannot tell which of them it met, so each is met here by its
+//! text.
+
+use std::collections::BTreeMap;
+
+use bartizan_api::Fault;
+use serde_json::json;
+
+use crate::edge::{Answer, EMAIL, Edge, KEY, TOKEN};
+
+/// Met by what they say, where what it takes is made.
+const ELSEWHERE: [(Fault, &str); 3] = [
+    (Fault::ReadsBusy, include_str!("clients.rs")),
+    (Fault::ImportBusy, include_str!("imports.rs")),
+    (Fault::TunnelInUse, include_str!("tunnels.rs")),
+];
+
+fn of_pair(fault: Fault) -> (u16, u32) {
+    (fault.status().as_u16(), fault.code())
+}
+
+#[test]
+fn those_that_share_a_code_are_each_met() {
+    let edge = Edge::new();
+    let account = format!("/accounts/{}", edge.account());
+    let none = "0".repeat(32);
+    let member = edge.get(&format!("{account}/members")).result()[0]["id"].as_str().unwrap().to_owned();
+    let policy = json!({"permission_groups": [{"name": "Account Settings Read"}], "resources": {"com.cloudflare.api.account.*": "*"}});
+    let narrow = edge.post("/user/tokens", &json!({"name": "narrow", "policies": [policy]}).to_string()).result();
+    let narrow = format!("Bearer {}", narrow["value"].as_str().unwrap());
+    let (own, unknown, cookie) =
+        (format!("Bearer {TOKEN}"), format!("Bearer {}", "x".repeat(40)), format!("bartizan={:064}", 0));
+    let call = |headers: &[(&str, &str)], method: &str, path: &str, body: &str| {
+        edge.send_as(headers, method, &format!("/client/v4{path}"), body)
+    };
+    let by = |header: &str| call(&[("authorization", header)], "GET", "/user", "");
+    let key = |email: &str, key: &str| call(&[("x-auth-email", email), ("x-auth-key", key)], "GET", "/user", "");
+    let asked = |method: &str, path: &str, body: &str| call(&[("authorization", own.as_str())], method, path, body);
+    let me = edge.get("/user").result()["id"].as_str().unwrap().to_owned();
+    let members = format!("{account}/members");
+    let rows: Vec<(Fault, Option<u32>, Answer)> = vec![
+        (Fault::BadAuthorization, Some(6111), by("Basic x")),
+        (Fault::BadEmail, Some(6102), key("nobody", KEY)),
+        (Fault::BadKey, Some(6103), key(EMAIL, "")),
+        (Fault::UnknownToken, None, by(&unknown)),
+        (Fault::SessionEnded, None, call(&[("cookie", cookie.as_str())], "GET", "/user", "")),
+        (Fault::NotAllowed, None, by(&narrow)),
+        (Fault::UserUnknown, None, asked("GET", &format!("/bartizan/users/{none}"), "")),
+        (Fault::SessionUnknown, None, asked("DELETE", &format!("/bartizan/sessions/{none}"), "")),
+        (Fault::MemberUnknown, None, asked("GET", &format!("{members}/{none}"), "")),
+        (Fault::RoleUnknown, None, asked("GET", &format!("{account}/roles/{none}"), "")),
+        (Fault::TokenUnknown, None, asked("GET", &format!("/user/tokens/{none}"), "")),
+        (Fault::UserExists, None, asked("POST", "/bartizan/users", &json!({"email": EMAIL}).to_string())),
+        (Fault::MemberExists, None, asked("POST", &members, &json!({"email": EMAIL, "roles": ["DNS"]}).to_string())),
+        (Fault::ZoneExists, None, asked("POST", "/zones", r#"{"name":"bartizan.localhost"}"#)),
+        (Fault::UserBody, None, asked("POST", "/bartizan/users", "{}")),
+        (
+            Fault::PasswordBody,
+            None,
+            asked("POST", "/bartizan/users", r#"{"email":"ann@example.com","password":"short"}"#),
+        ),
+        (Fault::AccountBody, None, asked("POST", "/accounts", r#"{"name":""}"#)),
+        (Fault::MemberBody, None, asked("POST", &members, r#"{"email":"nobody@example.com","roles":["DNS"]}"#)),
+        (Fault::TokenBody, None, asked("POST", "/user/tokens", "{}")),
+        (Fault::UserInUse, None, asked("DELETE", &format!("/bartizan/users/{me}"), "")),
+        (Fault::AccountInUse, None, asked("DELETE", &account, "")),
+        (Fault::LastAdministrator, None, asked("DELETE", &format!("{members}/{member}"), "")),
+        (Fault::UndoUnknown, None, asked("POST", "/bartizan/undo", r#"{"revision":999999}"#)),
+        (Fault::PopUnknown, None, asked("GET", &format!("/bartizan/pops/{none}"), "")),
+    ];
+    for (fault, reason, answer) in &rows {
+        let json = answer.json();
+        let error = &json["errors"][0];
+        assert_eq!(
+            (answer.status.as_u16(), &error["code"]),
+            (fault.status().as_u16(), &json!(fault.code())),
+            "{fault:?}: {json}"
+        );
+        let message = error["message"].as_str().unwrap();
+        assert!(message.starts_with(fault.text().trim_end_matches('.')), "{fault:?}: {message}");
+        assert_eq!(error["error_chain"][0]["code"].as_u64(), reason.map(u64::from), "{fault:?}: {json}");
+    }
+    let mut pairs: BTreeMap<(u16, u32), Vec<Fault>> = BTreeMap::new();
+    Fault::ALL.iter().for_each(|fault| pairs.entry(of_pair(*fault)).or_default().push(*fault));
+    let met: Vec<Fault> = rows.iter().map(|(fault, ..)| *fault).collect();
+    for fault in pairs.into_values().filter(|faults| faults.len() > 1).flatten() {
+        let elsewhere = ELSEWHERE.iter().any(|(one, tests)| *one == fault && tests.contains(fault.text()));
+        assert!(met.contains(&fault) != elsewhere, "{fault:?}");
+    }
+}
