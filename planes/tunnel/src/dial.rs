@@ -6,7 +6,7 @@
 //! ```
 //! A connector of ours (feature `bartizan_1`) also gets the client's address and the one that it dialled.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow, LocalBoxFuture};
@@ -55,7 +55,16 @@ impl Dialer for Dial {
 impl Dial {
     async fn connect_tcp(&self, flow: &Flow) -> Result<Duplex, DialError> {
         // Nothing that the client said is lost with a connection, so another one may be made.
-        self.links.carry(flow.tunnel, Repeat::Allowed, |stream| connect(flow, stream)).await?
+        let connected = |loopback: IpAddr| {
+            self.links.carry(flow.tunnel, Repeat::Allowed, move |stream| connect(flow, loopback, stream))
+        };
+        match connected(Ipv4Addr::LOCALHOST.into()).await? {
+            // A service may listen in one family only. Ours know what the name is, and say what is wrong.
+            Err(DialError::Origin(OriginFault::Untold, _)) if is_localhost(&flow.origin) => {
+                connected(Ipv6Addr::LOCALHOST.into()).await?
+            }
+            connected => connected,
+        }
     }
 
     async fn begin_udp(&self, flow: &Flow) -> Result<udp::Flow, DialError> {
@@ -70,8 +79,9 @@ impl Dial {
     }
 }
 
-async fn connect(flow: &Flow, mut stream: Stream) -> Result<Duplex, DialError> {
-    let head = request(flow, &stream).encode();
+/// `loopback` is what `localhost` is for a stock connector.
+async fn connect(flow: &Flow, loopback: IpAddr, mut stream: Stream) -> Result<Duplex, DialError> {
+    let head = request(flow, loopback, &stream).encode();
     stream.send.stream.write_all(&head).await.map_err(|error| DialError::Broken(error.into()))?;
     let answer = read_response(&mut stream.receive).await.map_err(|error| DialError::Broken(error.into()))?;
     if !answer.error.is_empty() {
@@ -81,24 +91,20 @@ async fn connect(flow: &Flow, mut stream: Stream) -> Result<Duplex, DialError> {
     Ok(stream.into())
 }
 
-fn request(flow: &Flow, stream: &Stream) -> ConnectRequest {
+fn request(flow: &Flow, loopback: IpAddr, stream: &Stream) -> ConnectRequest {
     let address = |key, address: SocketAddr| Metadata::new(key, address.to_string());
     let (dest, metadata) = match stream.lease.link().has_feature(OUR_FEATURE) {
         true => {
             let metadata = vec![address(Metadata::CLIENT, flow.client), address(Metadata::DIALLED, flow.dialled)];
             (flow.origin.to_string(), metadata)
         }
-        false => (stock_destination(&flow.origin), Vec::new()),
+        false if is_localhost(&flow.origin) => (SocketAddr::new(loopback, flow.origin.port).to_string(), Vec::new()),
+        false => (flow.origin.to_string(), Vec::new()),
     };
     ConnectRequest { dest, kind: ConnectKind::Tcp, metadata }
 }
 
-/// Stock connectors read addresses and no names. `localhost`, which is both loopback addresses, is one of them there.
-fn stock_destination(origin: &OriginAddress) -> String {
-    match &origin.host {
-        OriginHost::Name(name) if name.to_string().eq_ignore_ascii_case("localhost") => {
-            SocketAddr::from((Ipv4Addr::LOCALHOST, origin.port)).to_string()
-        }
-        OriginHost::Name(_) | OriginHost::Address(_) => origin.to_string(),
-    }
+/// Both loopback addresses. Stock connectors read addresses and no names, so they are told one after the other.
+fn is_localhost(origin: &OriginAddress) -> bool {
+    matches!(&origin.host, OriginHost::Name(name) if name.to_string().eq_ignore_ascii_case("localhost"))
 }

@@ -130,18 +130,29 @@ async fn a_second_registration_on_one_connection_is_refused() {
 #[tokio::test]
 async fn stock_connectors_are_told_addresses() {
     let localhost = || OriginAddress::new("localhost".parse().unwrap(), 22);
-    for (index, features, expect) in [(0, &[][..], "127.0.0.1:22"), (1, &["bartizan_1"], "localhost:22")] {
+    // Where nothing listens at one loopback address there is another.
+    for (features, refused, expect) in [
+        (&[][..], 0, &["127.0.0.1:22"][..]),
+        (&[], 1, &["127.0.0.1:22", "[::1]:22"]),
+        (&[], 2, &["127.0.0.1:22", "[::1]:22"]),
+        (&["bartizan_1"], 0, &["localhost:22"]),
+    ] {
         let edge = Edge::start([(tunnel(1), facts(None))]);
-        let connector = RawConnector::connect_with(&edge, index, 10, features).await;
+        let connector = RawConnector::connect_with(&edge, 0, 10, features).await;
         let asked = async {
-            let (mut send, mut receive) = connector.connection.accept_bi().await.unwrap();
-            assert_eq!(read_stream_kind(&mut receive).await.unwrap(), StreamKind::Data);
-            let request = read_request(&mut receive).await.unwrap();
-            send.write_all(&head("", &[])).await.unwrap();
-            request.dest
+            let mut dialled = Vec::new();
+            for number in 0..expect.len() {
+                let (mut send, mut receive) = connector.connection.accept_bi().await.unwrap();
+                assert_eq!(read_stream_kind(&mut receive).await.unwrap(), StreamKind::Data);
+                dialled.push(read_request(&mut receive).await.unwrap().dest);
+                let error = if number < refused { "dial tcp: connect: connection refused" } else { "" };
+                send.write_all(&head(error, &[])).await.unwrap();
+            }
+            dialled
         };
-        let (connected, dest) = tokio::join!(edge.connect(tunnel(1), localhost()), asked);
-        connected.unwrap();
-        assert_eq!(dest, expect, "{features:?}");
+        let connecting = within("an answer", edge.connect(tunnel(1), localhost()));
+        let (connected, dialled) = tokio::join!(connecting, within("all that is asked", asked));
+        assert_eq!(connected.is_ok(), refused < expect.len(), "{features:?} {refused}");
+        assert_eq!(dialled, expect, "{features:?} {refused}");
     }
 }

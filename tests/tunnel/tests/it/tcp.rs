@@ -148,13 +148,18 @@ async fn why_there_is_no_connection() {
 #[tokio::test]
 async fn names_are_resolved_by_the_connector() {
     let (edge, _connector) = lab().await;
-    let address = echoing().await.socket().unwrap();
-    let name = OriginAddress::new("localhost".parse().unwrap(), address.port());
-    let mut stream = edge.connect(tunnel(1), name).await.unwrap();
-    stream.write_all(b"ping").await.unwrap();
-    let mut echo = [0; 4];
-    within("the echo", stream.read_exact(&mut echo)).await.unwrap();
-    assert_eq!(&echo, b"ping");
+    // `localhost` is both, also where a service listens at one of them.
+    for listen in ["127.0.0.1:0", "[::1]:0"] {
+        // Not every machine has IPv6.
+        let Ok(listener) = TcpListener::bind(listen).await else { continue };
+        let name = OriginAddress::new("localhost".parse().unwrap(), listener.local_addr().unwrap().port());
+        tokio::spawn(async move { echo(listener.accept().await.unwrap().0).await });
+        let mut stream = edge.connect(tunnel(1), name).await.unwrap();
+        stream.write_all(b"ping").await.unwrap();
+        let mut echo = [0; 4];
+        within("the echo", stream.read_exact(&mut echo)).await.unwrap();
+        assert_eq!(&echo, b"ping", "{listen}");
+    }
 }
 
 #[tokio::test]
