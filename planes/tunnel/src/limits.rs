@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bartizan_live::Silence;
 use bartizan_quotas::Ceiling;
 
 /// Limits that can be configured. The defaults are for a small machine.
@@ -107,6 +108,8 @@ pub(crate) const LOGGED_BYTES_MAX: usize = 300;
 pub(crate) const TRIES: usize = 3;
 /// How long those wait that have only silent connections. Connectors of ours need less to dial again.
 pub(crate) const COMEBACK_MAX: Duration = Duration::from_secs(2);
+/// What a request waits on a connection that is lost without a word. A stock edge takes 5 s.
+const _: () = assert!(Silence::AFTER.as_millis() + COMEBACK_MAX.as_millis() <= 5_000);
 /// Bytes that are read from a stream at a time.
 pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
 
