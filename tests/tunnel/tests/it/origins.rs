@@ -17,10 +17,10 @@ async fn lab() -> (Edge, Connector, TcpListener) {
     (edge, connector, listener)
 }
 
-/// Takes the head of a request.
+/// Takes the head of a request, and what of its body came with it.
 async fn head(stream: &mut TcpStream) {
     let mut asked = Vec::new();
-    while !asked.ends_with(b"\r\n\r\n") {
+    while !asked.windows(4).any(|four| four == b"\r\n\r\n") {
         assert!(stream.read_buf(&mut asked).await.unwrap() > 0);
     }
 }
@@ -129,6 +129,80 @@ async fn origins_that_cannot_be_reached() {
         edge.connections(0).await;
     }
     no_tls.abort();
+}
+
+/// An origin that has answered and resets its connection with the rest of the request unread: what it said counts.
+#[tokio::test]
+async fn an_early_answer_before_a_reset() {
+    let (edge, _connector, listener) = lab().await;
+    for round in 0..20 {
+        let origin = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            head(&mut stream).await;
+            let answer = b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig";
+            stream.write_all(answer).await.unwrap();
+        };
+        let body = Body::whole(vec![b'x'; 500_000]);
+        let asking = edge.send(tunnel(1), request(Method::POST, "a.example/", body));
+        let (answer, ()) = within("an answer", async { tokio::join!(asking, origin) }).await;
+        let answer = answer.unwrap_or_else(|error| panic!("round {round}: {error}"));
+        assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "round {round}");
+        assert_eq!(read(answer.body).await.unwrap(), b"big", "round {round}");
+    }
+}
+
+/// `localhost` is both loopback addresses, also where a service listens at one of them.
+#[tokio::test]
+async fn a_service_on_one_loopback_address() {
+    for listen in ["127.0.0.1:0", "[::1]:0"] {
+        // Not every machine has IPv6.
+        let Ok(listener) = TcpListener::bind(listen).await else { continue };
+        let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
+        let edge = Edge::start([(tunnel(1), facts(None))]);
+        let _connector = Connector::start(options(&edge, tunnel(1), &url));
+        edge.connections(4).await;
+        let asking = edge.send(tunnel(1), request(Method::GET, "a.example/", Body::empty()));
+        let said = say(&listener, "HTTP/1.1 204 No Content\r\n\r\n");
+        let (answer, ()) = within("an answer", async { tokio::join!(asking, said) }).await;
+        assert_eq!(answer.unwrap().status, StatusCode::NO_CONTENT, "{listen}");
+    }
+}
+
+/// So many connections are kept for the next requests: the newest ones.
+#[tokio::test]
+async fn an_origin_keeps_so_many_connections() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let rules = format!(
+        r#"{{"ingress": [{{"service": "http://{}", "originRequest": {{"keepAliveConnections": 2}}}}]}}"#,
+        listener.local_addr().unwrap()
+    );
+    let edge = Edge::start([(tunnel(1), facts(Some((1, &rules))))]);
+    let _connector = Connector::start(options(&edge, tunnel(1), "http_status:503"));
+    edge.connections(4).await;
+    let asking = || edge.send(tunnel(1), request(Method::GET, "a.example/", Body::empty()));
+    let answering = async {
+        let mut streams = Vec::new();
+        for _ in 0..5 {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            head(&mut stream).await;
+            streams.push(stream);
+        }
+        for stream in &mut streams {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        }
+        let mut open = 0;
+        for stream in &mut streams {
+            // Who is kept hears of nothing.
+            let mut octet = [0];
+            let ended = stream.read(&mut octet);
+            open += usize::from(tokio::time::timeout(std::time::Duration::from_secs(1), ended).await.is_err());
+        }
+        open
+    };
+    let all = futures_util::future::join_all((0..5).map(|_| asking()));
+    let (answers, open) = within("all answers", async { tokio::join!(all, answering) }).await;
+    assert!(answers.into_iter().all(|answer| answer.unwrap().status == StatusCode::OK));
+    assert_eq!(open, 2);
 }
 
 /// Takes one request and says this, and no more.
