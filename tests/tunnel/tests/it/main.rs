@@ -6,6 +6,7 @@ mod configuration;
 mod connector_waits;
 mod delivery;
 mod demands;
+mod inside;
 mod lifecycle;
 mod origins;
 mod places;
