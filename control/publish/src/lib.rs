@@ -27,6 +27,6 @@ pub use check::{Refused, check};
 pub use cookie_secrets::{CookieSecrets, CookieSecretsError};
 pub use dnssec::{DnssecError, HeldKey, ParentSeen, ZoneDnssec, seal_context, stored_role, stored_stage};
 pub use documents::{ReadToken, Review};
-pub use part::{Edge, soa_rname};
+pub use part::{Edge, soa_rname, soa_serial};
 pub use problems::Problems;
 pub use publisher::{PublishError, Publisher};

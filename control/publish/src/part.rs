@@ -36,7 +36,7 @@ use crate::unit::{KnownZones, Loaded, NameUnit, Served, ZoneChanges, read_names}
 use apps::{AppsPart, AppsPatch};
 use hosts::{HostsPart, Owners};
 use zones::ZonesPart;
-pub use zones::soa_rname;
+pub use zones::{soa_rname, soa_serial};
 
 /// Objects that a start puts in force in one go: some tens of megabytes, however many there are.
 const PIECE_OBJECTS: usize = 8_192;

@@ -9,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use bartizan_model::Zone;
 use bartizan_names::{Name, ZoneId};
+use bartizan_publish::{soa_rname, soa_serial, times};
 use bartizan_store::{Key, Kind, Prefix, Rev, Scope};
 use bartizan_wire::zone_file::{write_entry, write_name};
 use http::{HeaderValue, header};
@@ -24,9 +25,6 @@ use crate::writes::now;
 
 /// Names of one piece.
 const NAMES: usize = 500;
-
-/// The TTL of the zone's own NS records, in seconds.
-const NS_TTL: u32 = 86_400;
 
 /// How far an export has come.
 struct Progress {
@@ -54,8 +52,12 @@ pub(super) async fn export(
     request: Request,
 ) -> Result<Response, Error> {
     let patience = request.extensions().get::<Patience>().cloned();
-    let (head, changed) =
-        api.read(move |view| Ok((head(&view.zone_of(&caller, zone)?), view.0.zone_changed(zone)?))).await?;
+    let (head, changed) = api
+        .read(move |view| {
+            let (zone, changed) = (view.zone_of(&caller, zone)?, view.0.zone_changed(zone)?);
+            Ok((head(&zone, changed.unwrap_or(Rev::ZERO)), changed))
+        })
+        .await?;
     let progress = Progress { zone, changed, after: None, records: 0, left_out: 0, is_over: false };
     let pieces = futures_util::stream::try_unfold((Some(head), progress), move |(head, mut progress)| {
         let api = api.clone();
@@ -73,14 +75,23 @@ pub(super) async fn export(
     Ok(response)
 }
 
-/// What stands in front: what it is, and which servers have it.
-fn head(zone: &Zone) -> String {
+/// What stands in front: what it is, its SOA record, without which no server loads a zone, and which servers have it.
+fn head(zone: &Zone, changed: Rev) -> String {
     let apex = zone.name.as_name();
     let mut text = format!(";;\n;; Domain:     {apex}.\n;; Exported:   {}\n;;\n", now());
+    let primary = zone.nameservers.first().unwrap_or(apex);
+    let mut data = String::new();
+    [primary, &soa_rname(zone)].into_iter().for_each(|name| {
+        write_name(&mut data, name);
+        data.push(' ');
+    });
+    let numbers = [soa_serial(changed), times::REFRESH, times::RETRY, times::EXPIRE, times::MINIMUM];
+    data += &numbers.map(|number| number.to_string()).join(" ");
+    write_entry(&mut text, apex, times::SOA_TTL, "SOA", &data, "");
     for server in &zone.nameservers {
         let mut data = String::new();
         write_name(&mut data, server);
-        write_entry(&mut text, apex, NS_TTL, "NS", &data, "");
+        write_entry(&mut text, apex, times::NS_TTL, "NS", &data, "");
     }
     text
 }

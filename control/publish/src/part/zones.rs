@@ -132,11 +132,16 @@ pub fn soa_rname(zone: &Zone) -> Name {
     operator.child(RNAME_LABEL).unwrap_or(operator)
 }
 
+/// The serial of a zone whose last change is this revision.
+pub fn soa_serial(changed: Rev) -> u32 {
+    SERIAL_BASE.wrapping_add(changed.0 as u32) // serial arithmetic wraps (RFC 1982)
+}
+
 fn facts(served: &ServedZone, changed: Rev) -> ZoneFacts {
     let ServedZone { zone, policy, keys } = served;
     ZoneFacts {
         apex: zone.name.clone(),
-        serial: SERIAL_BASE.wrapping_add(changed.0 as u32), // serial arithmetic wraps (RFC 1982)
+        serial: soa_serial(changed),
         soa_rname: soa_rname(zone),
         nameservers: zone.nameservers.clone(),
         paused: zone.paused,
