@@ -15,10 +15,10 @@ use bartizan_authority::{Addresses, NameContent, Proxied, RecordSet, ZoneFacts, 
 use bartizan_e2e::dns::{Reply, dig};
 use bartizan_e2e::{Program, finish, wait};
 use bartizan_live::Live;
-use bartizan_names::{Name, RecordType, ZoneName};
+use bartizan_names::{Name, Phishing, RecordType, ZoneName};
 use bartizan_plane_dns::{Config, Counters, Plane, Sockets, start};
 use bartizan_signer::{
-    Algorithm, Announcement, Denial, Digest, Duties, PrivateKey, Role, Validity, ZoneKey, ZoneKeys, generate,
+    Algorithm, Announcement, Denial, Digest, Duties, PrivateKey, PublicKey, Role, Validity, ZoneKey, ZoneKeys, generate,
 };
 use tempfile::TempDir;
 
@@ -39,6 +39,26 @@ const ZONES: [Signed; 4] = [
     // A key that is on its way out still signs beside the one that follows it (RFC 6781 §4.1.1.2).
     Signed { apex: "rolling.test", denial: Denial::Compact, keys: &[(Role::Csk, P256), (Role::Csk, P256)] },
 ];
+
+/// Zones whose mail is to be rejected, in each form of denial; by their names what becomes of other texts of the apex.
+const WITHOUT_MAIL: [(Signed, Phishing); 6] = {
+    const fn csk(apex: &'static str, denial: Denial) -> Signed {
+        Signed { apex, denial, keys: &[(Role::Csk, P256)] }
+    }
+    [
+        (csk("flagged-compact.test", Denial::Compact), Phishing::Flagged),
+        (csk("flagged-lies.test", Denial::BlackLies), Phishing::Flagged),
+        (csk("flagged-shotgun.test", Denial::Shotgun), Phishing::Flagged),
+        (csk("strict-compact.test", Denial::Compact), Phishing::Strict),
+        (csk("strict-lies.test", Denial::BlackLies), Phishing::Strict),
+        (csk("strict-shotgun.test", Denial::Shotgun), Phishing::Strict),
+    ]
+};
+
+/// Every zone that a DS record leads to from `test.`
+fn all_signed() -> impl Iterator<Item = &'static Signed> {
+    ZONES.iter().chain(WITHOUT_MAIL.iter().map(|(zone, _)| zone))
+}
 
 fn name(text: &str) -> Name {
     Name::parse(text).unwrap()
@@ -70,7 +90,7 @@ fn facts(zone: &str, dnssec: Option<Arc<ZoneKeys>>) -> ZoneFacts {
 }
 
 /// What every zone has, and the question of which it is the answer.
-fn contents(zone: &str) -> Vec<(String, RecordType, Vec<Vec<u8>>, Proxied)> {
+fn contents(zone: &str, kept: &PublicKey) -> Vec<(String, RecordType, Vec<Vec<u8>>, Proxied)> {
     let at = |owner: &str| if owner.is_empty() { zone.to_owned() } else { format!("{owner}.{zone}") };
     let wire = |owner: &str| name(&at(owner)).as_wire().to_vec();
     let set = |owner: &str, rtype: RecordType, data: Vec<Vec<u8>>| (at(owner), rtype, data, Proxied::Never);
@@ -101,7 +121,10 @@ fn contents(zone: &str) -> Vec<(String, RecordType, Vec<Vec<u8>>, Proxied)> {
         set("ns.away", RecordType::A, vec![vec![192, 0, 2, 5]]),
         set("far", RecordType::NS, vec![wire("ns.far")]),
         set("far", RecordType::DS, vec![[&[1, 2, 13, 2], &[7; 32][..]].concat()]),
+        // And two to zones of ours, one without keys and one with.
         set("open", RecordType::NS, vec![name("ns1.test").as_wire().to_vec()]),
+        set("kept", RecordType::NS, vec![name("ns1.test").as_wire().to_vec()]),
+        set("kept", RecordType::DS, vec![kept.ds(&apex(&at("kept")), Digest::Sha256).as_ref().to_vec()]),
         (at("proxied"), RecordType::TXT, vec![text("mine", 1)], Proxied::UnlessPaused),
     ]
 }
@@ -109,10 +132,10 @@ fn contents(zone: &str) -> Vec<(String, RecordType, Vec<Vec<u8>>, Proxied)> {
 fn zones() -> (Zones, Vec<(&'static str, Arc<ZoneKeys>)>) {
     let mut edit = Zones::empty().edit();
     let mut all = Vec::new();
-    let mut put = |zone: &str, dnssec: Option<Arc<ZoneKeys>>| {
+    let mut put = |zone: &str, dnssec: Option<Arc<ZoneKeys>>, kept: &ZoneKeys| {
         edit.put_zone(facts(zone, dnssec));
         let mut names: Vec<(String, NameContent)> = Vec::new();
-        for (owner, rtype, rdata, proxied) in contents(zone) {
+        for (owner, rtype, rdata, proxied) in contents(zone, &kept.keys()[0].public) {
             let set = RecordSet { rtype, ttl: 300, rdata };
             match names.iter_mut().find(|(known, _)| *known == owner) {
                 Some((_, content)) => content.sets.push(set),
@@ -123,20 +146,45 @@ fn zones() -> (Zones, Vec<(&'static str, Arc<ZoneKeys>)>) {
             edit.put_name(&apex(zone), &name(&owner), content);
         }
     };
+    let mut kept = Vec::new();
     for zone in &ZONES {
-        let keys = keys(zone);
-        put(zone.apex, Some(Arc::clone(&keys)));
+        let (keys, inner) = (keys(zone), keys(&Signed { apex: "kept", keys: &[(Role::Csk, P256)], ..*zone }));
+        put(zone.apex, Some(Arc::clone(&keys)), &inner);
         all.push((zone.apex, keys));
+        kept.push(inner);
     }
-    put("plain.test", None);
-    for zone in &ZONES {
-        // A zone of ours inside of ours, without keys.
-        edit.put_zone(facts(&format!("open.{}", zone.apex), None));
-        let www = NameContent {
-            sets: vec![RecordSet { rtype: RecordType::A, ttl: 300, rdata: vec![vec![192, 0, 2, 6]] }],
-            proxied: Proxied::Never,
-        };
-        edit.put_name(&apex(&format!("open.{}", zone.apex)), &name(&format!("www.open.{}", zone.apex)), www);
+    put("plain.test", None, &kept[0]);
+    for (zone, inner) in ZONES.iter().zip(kept) {
+        // Zones of ours inside of ours.
+        for (label, dnssec) in [("open", None), ("kept", Some(inner))] {
+            let child = format!("{label}.{}", zone.apex);
+            edit.put_zone(facts(&child, dnssec));
+            let www = NameContent {
+                sets: vec![RecordSet { rtype: RecordType::A, ttl: 300, rdata: vec![vec![192, 0, 2, 6]] }],
+                proxied: Proxied::Never,
+            };
+            edit.put_name(&apex(&child), &name(&format!("www.{child}")), www);
+        }
+    }
+    for (zone, phishing) in &WITHOUT_MAIL {
+        let keys = keys(zone);
+        let dnssec = Some(Arc::clone(&keys));
+        edit.put_zone(ZoneFacts { phishing: *phishing, ..facts(zone.apex, dnssec) });
+        all.push((zone.apex, keys));
+        let text = |text: &str| [&[text.len() as u8], text.as_bytes()].concat();
+        let set = |rtype, rdata| RecordSet { rtype, ttl: 300, rdata };
+        for (owner, sets) in [
+            ("", vec![set(RecordType::TXT, vec![text("v=spf1 -all"), text("site-verification")])]),
+            (
+                "www.",
+                vec![set(RecordType::A, vec![vec![192, 0, 2, 9]]), set(RecordType::TXT, vec![text("v=spf1 -all")])],
+            ),
+            ("_dmarc.", vec![set(RecordType::CNAME, vec![name("vendor.test").as_wire().to_vec()])]),
+            ("sel._domainkey.", vec![set(RecordType::TXT, vec![text("v=DKIM1")])]),
+        ] {
+            let content = NameContent { sets, proxied: Proxied::Never };
+            edit.put_name(&apex(zone.apex), &name(&format!("{owner}{}", zone.apex)), content);
+        }
     }
     (edit.finish(), all)
 }
@@ -219,6 +267,37 @@ impl World {
         let words: Vec<&str> = question.split(' ').collect();
         dig(self.resolver, &[&["+dnssec", "+recurse"], &words[..]].concat())
     }
+
+    /// What is wrong with an answer, if anything: whether it is secure, its status, and its records beside signatures.
+    fn judge(&self, (question, secure, status, count): &(String, bool, &str, usize)) -> Option<String> {
+        let reply = self.ask(question);
+        let found = reply.answer.iter().filter(|record| record.kind != "RRSIG").count();
+        let expect = (*status, *secure, *count);
+        let is_right = (reply.status.as_str(), reply.has_flag("ad"), found) == expect;
+        (!is_right).then(|| format!("{question}: wanted {expect:?}\n{}", reply.text))
+    }
+
+    /// What another validator makes of a question about a zone: it asks for every key itself.
+    fn delv(&self, question: &str, zone: &Signed) -> String {
+        let anchor = fs::read_to_string(self.folder.path().join("anchor")).unwrap();
+        let words: Vec<&str> = anchor.split_whitespace().collect();
+        let at = words.iter().position(|word| *word == "DS").unwrap();
+        let anchors = format!(
+            "trust-anchors {{ \".\" static-ds {} {} {} \"{}\"; }};\n",
+            words[at + 1],
+            words[at + 2],
+            words[at + 3],
+            words[at + 4..].concat()
+        );
+        let file = self.folder.path().join("delv.keys");
+        fs::write(&file, anchors).unwrap();
+        let (owner, rtype) = question.split_once(' ').unwrap();
+        let (port, owner) = (self.resolver.port().to_string(), format!("{owner}.{}", zone.apex));
+        let mut delv = Command::new("delv");
+        delv.args(["@127.0.0.1", "-p", &port, "-a"]).arg(&file).args(["+root=.", &owner, rtype]);
+        let finished = finish(&mut delv);
+        format!("{}{}", finished.out, finished.err)
+    }
 }
 
 /// A resolver that believes the root's key alone, and uses what denials prove (RFC 8198).
@@ -240,7 +319,7 @@ fn unbound(folder: &Path, server: SocketAddr) -> (Program, SocketAddr) {
             "auth-zone:\n name: \"{zone}\"\n zonefile: \"{here}/{file}.signed\"\n for-downstream: no\n for-upstream: yes\n"
         );
     }
-    for zone in ZONES.iter().map(|zone| zone.apex).chain(["plain.test"]) {
+    for zone in all_signed().map(|zone| zone.apex).chain(["plain.test"]) {
         text += &format!("stub-zone:\n name: \"{zone}\"\n stub-addr: 127.0.0.1@{}\n", server.port());
     }
     fs::write(folder.join("unbound.conf"), text).unwrap();
@@ -303,6 +382,11 @@ fn questions(zone: &str) -> Vec<(String, bool, &'static str, usize)> {
         q("alias-abroad", "A", true, "NOERROR", 3),
         q("x.alias", "A", true, "NOERROR", 3),
         q("far", "DS", true, "NOERROR", 1),
+        q("nothing.kept", "A", true, nothing, 0),
+        q("www.kept", "A", true, "NOERROR", 1),
+        q("www.kept", "AAAA", true, "NOERROR", 0),
+        q("kept", "DS", true, "NOERROR", 1),
+        q("kept", "SOA", true, "NOERROR", 1),
         q("tree", "A", true, "NOERROR", 0),
         q("tree", "DNAME", true, "NOERROR", 1),
         q("x.tree", "TXT", true, "NOERROR", 2),
@@ -333,14 +417,47 @@ fn a_validator_finds_every_answer_secure() {
         all.push((format!("{} CDNSKEY", zone.apex), true, "NOERROR", keys));
         // There are as many DS records as keys that they are of.
         all.iter_mut().filter(|(question, ..)| *question == format!("{} DS", zone.apex)).for_each(|row| row.3 = keys);
-        for (question, secure, status, count) in all {
-            let reply = world.ask(&question);
-            let found = reply.answer.iter().filter(|record| record.kind != "RRSIG").count();
-            let expect = (status, secure, count);
-            if (reply.status.as_str(), reply.has_flag("ad"), found) != expect {
-                wrong.push(format!("{question}: wanted {expect:?}\n{}", reply.text));
+        wrong.extend(all.iter().filter_map(|row| world.judge(row)));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Requirement PHISH-8: what DNS says of mail that is to be rejected, and what it does not say of it, is as secure as all else,
+/// in every form of denial.
+#[test]
+fn a_zone_without_mail_is_secure_in_every_form() {
+    let world = World::begin();
+    let mut wrong = Vec::new();
+    for (zone, phishing) in &WITHOUT_MAIL {
+        let texts = usize::from(*phishing == Phishing::Flagged);
+        for (owner, rtype, count) in [
+            ("_dmarc.nothing.", "TXT", 0),
+            ("_dmarc.", "A", 0),
+            ("_dmarc.", "CNAME", 0),
+            ("sel._domainkey.", "TXT", 0),
+            ("nothing._domainkey.", "TXT", 0),
+            ("www.", "TXT", 0),
+            ("", "TYPE99", 0),
+            ("", "TXT", texts),
+            ("_dmarc.", "TXT", 1),
+            ("_dmarc.www.", "TXT", 1),
+            ("www.", "A", 1),
+        ] {
+            wrong.extend(world.judge(&(format!("{owner}{} {rtype}", zone.apex), true, "NOERROR", count)));
+        }
+        for (question, expect) in [
+            ("_dmarc TXT", "; fully validated"),
+            ("_dmarc.www TXT", "; fully validated"),
+            ("sel._domainkey TXT", "; negative response, fully validated"),
+            ("www TXT", "; negative response, fully validated"),
+        ] {
+            let said = world.delv(question, zone);
+            if !said.contains(expect) {
+                wrong.push(format!("{question} of {}: {said}", zone.apex));
             }
         }
+        let policy = world.ask(&format!("_dmarc.{} TXT", zone.apex));
+        assert!(policy.answer.iter().any(|record| record.data.contains("p=reject")), "{}", policy.text);
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -373,23 +490,10 @@ fn members_of_the_question_for_all_addresses_are_secure() {
     }
 }
 
-/// Another validator's opinion, which asks for every key itself.
+/// Another validator's opinion.
 #[test]
 fn delv_validates_it_too() {
     let world = World::begin();
-    let anchor = fs::read_to_string(world.folder.path().join("anchor")).unwrap();
-    let words: Vec<&str> = anchor.split_whitespace().collect();
-    let at = words.iter().position(|word| *word == "DS").unwrap();
-    let anchors = format!(
-        "trust-anchors {{ \".\" static-ds {} {} {} \"{}\"; }};\n",
-        words[at + 1],
-        words[at + 2],
-        words[at + 3],
-        words[at + 4..].concat()
-    );
-    let file = world.folder.path().join("delv.keys");
-    fs::write(&file, anchors).unwrap();
-    let port = world.resolver.port().to_string();
     for zone in &ZONES {
         for (question, expect) in [
             ("www A", "; fully validated"),
@@ -401,15 +505,8 @@ fn delv_validates_it_too() {
             ("open DS", "; negative response, fully validated"),
             ("www.open A", "; unsigned answer"),
         ] {
-            let (owner, rtype) = question.split_once(' ').unwrap();
-            let mut delv = Command::new("delv");
-            delv.args(["@127.0.0.1", "-p", &port, "-a"]).arg(&file).args([
-                "+root=.",
-                &format!("{owner}.{}", zone.apex),
-                rtype,
-            ]);
-            let finished = finish(&mut delv);
-            assert!(finished.out.contains(expect), "{question} of {}: {}{}", zone.apex, finished.out, finished.err);
+            let said = world.delv(question, zone);
+            assert!(said.contains(expect), "{question} of {}: {said}", zone.apex);
         }
     }
 }
