@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bartizan_dial::{Destinations, Failure, NameServers, Own, Private, Reach};
+use bartizan_dial::{Destinations, Failure, Listener, NameServers, Own, Private, Reach};
 use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow, LocalBoxFuture};
 use bartizan_firewall::{Coverage, Firewall, Level, Rule};
 use bartizan_geo::Geo;
@@ -104,13 +104,16 @@ pub(crate) struct Setup {
     pub(crate) trusted: Vec<&'static str>,
     /// In force from the start to the end.
     pub(crate) name_servers: NameServers,
+    /// Where the process has other listeners.
+    pub(crate) listeners: Vec<Listener>,
 }
 
 impl Setup {
     pub(crate) fn new(apps: &[&App]) -> Setup {
         let apps = apps.iter().map(|app| (*app).clone()).collect();
         let name_servers = NameServers::System;
-        Setup { apps, rules: Vec::new(), limits: Limits::default(), trusted: Vec::new(), name_servers }
+        let (limits, trusted, listeners) = (Limits::default(), Vec::new(), Vec::new());
+        Setup { apps, rules: Vec::new(), limits, trusted, name_servers, listeners }
     }
 }
 
@@ -148,7 +151,7 @@ impl Edge {
         let dialer = Arc::clone(&tunnels) as Arc<dyn Dialer>;
         let in_force = live.clone();
         let serves = move |protocol, address| in_force.snapshot().value.serves(protocol, address);
-        let own = Own { serves: Some(Arc::new(serves)), ..Own::default() };
+        let own = Own { serves: Some(Arc::new(serves)), listeners: setup.listeners.clone(), ..Own::default() };
         let destinations = Destinations::new(own, Private::Allowed);
         let reach = Reach::new(setup.name_servers.clone(), destinations);
         let plane = start(&live, dialer, tier, &reach).unwrap();

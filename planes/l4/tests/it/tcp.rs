@@ -1,12 +1,16 @@
 //! Connections, carried.
 
-use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
-use bartizan_names::{AccessMode, AccessTarget, AppOrigin, OriginHost, OriginPort, ProxyProtocol, TunnelId};
-use bartizan_plane_l4::OriginFailure;
+use bartizan_dial::Listener;
+use bartizan_names::{
+    AccessMode, AccessTarget, AppOrigin, AppTls, OriginHost, OriginPort, Protocol, ProxyProtocol, TunnelId,
+};
+use bartizan_plane_l4::{EdgeEvent, OriginFailure};
 use bartizan_routes::App;
+use bartizan_wire::proxy::{Hop, write_v1};
 
 use super::edge::{Edge, Setup, Tunnels, address_of, app, dial, direct, echoed, ending, eventually, read_exactly};
 use super::origin::{Origin, nobody};
@@ -219,6 +223,68 @@ fn a_trusted_peer_that_says_nothing_is_reset() {
         assert_eq!(ending(&mut client), "reset", "{sent:?}");
     }
     assert_eq!(edge.totals().events(bartizan_plane_l4::EdgeEvent::ProxyHeader), 2);
+}
+
+/// Who is believed may be told anything: another application of ours, or another listener. Two of them would answer each
+/// other for ever.
+#[test]
+fn a_header_that_names_an_address_of_ours_is_not_taken() {
+    let origin = Origin::last_word();
+    let (one, two) = (app("one.test", direct(&[origin.address])), app("two.test", direct(&[origin.address])));
+    let mut setup = Setup::new(&[&one, &two]);
+    setup.trusted = vec!["127.0.0.1/32"];
+    let listener = Listener { protocol: Protocol::Tcp, address: "127.0.0.1:9".parse().unwrap() };
+    setup.listeners = vec![listener];
+    let edge = Edge::start(&setup);
+    let say = |client: SocketAddr| {
+        let mut stream = dial(address_of(&one));
+        let dialled = address_of(&one);
+        let header = write_v1(&Hop { client, dialled });
+        // It may be gone before all is written.
+        let _ = stream.write_all(&[&header[..], b"hello"].concat());
+        let _ = stream.shutdown(Shutdown::Write);
+        ending(&mut stream)
+    };
+    for ours in [address_of(&two), address_of(&one), listener.address] {
+        assert_eq!(say(ours), "reset", "{ours}");
+    }
+    assert_eq!(edge.totals().events(EdgeEvent::OwnSource), 3);
+    assert_eq!(edge.app(&one).connects, 0);
+    // From another port of the same machine it may come.
+    assert_eq!(say(SocketAddr::new(address_of(&two).ip(), 1)), "5:hello");
+}
+
+/// A header, or a hello, has no more time because an octet of it comes now and then.
+#[test]
+fn an_octet_now_and_then_is_no_progress() {
+    let origin = Origin::last_word();
+    let time = Duration::from_millis(300);
+    let hello = bartizan_lab::client_hello("one.test");
+    for (tls, trusted, begun, event) in [
+        (AppTls::Off, vec!["127.0.0.1/32"], &b"PROXY TCP4 "[..], EdgeEvent::ProxyHeader),
+        (AppTls::Off, vec!["127.0.0.1/32"], b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff", EdgeEvent::ProxyHeader),
+        (AppTls::Flexible, Vec::new(), &hello[..50], EdgeEvent::HandshakeFailed),
+        // And nothing of what follows our own part.
+        (AppTls::Flexible, Vec::new(), &hello, EdgeEvent::HandshakeFailed),
+    ] {
+        let one = App { tls, ..app("one.test", direct(&[origin.address])) };
+        let mut setup = Setup::new(&[&one]);
+        (setup.trusted, setup.limits.handshake_time) = (trusted, time);
+        let edge = Edge::start(&setup);
+        let mut client = dial(address_of(&one));
+        client.write_all(begun).unwrap();
+        client.set_read_timeout(Some(time / 6)).unwrap();
+        let mut is_over = false;
+        while !is_over {
+            let is_whole = begun.len() == hello.len();
+            is_over = (!is_whole && client.write_all(b"1").is_err())
+                || match client.read(&mut [0; 4_096]) {
+                    Ok(read) => read == 0,
+                    Err(error) => error.kind() != ErrorKind::WouldBlock,
+                };
+        }
+        eventually("counted", || edge.totals().events(event) == 1);
+    }
 }
 
 #[test]

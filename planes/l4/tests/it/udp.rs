@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use bartizan_dial::Listener;
 use bartizan_live::Live;
 use bartizan_names::{AccessMode, AccessTarget, AppOrigin, OriginPort, Protocol, ProxyProtocol, TunnelId};
 use bartizan_observed::{Listening, TierName};
@@ -388,6 +389,20 @@ fn what_seems_to_come_from_ourselves_is_not_taken() {
     assert_eq!(client.recv_from(&mut [0; 9]).unwrap(), (4, one));
     let connects = [&apps[0], &apps[1]].map(|app| edge.app(app).connects);
     assert_eq!((connects, edge.totals().events(EdgeEvent::OwnSource)), ([1, 0], 1));
+}
+
+/// And from where another plane of this process listens, as its DNS server does: both answer whatever comes.
+#[test]
+fn what_seems_to_come_from_a_listener_of_ours_is_not_taken() {
+    let origin = udp_echo();
+    let one = app_for(Protocol::Udp, "one.test", direct(&[origin]));
+    let forger = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut setup = Setup::new(&[&one]);
+    setup.listeners = vec![Listener { protocol: Protocol::Udp, address: forger.local_addr().unwrap() }];
+    let edge = Edge::start(&setup);
+    forger.send_to(b"round and round", address_of(&one)).unwrap();
+    eventually("the forged datagram", || edge.totals().events(EdgeEvent::OwnSource) == 1);
+    assert_eq!(edge.app(&one).connects, 0);
 }
 
 /// The same through a balancer that believes what it is told.
