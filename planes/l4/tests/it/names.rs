@@ -1,17 +1,17 @@
 //! Origins that have a name.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use bartizan_dial::NameServers;
+use bartizan_dial::{Listener, NameServers};
 use bartizan_lab::{Manner, NameServer};
 use bartizan_names::{AppOrigin, DnsKind, Name, OriginPort, Protocol};
 use bartizan_plane_l4::OriginFailure;
 use bartizan_routes::App;
 
-use super::edge::{Edge, Setup, address_of, app_for, dial, ending, eventually};
+use super::edge::{Edge, Setup, address_of, app_for, dial, direct, ending, eventually};
 use super::origin::nobody;
 
 const LONG: Duration = Duration::from_secs(3_600);
@@ -184,21 +184,66 @@ fn names_that_lead_nowhere_are_told() {
     assert_eq!(name_server.asked("nobody.test A"), 2);
 }
 
+/// Nothing of this process is an origin, nor what is no place: by address and by name, over TCP and UDP.
+#[test]
+fn nothing_leads_into_the_edge() {
+    let own = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = own.local_addr().unwrap();
+    let own_udp = UdpSocket::bind(address).unwrap();
+    let servers = Servers { port: address.port() };
+    let name_server = NameServer::start(&format!(
+        "inside.test 60 A 127.0.0.1
+         _in._tcp.test 60 SRV 0 0 {} inside.test",
+        address.port()
+    ));
+    let mut setup = Setup::new(&[]);
+    setup.name_servers = NameServers::These(vec![name_server.address]);
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
+        setup.listeners.push(Listener { protocol, address });
+        let other = app_for(protocol, "other.test", direct(&[address]));
+        let places = ["169.254.169.254:80", "0.0.0.0:53", "224.0.0.1:53"].map(|place| place.parse().unwrap());
+        let places = places.into_iter().chain([address, address_of(&other)]);
+        setup.apps.extend(places.map(|place| app_for(protocol, "one.test", direct(&[place]))));
+        setup.apps.push(servers.app(protocol, "inside.test", DnsKind::Any, LONG));
+        setup.apps.push(servers.app(protocol, "_in._tcp.test", DnsKind::Srv, LONG));
+        setup.apps.push(other);
+    }
+    let edge = Edge::start(&setup);
+    for app in &setup.apps {
+        match app.protocol {
+            Protocol::Tcp => assert_eq!(ending(&mut dial(address_of(app))), "reset"),
+            Protocol::Udp => {
+                UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"who?", address_of(app)).unwrap();
+            }
+        }
+        eventually("counted", || edge.app(app).closed == 1);
+        assert_eq!(edge.app(app).origin_failures(OriginFailure::NotAllowed), 1, "{} {:?}", app.protocol, app.origin);
+    }
+    own.set_nonblocking(true).unwrap();
+    own_udp.set_nonblocking(true).unwrap();
+    assert_eq!(own.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert_eq!(own_udp.recv(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
 #[test]
 fn localhost_needs_no_name_server() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let servers = Servers { port: listener.local_addr().unwrap().port() };
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let _ = stream.unwrap().write_all(b"here");
-        }
-    });
     let name_server = NameServer::start("localhost 60 A 192.0.2.1");
-    let apps = ["localhost", "db.localhost"].map(|name| servers.app(Protocol::Tcp, name, DnsKind::Any, LONG));
-    let mut setup = Setup::new(&[&apps[0], &apps[1]]);
-    setup.name_servers = NameServers::These(vec![name_server.address]);
-    let _edge = Edge::start(&setup);
-    assert_eq!(apps.map(|app| who(&app)), ["here", "here"]);
+    // It is both loopback addresses, also where a service listens at one of them.
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        // Not every machine has IPv6.
+        let Ok(listener) = TcpListener::bind(address) else { continue };
+        let servers = Servers { port: listener.local_addr().unwrap().port() };
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let _ = stream.unwrap().write_all(b"here");
+            }
+        });
+        let apps = ["localhost", "db.localhost"].map(|name| servers.app(Protocol::Tcp, name, DnsKind::Any, LONG));
+        let mut setup = Setup::new(&[&apps[0], &apps[1]]);
+        setup.name_servers = NameServers::These(vec![name_server.address]);
+        let _edge = Edge::start(&setup);
+        assert_eq!(apps.map(|app| who(&app)), ["here", "here"], "{address}");
+    }
     assert_eq!(name_server.asked("localhost A"), 0);
 }
 
