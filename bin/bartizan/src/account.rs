@@ -144,8 +144,27 @@ async fn member(action: MemberAction, api: &Api, output: Output) -> anyhow::Resu
 
 /// Makes a user a member of an account.
 pub async fn add(api: &Api, account: Option<&str>, email: &str, roles: &[String]) -> anyhow::Result<Value> {
-    let members = format!("{}/members", path_of(api, account).await?);
-    api.post(&members, &json!({"email": email, "roles": roles})).await
+    add_at(api, &path_of(api, account).await?, email, roles).await
+}
+
+/// Of the account at this path.
+pub async fn add_at(api: &Api, account: &str, email: &str, roles: &[String]) -> anyhow::Result<Value> {
+    api.post(&format!("{account}/members"), &json!({"email": email, "roles": roles})).await
+}
+
+/// The path of an account that has all these roles.
+pub async fn with_roles(api: &Api, account: Option<&str>, roles: &[String]) -> anyhow::Result<String> {
+    let path = path_of(api, account).await?;
+    let known = api.list(&format!("{path}/roles")).await?;
+    let is_known = |word: &str| {
+        known.iter().any(|one| text(one, "id") == word || text(one, "name").eq_ignore_ascii_case(word.trim()))
+    };
+    match roles.iter().find(|role| !is_known(role)) {
+        None => Ok(path),
+        Some(unknown) => Err(Failure::new(Cause::Usage, format!("there is no role {unknown:?}"))
+            .remedy("`bartizan account member roles` shows them")
+            .into()),
+    }
 }
 
 /// The path of an account, named by its name or its id; without a word the only one.

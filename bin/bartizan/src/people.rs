@@ -83,17 +83,22 @@ pub async fn run(action: UserAction, api: &Api, output: Output) -> anyhow::Resul
             })
         }
         UserAction::Create { email, role, account, password } => {
+            // First what may be wrong with a word: a user without the role would be half of what was asked for.
+            let place = match role.is_empty() {
+                true => None,
+                false => Some(account::with_roles(api, account.as_deref(), &role).await?),
+            };
             let (password, is_made_up) = given(&password)?;
             let user = api.post(USERS, &json!({"email": email, "password": password})).await?;
             let mut what = format!("{} may log in", text(&user, "email"));
             // The user is there and the password told, whatever becomes of the rest.
-            let joined = match role.is_empty() {
-                true => Ok(()),
-                false => account::add(api, account.as_deref(), &email, &role).await.map(drop),
+            let joined = match &place {
+                None => Ok(()),
+                Some(place) => account::add_at(api, place, &email, &role).await.map(drop),
             };
-            match (&joined, role.is_empty()) {
-                (Ok(()), false) => what += &format!(", as {}", role.join(", ")),
-                (Ok(()), true) => {
+            match (&joined, &place) {
+                (Ok(()), Some(_)) => what += &format!(", as {}", role.join(", ")),
+                (Ok(()), None) => {
                     what += ", has no role, and may do nothing here yet: `bartizan account member add` gives one";
                 }
                 (Err(_), _) => {}

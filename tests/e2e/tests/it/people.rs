@@ -30,6 +30,13 @@ fn a_person_gets_in_and_does_what_they_may() {
     let taken = finish(&mut edge.command(["user", "create", "bob@example.com"])).failed_with(4);
     assert!(taken.contains("There is a user with this e-mail address"), "{taken}");
 
+    // Half of what was asked for would be in the way of asking again.
+    for (words, code) in [("--role Banana", 2), ("--role DNS --account Nosuch", 3)] {
+        finish(edge.command(["user", "create", "carol@example.com"]).args(words.split(' '))).failed_with(code);
+    }
+    let list = finish(&mut edge.command(["user", "list"])).ok();
+    assert!(!list.contains("carol"), "{list}");
+
     // As a page would.
     let origin = edge.api_url().strip_suffix("/client/v4").expect("the API's base").to_owned();
     let origin = format!("origin: {origin}");
