@@ -28,6 +28,7 @@ mod rights;
 mod sdk;
 mod signed_zones;
 mod strangers;
+mod tls;
 mod tools;
 mod tunnels;
 mod words;
