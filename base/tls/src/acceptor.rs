@@ -7,9 +7,9 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use bartizan_names::Ciphers;
-use rustls::ServerConfig;
 use rustls::server::{Accepted, AcceptedAlert, ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign;
+use rustls::{Error, PeerIncompatible, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::Semaphore;
 
@@ -35,6 +35,13 @@ const HELLO_READ_BYTES: usize = 2048;
 /// library offers no way to refuse a name with it.
 const ALERT_UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
+/// `protocol_version`, fatal (RFC 5246 §E.1). In the hello of a client of TLS 1.1 or 1.0 the library first misses an
+/// extension that those versions did not have, and says `handshake_failure`.
+const ALERT_PROTOCOL_VERSION: [u8; 7] = [21, 3, 3, 0, 2, 2, 70];
+
+/// How a connection begins, up to the version in the ClientHello: the heads of a record and of a message, and that.
+const START_BYTES: usize = 11;
+
 /// Octets that a client may send before the handshake is over, where that is allowed: a request with its cookies. Below
 /// what the library passes over if it is not (16 KB with what encryption adds), so that it may be no more when we think anew.
 const EARLY_DATA_BYTES_MAX: u32 = 14 * 1024;
@@ -57,7 +64,7 @@ struct Shared {
     configs: Box<[OnceLock<Box<Common>>]>,
 }
 
-type Common = Result<ServerConfig, rustls::Error>;
+type Common = Result<ServerConfig, Error>;
 
 /// Whether whoever uses an acceptor can tell data that came before the end of the handshake from other data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,13 +232,20 @@ impl ResolvesServerCert for NoCertificate {
 async fn read_hello<IO: AsyncRead + AsyncWrite + Unpin>(io: &mut IO) -> Result<Accepted, AcceptError> {
     let mut acceptor = rustls::server::Acceptor::default();
     let mut left = HELLO_BYTES_MAX;
+    let mut start = [0; START_BYTES];
     loop {
-        let read = poll_fn(|cx| poll_read_into(io, &mut acceptor, left, cx)).await?;
+        let read = poll_fn(|cx| poll_read_into(io, &mut acceptor, left, &mut start, cx)).await?;
         left -= read;
         match acceptor.accept() {
             Ok(Some(accepted)) => return Ok(accepted),
             Ok(None) if left == 0 => return Err(AcceptError::HelloTooLong),
             Ok(None) => {}
+            Err((Error::PeerIncompatible(PeerIncompatible::SignatureAlgorithmsExtensionRequired), _))
+                if start[START_BYTES - 2..] < [3, 3][..] =>
+            {
+                send_last(io, &ALERT_PROTOCOL_VERSION).await;
+                return Err(AcceptError::Handshake(PeerIncompatible::Tls12NotOffered.into()));
+            }
             Err((error, alert)) => {
                 send_last(io, &bytes_of(alert)).await;
                 return Err(AcceptError::Handshake(error));
@@ -246,6 +260,7 @@ fn poll_read_into<IO: AsyncRead + Unpin>(
     io: &mut IO,
     acceptor: &mut rustls::server::Acceptor,
     left: usize,
+    start: &mut [u8; START_BYTES],
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
     let mut bytes = [0; HELLO_READ_BYTES];
@@ -255,6 +270,9 @@ fn poll_read_into<IO: AsyncRead + Unpin>(
     let read = rest.len();
     if read == 0 {
         return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+    }
+    if let Some(missing) = start.get_mut(HELLO_BYTES_MAX - left..) {
+        missing.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
     }
     while !rest.is_empty() {
         if acceptor.read_tls(&mut rest)? == 0 {

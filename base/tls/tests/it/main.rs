@@ -246,6 +246,21 @@ async fn bytes_that_are_no_hello() {
     }
 }
 
+/// Who speaks nothing newer is told so (RFC 5246 §E.1). One of TLS 1.2 may leave out the same extension, and is told that.
+#[tokio::test]
+async fn old_clients_are_told_what_is_wrong() {
+    for (version, alert) in [([3, 1], 70), ([3, 2], 70), ([3, 3], 40)] {
+        // One suite (ECDHE_RSA with AES-128-CBC), no compression, and no extension but the curve.
+        let mut hello = vec![22, 3, 1, 0, 55, 1, 0, 0, 51];
+        hello.extend(version);
+        hello.extend([7; 32]);
+        hello.extend([0, 0, 2, 0xc0, 0x13, 1, 0, 0, 8, 0, 10, 0, 4, 0, 2, 0, 23]);
+        let (seen, answer) = send_raw(hello).await;
+        assert!(matches!(seen, Err(AcceptError::Handshake(_))), "{seen:?}");
+        assert_eq!(answer[answer.len() - 2..], [2, alert], "{version:?}: {seen:?}");
+    }
+}
+
 #[test]
 fn keys_that_do_not_fit_are_refused() {
     let ca = Ca::new();
