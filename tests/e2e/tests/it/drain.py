@@ -142,7 +142,8 @@ class Client(threading.Thread):
 
     def read(self, connection, rate, begun):
         """All until the end, which has to be one in order."""
-        got, start = b"", time.monotonic()
+        # To append to bytes would copy all of them, each time.
+        got, start = bytearray(), time.monotonic()
         while piece := connection.recv(16 << 10):
             got += piece
             self.begun = len(got) > begun
