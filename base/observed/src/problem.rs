@@ -58,6 +58,8 @@ pub enum What {
     Administrator,
     /// The local CA: its end is near, or past.
     Authority,
+    /// Certificates that the public authority does not issue.
+    PublicAuthority,
     /// Origins with private addresses, of an edge that is set not to dial them.
     PrivateOrigins,
     /// The backups that the edge is set to make.
@@ -89,6 +91,7 @@ pub enum ProblemKind {
     Demo,
     Administrator,
     Authority,
+    PublicAuthority,
     PrivateOrigins,
     Backup,
     Dnssec,
@@ -96,7 +99,7 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    pub const ALL: [ProblemKind; 20] = [
+    pub const ALL: [ProblemKind; 21] = [
         ProblemKind::Unit,
         ProblemKind::Document,
         ProblemKind::ChangeLog,
@@ -113,6 +116,7 @@ impl ProblemKind {
         ProblemKind::Demo,
         ProblemKind::Administrator,
         ProblemKind::Authority,
+        ProblemKind::PublicAuthority,
         ProblemKind::PrivateOrigins,
         ProblemKind::Backup,
         ProblemKind::Dnssec,
@@ -137,6 +141,7 @@ impl ProblemKind {
             ProblemKind::Demo => "demo",
             ProblemKind::Administrator => "administrator",
             ProblemKind::Authority => "authority",
+            ProblemKind::PublicAuthority => "public_authority",
             ProblemKind::PrivateOrigins => "private_origins",
             ProblemKind::Backup => "backup",
             ProblemKind::Dnssec => "dnssec",
@@ -164,6 +169,7 @@ impl What {
             What::Demo => ProblemKind::Demo,
             What::Administrator => ProblemKind::Administrator,
             What::Authority => ProblemKind::Authority,
+            What::PublicAuthority => ProblemKind::PublicAuthority,
             What::PrivateOrigins => ProblemKind::PrivateOrigins,
             What::Backup => ProblemKind::Backup,
             What::Dnssec(_) => ProblemKind::Dnssec,
@@ -191,6 +197,7 @@ impl fmt::Display for What {
             What::Demo => f.write_str("the hello page"),
             What::Administrator => f.write_str("the administrator's file"),
             What::Authority => f.write_str("the local CA"),
+            What::PublicAuthority => f.write_str("certificates of the public authority"),
             What::PrivateOrigins => f.write_str("names and applications with a private origin"),
             What::Backup => f.write_str("the backups"),
             What::Dnssec(zone) => write!(f, "DNSSEC of {zone}"),

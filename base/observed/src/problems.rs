@@ -32,6 +32,8 @@ pub enum Reporter {
     Administrator,
     /// Looks after the local CA.
     Authority,
+    /// Has certificates issued by the public authority.
+    PublicAuthority,
     /// Looks where requests would go.
     Origins,
     /// Makes backups.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::ParsedCertificate;
 use rustls::sign;
 
@@ -29,16 +29,16 @@ struct Inner {
 }
 
 impl CertifiedKey {
-    /// From a PEM chain, the end entity's certificate first, and a PKCS#8 key in DER.
-    pub fn from_pem(chain_pem: &str, key_pkcs8_der: &[u8]) -> Result<CertifiedKey, TlsError> {
-        CertifiedKey::from_checked_pem(chain_pem, key_pkcs8_der)?.checked()
+    /// From a PEM chain, the end entity's certificate first, and a key in DER (PKCS#8, SEC1 or PKCS#1).
+    pub fn from_pem(chain_pem: &str, key_der: &[u8]) -> Result<CertifiedKey, TlsError> {
+        CertifiedKey::from_checked_pem(chain_pem, key_der)?.checked()
     }
 
     /// The same from what was checked before it was stored, and sealed: that the key belongs to the certificate is seen
     /// by its public half, where it has it in it. A microsecond, where to make a key ready takes some fifty.
-    pub fn from_checked_pem(chain_pem: &str, key_pkcs8_der: &[u8]) -> Result<CertifiedKey, TlsError> {
-        let key = PrivatePkcs8KeyDer::from(key_pkcs8_der.to_vec());
-        let key = CertifiedKey::new(certificates_of(chain_pem)?, key.into())?;
+    pub fn from_checked_pem(chain_pem: &str, key_der: &[u8]) -> Result<CertifiedKey, TlsError> {
+        let key = PrivateKeyDer::try_from(key_der.to_vec()).map_err(|_| TlsError::KeyForm)?;
+        let key = CertifiedKey::new(certificates_of(chain_pem)?, key)?;
         if key.names_its_public_half()? { Ok(key) } else { key.checked() }
     }
 

@@ -19,6 +19,13 @@ pub enum TlsError {
     Refused(#[from] rustls::Error),
 }
 
+impl TlsError {
+    /// Whether the key is sound, and this certificate is not its.
+    pub fn is_of_another_key(&self) -> bool {
+        matches!(self, TlsError::Refused(rustls::Error::InconsistentKeys(_) | rustls::Error::InvalidCertificate(_)))
+    }
+}
+
 /// Why a client was not let in. All of them have already closed the handshake with an alert where one is due.
 #[derive(Debug, thiserror::Error)]
 pub enum AcceptError {

@@ -4,8 +4,9 @@
 //! publish ── HostsEdit ──► Hosts (immutable, shared) ──► host("www.example.com") ──┬─► certificate: example.com, *.example.com
 //!                                                                                 └─► policy: the zone example.com
 //! ```
-//! Several certificates may claim a name. The one that is valid longest is used, of equals the one with the greatest id:
-//! whatever came first, the same certificates answer alike, and when one goes the next best takes its names.
+//! Several certificates may claim a name. The one with the greatest preference is used, of equals the one that is valid
+//! longest, and then the one with the greatest id: whatever came first, the same certificates answer alike, and when one
+//! goes the next best takes its names.
 //!
 //! A policy belongs to a zone, and is held once for it, so that a change of it touches no name. A name has that of the
 //! innermost zone that it lies in, whoever shows a certificate for it.
@@ -24,7 +25,9 @@ const NAME_TEXT_MAX: usize = 253;
 #[derive(Clone, Debug)]
 pub struct Certificate {
     pub id: CertificateId,
-    /// The end of its life, by which it is preferred to others.
+    /// Whoever has more of it goes before others, also a wildcard before a certificate for the very name.
+    pub preference: u32,
+    /// The end of its life: of equals the one that lasts longest is used.
     pub not_after: Timestamp,
     /// `www.example.com`, `*.example.com`; case does not count.
     pub names: Vec<String>,
@@ -51,6 +54,7 @@ pub struct Hosts {
 
 struct Held {
     id: CertificateId,
+    preference: u32,
     not_after: Timestamp,
     /// In lower case, each once.
     names: Box<[Arc<[u8]>]>,
@@ -58,8 +62,8 @@ struct Held {
 }
 
 impl Held {
-    fn rank(&self) -> (Timestamp, CertificateId) {
-        (self.not_after, self.id)
+    fn rank(&self) -> (u32, Timestamp, CertificateId) {
+        (self.preference, self.not_after, self.id)
     }
 }
 
@@ -93,7 +97,7 @@ impl Hosts {
     }
 
     /// The certificate for a name: its own, else the one of the wildcard one label up (RFC 9525 §6.3: `*` stands for
-    /// exactly one whole label).
+    /// exactly one whole label), which goes first if it is preferred.
     pub fn find(&self, name: &str) -> Option<&CertifiedKey> {
         let mut lower = [0; NAME_TEXT_MAX];
         self.certificate(write_lower(name, &mut lower)?)
@@ -101,9 +105,9 @@ impl Hosts {
 
     /// The certificate with this id.
     pub fn get(&self, id: CertificateId) -> Option<Certificate> {
-        let Held { id, not_after, names, key } = &**self.by_id.get(&id)?;
+        let Held { id, preference, not_after, names, key } = &**self.by_id.get(&id)?;
         let names = names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
-        Some(Certificate { id: *id, not_after: *not_after, names, key: key.clone() })
+        Some(Certificate { id: *id, preference: *preference, not_after: *not_after, names, key: key.clone() })
     }
 
     /// What holds for a name, whoever can prove to be it.
@@ -139,21 +143,30 @@ impl Hosts {
         self.without_name.clone()
     }
 
+    /// The best for a name, whose letters it changes.
     fn certificate(&self, lower: &mut [u8]) -> Option<&CertifiedKey> {
-        if let Some(certificate) = self.best(lower) {
-            return Some(certificate);
-        }
-        let dot = lower.iter().position(|octet| *octet == b'.')?;
-        if dot == 0 || lower.starts_with(b"*.") {
+        let own = self.best(lower);
+        let wildcard = self.best_wildcard(lower);
+        let held = match (own, wildcard) {
+            (Some(own), Some(wildcard)) if wildcard.preference > own.preference => Some(wildcard),
+            (own, wildcard) => own.or(wildcard),
+        };
+        held.map(|held| &held.key)
+    }
+
+    /// The best that claims the wildcard for a name, whose letters it changes.
+    fn best_wildcard(&self, name: &mut [u8]) -> Option<&Held> {
+        let dot = name.iter().position(|octet| *octet == b'.')?;
+        if dot == 0 || name.starts_with(b"*.") {
             return None;
         }
         // In the place of the first label's last octet, so that the wildcard is a slice of the same bytes.
-        lower[dot - 1] = b'*';
-        self.best(&lower[dot - 1..])
+        name[dot - 1] = b'*';
+        self.best(&name[dot - 1..])
     }
 
-    fn best(&self, name: &[u8]) -> Option<&CertifiedKey> {
-        self.by_name.get(name)?.first().map(|held| &held.key)
+    fn best(&self, name: &[u8]) -> Option<&Held> {
+        self.by_name.get(name)?.first().map(|held| &**held)
     }
 
     /// That of the innermost zone.
@@ -204,12 +217,12 @@ pub struct HostsEdit(Hosts);
 impl HostsEdit {
     /// Adds a certificate, or puts it in the place of the one with the same id.
     pub fn put(&mut self, certificate: Certificate) {
-        let Certificate { id, not_after, names, key } = certificate;
+        let Certificate { id, preference, not_after, names, key } = certificate;
         self.remove(id);
         let mut names: Vec<Arc<[u8]>> = names.iter().map(|name| name.to_ascii_lowercase().as_bytes().into()).collect();
         names.sort_unstable();
         names.dedup();
-        let held = Arc::new(Held { id, not_after, names: names.into(), key });
+        let held = Arc::new(Held { id, preference, not_after, names: names.into(), key });
         for name in &held.names {
             let others = self.0.by_name.get(name).map_or(&[][..], |claims| claims);
             let better = others.partition_point(|other| other.rank() > held.rank());
@@ -273,14 +286,17 @@ mod tests {
     #[test]
     fn names_find_their_certificate() {
         let certificates: Hosts = [
-            (1, 100, &["example.com", "*.Example.com"][..]),
-            (2, 200, &["www.example.com", "www.example.com", "WWW.example.com"]),
-            (3, 200, &["*.example.com", "both.test"]),
-            (4, 200, &["both.test"]),
-            (5, 300, &["*.", "", "*"]),
+            (1, 0, 100, &["example.com", "*.Example.com"][..]),
+            (2, 0, 200, &["www.example.com", "www.example.com", "WWW.example.com"]),
+            (3, 0, 200, &["*.example.com", "both.test"]),
+            (4, 0, 200, &["both.test"]),
+            (5, 0, 300, &["*.", "", "*"]),
+            (6, 1, 100, &["*.given.test", "given.test"]),
+            (7, 0, 900, &["www.given.test", "given.test", "*.www.given.test"]),
         ]
-        .map(|(number, not_after, names)| Certificate {
+        .map(|(number, preference, not_after, names)| Certificate {
             id: CertificateId::from_bytes([number; 16]),
+            preference,
             not_after: Timestamp::from_unix_micros(not_after),
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             key: KEYS[usize::from(number)].clone(),
@@ -306,11 +322,14 @@ mod tests {
             ("ü.example.com", Some(3)), // no such name can be asked for
             (&long, Some(3)),
             (&too_long, None),
+            ("given.test", Some(6)), // preferred, although it ends sooner
+            ("www.given.test", Some(6)),
+            ("x.www.given.test", Some(7)),
         ] {
             let found = certificates.find(name).map(CertifiedKey::leaf);
             assert_eq!(found, expect.map(|number: usize| KEYS[number].leaf()), "{name}");
         }
-        assert_eq!(certificates.len(), 5);
+        assert_eq!(certificates.len(), 7);
         assert!(certificates.without_name().is_none() && Hosts::default().is_empty());
     }
 
@@ -322,7 +341,7 @@ mod tests {
         let names = ["a.test", "*.a.test", "*.sub.a.test", "sub.a.test", "other", "*.b.test"];
         let all = names.map(str::to_owned).to_vec();
         let (id, not_after) = (CertificateId::from_bytes([1; 16]), Timestamp::from_unix_micros(1));
-        let before = Hosts::from_iter([Certificate { id, not_after, names: all, key: KEYS[0].clone() }]);
+        let before = Hosts::from_iter([Certificate { id, preference: 0, not_after, names: all, key: KEYS[0].clone() }]);
         let mut edit = before.edit();
         edit.put_zone(&zone("A.test"), policy(false));
         edit.put_zone(&zone("sub.a.test"), policy(true));
@@ -354,13 +373,14 @@ mod tests {
     /// Names of the histories below: few, so that many claim one.
     const NAMES: [&str; 4] = ["a.test", "*.test", "b.test", "*.b.test"];
 
-    /// A certificate of the model: its end, a bit for each name, the number of its key.
-    type Claim = (u64, u8, usize);
+    /// A certificate of the model: its preference, its end, a bit for each name, the number of its key.
+    type Claim = (u32, u64, u8, usize);
 
-    fn certificate(id: u8, (not_after, names, key): Claim) -> Certificate {
+    fn certificate(id: u8, (preference, not_after, names, key): Claim) -> Certificate {
         let names = (0..).zip(NAMES).filter(|(bit, _)| names >> bit & 1 == 1);
         Certificate {
             id: CertificateId::from_bytes([id; 16]),
+            preference,
             not_after: Timestamp::from_unix_micros(not_after),
             names: names.map(|(_, name)| name.to_owned()).collect(),
             key: KEYS[key].clone(),
@@ -371,11 +391,14 @@ mod tests {
     fn expected(model: &BTreeMap<u8, Claim>, name: &str) -> Option<usize> {
         let best = |asked: &str| {
             let bit = NAMES.iter().position(|known| *known == asked)?;
-            let claims = model.iter().filter(|(_, (_, names, _))| names >> bit & 1 == 1);
-            claims.max_by_key(|(id, (not_after, _, _))| (*not_after, **id)).map(|(_, (_, _, key))| *key)
+            let claims = model.iter().filter(|(_, (_, _, names, _))| names >> bit & 1 == 1);
+            let best = claims.max_by_key(|(id, (preference, not_after, _, _))| (*preference, *not_after, **id));
+            best.map(|(_, (preference, _, _, key))| (*preference, *key))
         };
         let (_, parent) = name.split_once('.')?;
-        best(name).or_else(|| best(&format!("*.{parent}")))
+        let (own, wildcard) = (best(name), best(&format!("*.{parent}")));
+        let is_preferred = wildcard.map(|(preference, _)| preference) > own.map(|(preference, _)| preference);
+        if is_preferred { wildcard } else { own }.map(|(_, key)| key)
     }
 
     fn check(certificates: &Hosts, model: &BTreeMap<u8, Claim>) -> Result<(), TestCaseError> {
@@ -385,7 +408,7 @@ mod tests {
         }
         prop_assert_eq!(certificates.len(), model.len());
         let claimed =
-            NAMES.iter().enumerate().filter(|(bit, _)| model.values().any(|(_, names, _)| names >> bit & 1 == 1));
+            NAMES.iter().enumerate().filter(|(bit, _)| model.values().any(|(_, _, names, _)| names >> bit & 1 == 1));
         prop_assert_eq!(certificates.by_name.len(), claimed.count());
         Ok(())
     }
@@ -394,7 +417,7 @@ mod tests {
         /// Every version of a history answers as its certificates do, and as a table that was filled with them at once.
         #[test]
         fn a_history_answers_as_its_end_does(
-            steps in prop::collection::vec((0_u8..6, prop::option::of((0_u64..3, 0_u8..16, 0_usize..8))), 0..60),
+            steps in prop::collection::vec((0_u8..6, prop::option::of((0_u32..3, 0_u64..3, 0_u8..16, 0_usize..8))), 0..60),
             seed: u64,
         ) {
                 let mut model = BTreeMap::new();

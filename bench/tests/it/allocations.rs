@@ -76,6 +76,7 @@ fn edge(origin: SocketAddr) -> (Plane, SocketAddr) {
         firewall: Firewall::empty(),
         geo: Geo::built_in(),
         hosts: Hosts::default(),
+        challenges: Arc::default(),
         limits: Limits::default(),
         server: ServerFacts { pop: "LAB".to_owned(), ..ServerFacts::default() },
     });

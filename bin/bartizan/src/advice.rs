@@ -59,6 +59,7 @@ const SOURCES: &[(&str, Reader)] = &[
     ("status.rs", Reader::Of(&["tunnel", "status"])),
     ("store_condition.rs", Reader::Of(&["doctor"])),
     ("traces.rs", Reader::Of(&["fd-store"])),
+    ("trust.rs", Reader::Of(&["trust"])),
     ("tunnel.rs", Reader::Of(&["tunnel"])),
     ("tunnel/words.rs", Reader::Of(&["tunnel"])),
     ("undo.rs", Reader::Of(&["undo"])),
@@ -69,7 +70,7 @@ const SOURCES: &[(&str, Reader)] = &[
 ];
 
 /// Flags that are said of other programs.
-const OTHERS: [&str; 2] = ["--cacert", "--system"];
+const OTHERS: [&str; 3] = ["--cacert", "--fresh", "--system"];
 
 #[test]
 fn advice_names_flags_that_exist() {

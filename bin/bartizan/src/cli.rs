@@ -6,6 +6,7 @@ use crate::account::AccountAction;
 use crate::api_token::TokenAction;
 use crate::app::AppAction;
 use crate::backup::{Backup, Restore};
+use crate::cert::CertAction;
 use crate::credentials::Edge;
 use crate::dns::DnsAction;
 use crate::dnssec::DnssecAction;
@@ -16,6 +17,7 @@ use crate::output::{Form, Output};
 use crate::people::UserAction;
 use crate::record::RecordAction;
 use crate::status::Login;
+use crate::trust::Trust;
 use crate::tunnel::Tunnel;
 use crate::undo::UndoWords;
 use crate::up::Up;
@@ -75,6 +77,13 @@ pub enum Command {
     Dnssec {
         #[command(subcommand)]
         action: DnssecAction,
+        #[command(flatten)]
+        edge: Edge,
+    },
+    /// Certificates: of the public authority by themselves, or your own: list, show, issue, renew, upload, account
+    Cert {
+        #[command(subcommand)]
+        action: CertAction,
         #[command(flatten)]
         edge: Edge,
     },
@@ -154,6 +163,8 @@ pub enum Command {
         /// For which shell
         shell: clap_complete::Shell,
     },
+    /// Put the CA of an edge into the stores of this machine and its browsers; `--remove` takes it out again
+    Trust(Box<Trust>),
     /// All that a new machine needs in one sealed file, while the edge runs: `backup FILE`, `backup verify FILE`
     Backup(Box<Backup>),
     /// Put a backup into a data directory in which no edge has run

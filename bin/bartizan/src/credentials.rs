@@ -80,11 +80,7 @@ pub fn find(edge: &Edge) -> anyhow::Result<Api> {
             .remedy("give one with --api-token-file or BARTIZAN_API_TOKEN")
             .into());
     };
-    let ca = match &edge.cacert {
-        Some(file) => Some(read_ca(file)?),
-        None => local_ca(edge).or_else(|| stored.and_then(|stored| stored.ca)),
-    };
-    let api = Api::new(&api, &token, ca);
+    let api = Api::new(&api, &token, ca(edge)?);
     Ok(match (is_local, by_variable) {
         (true, _) => api.with_local_token(),
         (_, true) => api.with_token_of_the_environment(),
@@ -138,6 +134,14 @@ fn read_ca(file: &Path) -> anyhow::Result<String> {
 fn local_ca(edge: &Edge) -> Option<String> {
     let data = data_of(edge)?;
     user::as_owner(None, &data, || std::fs::read_to_string(data.join("ca.pem")).ok()).ok()?
+}
+
+/// The CA that the edge's certificates are from, if any is known.
+pub fn ca(edge: &Edge) -> anyhow::Result<Option<String>> {
+    Ok(match &edge.cacert {
+        Some(file) => Some(read_ca(file)?),
+        None => local_ca(edge).or_else(|| read_credential().and_then(|stored| stored.ca)),
+    })
 }
 
 /// Where `login` stores its credential.

@@ -324,6 +324,7 @@ fn problems(told: &[StatusProblem]) -> Vec<Finding> {
     for (kind, what, well) in [
         (ProblemKind::Clock, "clock", "it has not jumped"),
         (ProblemKind::Dnssec, "DNSSEC", "no zone is cut off by it"),
+        (ProblemKind::PublicAuthority, "real certificates", "none is refused"),
         (ProblemKind::Unit, "objects", "all are in force"),
         (ProblemKind::Listener, "default ports", "it has all of them"),
     ] {
@@ -440,18 +441,22 @@ mod tests {
             problems(told).into_iter().map(|finding| (finding.what, finding.ok, finding.remedy.is_some())).collect()
         };
         let row = |what: &str, ok: bool| (what.to_owned(), ok, !ok);
-        assert_eq!(found(&[]), ["clock", "DNSSEC", "objects", "default ports"].map(|what| row(what, true)));
+        assert_eq!(
+            found(&[]),
+            ["clock", "DNSSEC", "real certificates", "objects", "default ports"].map(|what| row(what, true))
+        );
         let told = [
             problem("unit", "zone/1/dnssec"),
             problem("clock", "the clock"),
             problem("dnssec", "DNSSEC of a.test"),
             problem("dnssec", "DNSSEC of b.test"),
             problem("listener", "DNS over TLS on 127.0.0.1:8853"),
+            problem("public_authority", "certificates"),
             // By its own look.
             problem("disk", "the disk"),
         ];
         let port = "DNS over TLS on 127.0.0.1:8853";
-        let expect = ["the clock", "DNSSEC of a.test", "DNSSEC of b.test", "zone/1/dnssec", port];
+        let expect = ["the clock", "DNSSEC of a.test", "DNSSEC of b.test", "certificates", "zone/1/dnssec", port];
         assert_eq!(found(&told), expect.map(|what| row(what, false)));
     }
 

@@ -12,6 +12,7 @@ mod api_token;
 mod app;
 mod argv;
 mod backup;
+mod cert;
 mod cli;
 mod client;
 mod clock;
@@ -48,6 +49,7 @@ mod store_condition;
 mod target;
 mod token;
 mod traces;
+mod trust;
 mod tunnel;
 mod undo;
 mod up;
@@ -134,6 +136,10 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Zone { action, edge } => {
             runtime()?.block_on(async { zone::run(action, &credentials::find(&edge)?.running("zone"), output).await })
         }
+        Command::Cert { action, edge } => {
+            runtime()?.block_on(async { cert::run(action, &credentials::find(&edge)?.running("cert"), output).await })
+        }
+        Command::Trust(words) => trust::run(&words, output),
         Command::Dnssec { action, edge } => runtime()?
             .block_on(async { dnssec::run(action, &credentials::find(&edge)?.running("dnssec"), output).await }),
         Command::Record { action, edge } => runtime()?

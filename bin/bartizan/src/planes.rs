@@ -278,6 +278,7 @@ fn http_config(bundle: &Bundle, fixed: &Fixed) -> Generation<http::Config> {
         zones: newest.of(&bundle.zones).clone(),
         routes: newest.of(&bundle.routes).clone(),
         hosts: newest.of(&bundle.hosts).clone(),
+        challenges: newest.of(&bundle.challenges).clone(),
         firewall: newest.of(&bundle.firewall).clone(),
         geo: fixed.geo.clone(),
         limits: http::Limits::default(),

@@ -19,7 +19,7 @@ use serde::{Deserialize, Deserializer};
 use crate::any_port::PortsMode;
 use crate::backup::schedule::{self, Backups, Plan};
 use crate::failure::{Cause, Failure};
-use crate::up::{Up, name_server};
+use crate::up::{AcmeWords, Up, name_server};
 use crate::{api_names, user};
 
 /// The default ports, the same for every user (design §2.1).
@@ -67,6 +67,27 @@ struct File {
     listen: Listen,
     history: History,
     backup: BackupTable,
+    acme: AcmeTable,
+}
+
+/// As the flags about the public authority.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct AcmeTable {
+    email: Option<String>,
+    agree_terms: bool,
+    directory: Option<String>,
+    ca: Option<PathBuf>,
+}
+
+/// Who we are to the public authority that issues certificates.
+#[derive(Debug)]
+pub struct AcmeSettings {
+    pub email: String,
+    pub agrees: bool,
+    pub directory: Option<String>,
+    /// PEM.
+    pub roots: Option<String>,
 }
 
 /// As `--resolver` has them.
@@ -292,6 +313,7 @@ pub struct Settings {
     pub history: AuditRetention,
     /// Backups that the edge makes by itself.
     pub backups: Option<Plan>,
+    pub acme: Option<AcmeSettings>,
 }
 
 impl Settings {
@@ -350,8 +372,33 @@ impl Settings {
             user: up.user.or(file.user),
             history: history(up.history_days, up.history_size, file.history)?,
             backups: backups(up.backups, file.backup)?,
+            acme: acme(up.acme, file.acme)?,
         })
     }
+}
+
+/// The flags, where they name an account, else the file.
+fn acme(flags: AcmeWords, file: AcmeTable) -> anyhow::Result<Option<AcmeSettings>> {
+    let table = match flags.acme_email {
+        Some(email) => AcmeTable {
+            email: Some(email),
+            agree_terms: flags.acme_agree_terms,
+            directory: flags.acme_directory,
+            ca: flags.acme_ca,
+        },
+        None => file,
+    };
+    let AcmeTable { email: Some(email), agree_terms: agrees, directory, ca } = table else {
+        return match (table.directory, table.ca) {
+            (None, None) => Ok(None),
+            _ => Err(Failure::new(Cause::Usage, "[acme] names an authority and no email").into()),
+        };
+    };
+    let read = |file: PathBuf| {
+        let failed = |error| Failure::new(Cause::Usage, format!("cannot read {} (--acme-ca): {error}", file.display()));
+        std::fs::read_to_string(&file).map_err(failed)
+    };
+    Ok(Some(AcmeSettings { email, agrees, directory, roots: ca.map(read).transpose()? }))
 }
 
 /// Limits of the flag, else of the file, else the usual ones.

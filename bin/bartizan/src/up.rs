@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
-use bartizan_api::{DeclareError, Entry, Fault, Preset, SetUp};
+use bartizan_api::{DeclareAcmeError, DeclareError, Entry, Fault, Preset, SetUp};
 use bartizan_certs::{Ca, Certs};
 use bartizan_dial::Private;
 use bartizan_dnssec::Dnssec;
@@ -32,7 +32,7 @@ use tokio::signal::unix::SignalKind;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use self::words::{Up, name_server};
+pub use self::words::{AcmeWords, Up, name_server};
 use crate::any_port::Chosen;
 use crate::backup::schedule;
 use crate::client::Api;
@@ -43,7 +43,7 @@ use crate::output::{Form, Output, json, print_line};
 use crate::planes::{End, Fixed, Planes};
 use crate::report::{Ready, ZoneRef};
 use crate::rights::{self, Seen, apart};
-use crate::settings::Settings;
+use crate::settings::{AcmeSettings, Settings};
 use crate::user::Handed;
 use crate::{
     any_port, api_names, backup, clock, data_dir, demo, disk, host, planes, private_origins, store_condition, user,
@@ -169,6 +169,7 @@ impl Stored {
             if let Err(error) = bartizan_api::declare_cookie_secrets(&store, &certs, &seal) {
                 tracing::warn!(%error, "there is no secret for DNS cookies, and DNS answers without");
             }
+            declare_acme(&store, &certs, settings)?;
             let (account, validity) = (set_up.account_id, settings.dnssec_validity);
             let edge = bartizan_publish::Edge { seal: seal.clone(), pop: pop.id, account, validity };
             let publisher = Publisher::load(store.clone(), edge)?.with_tokens_read_by(bartizan_api::read_token);
@@ -393,6 +394,22 @@ fn local_pop(store: &Store, certs: &Certs, settings: &Settings) -> anyhow::Resul
             Ok(pop)
         }
         _ => Err(wrong_pop(&refused).into()),
+    }
+}
+
+/// Who we are to the public authority, as the flags want it; where the store takes no change, as it was. Without flags it is
+/// as the API left it.
+fn declare_acme(store: &Store, certs: &Certs, settings: &Settings) -> anyhow::Result<()> {
+    let Some(AcmeSettings { email, agrees, directory, roots }) = &settings.acme else { return Ok(()) };
+    match bartizan_api::declare_acme(store, certs, directory.as_deref(), email, roots.as_deref(), *agrees) {
+        Ok(()) => Ok(()),
+        Err(DeclareAcmeError::Store(error)) => {
+            tracing::warn!(%error, "who we are to the public authority stays as it was");
+            Ok(())
+        }
+        Err(DeclareAcmeError::Account(error)) => Err(Failure::new(Cause::Usage, error.to_string())
+            .remedy("see --acme-email, --acme-agree-terms, --acme-directory and --acme-ca of `bartizan up --help`")
+            .into()),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, fchown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 use rustix::thread::CapabilitySet;
@@ -103,6 +103,13 @@ fn named(users: &str, asked: &str) -> Option<User> {
         return Some(numbered(users, number));
     }
     all(users).find(|user| user.name == asked)
+}
+
+/// The home of somebody in `/etc/passwd`.
+pub fn home_of(name: &str) -> Option<PathBuf> {
+    let users = fs::read_to_string("/etc/passwd").ok()?;
+    let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
+    line.split(':').nth(5).filter(|home| !home.is_empty()).map(PathBuf::from)
 }
 
 fn numbered(users: &str, uid: u32) -> User {

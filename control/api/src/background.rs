@@ -6,6 +6,8 @@ use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 /// A thread that works in the background. Dropping it lets it finish the piece it is at.
 pub(crate) struct Worker {
     /// One request to wake is as good as many. None only while dropping.
@@ -72,6 +74,51 @@ impl Drop for Worker {
         drop(self.wake.take());
         if let Some(thread) = self.thread.take() {
             // What it was at, the next start finishes.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A thread of its own for work that mostly waits for others. Dropping it ends the work where it is.
+pub(crate) struct Waiter {
+    wake: Arc<Notify>,
+    stop: Arc<Notify>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Waiter {
+    /// `work` gets what is told when there is something to do.
+    pub(crate) fn start<F: Future<Output = ()>>(
+        name: &'static str,
+        work: impl FnOnce(Arc<Notify>) -> F + Send + 'static,
+    ) -> Waiter {
+        let (wake, stop) = (Arc::<Notify>::default(), Arc::<Notify>::default());
+        let (woken, stopped) = (Arc::clone(&wake), Arc::clone(&stop));
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime.block_on(async {
+                    tokio::select! {
+                        () = work(woken) => {}
+                        () = stopped.notified() => {}
+                    }
+                }),
+                Err(error) => tracing::error!(name, %error, "nobody does this work"),
+            }
+        });
+        let thread = thread.inspect_err(|error| tracing::error!(name, %error, "there is no thread for this work")).ok();
+        Waiter { wake, stop, thread }
+    }
+
+    /// There is something to do.
+    pub(crate) fn wake(&self) {
+        self.wake.notify_one();
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.stop.notify_one();
+        if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }

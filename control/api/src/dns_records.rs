@@ -13,10 +13,10 @@ mod query;
 mod rules;
 
 use axum::extract::State;
-use bartizan_model::{Stamp, merge};
+use bartizan_model::{Stamp, Zone, merge};
 use bartizan_names::{RecordId, Timestamp, ZoneId};
 use bartizan_store::{Key, Kind, RecordQuery};
-use bartizan_v4::RecordBody;
+use bartizan_v4::{Integer, Patch, RecordBody};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -39,6 +39,9 @@ use crate::transaction::{Change, Listed, View};
 /// How many records a page may have. The dialect allows five million, which would take gigabytes; 10,000 are some 5 MB
 /// of JSON. A client that asks for more sees in `result_info` how many it got, and a page of large records is refused.
 const SIZES: PageSizes = PageSizes { min: 1, default: 100, max: 10_000 };
+
+/// Seconds for which resolvers may keep what shows that a name is ours.
+const CHALLENGE_TTL: i64 = 60;
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
     resource::routes::<Records>(api)
@@ -120,6 +123,23 @@ impl Editable for Records {
             Err(error) => Err(error),
         }
     }
+}
+
+/// A text at `_acme-challenge` below a host, for a public authority that looks for it (RFC 8555 §8.4).
+pub(crate) fn put_challenge(change: &mut Change, zone: &Zone, host: &str, text: &str) -> Result<RecordId, Error> {
+    let id = owner_names::new_id(change.now());
+    let stamp = Stamp { id, created_on: change.now(), modified_on: change.now() };
+    let body = RecordBody {
+        kind: Patch::Value("TXT".to_owned()),
+        name: Patch::Value(format!("_acme-challenge.{host}.")),
+        content: Patch::Value(format!("\"{text}\"")),
+        ttl: Patch::Value(Integer(CHALLENGE_TTL)),
+        comment: Patch::Value("for a certificate, and soon gone".to_owned()),
+        ..RecordBody::default()
+    };
+    let document = beside_others(change, zone, stamp, &body)?;
+    change.put_records(zone, &[], &[(owner_names::parse(&document)?, document)])?;
+    Ok(id)
 }
 
 fn stamp_of(old: &bartizan_v4::Record) -> Stamp {

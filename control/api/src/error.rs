@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use bartizan_certs::CertsError;
+use bartizan_certs::{AcmeAccountError, At, CertsError, ChainError};
 use bartizan_dnssec::KeepError;
 use bartizan_model::{
     AccessRuleError, AppError, DataError, EmailError, PasswordError, RecordError, SettingError, TunnelError, ZoneError,
@@ -170,6 +170,13 @@ faults! {
     DnssecBusy = 429 1157 "The parent zone cannot be asked now";
     RegistryUnknown = 404 1155 "No way is set for this parent zone";
     RegistryBody = 400 1156 "The way to a parent zone cannot be like this";
+
+    // Certificates of zones.
+    CertificateUnknown = 404 1003 "Certificate not found";
+    CertificateInvalid = 400 1160 "This certificate cannot be used";
+    AcmeUnknown = 404 1161 "This edge has no account at a public authority";
+    AcmeAccount = 400 1162 "The account at the public authority cannot be like this";
+    CertificateOrder = 400 1163 "No such certificate can be asked for";
 
     // DNS records.
     RecordInvalid = 400 1004 "DNS Validation Error";
@@ -403,6 +410,23 @@ impl From<CertsError> for Error {
             CertsError::Read(error) => error.into(),
             error => Error::internal(&error),
         }
+    }
+}
+
+impl From<AcmeAccountError> for Error {
+    fn from(error: AcmeAccountError) -> Error {
+        let pointer = error.pointer();
+        Fault::AcmeAccount.because(error).at(pointer)
+    }
+}
+
+impl From<ChainError> for Error {
+    fn from(error: ChainError) -> Error {
+        let pointer = match error.at() {
+            At::Certificate => "/certificate",
+            At::Key => "/private_key",
+        };
+        Fault::CertificateInvalid.because(error).at(pointer)
     }
 }
 

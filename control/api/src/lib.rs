@@ -14,9 +14,9 @@
 //! A file uses files of lower lines, and of its own line only those to its left; never anything above.
 //! ```text
 //! whole       bootstrap · page · router · serve
-//! background  deletions · renewals
-//! resources   accounts · certificates · zones · phishing · resource · tokens · sessions · users · members · user · invites · settings ·
-//!             zone_facts · dnssec · registries · tunnels · apps · owner_names · dns_records · dns_trace · delegation · page_rules · tunnel_routes · pops · app_addresses ·
+//! background  deletions · renewals · acme_worker
+//! resources   accounts · certificates · certificate_packs · acme · zones · phishing · resource · custom_certificates · tokens · sessions · users ·
+//!             members · user · invites · settings · zone_facts · dnssec · registries · tunnels · apps · owner_names · dns_records · dns_trace · delegation · page_rules · tunnel_routes · pops · app_addresses ·
 //!             spectrum · access_rules · firewall · audit_logs · edge · status · ips · probes
 //! guard       here · state (Api) · auth
 //! store       transaction (View, Change) · memberships · caller · writes · cookie_secrets · passwords · calls
@@ -31,6 +31,8 @@
 
 mod access_rules;
 mod accounts;
+mod acme;
+mod acme_worker;
 mod admin_file;
 mod app_addresses;
 mod apps;
@@ -40,9 +42,11 @@ mod background;
 mod bootstrap;
 mod caller;
 mod calls;
+mod certificate_packs;
 mod certificates;
 mod cookie;
 mod cookie_secrets;
+mod custom_certificates;
 mod delegation;
 mod deletions;
 mod dns_records;
@@ -101,6 +105,7 @@ mod writes;
 mod zone_facts;
 mod zones;
 
+pub use acme::{DeclareAcmeError, declare_acme};
 pub use admin_file::{AdminFileError, Administrator, DefaultZone, FILE as ADMIN_FILE, NEW_CREDENTIALS};
 pub use bootstrap::{BootstrapError, Entry, Preset, SetUp, bootstrap};
 pub use caller::read_token;

@@ -18,6 +18,9 @@ pub(crate) struct Numbers {
     certificates_due: AtomicU64,
     certificates_renewed: AtomicU64,
     certificates_failed: AtomicU64,
+    acme_issued: AtomicU64,
+    acme_failed: AtomicU64,
+    acme_failing: AtomicU64,
     writes_without_room: AtomicU64,
     /// Calls with credentials that nobody has, and those of them that were told to wait.
     pub(crate) credentials_wrong: AtomicU64,
@@ -81,6 +84,27 @@ impl Numbers {
         self.problems.clear(Reporter::Renewal, Instant::now());
     }
 
+    /// What the public authority issued since the start, tries that failed, and how many fail now.
+    pub(crate) fn public_authority(&self, issued: u64, failed: u64, failing: u64) {
+        self.acme_issued.store(issued, Relaxed);
+        self.acme_failed.store(failed, Relaxed);
+        if self.acme_failing.swap(failing, Relaxed) == failing {
+            return;
+        }
+        if failing == 0 {
+            return self.problems.clear(Reporter::PublicAuthority, Instant::now());
+        }
+        let problem = Problem {
+            what: What::PublicAuthority,
+            count: failing,
+            reason: "the last try failed; `bartizan cert list --state failing` says why of each".to_owned(),
+            since: SystemTime::now().into(),
+            remedy: "it is tried again by itself, less and less often; `bartizan cert renew` tries at once, and what is there \
+                     stays in force",
+        };
+        self.tell(Reporter::PublicAuthority, problem, Lease::Held, Instant::now());
+    }
+
     /// What is to be said of the local CA, if anything is.
     pub(crate) fn authority(&self, warning: Option<Warning>) {
         let Some(Warning { reason, remedy }) = warning else {
@@ -129,6 +153,21 @@ impl Measured for Numbers {
                 "bartizan_certificates_not_renewed",
                 "Tries to renew a certificate that failed",
                 one(&self.certificates_failed),
+            ),
+            Metric::counter(
+                "bartizan_acme_certificates_issued",
+                "Certificates that the public authority issued",
+                one(&self.acme_issued),
+            ),
+            Metric::counter(
+                "bartizan_acme_tries_failed",
+                "Tries to have the public authority issue a certificate that failed",
+                one(&self.acme_failed),
+            ),
+            Metric::gauge(
+                "bartizan_acme_certificates_failing",
+                "Certificates of the public authority whose last try failed, up to 1,000",
+                one(&self.acme_failing),
             ),
             Metric::counter(
                 "bartizan_writes_without_room",

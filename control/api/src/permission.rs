@@ -84,6 +84,8 @@ permissions! {
     FirewallWrite = Zone "Firewall Services Write" with FirewallRead "#waf:edit";
     MembershipsRead = User "Memberships Read";
     MembershipsWrite = User "Memberships Write" with MembershipsRead;
+    SslRead = Zone "SSL and Certificates Read" "#ssl:read";
+    SslWrite = Zone "SSL and Certificates Write" with SslRead "#ssl:edit";
     TunnelRead = Account "Cloudflare Tunnel Read";
     TunnelWrite = Account "Cloudflare Tunnel Write" with TunnelRead;
     UserDetailsRead = User "User Details Read";

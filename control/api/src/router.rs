@@ -29,9 +29,10 @@ use crate::state::{Api, Background, Dependencies};
 use crate::turns::Turns;
 use crate::writes::Writes;
 use crate::{
-    access_rules, accounts, audit_logs, delegation, dns_records, dns_trace, dnssec, edge, firewall, front, invites,
-    ips, members, openapi, page, page_rules, phishing, pops, probes, registries, sessions, settings, spectrum, status,
-    tokens, tunnel_routes, tunnels, user, users, zone_facts, zones,
+    access_rules, accounts, acme, acme_worker, audit_logs, certificate_packs, custom_certificates, delegation,
+    dns_records, dns_trace, dnssec, edge, firewall, front, invites, ips, members, openapi, page, page_rules, phishing,
+    pops, probes, registries, sessions, settings, spectrum, status, tokens, tunnel_routes, tunnels, user, users,
+    zone_facts, zones,
 };
 
 /// The whole API as a service, for [`crate::serve()`] and for tests.
@@ -73,6 +74,9 @@ impl Background {
         let mut renewals = Renewals::new(writes.clone(), certs, seal, Arc::clone(numbers));
         let last_used = Arc::clone(last_used);
         let imports = Turns::default();
+        let applied = given.observed.applied.clone();
+        let acme =
+            acme_worker::start(given.store.clone(), given.seal.clone(), writes.clone(), applied, Arc::clone(numbers));
         let (undo, turns) = (writes.clone(), imports.clone());
         Background {
             deletions: Worker::start("deletions", move |stop| deletions.run(stop)),
@@ -81,6 +85,7 @@ impl Background {
             imports,
             spools: Spools::new(&given.facts.data),
             _undo: Worker::start("imports", move |stop| dns_records::undo_all(&undo, &turns, stop)),
+            acme,
             _renewals: Worker::start("renewals", move |stop| renewals.run(stop)),
             _last_used: Worker::start("last-used", move |stop| last_used.run(stop)),
         }
@@ -101,6 +106,9 @@ fn dialect(api: &Api) -> OpenApiRouter<Api> {
         .merge(settings::routes(api))
         .merge(dnssec::routes(api))
         .merge(registries::routes(api))
+        .merge(custom_certificates::routes(api))
+        .merge(certificate_packs::routes(api))
+        .merge(acme::routes(api))
         .merge(zone_facts::routes(api))
         .merge(dns_records::routes(api))
         .merge(dns_trace::routes(api))

@@ -20,7 +20,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use http::HeaderMap;
 use tokio::sync::watch;
 
-use crate::background::{Due, Worker};
+use crate::background::{Due, Waiter, Worker};
 use crate::caller::{self, Caller, Credentials, Proof, ShownToken};
 use crate::error::{Error, Fault};
 use crate::idempotency::Answers;
@@ -121,6 +121,8 @@ pub(crate) struct Background {
     pub(crate) _end: End,
     /// Undoes imports that did not come to their end; nobody wakes it.
     pub(crate) _undo: Worker,
+    /// Has the public authority issue certificates.
+    pub(crate) acme: Waiter,
     /// Renews certificates; nobody wakes it.
     pub(crate) _renewals: Worker,
     /// Writes down when tokens were last used; nobody wakes it.

@@ -246,11 +246,11 @@ fn replace(path: &Path, pem: &str) -> io::Result<()> {
     written
 }
 
-fn later(at: Timestamp, by: Duration) -> Timestamp {
+pub(crate) fn later(at: Timestamp, by: Duration) -> Timestamp {
     Timestamp::from_unix_micros(at.unix_micros().saturating_add(micros(by)))
 }
 
-fn earlier(at: Timestamp, by: Duration) -> Timestamp {
+pub(crate) fn earlier(at: Timestamp, by: Duration) -> Timestamp {
     Timestamp::from_unix_micros(at.unix_micros().saturating_sub(micros(by)))
 }
 

@@ -3,12 +3,11 @@
 use bartizan_names::{CertificateId, Timestamp, ZoneId};
 use bartizan_seal::sha256;
 use bartizan_store::{Entry, Key, Kind, Op, Scope, Value, renew_at};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
 use crate::ca::{Ca, Issued};
 use crate::error::CertsError;
+use crate::sealed::SealedKey;
 
 /// What a certificate is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,8 +30,8 @@ pub struct Document {
     pub names: Vec<String>,
     /// RFC 7468 §5.
     pub chain_pem: String,
-    /// Base64 (RFC 4648 §4). Sealed for this id.
-    pub sealed_key: String,
+    /// Sealed for this id.
+    pub sealed_key: SealedKey,
     pub not_before: Timestamp,
     pub not_after: Timestamp,
     /// The fingerprint of the CA that issued it.
@@ -55,7 +54,7 @@ impl Document {
             zone,
             names,
             chain_pem: issued.chain_pem,
-            sealed_key: BASE64.encode(seal.seal(&context(id), &issued.key_pkcs8_der)),
+            sealed_key: SealedKey::seal(&issued.key_pkcs8_der, &context(id), seal),
             not_before: issued.not_before,
             not_after: issued.not_after,
             issuer: ca.fingerprint().to_owned(),
@@ -79,11 +78,7 @@ impl Document {
 
     /// The private key, PKCS#8 in DER.
     pub fn key(&self, seal: &bartizan_seal::Key) -> Result<Vec<u8>, CertsError> {
-        let key = || self.store_key();
-        let sealed = BASE64
-            .decode(&self.sealed_key)
-            .map_err(|error| CertsError::Document { key: key(), reason: error.to_string() })?;
-        seal.open(&context(self.id), &sealed).map_err(|source| CertsError::SealedKey { key: key(), source })
+        self.sealed_key.open(&context(self.id), seal, || self.store_key())
     }
 
     /// Whether less than a third of its life is left, or nothing, however short it was: time enough for a PoP that is away

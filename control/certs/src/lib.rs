@@ -10,14 +10,27 @@
 //! without a search. Visitors get the leaf alone, because the CA is what they trust already (RFC 8446 §4.4.2 lets a trust
 //! anchor out); connectors get the CA too, for they may know it by its fingerprint only.
 //!
-//! Not here: ACME and device certificates, TLS itself (`base/tls`), and the clock: `now` is the caller's.
+//! What others issue stands beside it: the public authority ([`acme`]), and owners of zones who bring theirs ([`Upload`]).
+//!
+//! Not here: device certificates, TLS itself (`base/tls`), and the clock: `now` is the caller's.
 
+mod acme;
 mod ca;
 mod certs;
+mod chain;
 mod document;
 mod error;
+mod sealed;
+mod upload;
 
+pub use acme::{
+    Acme, AcmeAccount, AcmeAccountError, AcmeCertificate, AcmeState, AcmeToken, Authority, Failure, FailureKind, Hands,
+    Held, INTERFACE, Keeper, KeeperError, LETS_ENCRYPT, Method, Outcome, Progress, Proof, Renewal, TERMS, Wanted,
+    Window,
+};
 pub use ca::{Ca, Issued, REMEDY as CA_REMEDY, Validity, Warning};
 pub use certs::Certs;
+pub use chain::{At, Chain, ChainError};
 pub use document::{Document, Purpose};
 pub use error::CertsError;
+pub use upload::{Kept, PRIORITY_MAX, Upload};

@@ -1,11 +1,13 @@
 //! What a PoP puts in force.
 
+use std::sync::Arc;
+
 use bartizan_authority::{Addresses, Zones};
 use bartizan_dns_guard::Secrets;
 use bartizan_firewall::Firewall;
 use bartizan_live::Generation;
 use bartizan_policy::Policy;
-use bartizan_routes::{Apps, Pools, Routes, Tunnels};
+use bartizan_routes::{Apps, Challenges, Pools, Routes, Tunnels};
 use bartizan_tls::{CertifiedKey, Hosts};
 
 /// One complete configuration. It is equal at every PoP, except for what describes the PoP itself and for the addresses of
@@ -28,6 +30,8 @@ pub struct Bundle {
     /// For connectors.
     pub tunnel_certificate: Generation<Option<CertifiedKey>>,
     pub tunnels: Generation<Tunnels>,
+    /// What a public authority is answered over HTTP.
+    pub challenges: Generation<Arc<Challenges>>,
     /// What DNS cookies are made with. None as long as the store has none.
     pub cookies: Generation<Option<Secrets>>,
 }

@@ -13,6 +13,7 @@
 
 mod apps;
 mod certificates;
+mod challenges;
 mod cookies;
 mod firewall;
 mod hosts;
@@ -103,6 +104,7 @@ own_parts! {
     pops: pops::PopsPart,
     firewall: firewall::FirewallPart,
     certificates: certificates::CertificatesPart,
+    challenges: challenges::ChallengesPart,
     tunnels: tunnels::TunnelsPart,
     cookies: cookies::CookiesPart,
 }
@@ -327,6 +329,7 @@ impl Parts {
             hosts: own.certificates.hosts.clone(),
             tunnel_certificate: own.certificates.for_connectors(),
             tunnels: own.tunnels.tunnels.clone(),
+            challenges: own.challenges.challenges.clone(),
             cookies: own.cookies.secrets.clone(),
         }
     }

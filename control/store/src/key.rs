@@ -242,6 +242,26 @@ impl Key {
         Key::new(scope, Kind::Certificate, id)
     }
 
+    /// One that a public authority issues by ACME.
+    pub fn acme_certificate(zone: ZoneId, id: CertificateId) -> Key {
+        Key::new(Scope::Zone(zone), Kind::AcmeCertificate, id)
+    }
+
+    /// One that somebody brought.
+    pub fn custom_certificate(zone: ZoneId, id: CertificateId) -> Key {
+        Key::new(Scope::Zone(zone), Kind::CustomCertificate, id)
+    }
+
+    /// Who we are to the public authority.
+    pub fn acme_account() -> Key {
+        Key::one(Scope::Edge, Kind::AcmeAccount)
+    }
+
+    /// What is answered to a public authority over HTTP, by the token that it asks with (RFC 8555 §8.3).
+    pub fn acme_token(token: &str) -> Key {
+        Key::new(Scope::Edge, Kind::AcmeToken, token)
+    }
+
     /// In the scope of a user, an account or a zone.
     pub fn access_rule(scope: Scope, id: RuleId) -> Key {
         Key::new(scope, Kind::AccessRule, id)

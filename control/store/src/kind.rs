@@ -130,6 +130,19 @@ kinds! {
     /// Of a zone, or of the edge itself: the one that connectors see.
     Certificate = 11 "certificate"
         Declaration::new(&[Owner::Edge, Owner::Zone], Ids::Many(is::<CertificateId>)).listed(&query::CERTIFICATES);
+    /// Of a zone, issued by a public authority: what it is to be for, how far that is, and the newest that came of it.
+    AcmeCertificate = 22 "acme_certificate"
+        Declaration::new(&[Owner::Zone], Ids::Many(is::<CertificateId>)).listed(&query::ACME_CERTIFICATES);
+    /// Of a zone, brought by its owner.
+    CustomCertificate = 23 "custom_certificate"
+        Declaration::new(&[Owner::Zone], Ids::Many(is::<CertificateId>))
+            .listed(&query::CUSTOM_CERTIFICATES)
+            .audited("/hosts/0", &["sealed_key"]);
+    /// Who we are to the public authority.
+    AcmeAccount = 24 "acme_account"
+        Declaration::new(&[Owner::Edge], Ids::One).audited("/directory", &["sealed_key"]);
+    /// What is answered to a public authority that asks over HTTP whether a name is ours.
+    AcmeToken = 25 "acme_token" Declaration::new(&[Owner::Edge], Ids::Many(is_text));
     AccessRule = 12 "access_rule"
         Declaration::new(&[Owner::User, Owner::Account, Owner::Zone], Ids::Many(is::<RuleId>))
             .guards()

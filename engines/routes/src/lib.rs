@@ -1,5 +1,5 @@
 //! Host to its zone, and to where its requests go: an origin address or a tunnel. Address and port to application.
-//! The tunnels that there are.
+//! The tunnels that there are. What a public authority is answered that asks over HTTP whether a name is ours.
 //!
 //! ```text
 //! publish ── Edit ────► Routes (immutable, shared) ──► find(zones, "www.example.com") ──► Match { site, route }
@@ -12,6 +12,7 @@
 //! (`P`, in this edge the `Policy` of `engines/policy`) is carried unread.
 
 mod apps;
+mod challenges;
 mod pools;
 mod route;
 mod site;
@@ -19,6 +20,7 @@ mod table;
 mod tunnels;
 
 pub use apps::{App, AppAddresses, AppEdit, Apps};
+pub use challenges::Challenges;
 pub use pools::Pools;
 pub use route::{Route, Scheme, Server, Target};
 pub use site::{Site, SiteNumber};

@@ -42,11 +42,13 @@ mod spare;
 mod worker;
 mod zero_rtt;
 
+use std::sync::Arc;
+
 use bartizan_authority::Zones;
 use bartizan_firewall::Firewall;
 use bartizan_geo::Geo;
 use bartizan_policy::Policy;
-use bartizan_routes::Routes;
+use bartizan_routes::{Challenges, Routes};
 use bartizan_tls::Hosts;
 
 pub use counters::{Ends, OriginFailures, Requests, Totals, Visitors};
@@ -64,6 +66,8 @@ pub struct Config {
     pub geo: Geo,
     /// Certificates and TLS policies.
     pub hosts: Hosts,
+    /// What a public authority is answered that asks whether a name is ours.
+    pub challenges: Arc<Challenges>,
     /// Read once, at the start.
     pub limits: Limits,
     pub server: ServerFacts,

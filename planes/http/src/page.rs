@@ -18,6 +18,8 @@ pub(crate) enum Instead<'w> {
     Moved(HeaderValue),
     /// What can be asked of the edge itself.
     Options,
+    /// What shows that a name is ours.
+    Shown(String),
     /// The answer to a DNS query.
     Dns(DnsQuery<'w>),
 }
@@ -40,6 +42,7 @@ impl Service for Page<'_> {
             Instead::Problem(problem) => problem.page(&request.headers, &self.ray),
             Instead::Moved(location) => moved(location.clone()),
             Instead::Options => options(),
+            Instead::Shown(text) => shown(text.clone()),
             Instead::Dns(query) => return query.answer(request),
         };
         Box::pin(std::future::ready(response))
@@ -328,6 +331,14 @@ impl Words {
 fn options() -> Response {
     let headers = HeaderMap::from_iter([(ALLOW, HeaderValue::from_static(METHODS))]);
     Response { status: StatusCode::OK, headers, body: Body::whole(""), upgraded: None }
+}
+
+fn shown(text: String) -> Response {
+    let headers = HeaderMap::from_iter([
+        (CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ]);
+    Response { status: StatusCode::OK, headers, body: Body::whole(text), upgraded: None }
 }
 
 /// Sends the visitor elsewhere, for good.

@@ -35,6 +35,9 @@ use crate::zero_rtt;
 /// What a request stage says: go on, or this is the answer.
 type Stage = ControlFlow<Instead<'static>>;
 
+/// Where what is asked of a host itself is found (RFC 8615).
+const WELL_KNOWN: &str = "/.well-known/";
+
 const GO_ON: Stage = ControlFlow::Continue(());
 
 fn answer(instead: impl Into<Instead<'static>>) -> Stage {
@@ -91,6 +94,7 @@ fn request_stages<'k>(
     guard: &'k RequestGuard,
 ) -> ControlFlow<Instead<'k>, &'k Known> {
     answer_dns(arrived, guard)?;
+    show_name(arrived, guard)?;
     let Some(known) = known else { return ControlFlow::Break(Problem::UnknownHost.into()) };
     let settings = &known.site.policy.settings;
     let_in(known, guard)?;
@@ -160,6 +164,17 @@ fn answer_dns<'w>(arrived: &Arrived, guard: &'w RequestGuard) -> ControlFlow<Ins
         }
         _ => GO_ON,
     }
+}
+
+/// The question of a public authority whether a name is ours (RFC 8555 §8.3). It comes from anywhere, and by whatever scheme,
+/// so nothing that holds for the zone is asked first.
+fn show_name(arrived: &Arrived, guard: &RequestGuard) -> Stage {
+    let path = arrived.path.path();
+    if !path.starts_with(WELL_KNOWN) {
+        return GO_ON;
+    }
+    let shown = guard.worker.challenge(arrived.host.name(), path);
+    shown.map_or(GO_ON, |text| ControlFlow::Break(Instead::Shown(text)))
 }
 
 /// Passes a request that the firewall allows. A challenge is a refusal too: there is no page for one yet.

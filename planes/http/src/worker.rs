@@ -85,6 +85,11 @@ impl Worker {
         self.config.borrow_mut().take().value.server.name_servers.iter().any(|name| name == host)
     }
 
+    /// What a public authority is answered that asks for this path of a host.
+    pub(crate) fn challenge(&self, host: &str, path: &str) -> Option<String> {
+        self.config.borrow_mut().take().value.challenges.answer(host, path).map(str::to_owned)
+    }
+
     /// The configuration in force, for longer.
     pub(crate) fn hold_config(&self) -> Arc<Generation<Config>> {
         self.config.borrow_mut().hold()

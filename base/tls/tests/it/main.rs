@@ -45,6 +45,7 @@ impl Ca {
     fn hosts(&self, sets: &[&[&str]]) -> Hosts {
         let certificate = |(number, names): (u8, &&[&str])| Certificate {
             id: CertificateId::from_bytes([number; 16]),
+            preference: 0,
             not_after: Timestamp::from_unix_micros(0),
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             key: self.issue(names),
@@ -270,7 +271,7 @@ fn keys_that_do_not_fit_are_refused() {
         (certificate.pem(), one.serialize_der(), "ok"),
         (certificate.pem(), other.serialize_der(), "Refused(InconsistentKeys(KeyMismatch))"),
         (String::new(), one.serialize_der(), "NoCertificate"),
-        (certificate.pem(), b"no key".to_vec(), "Refused("),
+        (certificate.pem(), b"no key".to_vec(), "KeyForm"),
         ("-----BEGIN CERTIFICATE-----\n".to_owned(), one.serialize_der(), "Pem("),
     ] {
         let made = match CertifiedKey::from_pem(&pem, &key) {

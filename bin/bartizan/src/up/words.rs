@@ -108,6 +108,25 @@ pub struct Up {
     pub history_size: Option<u64>,
     #[command(flatten)]
     pub backups: Backups,
+    #[command(flatten)]
+    pub acme: AcmeWords,
+}
+
+/// The public authority that issues certificates for zones whose names it issues for.
+#[derive(Args, Clone, Default)]
+pub struct AcmeWords {
+    /// Get real certificates for all public zones from Let's Encrypt, as this address; --acme-agree-terms goes with it
+    #[arg(long, value_name = "ME@HOST", env = "BARTIZAN_ACME_EMAIL")]
+    pub acme_email: Option<String>,
+    /// You have read the terms of the authority and agree to them (https://letsencrypt.org/repository/)
+    #[arg(long, env = "BARTIZAN_ACME_AGREE_TERMS", requires = "acme_email")]
+    pub acme_agree_terms: bool,
+    /// Another authority, by the URL of its directory [default: Let's Encrypt]
+    #[arg(long, value_name = "URL", env = "BARTIZAN_ACME_DIRECTORY", requires = "acme_email")]
+    pub acme_directory: Option<String>,
+    /// Who the authority's own certificate is from, if this machine does not know it: it is no public one then
+    #[arg(long, value_name = "FILE", env = "BARTIZAN_ACME_CA", requires = "acme_email")]
+    pub acme_ca: Option<PathBuf>,
 }
 
 /// Where to listen. Who gives a port alone has yet to say for whom.

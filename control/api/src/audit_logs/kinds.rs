@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::shown::{Dnssec, Session, Token, Tunnel, User};
+use super::shown::{AcmeAccount, CustomCertificate, Dnssec, Session, Token, Tunnel, User};
 use crate::permission::Permission;
 
 /// One kind.
@@ -60,9 +60,18 @@ fn declared(kind: Kind) -> Option<Declared> {
             _ => Some(AccountFirewallWrite),
         }),
         Kind::Registry => Declared::of::<Registry>(|_| Some(AccountSettingsRead)),
-        Kind::Meta | Kind::Pop | Kind::Name | Kind::Certificate | Kind::Unique | Kind::Deletion | Kind::Import => {
-            return None;
-        }
+        Kind::AcmeAccount => Declared::of::<AcmeAccount>(|_| Some(AccountSettingsRead)),
+        // It comes back by an upload alone: its key is not in the history.
+        Kind::CustomCertificate => Declared::of::<CustomCertificate>(|_| Some(SslRead)),
+        Kind::AcmeCertificate
+        | Kind::AcmeToken
+        | Kind::Meta
+        | Kind::Pop
+        | Kind::Name
+        | Kind::Certificate
+        | Kind::Unique
+        | Kind::Deletion
+        | Kind::Import => return None,
     })
 }
 

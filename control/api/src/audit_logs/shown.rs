@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use bartizan_names::{AccountId, SessionId, Timestamp, TokenId, TunnelId, UserId};
+use bartizan_names::{AccountId, CertificateId, SessionId, Timestamp, TokenId, TunnelId, UserId};
 use bartizan_v4::dnssec::{StoredDnssecKey, StoredParent};
 use bartizan_v4::user::Person;
 use bartizan_v4::{Condition, StoredPolicy, UserStatus};
@@ -75,5 +75,29 @@ pub(super) struct Dnssec {
     #[serde(default)]
     due_on: Option<Timestamp>,
     created_on: Timestamp,
+    modified_on: Timestamp,
+}
+
+/// Without what it proves with who it is.
+#[derive(Serialize, Deserialize)]
+pub(super) struct AcmeAccount {
+    directory: String,
+    email: Option<String>,
+    roots_pem: Option<String>,
+    agreed_on: Timestamp,
+    created_on: Timestamp,
+    modified_on: Timestamp,
+}
+
+/// Without the key.
+#[derive(Serialize, Deserialize)]
+pub(super) struct CustomCertificate {
+    id: CertificateId,
+    hosts: Vec<String>,
+    issuer: String,
+    priority: u32,
+    not_before: Timestamp,
+    not_after: Timestamp,
+    uploaded_on: Timestamp,
     modified_on: Timestamp,
 }

@@ -9,8 +9,13 @@ use crate::permission::{Over, Permission};
 use crate::rights::Target;
 
 /// The permissions by which what is in a zone is read.
-const IN_ZONES: [Permission; 4] =
-    [Permission::ZoneRead, Permission::ZoneSettingsRead, Permission::DnsRead, Permission::FirewallRead];
+const IN_ZONES: [Permission; 5] = [
+    Permission::ZoneRead,
+    Permission::ZoneSettingsRead,
+    Permission::DnsRead,
+    Permission::FirewallRead,
+    Permission::SslRead,
+];
 
 /// What a caller sees.
 pub(super) struct Sight<'c> {

@@ -207,8 +207,8 @@ fn no_body_is_a_fault_of_ours() {
             let parts =
                 here.split('/').map(|part| if part.starts_with('{') { "0".repeat(32) } else { part.to_owned() });
             let mut here = parts.collect::<Vec<_>>().join("/");
-            // What was made here is to stay.
-            if path == "/bartizan/undo" {
+            // What was made here is to stay, and no public authority is to be asked for an account.
+            if ["/bartizan/undo", "/bartizan/acme"].contains(&path.as_str()) {
                 here += "?dry_run=true";
             }
             let method = method.to_uppercase();

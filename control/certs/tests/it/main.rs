@@ -1,6 +1,8 @@
 //! The CA and its certificates, judged by the real `openssl`, and kept in a real store.
 
 mod certs;
+mod chain;
+mod keeper;
 mod openssl;
 
 use bartizan_certs::{Ca, CertsError};

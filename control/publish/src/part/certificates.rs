@@ -1,11 +1,13 @@
 //! Certificates and their keys: for visitors by the name that they ask for (RFC 6066 §3), and for connectors. A certificate
 //! whose key does not belong to it is a problem, which is seen before a visitor's handshake fails.
 //!
+//! Those that a zone's owner brought go before those of the public authority, and these before our own, as long as they last.
+//!
 //! Beside them is what the settings of a zone say about TLS: both are needed in a handshake, before anybody asks for anything.
 
 use std::collections::BTreeMap;
 
-use bartizan_certs::{Document, Purpose};
+use bartizan_certs::{AcmeCertificate, Document, Purpose, Upload};
 use bartizan_live::Generation;
 use bartizan_names::{CertificateId, ZoneSettings};
 use bartizan_seal::Key as SealKey;
@@ -15,6 +17,13 @@ use bartizan_tls::{Certificate, CertifiedKey, Hosts, HostsEdit, TlsPolicy};
 use crate::part::{Edge, Part, secret_seed};
 use crate::reading::{Fault, Found, Reading, Touched};
 use crate::unit::{ServedZone, ZoneChanges};
+
+/// Which certificates go before which. One that has run out serves where there is no other.
+const ENDED: u32 = 0;
+const LOCAL: u32 = 1;
+const PUBLIC: u32 = 2;
+/// And those among them with a higher priority.
+const BROUGHT: u32 = 3;
 
 /// A certificate, and which clients it is shown to.
 pub(super) enum Served {
@@ -59,14 +68,42 @@ impl CertificatesPart {
         }
     }
 
-    fn open(&self, entry: &Entry) -> Result<Served, Fault> {
+    /// None: nothing was issued yet.
+    fn open(&self, entry: &Entry) -> Result<Option<Served>, Fault> {
+        match entry.key.kind() {
+            Kind::AcmeCertificate => self.open_public(entry),
+            Kind::CustomCertificate => self.open_brought(entry).map(Some),
+            _ => self.open_local(entry).map(Some),
+        }
+    }
+
+    fn open_local(&self, entry: &Entry) -> Result<Served, Fault> {
         let document = Document::from_entry(entry)?;
         let key = CertifiedKey::from_checked_pem(&document.chain_pem, &document.key(&self.seal)?)?;
         let Document { id, purpose, names, not_after, .. } = document;
         Ok(match purpose {
             Purpose::Tunnel => Served::Connectors(key),
-            Purpose::Zone | Purpose::Host => Served::Visitors(Certificate { id, not_after, names, key }),
+            Purpose::Zone | Purpose::Host => {
+                Served::Visitors(Certificate { id, preference: LOCAL, not_after, names, key })
+            }
         })
+    }
+
+    fn open_public(&self, entry: &Entry) -> Result<Option<Served>, Fault> {
+        let certificate = AcmeCertificate::from_entry(entry)?;
+        let Some(held) = &certificate.held else { return Ok(None) };
+        let key = CertifiedKey::from_checked_pem(&held.chain_pem, &certificate.key(held, &self.seal)?)?;
+        let preference = if certificate.has_ended { ENDED } else { PUBLIC };
+        let (not_after, AcmeCertificate { id, names, .. }) = (held.not_after, certificate);
+        Ok(Some(Served::Visitors(Certificate { id, preference, not_after, names, key })))
+    }
+
+    fn open_brought(&self, entry: &Entry) -> Result<Served, Fault> {
+        let upload = Upload::from_entry(entry)?;
+        let key = CertifiedKey::from_checked_pem(&upload.chain_pem, &upload.key(&self.seal)?)?;
+        let preference = if upload.has_ended() { ENDED } else { BROUGHT.saturating_add(upload.priority) };
+        let Upload { id, hosts: names, not_after, .. } = upload;
+        Ok(Served::Visitors(Certificate { id, preference, not_after, names, key }))
     }
 
     fn get(&self, id: CertificateId) -> Option<Served> {
@@ -76,7 +113,7 @@ impl CertificatesPart {
 }
 
 impl Part for CertificatesPart {
-    const KINDS: &'static [Kind] = &[Kind::Certificate];
+    const KINDS: &'static [Kind] = &[Kind::Certificate, Kind::AcmeCertificate, Kind::CustomCertificate];
 
     type Patch = Vec<(CertificateId, Option<Served>)>;
 
@@ -88,10 +125,10 @@ impl Part for CertificatesPart {
 
     fn read(&self, reading: &mut Reading<'_>, touched: &Touched) -> Result<Self::Patch, ReadError> {
         let mut patch = Vec::new();
-        for key in touched.of(Kind::Certificate) {
+        for key in Self::KINDS.iter().flat_map(|kind| touched.of(*kind)) {
             let Some(id) = key.id_as() else { continue };
             let served = match reading.get(key, |entry| self.open(entry))? {
-                Found::Value(certificate) => Some(certificate),
+                Found::Value(certificate) => certificate,
                 Found::Nothing => None,
                 Found::Bad => self.get(id),
             };

@@ -50,11 +50,11 @@ pub(crate) fn dnssec(connection: &Connection, query: &DnssecQuery) -> Result<Vec
     keys(rows)
 }
 
-fn key(row: &Row<'_>) -> rusqlite::Result<String> {
+pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<String> {
     row.get(0)
 }
 
-fn keys(rows: impl Iterator<Item = rusqlite::Result<String>>) -> Result<Vec<Key>, ReadError> {
+pub(super) fn keys(rows: impl Iterator<Item = rusqlite::Result<String>>) -> Result<Vec<Key>, ReadError> {
     // Keys that this version does not know are reported elsewhere.
     rows.filter_map(|key| key.map(|key| Key::stored(&key).ok()).transpose()).map(|key| Ok(key?)).collect()
 }

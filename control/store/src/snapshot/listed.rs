@@ -7,7 +7,7 @@ use crate::change::Entry;
 use crate::error::ReadError;
 use crate::key::{Key, Scope};
 use crate::kind::Kind;
-use crate::query::{self, AccessRuleQuery, DnssecQuery, Page, RecordQuery, TunnelQuery, ZoneQuery};
+use crate::query::{self, AccessRuleQuery, AcmeQuery, DnssecQuery, Page, RecordQuery, TunnelQuery, ZoneQuery};
 
 impl Snapshot {
     /// A page of the records of a zone.
@@ -75,6 +75,21 @@ impl Snapshot {
     /// The keys of certificates that `issuer` did not issue, or that are to be renewed before `at`.
     pub fn certificates_due(&self, issuer: &str, at: Timestamp) -> Result<Vec<Key>, ReadError> {
         self.look(|connection| query::due(connection, issuer, at))
+    }
+
+    /// The keys of up to `limit` certificates of ACME to which somebody has to look by then, the oldest first.
+    pub fn acme_due(&self, at: Timestamp, limit: usize) -> Result<Vec<Key>, ReadError> {
+        self.look(|connection| query::acme_due(connection, at, limit))
+    }
+
+    /// The same of certificates that people brought.
+    pub fn custom_due(&self, at: Timestamp, limit: usize) -> Result<Vec<Key>, ReadError> {
+        self.look(|connection| query::custom_due(connection, at, limit))
+    }
+
+    /// The keys of a piece of the certificates of ACME, in the order of their zones and ids.
+    pub fn acme_certificates(&self, query: &AcmeQuery) -> Result<Vec<Key>, ReadError> {
+        self.look(|connection| query::acme(connection, query))
     }
 
     /// The keys of up to `limit` objects of zones whose DNSSEC has something to be done by then.

@@ -16,7 +16,7 @@ use bartizan_names::{
 };
 use bartizan_plane_http::{Config, Limits, Neighbours, Plane, ServerFacts, Sockets, Totals, start};
 use bartizan_policy::Policy;
-use bartizan_routes::{Routes, Server, Target};
+use bartizan_routes::{Challenges, Routes, Server, Target};
 use bartizan_tls::{Certificate, CertifiedKey, Hosts, TlsPolicy};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
@@ -141,6 +141,13 @@ impl Edge {
         self.put_in_force(Config { firewall: edit.finish(), ..self.live.snapshot().value.clone() });
     }
 
+    /// Answers a public authority that asks with this token whether a host is ours.
+    pub(crate) fn publish_challenge(&self, token: &str, host: &str, text: &str) {
+        let mut challenges = Challenges::default();
+        challenges.put(token.to_owned(), host.to_owned(), text.to_owned());
+        self.put_in_force(Config { challenges: Arc::new(challenges), ..self.live.snapshot().value.clone() });
+    }
+
     fn put_in_force(&self, value: Config) {
         let mut number = self.generation.lock().unwrap();
         *number += 1;
@@ -229,6 +236,7 @@ fn config(sites: &[Site<'_>], firewall: Firewall, ca: &Ca) -> Config {
     let names = ["a.test", "b.test", "up.test", "down.test", NAME_SERVER];
     let certificate = Certificate {
         id: CertificateId::from_bytes([0; 16]),
+        preference: 0,
         not_after: Timestamp::from_unix_micros(0),
         names: names.map(str::to_owned).to_vec(),
         key: ca.issue(&names),
@@ -248,6 +256,7 @@ fn config(sites: &[Site<'_>], firewall: Firewall, ca: &Ca) -> Config {
         firewall,
         geo: Geo::built_in(),
         hosts: hosts.finish(),
+        challenges: Arc::default(),
         limits: Limits::default(),
         server,
     }

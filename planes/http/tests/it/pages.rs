@@ -157,3 +157,29 @@ fn a_page_for_head_has_no_body() {
     assert_eq!(answer.matches("HTTP/1.1 404 Not Found").count(), 2, "{answer}");
     assert!(answer.contains("Content-Length: ") && !answer.contains("<html"), "{answer}");
 }
+
+/// Before all else: also where visitors are sent to HTTPS, or not let in, and at names that have no site.
+#[test]
+fn an_authority_is_shown_that_a_name_is_ours() {
+    let origin = Origin::start(|_| ok("hello"));
+    let to_https = ZoneSettings { always_use_https: true, ..plain() };
+    let edge =
+        Edge::start(&[("a.test", origin_at(origin.address), to_https), ("b.test", origin_at(origin.address), plain())]);
+    let path = "/.well-known/acme-challenge/token";
+    assert_eq!(status(&edge.get("a.test", path, "")), "301");
+    edge.publish_rules(&["block user 127.0.0.1"]);
+    edge.publish_challenge("token", "a.test", "token.thumb");
+    let shown = edge.get("A.test", path, "");
+    assert_eq!((status(&shown), field(&shown, "cache-control")), ("200", Some("no-store")));
+    assert!(shown.ends_with("\r\n\r\ntoken.thumb"), "{shown}");
+    for (host, path) in [
+        ("b.test", path),
+        ("a.test", "/.well-known/acme-challenge/other"),
+        ("a.test", "/.well-known/acme-challenge/token/"),
+        ("a.test", "/"),
+    ] {
+        assert_eq!(status(&edge.get(host, path, "")), "403", "{host}{path}");
+    }
+    edge.publish_challenge("token", "elsewhere.test", "token.thumb");
+    assert!(edge.get("elsewhere.test", path, "").ends_with("token.thumb"));
+}

@@ -23,6 +23,7 @@ mod moving_in;
 mod people;
 mod ports;
 mod posts;
+mod public_certificates;
 mod records;
 mod rights;
 mod sdk;

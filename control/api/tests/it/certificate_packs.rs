@@ -1,0 +1,240 @@
+//! Certificates of the public authority: who we are to it, what is asked of it, and what is shown of that. Nobody answers
+//! here, so that nothing is issued: that is for `tests/e2e` with a real authority.
+
+use bartizan_certs::AcmeCertificate;
+use bartizan_store::Kind;
+use serde_json::{Value, json};
+
+use crate::edge::Edge;
+
+const ACCOUNT: &str = "/bartizan/acme";
+
+/// An authority where nobody listens.
+fn account(edge: &Edge, roots: Option<&str>) -> String {
+    json!({
+        "directory": "http://127.0.0.1:1/dir", "email": "a@example.com", "terms_of_service_agreed": true,
+        "roots": roots.map(|_| edge_ca(edge)),
+    })
+    .to_string()
+}
+
+fn edge_ca(edge: &Edge) -> String {
+    std::fs::read_to_string(edge.directory.path().join("ca.pem")).unwrap()
+}
+
+fn wishes(edge: &Edge) -> Vec<AcmeCertificate> {
+    let entries = edge.store.read().unwrap().list_kind(Kind::AcmeCertificate, 1_000).unwrap();
+    entries.iter().map(|entry| AcmeCertificate::from_entry(entry).unwrap()).collect()
+}
+
+fn names(edge: &Edge) -> Vec<String> {
+    let mut names: Vec<String> = wishes(edge).iter().map(|wish| wish.names.join(" ")).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn an_account_is_set_shown_and_removed() {
+    let edge = Edge::new();
+    assert_eq!(edge.get(ACCOUNT).verdict(), "404 1161");
+    assert_eq!(edge.call("DELETE", ACCOUNT, "").verdict(), "404 1161");
+    for (body, verdict) in [
+        (json!({}), "400 1162 /terms_of_service_agreed"),
+        (json!({"terms_of_service_agreed": false}), "400 1162 /terms_of_service_agreed"),
+        (json!({"terms_of_service_agreed": true, "email": "a"}), "400 1162 /email"),
+        (json!({"terms_of_service_agreed": true, "directory": "http://acme.example/"}), "400 1162 /directory"),
+        (json!({"terms_of_service_agreed": true, "roots": "text"}), "400 1162 /roots"),
+    ] {
+        assert_eq!(edge.call("PUT", ACCOUNT, &body.to_string()).verdict(), verdict, "{body}");
+    }
+    let set = edge.call("PUT", ACCOUNT, &account(&edge, None)).result();
+    assert_eq!((&set["directory"], &set["is_registered"]), (&json!("http://127.0.0.1:1/dir"), &json!(false)));
+    assert_eq!(edge.get(ACCOUNT).result()["email"], "a@example.com");
+    // Who has agreed need not again.
+    let again = json!({"directory": "http://127.0.0.1:1/dir"}).to_string();
+    assert_eq!(edge.call("PUT", ACCOUNT, &again).result()["email"], Value::Null);
+    assert_eq!(edge.call("DELETE", ACCOUNT, "").verdict(), "200");
+    assert_eq!(edge.get(ACCOUNT).verdict(), "404 1161");
+}
+
+#[test]
+fn zones_and_deeper_names_are_asked_for_as_far_as_the_world_knows_them() {
+    let edge = Edge::new();
+    let before = edge.new_zone("before.com");
+    let record = r#"{"type":"A","name":"a.b","content":"192.0.2.1","proxied":true}"#;
+    assert_eq!(edge.post(&format!("/zones/{before}/dns_records"), record).verdict(), "200");
+    assert_eq!(names(&edge), [""; 0]);
+    assert_eq!(edge.call("PUT", ACCOUNT, &account(&edge, None)).verdict(), "200");
+    // In the background: what was there before.
+    edge.settle_until(|store| store.read().unwrap().list_kind(Kind::AcmeCertificate, 9).unwrap().len() == 2);
+    assert_eq!(
+        names(&edge),
+        ["a.b.before.com", "before.com *.before.com"],
+        "bartizan.localhost is no name of the world"
+    );
+    let after = edge.new_zone("after.org");
+    for (name, proxied) in [("www", true), ("a.b", true), ("c.d", false), ("a.b", true)] {
+        let body = json!({"type": "AAAA", "name": name, "content": "2001:db8::1", "proxied": proxied}).to_string();
+        edge.post(&format!("/zones/{after}/dns_records"), &body);
+    }
+    assert_eq!(names(&edge), ["a.b.after.org", "a.b.before.com", "after.org *.after.org", "before.com *.before.com"]);
+    edge.new_zone("other.test");
+    assert_eq!(wishes(&edge).len(), 4);
+    // They go with their zone.
+    assert_eq!(edge.call("DELETE", &format!("/zones/{after}"), "").verdict(), "200");
+    edge.settle_until(|store| store.read().unwrap().list_kind(Kind::AcmeCertificate, 9).unwrap().len() == 2);
+}
+
+#[test]
+fn a_private_authority_issues_for_private_names() {
+    let edge = Edge::new();
+    assert_eq!(edge.call("PUT", ACCOUNT, &account(&edge, Some("ours"))).verdict(), "200");
+    edge.settle_until(|store| store.read().unwrap().list_kind(Kind::AcmeCertificate, 9).unwrap().len() == 1);
+    assert_eq!(names(&edge), ["bartizan.localhost *.bartizan.localhost"]);
+    // Nobody listens: that is told, and when it is tried again.
+    edge.settle_until(|store| {
+        let entries = store.read().unwrap().list_kind(Kind::AcmeCertificate, 9).unwrap();
+        entries.iter().any(|entry| entry.value.json.contains("cannot be reached"))
+    });
+    let pack = edge.get(&format!("/zones/{}/ssl/certificate_packs", edge.zone())).result()[0].clone();
+    for (field, expect) in [
+        ("type", json!("universal")),
+        ("state", json!("failing")),
+        ("status", json!("pending_validation")),
+        ("validation_method", json!("txt")),
+        ("certificate_authority", json!("127.0.0.1:1")),
+        ("certificates", json!([])),
+        ("zone_name", json!("bartizan.localhost")),
+    ] {
+        assert_eq!(pack[field], expect, "{field}");
+    }
+    assert!(pack["failures"].as_u64() > Some(0) && pack["next_try_on"].is_string(), "{pack}");
+    let one = format!("/zones/{}/ssl/certificate_packs/{}", edge.zone(), pack["id"].as_str().unwrap());
+    assert_eq!(edge.get(&one).result()["hosts"], pack["hosts"]);
+    let all = edge.get("/bartizan/certificates?state=failing").result();
+    assert_eq!(all.as_array().unwrap().len(), 1);
+    assert_eq!(edge.get("/bartizan/certificates?state=active").result(), json!([]));
+    let behind = format!("/bartizan/certificates?after={}/{}", edge.zone(), pack["id"].as_str().unwrap());
+    assert_eq!(edge.get(&behind).result(), json!([]));
+    assert_eq!(edge.get("/bartizan/certificates?after=x").verdict(), "400 6008");
+    assert_eq!(edge.call("PATCH", &one, "").result()["state"], "pending", "tried again at once");
+    assert_eq!(edge.call("DELETE", &one, "").verdict(), "400 1163");
+    let verification = edge.get(&format!("/zones/{}/ssl/verification", edge.zone())).result();
+    assert_eq!(
+        (&verification[1]["hostname"], &verification[1]["verification_status"]),
+        (&json!("*.bartizan.localhost"), &json!(false))
+    );
+}
+
+#[test]
+fn a_zone_can_do_without() {
+    let edge = Edge::new();
+    let settings = format!("/zones/{}/ssl/universal/settings", edge.zone());
+    let off = json!({"enabled": false, "certificate_authority": "none"});
+    assert_eq!(edge.get(&settings).result(), off);
+    let refused = edge.call("PATCH", &settings, r#"{"enabled":true}"#);
+    assert_eq!(refused.verdict(), "400 1163");
+    assert!(refused.text.contains("bartizan cert account set"), "{}", refused.text);
+    assert_eq!(edge.call("PATCH", &settings, "{}").verdict(), "400 1007 /enabled");
+    edge.call("PUT", ACCOUNT, &account(&edge, Some("ours"))).result();
+    let record = r#"{"type":"A","name":"a.b","content":"192.0.2.1","proxied":true}"#;
+    assert_eq!(edge.post(&edge.records(), record).verdict(), "200");
+    edge.settle_until(|store| store.read().unwrap().list_kind(Kind::AcmeCertificate, 9).unwrap().len() == 2);
+    assert_eq!(edge.get(&settings).result()["enabled"], true);
+    assert_eq!(edge.call("PATCH", &settings, r#"{"enabled":false}"#).result()["enabled"], false);
+    assert_eq!(names(&edge), ["bartizan.localhost *.bartizan.localhost"], "as a note that none is wanted");
+    let record = r#"{"type":"A","name":"c.d","content":"192.0.2.1","proxied":true}"#;
+    assert_eq!(edge.post(&edge.records(), record).verdict(), "200");
+    assert_eq!(wishes(&edge).len(), 1);
+    let pack = edge.get(&format!("/zones/{}/ssl/certificate_packs", edge.zone())).result()[0].clone();
+    assert_eq!(
+        (&pack["state"], &pack["status"], &pack["next_try_on"]),
+        (&json!("off"), &json!("deleted"), &Value::Null)
+    );
+    let one = format!("/zones/{}/ssl/certificate_packs/{}", edge.zone(), pack["id"].as_str().unwrap());
+    assert_eq!(edge.call("PATCH", &one, "").verdict(), "400 1163");
+    assert_eq!(edge.call("PATCH", &settings, r#"{"enabled":true}"#).result()["enabled"], true);
+    assert_eq!(
+        names(&edge),
+        ["a.b.bartizan.localhost", "bartizan.localhost *.bartizan.localhost", "c.d.bartizan.localhost"]
+    );
+}
+
+#[test]
+fn names_are_asked_for_and_given_up() {
+    let edge = Edge::new();
+    let order = format!("/zones/{}/ssl/certificate_packs/order", edge.zone());
+    let wanted = |hosts: Value, method: Value| json!({"hosts": hosts, "validation_method": method}).to_string();
+    assert_eq!(edge.post(&order, &wanted(json!(["a.bartizan.localhost"]), json!("txt"))).verdict(), "400 1163");
+    edge.call("PUT", ACCOUNT, &account(&edge, Some("ours"))).result();
+    for (hosts, method, verdict) in [
+        (json!([]), json!("txt"), "400 1163 /hosts"),
+        (json!(["www.elsewhere.example"]), json!("txt"), "400 1163 /hosts"),
+        (json!(["_a.bartizan.localhost"]), json!("txt"), "400 1163 /hosts"),
+        (json!(["a b"]), json!("txt"), "400 1163 /hosts"),
+        (json!(["*.bartizan.localhost"]), json!("http"), "400 1163 /validation_method"),
+        (json!(["a.bartizan.localhost"]), json!("email"), "400 1163 /validation_method"),
+        (json!(vec!["a.bartizan.localhost"; 101]), json!("txt"), "400 1163 /hosts"),
+    ] {
+        let body = wanted(hosts, method);
+        assert_eq!(edge.post(&order, &body).verdict(), verdict, "{body}");
+    }
+    let hosts = json!(["A.b.bartizan.localhost", "bartizan.localhost", "a.b.bartizan.localhost"]);
+    let pack = edge.post(&order, &wanted(hosts, json!("http"))).result();
+    assert_eq!(pack["hosts"], json!(["a.b.bartizan.localhost", "bartizan.localhost"]));
+    assert_eq!((&pack["type"], &pack["validation_method"]), (&json!("advanced"), &json!("http")));
+    let quota = edge.get(&format!("/zones/{}/ssl/certificate_packs/quota", edge.zone())).result();
+    assert_eq!(quota, json!({"advanced": {"allocated": 100, "used": 1}}));
+    let id = pack["id"].as_str().unwrap();
+    let verification = format!("/zones/{}/ssl/verification/{id}", edge.zone());
+    let changed = edge.call("PATCH", &verification, r#"{"validation_method":"txt"}"#).result();
+    assert_eq!(changed["validation_method"], "txt");
+    let one = format!("/zones/{}/ssl/certificate_packs/{id}", edge.zone());
+    assert_eq!(edge.call("DELETE", &one, "").result(), json!({"id": id}));
+    assert_eq!(edge.get(&one).verdict(), "404 1003");
+    assert_eq!(edge.call("DELETE", &one, "").verdict(), "404 1003");
+}
+
+/// Who may only see a zone sees how its certificates are, and asks for none.
+#[test]
+fn certificates_have_permissions_of_their_own() {
+    let edge = Edge::new();
+    edge.call("PUT", ACCOUNT, &account(&edge, Some("ours"))).result();
+    edge.settle_until(|store| store.read().unwrap().list_kind(Kind::AcmeCertificate, 9).unwrap().len() == 1);
+    let token = |permission: bartizan_api::Permission| {
+        let policy = json!({
+            "effect": "allow", "permission_groups": [{"id": permission.id()}],
+            "resources": {format!("com.cloudflare.api.account.zone.{}", edge.zone()): "*"},
+        });
+        let body = json!({"name": "certs", "policies": [policy]}).to_string();
+        format!("Bearer {}", edge.post("/user/tokens", &body).result()["value"].as_str().unwrap())
+    };
+    let (reads, writes) = (token(bartizan_api::Permission::SslRead), token(bartizan_api::Permission::SslWrite));
+    let other = token(bartizan_api::Permission::DnsWrite);
+    let call = |token: &str, method: &str, path: &str, body: &str| {
+        edge.send_as(&[("authorization", token)], method, &format!("/client/v4{path}"), body).status.as_u16()
+    };
+    let packs = format!("/zones/{}/ssl/certificate_packs", edge.zone());
+    let settings = format!("/zones/{}/ssl/universal/settings", edge.zone());
+    let customs = format!("/zones/{}/custom_certificates", edge.zone());
+    for path in [&packs, &settings, &customs] {
+        assert_eq!(
+            (call(&reads, "GET", path, ""), call(&writes, "GET", path, ""), call(&other, "GET", path, "")),
+            (200, 200, 403)
+        );
+    }
+    assert_eq!(
+        (call(&reads, "PATCH", &settings, r#"{"enabled":false}"#), call(&other, "POST", &customs, "{}")),
+        (403, 403)
+    );
+    assert_eq!(
+        (call(&writes, "PATCH", &settings, r#"{"enabled":false}"#), call(&writes, "POST", &customs, "{}")),
+        (200, 400)
+    );
+    let seen = |token: &str| {
+        let answer = edge.send_as(&[("authorization", token)], "GET", "/client/v4/bartizan/certificates", "");
+        answer.result().as_array().unwrap().len()
+    };
+    assert_eq!((seen(&reads), seen(&other)), (1, 0));
+    assert_eq!(call(&writes, "PUT", ACCOUNT, "{}"), 403);
+}

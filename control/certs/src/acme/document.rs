@@ -1,0 +1,229 @@
+//! A certificate that a public authority is to issue: what it is for, how far that is, and the newest that came of it.
+
+use bartizan_names::{CertificateId, Name, RecordId, Timestamp, ZoneId, ZoneName};
+use bartizan_seal::sha256;
+use bartizan_store::{Entry, Key, Kind, Op, Value};
+use serde::{Deserialize, Serialize};
+
+use crate::error::CertsError;
+use crate::sealed::SealedKey;
+
+/// How it is shown to the authority that a name is ours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// A TXT record of the zone, which our DNS answers (RFC 8555 §8.4). The only one for wildcards.
+    #[default]
+    Txt,
+    /// A page of the name itself, which our HTTP answers (§8.3): for names whose DNS is elsewhere.
+    Http,
+}
+
+impl Method {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Method::Txt => "txt",
+            Method::Http => "http",
+        }
+    }
+}
+
+/// How far a certificate is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AcmeState {
+    /// There is none yet, and nothing has failed.
+    Pending,
+    Active,
+    /// The last try failed. One that is there is still used.
+    Failing,
+    /// Nobody wants it.
+    Off,
+}
+
+impl AcmeState {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            AcmeState::Pending => "pending",
+            AcmeState::Active => "active",
+            AcmeState::Failing => "failing",
+            AcmeState::Off => "off",
+        }
+    }
+}
+
+/// A certificate that was issued, and its private key as sealed text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    pub chain_pem: String,
+    pub sealed_key: SealedKey,
+    pub not_before: Timestamp,
+    pub not_after: Timestamp,
+    pub issuer: String,
+    pub signature: String,
+    pub issued_on: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcmeCertificate {
+    pub id: CertificateId,
+    pub zone_id: ZoneId,
+    /// In lower case, the first label may be `*`.
+    pub names: Vec<String>,
+    pub method: Method,
+    /// Somebody asked for these very names; the others follow from what the zone has.
+    #[serde(default)]
+    pub is_ordered: bool,
+    pub state: AcmeState,
+    pub held: Option<Held>,
+    /// When it is renewed; none: as soon as can be.
+    pub renew_on: Option<Timestamp>,
+    /// When somebody looks at it again. None: never.
+    pub next_on: Option<Timestamp>,
+    /// Whether the end of the one that is there was seen: then it is used where there is no other.
+    #[serde(default)]
+    pub has_ended: bool,
+    /// Tries that failed one after the other.
+    #[serde(default)]
+    pub failures: u32,
+    pub last_error: Option<String>,
+    pub last_try_on: Option<Timestamp>,
+    pub created_on: Timestamp,
+    pub modified_on: Timestamp,
+}
+
+impl AcmeCertificate {
+    /// For the apex of a zone and everything one label below.
+    pub fn for_zone(zone: ZoneId, name: &ZoneName, now: Timestamp) -> AcmeCertificate {
+        let names = vec![name.to_string(), format!("*.{name}")];
+        AcmeCertificate::wanted(AcmeCertificate::zone_id_of(zone), zone, names, Method::Txt, now)
+    }
+
+    /// For one deeper name.
+    pub fn for_host(zone: ZoneId, host: &Name, now: Timestamp) -> AcmeCertificate {
+        let host = host.to_string();
+        AcmeCertificate::wanted(AcmeCertificate::host_id_of(zone, &host), zone, vec![host], Method::Txt, now)
+    }
+
+    /// For names that somebody asks for.
+    pub fn ordered(zone: ZoneId, names: Vec<String>, method: Method, now: Timestamp) -> AcmeCertificate {
+        let id = CertificateId::from_bytes(bartizan_seal::random());
+        AcmeCertificate { is_ordered: true, ..AcmeCertificate::wanted(id, zone, names, method, now) }
+    }
+
+    fn wanted(
+        id: CertificateId,
+        zone_id: ZoneId,
+        names: Vec<String>,
+        method: Method,
+        now: Timestamp,
+    ) -> AcmeCertificate {
+        AcmeCertificate {
+            id,
+            zone_id,
+            names,
+            method,
+            is_ordered: false,
+            state: AcmeState::Pending,
+            held: None,
+            renew_on: None,
+            next_on: Some(now),
+            has_ended: false,
+            failures: 0,
+            last_error: None,
+            last_try_on: None,
+            created_on: now,
+            modified_on: now,
+        }
+    }
+
+    /// The id of the one for a zone: always the same, so that it is found by its key and never doubled.
+    pub fn zone_id_of(zone: ZoneId) -> CertificateId {
+        id(&format!("acme/{zone}/"))
+    }
+
+    pub fn host_id_of(zone: ZoneId, host: &str) -> CertificateId {
+        id(&format!("acme/{zone}/{host}"))
+    }
+
+    pub fn is_of_zone(&self) -> bool {
+        self.id == AcmeCertificate::zone_id_of(self.zone_id)
+    }
+
+    /// Tried as soon as can be, whatever was before. What is there stays.
+    #[must_use]
+    pub fn asked_again(self, now: Timestamp) -> AcmeCertificate {
+        let state = if self.held.is_some() { AcmeState::Active } else { AcmeState::Pending };
+        AcmeCertificate { state, renew_on: None, next_on: Some(now), modified_on: now, ..self }
+    }
+
+    /// Wanted by nobody any more, and not served.
+    #[must_use]
+    pub fn switched_off(self, now: Timestamp) -> AcmeCertificate {
+        AcmeCertificate {
+            state: AcmeState::Off,
+            held: None,
+            renew_on: None,
+            next_on: None,
+            has_ended: false,
+            failures: 0,
+            last_error: None,
+            modified_on: now,
+            ..self
+        }
+    }
+
+    pub fn from_entry(entry: &Entry) -> Result<AcmeCertificate, CertsError> {
+        serde_json::from_str(&entry.value.json)
+            .map_err(|error| CertsError::Document { key: entry.key.clone(), reason: error.to_string() })
+    }
+
+    pub fn store_key(&self) -> Key {
+        Key::acme_certificate(self.zone_id, self.id)
+    }
+
+    pub fn to_op(&self) -> Op {
+        let json = serde_json::to_string(self).expect("a struct of texts and times always has a JSON form");
+        Op::Put { key: self.store_key(), value: Value::of(Kind::AcmeCertificate, json) }
+    }
+
+    /// The private key of the one that is there, in DER.
+    pub fn key(&self, held: &Held, seal: &bartizan_seal::Key) -> Result<Vec<u8>, CertsError> {
+        held.sealed_key.open(&context(self.id), seal, || self.store_key())
+    }
+
+    pub(crate) fn seal_key(&self, key_der: &[u8], seal: &bartizan_seal::Key) -> SealedKey {
+        SealedKey::seal(key_der, &context(self.id), seal)
+    }
+}
+
+/// What shows to a public authority, while it looks, that a name is ours; by the token that it asks with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcmeToken {
+    pub zone_id: ZoneId,
+    /// Without the `*` of a wildcard.
+    pub host: String,
+    pub method: Method,
+    /// The text of the record, or of the page.
+    pub answer: String,
+    /// The record, if it is one.
+    #[serde(default)]
+    pub record_id: Option<RecordId>,
+    pub created_on: Timestamp,
+}
+
+impl AcmeToken {
+    pub fn from_entry(entry: &Entry) -> Result<AcmeToken, CertsError> {
+        serde_json::from_str(&entry.value.json)
+            .map_err(|error| CertsError::Document { key: entry.key.clone(), reason: error.to_string() })
+    }
+}
+
+fn id(text: &str) -> CertificateId {
+    let hash = sha256(text.as_bytes());
+    CertificateId::from_bytes(std::array::from_fn(|index| hash[index]))
+}
+
+fn context(id: CertificateId) -> Vec<u8> {
+    format!("acme_certificate/{id}").into_bytes()
+}

@@ -1,0 +1,149 @@
+//! The calls of the public authority, over HTTP/1.1 and TLS: a connection each, bounded in time and size.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bartizan_tls::{ClientConfig, Roots, client_config};
+use bytes::Bytes;
+use http::header::{HOST, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::rt::TokioIo;
+use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
+use tokio::net::TcpStream;
+
+use super::account::AcmeAccount;
+use super::failure::{Failure, Kind};
+
+/// All of a call, and the octets of its answer: the largest is a chain.
+const CALL_MAX: Duration = Duration::from_secs(30);
+const ANSWER_MAX: usize = 256 << 10;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The authority wants to be asked later, and says when.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub(super) struct Later {
+    pub(super) reason: String,
+    pub(super) status: StatusCode,
+    pub(super) after: Duration,
+}
+
+/// Clones share the TLS settings.
+#[derive(Clone)]
+pub(super) struct Client {
+    tls: Arc<ClientConfig>,
+}
+
+impl Client {
+    pub(super) fn of(account: &AcmeAccount) -> Result<Client, Failure> {
+        let roots = account.roots_pem.clone().map_or(Roots::System, Roots::Pem);
+        let tls = client_config(&roots, &[b"http/1.1"]);
+        Ok(Client { tls: tls.map_err(|error| Failure::new(Kind::Ours, format!("TLS: {error}")))? })
+    }
+}
+
+impl HttpClient for Client {
+    fn request(
+        &self,
+        request: Request<BodyWrapper<Bytes>>,
+    ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
+        let tls = Arc::clone(&self.tls);
+        Box::pin(async move {
+            let uri = request.uri().clone();
+            let called = tokio::time::timeout(CALL_MAX, call(tls, request)).await;
+            let failed = |reason: String| {
+                let host = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
+                Error::Other(format!("{host} cannot be reached: {reason}").into())
+            };
+            match called {
+                Err(_) => Err(failed(format!("no answer in {} s", CALL_MAX.as_secs()))),
+                Ok(Err(error)) => Err(failed(error.to_string())),
+                Ok(Ok(response)) => later(&response).map_or_else(
+                    || Ok(BytesResponse::from(response.map(Full::new))),
+                    |later| Err(Error::Other(Box::new(later))),
+                ),
+            }
+        })
+    }
+}
+
+async fn call(tls: Arc<ClientConfig>, request: Request<BodyWrapper<Bytes>>) -> Result<Response<Bytes>, BoxError> {
+    let (mut parts, body) = request.into_parts();
+    let uri = std::mem::take(&mut parts.uri);
+    let authority = uri.authority().ok_or("its URL has no host")?.clone();
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+    parts.uri = uri.path_and_query().map_or_else(|| Uri::from_static("/"), |path| path.clone().into());
+    parts.headers.insert(HOST, HeaderValue::try_from(authority.as_str())?);
+    // The library names itself; who runs an authority wants to know who it really is.
+    let agent = concat!("bartizan/", env!("CARGO_PKG_VERSION"));
+    parts.headers.insert(http::header::USER_AGENT, HeaderValue::from_static(agent));
+    let body = body.collect().await?.to_bytes();
+    let request = Request::from_parts(parts, Full::new(body));
+    let usual = if uri.scheme_str() == Some("http") { 80 } else { 443 };
+    let socket = TcpStream::connect((host.as_str(), authority.port_u16().unwrap_or(usual))).await?;
+    match uri.scheme_str() {
+        Some("https") => send(TokioIo::new(bartizan_tls::connect(&tls, &host, socket).await?), request).await,
+        // As the directory: to this machine alone.
+        Some("http") if socket.peer_addr()?.ip().is_loopback() => send(TokioIo::new(socket), request).await,
+        _ => Err("its URL does not begin with https://".into()),
+    }
+}
+
+async fn send<IO>(io: IO, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, BoxError>
+where
+    IO: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
+    // It ends when the answer is read or dropped: there is no second request.
+    tokio::spawn(connection);
+    let (parts, body) = sender.send_request(request).await?.into_parts();
+    let body = Limited::new(body, ANSWER_MAX).collect().await?.to_bytes();
+    Ok(Response::from_parts(parts, body))
+}
+
+/// What an answer says that wants no other call for a while (RFC 8555 §6.6).
+fn later(response: &Response<Bytes>) -> Option<Later> {
+    let status = response.status();
+    if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        return None;
+    }
+    let after = retry_after(response.headers(), SystemTime::now())?;
+    let problem: Option<instant_acme::Problem> = serde_json::from_slice(response.body()).ok();
+    let reason = problem.and_then(|problem| problem.detail).unwrap_or_else(|| status.to_string());
+    Some(Later { reason, status, after })
+}
+
+/// RFC 9110 §10.2.3: seconds, or a date.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    match text.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => Some(httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn when_to_ask_again_is_read_in_both_forms() {
+        let now = httpdate::parse_http_date("Mon, 30 Nov 2026 06:00:00 GMT").unwrap();
+        for (text, expect) in [
+            ("120", Some(120)),
+            (" 0 ", Some(0)),
+            ("Mon, 30 Nov 2026 06:01:40 GMT", Some(100)),
+            ("Mon, 30 Nov 2026 05:00:00 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, HeaderValue::from_str(text).unwrap());
+            assert_eq!(retry_after(&headers, now), expect.map(Duration::from_secs), "{text}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+}

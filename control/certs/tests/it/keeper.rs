@@ -1,0 +1,375 @@
+//! The keeper of certificates of the public authority, by a clock that is moved, over a real store. The authority is the local
+//! one in another's place: what is looked at here is when it is asked for what.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bartizan_certs::{
+    AcmeAccount, AcmeCertificate, AcmeState, Authority, Ca, Certs, Chain, Failure, FailureKind, Hands, Keeper, Outcome,
+    Progress, Proof, Renewal, Wanted, Window,
+};
+use bartizan_names::{Name, Timestamp, ZoneId, ZoneName};
+use bartizan_seal::Key as SealKey;
+use bartizan_store::{ChangeSet, Key, Kind, Meta, Op, Store, Value};
+
+use crate::{ca, day, seal_key};
+
+/// The most that is under way at once.
+const AT_ONCE: usize = 8;
+
+#[derive(Clone)]
+struct Fake(Rc<Inner>);
+
+struct Inner {
+    ca: Ca,
+    now: Cell<Timestamp>,
+    /// What is said of orders for a name.
+    refuses: RefCell<BTreeMap<String, Failure>>,
+    refuses_account: RefCell<Option<Failure>>,
+    window: RefCell<Option<Window>>,
+    orders: RefCell<Vec<Wanted>>,
+    registered: Cell<usize>,
+    asked: Cell<usize>,
+    under_way: Cell<usize>,
+    most: Cell<usize>,
+}
+
+impl Authority for Fake {
+    async fn register(&self, _: &AcmeAccount) -> Result<Vec<u8>, Failure> {
+        self.0.registered.set(self.0.registered.get() + 1);
+        match &*self.0.refuses_account.borrow() {
+            Some(failure) => Err(failure.clone()),
+            None => Ok(b"credentials".to_vec()),
+        }
+    }
+
+    async fn order(&self, _: &AcmeAccount, wanted: Wanted, _: impl Hands) -> Result<Outcome, Failure> {
+        let inner = &self.0;
+        inner.under_way.set(inner.under_way.get() + 1);
+        inner.most.set(inner.most.get().max(inner.under_way.get()));
+        tokio::task::yield_now().await;
+        inner.under_way.set(inner.under_way.get() - 1);
+        inner.orders.borrow_mut().push(wanted.clone());
+        if let Some(failure) = inner.refuses.borrow().get(&wanted.names[0]) {
+            return Err(failure.clone());
+        }
+        let issued = inner.ca.issue(&wanted.names, inner.now.get(), Duration::from_secs(90 * 86_400)).unwrap();
+        let chain = Chain::of_key(&issued.chain_pem, issued.key_pkcs8_der, inner.now.get()).unwrap();
+        Ok(Outcome { chain, renewal: if inner.window.borrow().is_some() { Renewal::Told } else { Renewal::Untold } })
+    }
+
+    async fn window(&self, _: &AcmeAccount, _: String) -> Result<Option<Window>, Failure> {
+        self.0.asked.set(self.0.asked.get() + 1);
+        Ok(self.0.window.borrow().clone())
+    }
+}
+
+#[derive(Clone)]
+struct Nobody;
+
+impl Hands for Nobody {
+    async fn show(&self, _: ZoneId, _: &[Proof]) -> Result<(), String> {
+        Ok(())
+    }
+
+    async fn hide(&self, _: &[Proof]) {}
+}
+
+struct Lab {
+    _folders: [tempfile::TempDir; 2],
+    store: Store,
+    certs: Certs,
+    seal: SealKey,
+    fake: Fake,
+    keeper: Keeper<Fake, Nobody>,
+    progress: Arc<Progress>,
+    runtime: tokio::runtime::Runtime,
+}
+
+fn zone_id(number: u32) -> ZoneId {
+    ZoneId::from_bytes(u128::from(number).to_be_bytes())
+}
+
+fn zone_name(number: u32) -> ZoneName {
+    ZoneName::new(Name::parse(&format!("zone{number}.test")).unwrap()).unwrap()
+}
+
+impl Lab {
+    fn new() -> Lab {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let store = Store::open(&folders[0].path().join("store")).unwrap();
+        let seal = seal_key(folders[0].path());
+        let certs = Certs::new(ca(folders[0].path()), seal.clone());
+        let fake = Fake(Rc::new(Inner {
+            ca: ca(folders[1].path()),
+            now: Cell::new(day(0)),
+            refuses: RefCell::default(),
+            refuses_account: RefCell::default(),
+            window: RefCell::default(),
+            orders: RefCell::default(),
+            registered: Cell::new(0),
+            asked: Cell::new(0),
+            under_way: Cell::new(0),
+            most: Cell::new(0),
+        }));
+        let progress = Arc::<Progress>::default();
+        let keeper = Keeper::new(store.clone(), seal.clone(), fake.clone(), Nobody, Arc::clone(&progress));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Lab { _folders: folders, store, certs, seal, fake, keeper, progress, runtime }
+    }
+
+    fn commit(&self, ops: Vec<Op>) {
+        let meta = Meta {
+            at: self.now(),
+            actor: "test".to_owned(),
+            interface: "test".to_owned(),
+            client: None,
+            request_id: bartizan_seal::random(),
+        };
+        self.store.commit(ChangeSet { guards: vec![], ops, meta }).unwrap();
+    }
+
+    /// Zones that are there before the account, with what the local authority issued for them.
+    fn zones(&self, count: u32) {
+        for numbers in (0..count).collect::<Vec<_>>().chunks(100) {
+            let ops = numbers.iter().flat_map(|number| {
+                let mut ops = self.certs.for_zone(zone_id(*number), &zone_name(*number), self.now()).unwrap();
+                let account = "00000000000000000000000000000001";
+                let zone = format!(
+                    r#"{{"name":"{}","status":"active","account":{{"id":"{account}"}},"created_on":"{now}","modified_on":"{now}"}}"#,
+                    zone_name(*number),
+                    now = self.now()
+                );
+                ops.push(Op::Put { key: Key::zone(zone_id(*number)), value: Value::of(Kind::Zone, zone) });
+                ops
+            });
+            self.commit(ops.collect());
+        }
+    }
+
+    fn account(&self) {
+        let roots = self.certs.ca_pem().to_owned();
+        let account = AcmeAccount::new(None, Some("a@b.example"), Some(&roots), true, None, self.now()).unwrap();
+        self.commit(vec![account.to_op()]);
+    }
+
+    fn now(&self) -> Timestamp {
+        self.fake.0.now.get()
+    }
+
+    fn set(&self, at: Timestamp) {
+        self.fake.0.now.set(at);
+    }
+
+    /// Works until nothing is due any more.
+    fn settle(&mut self) {
+        let (keeper, fake) = (&mut self.keeper, self.fake.clone());
+        self.runtime.block_on(async {
+            let mut idle = 0;
+            while idle < 8 {
+                keeper.begin(fake.0.now.get()).unwrap();
+                assert!(keeper.under_way() <= AT_ONCE);
+                if keeper.under_way() == 0 {
+                    idle += 1;
+                } else {
+                    idle = 0;
+                    keeper.next(|| fake.0.now.get()).await.unwrap();
+                }
+            }
+        });
+    }
+
+    /// The same, hour by hour.
+    fn pass(&mut self, days: u64) -> Vec<usize> {
+        (0..days * 4)
+            .map(|_| {
+                let before = self.orders();
+                self.set(Timestamp::from_unix_micros(self.now().unix_micros() + 6 * 3_600_000_000));
+                self.settle();
+                self.orders() - before
+            })
+            .collect()
+    }
+
+    fn orders(&self) -> usize {
+        self.fake.0.orders.borrow().len()
+    }
+
+    fn all(&self) -> Vec<AcmeCertificate> {
+        let entries = self.store.read().unwrap().list_kind(Kind::AcmeCertificate, 10_000).unwrap();
+        entries.iter().map(|entry| AcmeCertificate::from_entry(entry).unwrap()).collect()
+    }
+
+    fn one(&self, number: u32) -> AcmeCertificate {
+        self.all().into_iter().find(|one| one.zone_id == zone_id(number)).unwrap()
+    }
+
+    fn refuse(&self, number: u32, failure: Option<Failure>) {
+        let name = zone_name(number).to_string();
+        let mut refuses = self.fake.0.refuses.borrow_mut();
+        match failure {
+            Some(failure) => drop(refuses.insert(name, failure)),
+            None => drop(refuses.remove(&name)),
+        }
+    }
+}
+
+#[test]
+fn a_thousand_names_are_issued_and_renewed_in_pieces() {
+    let mut lab = Lab::new();
+    lab.zones(1_000);
+    lab.settle();
+    assert_eq!((lab.orders(), lab.all().len()), (0, 0), "nobody asked for it");
+    lab.account();
+    lab.settle();
+    assert_eq!((lab.orders(), lab.all().len(), lab.fake.0.registered.get()), (1_000, 1_000, 1));
+    assert_eq!(lab.fake.0.most.get(), AT_ONCE);
+    for certificate in lab.all() {
+        let held = certificate.held.as_ref().unwrap();
+        assert_eq!((certificate.state, certificate.names.len(), held.not_after), (AcmeState::Active, 2, day(90)));
+        let key = certificate.key(held, &lab.seal).unwrap();
+        bartizan_tls::CertifiedKey::from_pem(&held.chain_pem, &key).unwrap();
+    }
+    // The account is swept: a zone that somebody makes without a wish is none of ours.
+    lab.commit(vec![Op::Del { key: Key::acme_certificate(zone_id(0), lab.one(0).id) }]);
+    assert_eq!(lab.pass(56).iter().sum::<usize>(), 0, "long before two thirds of its life");
+    let steps = lab.pass(4);
+    assert_eq!(steps.iter().sum::<usize>(), 999, "each once, by two thirds of its life");
+    let most = steps.iter().max().unwrap();
+    assert!(*most < 200, "spread over three days: {steps:?}");
+    assert_eq!(lab.fake.0.most.get(), AT_ONCE);
+    assert!(lab.all().iter().all(|one| one.held.as_ref().unwrap().not_after > day(145)));
+    assert_eq!(lab.progress.issued.load(std::sync::atomic::Ordering::Relaxed), 1_999);
+    let replaced = lab.fake.0.orders.borrow().iter().filter(|wanted| wanted.replaces.is_some()).count();
+    assert_eq!(replaced, 999, "the authority is told what is renewed");
+}
+
+#[test]
+fn what_fails_is_tried_again_later_and_the_last_good_one_stays() {
+    let mut lab = Lab::new();
+    lab.zones(2);
+    lab.account();
+    lab.settle();
+    lab.refuse(0, Some(Failure::new(FailureKind::NotShown, "zone0.test: no TXT record")));
+    lab.pass(60);
+    let failing = lab.one(0);
+    assert_eq!((failing.state, failing.last_error.as_deref()), (AcmeState::Failing, Some("zone0.test: no TXT record")));
+    assert_eq!(failing.held.as_ref().map(|held| held.not_after), Some(day(90)), "it is served as before");
+    assert_eq!(lab.one(1).state, AcmeState::Active, "and nobody else is held up");
+    assert_eq!(lab.progress.failing.load(std::sync::atomic::Ordering::Relaxed), 1);
+    // Once or twice a day, to its end and beyond; then it is known to be over.
+    let tries = lab.pass(20).iter().sum::<usize>();
+    assert!((20..=45).contains(&tries), "{tries}");
+    assert!(!lab.one(0).has_ended);
+    lab.pass(11);
+    assert!(lab.one(0).has_ended && lab.one(0).held.is_some());
+    lab.refuse(0, None);
+    lab.pass(1);
+    let mended = lab.one(0);
+    assert_eq!(
+        (mended.state, mended.failures, mended.last_error, mended.has_ended),
+        (AcmeState::Active, 0, None, false)
+    );
+}
+
+#[test]
+fn an_authority_that_wants_fewer_calls_gets_fewer() {
+    let mut lab = Lab::new();
+    lab.zones(50);
+    let told = Failure::new(FailureKind::TooOften, "too many new orders").after(Some(Duration::from_secs(86_400)));
+    (0..50).for_each(|number| lab.refuse(number, Some(told.clone())));
+    lab.account();
+    lab.settle();
+    assert!(lab.orders() <= AT_ONCE, "what was under way, and then nobody for a while: {}", lab.orders());
+    let refused = lab.all().into_iter().find(|one| one.state == AcmeState::Failing).unwrap();
+    assert!(refused.next_on.unwrap() >= day(1), "as late as it said");
+    lab.pass(1);
+    (0..50).for_each(|number| lab.refuse(number, None));
+    lab.pass(3);
+    assert!(lab.all().iter().all(|one| one.state == AcmeState::Active));
+}
+
+#[test]
+fn without_an_account_that_the_authority_takes_nothing_is_asked_and_all_know_why() {
+    let mut lab = Lab::new();
+    lab.zones(3);
+    *lab.fake.0.refuses_account.borrow_mut() = Some(Failure::new(FailureKind::Refused, "no such host in contact"));
+    lab.account();
+    lab.settle();
+    assert_eq!((lab.fake.0.registered.get(), lab.orders()), (1, 0));
+    assert!(lab.all().iter().all(|one| one.last_error.as_deref() == Some("no such host in contact")));
+    lab.pass(1);
+    assert!(lab.fake.0.registered.get() <= 5, "{}", lab.fake.0.registered.get());
+    // Somebody mends the account: at once.
+    *lab.fake.0.refuses_account.borrow_mut() = None;
+    lab.account();
+    lab.settle();
+    lab.pass(1);
+    assert!(lab.all().iter().all(|one| one.state == AcmeState::Active));
+}
+
+#[test]
+fn a_start_goes_on_where_the_last_process_was() {
+    let mut lab = Lab::new();
+    lab.zones(1);
+    lab.account();
+    // Orders begin, and the process is killed.
+    let Lab { keeper, runtime, store, .. } = &mut lab;
+    let is_claimed = || {
+        let entries = store.read().unwrap().list_kind(Kind::AcmeCertificate, 9).unwrap();
+        entries.iter().any(|entry| AcmeCertificate::from_entry(entry).unwrap().last_try_on.is_some())
+    };
+    runtime.block_on(async {
+        keeper.begin(day(0)).unwrap();
+        while !is_claimed() {
+            if keeper.under_way() > 0 {
+                keeper.next(|| day(0)).await.unwrap();
+            }
+            keeper.begin(day(0)).unwrap();
+        }
+    });
+    assert!(lab.keeper.under_way() > 0 && lab.orders() == 0);
+    lab.keeper = Keeper::new(lab.store.clone(), lab.seal.clone(), lab.fake.clone(), Nobody, Arc::default());
+    lab.settle();
+    assert_eq!(lab.orders(), 0, "not at once: an authority counts");
+    lab.set(Timestamp::from_unix_micros(day(0).unix_micros() + 16 * 60_000_000));
+    lab.settle();
+    assert_eq!((lab.orders(), lab.one(0).state), (1, AcmeState::Active));
+}
+
+#[test]
+fn the_authority_is_asked_when_to_renew_and_obeyed() {
+    let mut lab = Lab::new();
+    lab.zones(5);
+    *lab.fake.0.window.borrow_mut() =
+        Some(Window { from: day(70), until: day(71), ask_again: Some(Duration::from_secs(60)) });
+    lab.account();
+    lab.settle();
+    assert_eq!(lab.pass(10).iter().sum::<usize>(), 0);
+    let asked = lab.fake.0.asked.get();
+    assert!((5 * 9..=5 * 41).contains(&asked), "some times a day and not each minute: {asked}");
+    // It takes them back: all shall be new at once.
+    *lab.fake.0.window.borrow_mut() = Some(Window { from: day(9), until: day(10), ask_again: None });
+    lab.pass(1);
+    assert_eq!(lab.orders(), 10);
+}
+
+#[test]
+fn nobody_asks_for_what_nobody_wants() {
+    let mut lab = Lab::new();
+    lab.zones(3);
+    lab.account();
+    lab.settle();
+    let (off, gone) = (lab.one(0).switched_off(day(1)), lab.one(1));
+    lab.commit(vec![off.to_op(), Op::Del { key: Key::zone(gone.zone_id) }]);
+    lab.pass(61);
+    assert_eq!(lab.orders(), 4, "the third one alone is renewed");
+    assert_eq!((lab.one(0).state, lab.one(0).held), (AcmeState::Off, None));
+    // Somebody wants it now, and has not to wait for its time.
+    lab.commit(vec![lab.one(2).asked_again(lab.now()).to_op()]);
+    lab.settle();
+    assert_eq!(lab.orders(), 5);
+}
