@@ -64,6 +64,7 @@ const SOURCES: &[(&str, Reader)] = &[
     ("tunnel/words.rs", Reader::Of(&["tunnel"])),
     ("undo.rs", Reader::Of(&["undo"])),
     ("up.rs", Reader::Of(&["up"])),
+    ("up/words.rs", Reader::Of(&["up"])),
     ("user.rs", Reader::Of(&["up", "tunnel"])),
     ("zone/diff.rs", Reader::Of(&["zone"])),
     ("zone_file.rs", Reader::Of(&["zone"])),
