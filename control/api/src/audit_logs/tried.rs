@@ -30,7 +30,10 @@ pub(crate) async fn with_dry_run(mut response: Response, caller: &Caller, edge: 
     // Every answer to a write is an object, and this is its last member.
     let answer = body.strip_suffix(b"}").unwrap_or(&body);
     let text = [answer, br#","dry_run":"#, told.as_bytes(), b"}"].concat();
-    response.headers_mut().remove(header::CONTENT_LENGTH);
+    // A session that is not ended stays in the browser, and what was not made has no tag.
+    for done in [header::CONTENT_LENGTH, header::SET_COOKIE, header::ETAG] {
+        response.headers_mut().remove(done);
+    }
     *response.body_mut() = Body::from(text);
     response
 }

@@ -176,6 +176,10 @@ fn a_session_lives_and_ends() {
         (call(cookie_2, "GET", "/user", "").verdict(), call(cookie_1, "GET", "/user", "").verdict()),
         ("403 9109".to_owned(), "200".to_owned())
     );
+    for path in [format!("{SESSIONS}/current"), SESSIONS.to_owned()] {
+        let tried = call(cookie_1, "DELETE", &format!("{path}?dry_run=true"), "");
+        assert!(tried.json()["dry_run"].is_object() && !tried.headers.contains_key("set-cookie"), "{}", tried.text);
+    }
     let ended = call(cookie_1, "DELETE", &format!("{SESSIONS}/current"), "");
     assert!(ended.headers["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
     assert_eq!(ended.result(), json!({"id": id}));
