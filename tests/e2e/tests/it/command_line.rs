@@ -218,8 +218,8 @@ fn a_mute_api_is_not_waited_for_in_silence() {
 fn a_service_where_nothing_listens_is_told() {
     let edge = Edge::start();
     let free = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound");
-    let host = format!("app.{}", edge.domain());
-    for service in [format!("http://{free}"), format!("tcp://{free}")] {
+    for (name, scheme) in [("app", "http"), ("port", "tcp")] {
+        let (host, service) = (format!("{name}.{}", edge.domain()), format!("{scheme}://{free}"));
         let mut connector = Program::start("tunnel", &mut edge.command(["tunnel", "--hostname", &host, &service]));
         let expect = format!("nothing listens at {service}");
         connector.line("what is wrong", |line| line.contains(&expect).then_some(()));
