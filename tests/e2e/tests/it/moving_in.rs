@@ -62,10 +62,10 @@ fn an_account_elsewhere_is_taken_over() {
     let foretold = run(&["--dry-run"]).ok();
     assert!(foretold.contains("+ the zone") && foretold.contains("+ ssl = \"strict\""), "{foretold}");
     assert!(foretold.contains("+ www.moved.test. 1 IN A 192.0.2.1 ; ours cf_tags=a:b,cf-proxied:true"), "{foretold}");
-    assert!(foretold.contains("3 of 5 records would come into moved.test"), "{foretold}");
+    assert!(foretold.contains("3 of 6 records would come into moved.test"), "{foretold}");
     assert!(here.get("/zones?name=moved.test").as_array().unwrap().is_empty());
     let report = run(&[]).ok();
-    assert!(report.contains("3 of 5 records are new") && report.contains("1 access rule is new"), "{report}");
+    assert!(report.contains("3 of 6 records are new") && report.contains("1 access rule is new"), "{report}");
     assert!(!report.contains(there.token()), "{report}");
     assert_eq!(export(&here, "moved.test"), export(&there, "moved.test"));
     let ours = here.get("/zones?name=moved.test")[0]["id"].as_str().unwrap().to_owned();
@@ -76,7 +76,7 @@ fn an_account_elsewhere_is_taken_over() {
     // Once more: all is there, and what is new comes.
     there.post(&format!("/zones/{zone}/dns_records"), &json!({"type": "A", "name": "late", "content": "192.0.2.9"}));
     let report = run(&[]).ok();
-    assert!(report.contains("1 of 6 records are new") && !report.contains("access rule is new"), "{report}");
+    assert!(report.contains("1 of 7 records are new") && !report.contains("access rule is new"), "{report}");
     assert_eq!(export(&here, "moved.test"), export(&there, "moved.test"));
     // A token that is none says so, and is not on the screen.
     let text = take_over(&there, &here, "0123456789012345678901234567890123456789", &[]).failed_with(5);
@@ -132,13 +132,13 @@ fn no_zone_is_taken_over_without_its_rules() {
     let id = here.get("/user/firewall/access_rules/rules")[0]["id"].as_str().unwrap().to_owned();
     here.delete(&format!("/user/firewall/access_rules/rules/{id}"));
     let text = take_over(&there, &here, there.token(), &moved).ok();
-    assert!(text.contains("1 access rule of the user is new") && text.contains("1 of 3 records are new"), "{text}");
+    assert!(text.contains("1 access rule of the user is new") && text.contains("1 of 4 records are new"), "{text}");
     assert_eq!(rules(&here, "/user"), ["block 192.0.2.68"]);
 
     // And without them, if it is meant.
     make_zone(&there, "open.test");
     let text = take_over(&there, &here, &half, &["--zone", "open.test", "--without-rules"]).ok();
-    assert!(text.contains("0 of 2 records are new"), "{text}");
+    assert!(text.contains("0 of 3 records are new"), "{text}");
 }
 
 /// What does not come with a zone is told, by its name and not by a line of a file that nobody saw.
