@@ -49,6 +49,11 @@ fn those_that_share_a_code_are_each_met() {
         (Fault::SessionUnknown, None, asked("DELETE", &format!("/bartizan/sessions/{none}"), "")),
         (Fault::MemberUnknown, None, asked("GET", &format!("{members}/{none}"), "")),
         (Fault::RoleUnknown, None, asked("GET", &format!("{account}/roles/{none}"), "")),
+        (
+            Fault::CertificateUnknown,
+            None,
+            asked("GET", &format!("/zones/{}/custom_certificates/{none}", edge.zone()), ""),
+        ),
         (Fault::TokenUnknown, None, asked("GET", &format!("/user/tokens/{none}"), "")),
         (Fault::UserExists, None, asked("POST", "/bartizan/users", &json!({"email": EMAIL}).to_string())),
         (Fault::MemberExists, None, asked("POST", &members, &json!({"email": EMAIL, "roles": ["DNS"]}).to_string())),

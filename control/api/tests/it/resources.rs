@@ -103,9 +103,14 @@ fn no_write_passes_over_a_tag() {
         ("membership_id", "0".repeat(32)),
         ("invite_id", "0".repeat(32)),
         ("session_id", "0".repeat(32)),
+        ("certificate_pack_id", "0".repeat(32)),
         ("dns_record_id", made(&edge.records(), r#"{"type":"A","name":"www","content":"192.0.2.1"}"#)),
         ("tunnel_id", made("/user/tunnels", r#"{"name":"office"}"#)),
         ("app_id", made(&format!("/zones/{zone}/spectrum/apps"), app)),
+        (
+            "custom_certificate_id",
+            made(&format!("/zones/{zone}/custom_certificates"), &crate::custom_certificates::brought()),
+        ),
     ];
     let own = [
         ("/user/tokens", "token_id", made("/user/tokens", &token)),
