@@ -111,25 +111,47 @@ impl Acceptor {
     /// The same, but what follows the hello, some 200 µs of work, is done when `turn` is over.
     pub async fn accept_in_turn<IO>(
         &self,
-        mut io: IO,
+        io: IO,
         hosts: &Hosts,
         turn: impl Future<Output = ()>,
     ) -> Result<ServerStream<IO>, AcceptError>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
+        self.accept_whom(io, hosts, None, turn).await
+    }
+
+    /// The same where nobody else is than the host with this name: it is served to whoever names it or none, and who names
+    /// another is refused with the alert `unrecognized_name`, whether or not there is a certificate for that.
+    pub async fn accept_for<IO>(&self, io: IO, hosts: &Hosts, only: &str) -> Result<ServerStream<IO>, AcceptError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.accept_whom(io, hosts, Some(&only.to_ascii_lowercase()), await_turn()).await
+    }
+
+    async fn accept_whom<IO>(
+        &self,
+        mut io: IO,
+        hosts: &Hosts,
+        only: Option<&str>,
+        turn: impl Future<Output = ()>,
+    ) -> Result<ServerStream<IO>, AcceptError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
         let accepted = read_hello(&mut io).await?;
-        let name = name_in(&accepted);
-        let host = match &name {
-            Some(name) => hosts.host(name),
-            None => hosts.without_name(),
-        };
-        let Some(host) = host else {
+        let asked = name_in(&accepted);
+        let served = asked.as_deref().or(only).or(hosts.default_name());
+        let is_other = |name: &&str| only.is_some_and(|only| only != *name);
+        let Some((name, host)) = served.filter(|name| !is_other(name)).and_then(|name| Some((name, hosts.host(name)?)))
+        else {
             send_last(&mut io, &ALERT_UNRECOGNIZED_NAME).await;
-            return Err(name.map_or(AcceptError::NoName, AcceptError::UnknownName));
+            return Err(asked.map_or(AcceptError::NoName, AcceptError::UnknownName));
         };
         turn.await;
-        self.shake_hands(accepted, io, &host, name).await
+        let config = self.config(&host, name)?;
+        self.shake_hands(accepted, io, config, asked).await
     }
 
     /// The same with one certificate, whatever name is asked for, or none: who it is for decides whether to believe it.
@@ -141,7 +163,8 @@ impl Acceptor {
         let name = name_in(&accepted);
         await_turn().await;
         let host = Host { certificate: certificate.clone(), policy: TlsPolicy::default() };
-        self.shake_hands(accepted, io, &host, name).await
+        let config = self.config(&host, name.as_deref().unwrap_or_default())?;
+        self.shake_hands(accepted, io, config, name).await
     }
 
     /// The rest of a handshake.
@@ -149,13 +172,12 @@ impl Acceptor {
         &self,
         accepted: Accepted,
         mut io: IO,
-        host: &Host,
-        name: Option<String>,
+        config: Arc<ServerConfig>,
+        asked: Option<String>,
     ) -> Result<ServerStream<IO>, AcceptError>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        let config = self.config(host, name.as_deref())?;
         let connection = match accepted.into_connection(config) {
             Ok(connection) => connection,
             Err((error, alert)) => {
@@ -165,11 +187,12 @@ impl Acceptor {
         };
         let mut server = Box::new(Server::new(io, connection));
         poll_fn(|cx| server.poll_accept(cx)).await.map_err(AcceptError::from_handshake)?;
-        Ok(ServerStream::new(server, name))
+        Ok(ServerStream::new(server, asked))
     }
 
-    /// The configuration of one handshake. It goes with the handshake, so that nothing is kept for each host.
-    fn config(&self, host: &Host, name: Option<&str>) -> Result<Arc<ServerConfig>, AcceptError> {
+    /// The configuration of one handshake. It goes with the handshake, so that nothing is kept for each host. The name is
+    /// that of the host, also for a client that sent none: it may take up a session of this host and of no other.
+    fn config(&self, host: &Host, name: &str) -> Result<Arc<ServerConfig>, AcceptError> {
         let Host { certificate, policy } = host;
         let shared = &*self.0;
         let number = policy.versions.number() * Ciphers::SETS + policy.ciphers.number();

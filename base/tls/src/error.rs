@@ -35,7 +35,7 @@ pub enum AcceptError {
     HelloTooLong,
     #[error("the client names no server, and there is no certificate for that case")]
     NoName,
-    #[error("there is no certificate for {0:?}")]
+    #[error("{0:?} is not served here, or has no certificate")]
     UnknownName(String),
     #[error("the certificate for this name cannot be used")]
     Certificate(#[source] TlsError),

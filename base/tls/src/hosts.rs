@@ -49,7 +49,8 @@ pub struct Hosts {
     by_id: PersistentMap<CertificateId, Arc<Held>>,
     /// What holds for the names of a zone, by its apex in text, in lower case.
     zones: PersistentMap<Arc<[u8]>, TlsPolicy>,
-    without_name: Option<Host>,
+    /// In lower case.
+    default_name: Option<Arc<str>>,
 }
 
 struct Held {
@@ -79,7 +80,7 @@ impl Hosts {
             by_name: PersistentMap::with_seed(seed),
             by_id: PersistentMap::with_seed(seed),
             zones: PersistentMap::with_seed(seed),
-            without_name: None,
+            default_name: None,
         }
     }
 
@@ -91,8 +92,8 @@ impl Hosts {
     /// Clients that send no name (old ones, and those that came by an address) are served as if they had asked for this one,
     /// if there is a certificate for it.
     pub fn set_default(&mut self, name: &str) {
-        if let Some(host) = self.host(name) {
-            self.without_name = Some(host);
+        if self.find(name).is_some() {
+            self.default_name = Some(name.to_ascii_lowercase().into());
         }
     }
 
@@ -139,8 +140,8 @@ impl Hosts {
         Some(Host { certificate: self.certificate(lower)?.clone(), policy })
     }
 
-    pub(crate) fn without_name(&self) -> Option<Host> {
-        self.without_name.clone()
+    pub(crate) fn default_name(&self) -> Option<&str> {
+        self.default_name.as_deref()
     }
 
     /// The best for a name, whose letters it changes.
@@ -330,7 +331,7 @@ mod tests {
             assert_eq!(found, expect.map(|number: usize| KEYS[number].leaf()), "{name}");
         }
         assert_eq!(certificates.len(), 7);
-        assert!(certificates.without_name().is_none() && Hosts::default().is_empty());
+        assert!(certificates.default_name().is_none() && Hosts::default().is_empty());
     }
 
     #[test]

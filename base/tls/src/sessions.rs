@@ -77,7 +77,7 @@ impl Sessions {
     }
 
     /// Those of one name, under a policy.
-    pub(crate) fn of(self: &Arc<Self>, name: Option<&str>, policy: TlsPolicy) -> HostSessions {
+    pub(crate) fn of(self: &Arc<Self>, name: &str, policy: TlsPolicy) -> HostSessions {
         HostSessions { host: self.hasher.hash_one(name), policy, all: Arc::clone(self) }
     }
 
@@ -250,12 +250,12 @@ mod tests {
         let (all, now) = (Sessions::empty(), Instant::now());
         let default = TlsPolicy::default();
         let strict = TlsPolicy { http2: false, ..default };
-        let a = |policy| all.of(Some("a.test"), policy);
+        let a = |policy| all.of("a.test", policy);
         for (asks, after, expect) in [
             (a(default), Duration::ZERO, true),
-            (all.of(Some("a.test"), default), Duration::ZERO, true),
-            (all.of(Some("b.test"), default), Duration::ZERO, false),
-            (all.of(None, default), Duration::ZERO, false),
+            (all.of("a.test", default), Duration::ZERO, true),
+            (all.of("b.test", default), Duration::ZERO, false),
+            (all.of("", default), Duration::ZERO, false),
             (a(strict), Duration::ZERO, false),
             (a(default), LIFETIME - Duration::from_secs(1), true),
             (a(default), LIFETIME, false),
@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn a_crowd_takes_nobody_elses_place() {
         let (all, now) = (Sessions::empty(), Instant::now());
-        let of = |host: &str| all.of(Some(host), TlsPolicy::default());
+        let of = |host: &str| all.of(host, TlsPolicy::default());
         let (small, crowd, other) = (of("small.test"), of("crowd.test"), of("other.test"));
         let few = 1_000;
         assert!((0..few).all(|number| small.keep(&id(number), Vec::new(), now)));
@@ -306,7 +306,7 @@ mod tests {
     #[test]
     fn nothing_is_left() {
         let (all, now) = (Sessions::empty(), Instant::now());
-        let hosts: Vec<HostSessions> = ["a.test", "b.test"].map(|name| all.of(Some(name), TlsPolicy::default())).into();
+        let hosts: Vec<HostSessions> = ["a.test", "b.test"].map(|name| all.of(name, TlsPolicy::default())).into();
         for number in 0..10_000 {
             assert!(hosts[number as usize % 2].keep(&id(number), number.to_le_bytes().to_vec(), now));
         }

@@ -14,21 +14,21 @@ pub(crate) use udp::{receive, receive_any};
 use crate::counters::EdgeEvent;
 use crate::worker::Worker;
 
-/// The TLS handshake. A client that sends no name (RFC 6066 §3) gets the certificate of `only`, the one application of
-/// the port.
+/// The TLS handshake. Where a port has `only` one application, a client gets its certificate under the policy of its zone,
+/// also without a name (RFC 6066 §3), and is refused with any other name: that may be another tenant's.
 pub(crate) async fn shake_hands(
     stream: TcpStream,
     only: Option<&App>,
     worker: &Worker,
 ) -> Option<ServerStream<TcpStream>> {
-    let (hosts, time) = worker.with_config(|config| {
-        let mut hosts = config.hosts.clone();
-        if let Some(app) = only {
-            hosts.set_default(&app.name.to_string());
+    let (hosts, time) = worker.with_config(|config| (config.hosts.clone(), config.limits.handshake_time));
+    let shaking = async {
+        match only {
+            Some(app) => worker.acceptor.accept_for(stream, &hosts, &app.name.to_string()).await,
+            None => worker.acceptor.accept(stream, &hosts).await,
         }
-        (hosts, config.limits.handshake_time)
-    });
-    match tokio::time::timeout(time, worker.acceptor.accept(stream, &hosts)).await {
+    };
+    match tokio::time::timeout(time, shaking).await {
         Ok(Ok(stream)) => Some(stream),
         Ok(Err(error)) => {
             worker.counters.event(EdgeEvent::HandshakeFailed);

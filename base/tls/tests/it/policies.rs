@@ -102,6 +102,63 @@ fn a_session_does_not_outlive_its_policy() {
     });
 }
 
+/// Nor is it taken up at another host than the one that was served, by a client that names none.
+#[test]
+fn a_session_without_a_name_is_of_one_host() {
+    let ca = Ca::new();
+    let hosts = ca.hosts(&[&["a.test", "b.test"]]);
+    run(async {
+        for version in [&TLS12, &TLS13] {
+            let (acceptor, mut config) = (Acceptor::new(&[]), client(&ca, &[version], None));
+            Arc::make_mut(&mut config).enable_sni = false;
+            for (served, expect) in [
+                ("a.test", "full"),
+                ("a.test", "resumed"),
+                ("b.test", "full"),
+                ("B.test", "resumed"),
+                ("a.test", "full"),
+            ] {
+                let mut hosts = hosts.clone();
+                hosts.set_default(served);
+                let seen = meet(&acceptor, &hosts, &config, "a.test").await;
+                assert!(seen.ends_with(expect), "{seen}, not {expect}: {version:?} {served}");
+            }
+        }
+    });
+}
+
+/// Where there is one host, no other is shown, and what holds for another is nobody's way in.
+#[tokio::test]
+async fn a_door_of_one_host() {
+    let ca = Ca::new();
+    let off = ZoneSettings { http2: false, ..ZoneSettings::default() };
+    let hosts = under(&ca.hosts(&[&["a.test"], &["b.test"], &["*.a.test"]]), "a.test", &off);
+    let acceptor = Acceptor::new(&[b"h2", b"http/1.1"]);
+    for (only, name, with_sni, expect) in [
+        ("a.test", "a.test", true, Ok("http/1.1")),
+        ("A.test", "a.TEST", true, Ok("http/1.1")),
+        ("a.test", "a.test", false, Ok("http/1.1")),
+        ("b.test", "b.test", false, Ok("h2")),
+        ("a.test", "b.test", true, Err("UnrecognisedName")),
+        ("a.test", "x.a.test", true, Err("UnrecognisedName")),
+        ("a.test", "nobody.test", true, Err("UnrecognisedName")),
+        ("nobody.test", "a.test", true, Err("UnrecognisedName")),
+        ("nobody.test", "a.test", false, Err("UnrecognisedName")),
+    ] {
+        let (near, far) = duplex(PIPE_BYTES);
+        let mut config = ca.client(&[b"h2", b"http/1.1"]);
+        Arc::make_mut(&mut config).enable_sni = with_sni;
+        let (client, server) = tokio::join!(connect(&config, name, near), acceptor.accept_for(far, &hosts, only));
+        match expect {
+            Ok(protocol) => assert_eq!(server.unwrap().alpn(), Some(protocol.as_bytes()), "{only} {name}"),
+            Err(alert) => {
+                let refused = format!("{:?}", client.err().unwrap());
+                assert!(refused.contains(alert) && server.is_err(), "{only} {name}: {refused}");
+            }
+        }
+    }
+}
+
 /// One certificate, one acceptor, and names that are not served in the same protocols.
 #[tokio::test]
 async fn a_name_can_be_served_without_http2() {

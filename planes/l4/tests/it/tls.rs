@@ -159,6 +159,26 @@ fn one_application_alone_needs_no_name() {
     assert_eq!(edge.app(&one).connects, 1);
 }
 
+/// The edge has certificates for names of others too. They are not shown at an endpoint that is not theirs.
+#[test]
+fn one_application_alone_has_no_other_name() {
+    let origin = Origin::last_word();
+    let one = App { tls: AppTls::Flexible, ..app("one.test", direct(&[origin.address])) };
+    let two = App { tls: AppTls::Flexible, ..app("two.test", direct(&[origin.address])) };
+    let edge = Edge::start(&Setup::new(&[&one, &two]));
+    for (app, name, expect) in [
+        (&one, "one.test", "5:hello"),
+        (&one, "two.test", "error: the server has no certificate for the name asked for"),
+        (&one, "other.test", "error: the server has no certificate for the name asked for"),
+        (&two, "TWO.test", "5:hello"),
+        (&two, "one.test", "error: the server has no certificate for the name asked for"),
+    ] {
+        assert_eq!(conversation(&edge, app, name), expect, "{name} at {}", app.name);
+    }
+    assert_eq!(origin.accepted(), 2);
+    eventually("counted", || edge.totals().events(EdgeEvent::HandshakeFailed) == 3);
+}
+
 #[test]
 fn much_passes_unaltered_through_encryption() {
     let origin = Origin::echo("");
