@@ -37,6 +37,8 @@ pub enum SettingNote {
     Ipv6StaysOn,
     /// A version of TLS was asked for that is not spoken.
     OldestIsTls12,
+    /// No suite of TLS 1.2 is left for the certificates that a zone has if nobody brings others.
+    OnlyRsa,
 }
 
 impl SettingNote {
@@ -47,6 +49,10 @@ impl SettingNote {
             }
             SettingNote::OldestIsTls12 => {
                 "min_tls_version is 1.2: TLS 1.0 and 1.1 are not spoken by this edge (RFC 8996), to whomever."
+            }
+            SettingNote::OnlyRsa => {
+                "ciphers has only suites for RSA certificates. Those that this edge makes are ECDSA: unless the zone has one \
+                 of RSA, TLS 1.2 is spoken to nobody, and with tls_1_3 off no visitor can come in."
             }
         }
     }
@@ -83,14 +89,18 @@ pub fn change_setting(
         SettingId::MinTlsVersion => is_other.then_some(SettingNote::OldestIsTls12),
         _ => None,
     };
+    let before = in_force(stored).tls_1_3;
     put_item(stored, id, document_of(normal), now);
-    // The dialect has two words for early data, of which neither may say what is not so.
-    match (id, &*text, in_force(stored).tls_1_3) {
-        (SettingId::Tls13, _, Tls13::EarlyData) => put_item(stored, SettingId::EarlyData, "on".into(), now),
-        (SettingId::EarlyData, "off", Tls13::EarlyData) => put_item(stored, SettingId::Tls13, "on".into(), now),
+    // The dialect has two words for early data, of which neither may say what is not so. Who takes one back takes back what
+    // it brought.
+    match (id, &*text, before, in_force(stored).tls_1_3) {
+        (SettingId::Tls13, _, _, Tls13::EarlyData) => put_item(stored, SettingId::EarlyData, "on".into(), now),
+        (SettingId::Tls13, _, Tls13::EarlyData, _) => put_item(stored, SettingId::EarlyData, "off".into(), now),
+        (SettingId::EarlyData, "off", _, Tls13::EarlyData) => put_item(stored, SettingId::Tls13, "on".into(), now),
         _ => {}
     }
-    Ok(note)
+    let only_rsa = matches!(id, SettingId::Ciphers | SettingId::Tls13) && !in_force(stored).ciphers.has_ecdsa();
+    Ok(note.or(only_rsa.then_some(SettingNote::OnlyRsa)))
 }
 
 /// Whether the settings go together.
@@ -185,10 +195,11 @@ fn document_of(value: SettingValue) -> Value {
     }
 }
 
-/// Switches may be sent as what they mean, and numbers as text.
-fn text_of(value: &Value) -> Option<Cow<'_, str>> {
+/// Switches may be sent as what they mean, and numbers as text. Only a list becomes the text of one, and only if each of its
+/// items is in there as itself.
+fn text_of<'v>(value: &'v Value) -> Option<Cow<'v, str>> {
     match value {
-        Value::String(text) => Some(text.into()),
+        Value::String(text) => (!text.starts_with('[')).then_some(text.into()),
         Value::Bool(true) => Some("on".into()),
         Value::Bool(false) => Some("off".into()),
         Value::Number(number) => {
@@ -197,7 +208,8 @@ fn text_of(value: &Value) -> Option<Cow<'_, str>> {
             Some(text.parse().map_or(text, |Integer(whole)| whole.to_string()).into())
         }
         Value::Array(items) => {
-            let words: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
+            let word = |item: &'v Value| item.as_str().filter(|word| !word.is_empty() && !word.contains(','));
+            let words: Option<Vec<&str>> = items.iter().map(word).collect();
             Some(format!("[{}]", words?.join(",")).into())
         }
         Value::Null | Value::Object(_) => None,
@@ -250,6 +262,12 @@ mod tests {
                 Some(json!(["ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256"])),
             ),
             ("ciphers", json!(["AES128-SHA"]), None),
+            ("ciphers", json!([""]), None),
+            ("ciphers", json!([",", ""]), None),
+            ("ciphers", json!(["ECDHE-ECDSA-AES128-GCM-SHA256", ""]), None),
+            ("ciphers", json!(["ECDHE-ECDSA-AES128-GCM-SHA256,ECDHE-RSA-AES128-GCM-SHA256"]), None),
+            ("ciphers", json!("[]"), None),
+            ("ciphers", json!("[ECDHE-ECDSA-AES128-GCM-SHA256]"), None),
             ("ciphers", json!([7]), None),
             ("ciphers", json!(null), None),
         ] {
@@ -292,7 +310,10 @@ mod tests {
             (&[("0rtt", "on"), ("tls_1_3", "on")], "on", "on"),
             (&[("tls_1_3", "zrt"), ("0rtt", "off")], "on", "off"),
             (&[("0rtt", "off"), ("tls_1_3", "zrt")], "zrt", "on"),
-            (&[("tls_1_3", "zrt"), ("tls_1_3", "off")], "off", "on"),
+            (&[("tls_1_3", "zrt"), ("tls_1_3", "off")], "off", "off"),
+            (&[("tls_1_3", "zrt"), ("tls_1_3", "on")], "on", "off"),
+            (&[("tls_1_3", "zrt"), ("tls_1_3", "zrt"), ("tls_1_3", "on")], "on", "off"),
+            (&[("tls_1_3", "zrt"), ("0rtt", "off"), ("0rtt", "on"), ("tls_1_3", "on")], "on", "on"),
         ] {
             let mut stored = StoredSettings::default();
             for (id, value) in changes {
@@ -318,6 +339,19 @@ mod tests {
         }
     }
 
+    /// Those that the edge makes are ECDSA.
+    #[test]
+    fn suites_for_certificates_of_another_kind() {
+        let (ecdsa, rsa) = ("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256");
+        let only_rsa = Some(SettingNote::OnlyRsa);
+        for (ciphers, note) in [(json!([]), None), (json!([ecdsa, rsa]), None), (json!([rsa]), only_rsa)] {
+            let mut stored = StoredSettings::default();
+            for (id, value) in [(SettingId::Ciphers, &ciphers), (SettingId::Tls13, &json!("off"))] {
+                assert_eq!(change_setting(id, &mut stored, value, NOW), Ok(note), "{id:?} {ciphers}");
+            }
+        }
+    }
+
     #[test]
     fn what_is_shown_by_default_is_what_is_in_force_by_default() {
         let defaults = SettingId::ALL.iter().map(|id| show_setting(*id, &StoredSettings::default()));
@@ -333,6 +367,7 @@ mod tests {
     /// One item that cannot be read takes no other with it, and weakens nothing.
     #[test]
     fn items_that_cannot_be_read() {
+        assert!(ZoneSettings::strict().ciphers != ZoneSettings::default().ciphers, "what cannot be read is not all");
         let safe = ZoneSettings { ssl: Ssl::Full, always_use_https: true, http2: false, ..ZoneSettings::default() };
         let unknown = || SettingError::Unknown("rocket_loader".to_owned()).into();
         let ssl_error =
@@ -365,6 +400,12 @@ mod tests {
                 Some(&safe),
                 ZoneSettings { http2: true, ..safe.clone() },
                 vec![SettingSkipped::NoId],
+            ),
+            (
+                json!({"items": [{"id": "ciphers", "value": ["AES128-SHA"]}]}),
+                None,
+                ZoneSettings { ciphers: strict().ciphers, ..defaults() },
+                vec![SettingError::Value { id: "ciphers", form: SettingId::Ciphers.form() }.into()],
             ),
             (json!({"items": [{}]}), None, strict(), vec![SettingSkipped::NoId]),
             (json!({"items": {}}), Some(&safe), safe.clone(), vec![SettingSkipped::NoItems]),

@@ -55,8 +55,20 @@ impl Ciphers {
         self == Ciphers::ALL || self.chosen & bit(cipher) != 0
     }
 
+    /// Whether a handshake of TLS 1.2 can come about with a certificate of ECDSA.
+    pub fn has_ecdsa(self) -> bool {
+        Cipher::ALL.iter().any(|cipher| cipher.is_for_ecdsa() && self.contains(*cipher))
+    }
+
     fn chosen(self) -> impl Iterator<Item = Cipher> {
         Cipher::ALL.iter().copied().filter(move |cipher| self.chosen & bit(*cipher) != 0)
+    }
+}
+
+impl Cipher {
+    /// Whether a server can use it whose certificate has a key of ECDSA, as those have that the edge's own CA issues.
+    pub const fn is_for_ecdsa(self) -> bool {
+        matches!(self, Cipher::EcdsaAes128 | Cipher::EcdsaAes256 | Cipher::EcdsaChaCha)
     }
 }
 
@@ -102,7 +114,10 @@ impl Form for CipherList {
 
     fn read(text: &str) -> Option<Ciphers> {
         let names = text.strip_prefix('[')?.strip_suffix(']')?;
-        names.split(',').filter(|name| !name.is_empty()).map(|name| name.parse::<Cipher>().ok()).collect()
+        if names.is_empty() {
+            return Some(Ciphers::ALL);
+        }
+        names.split(',').map(|name| name.parse::<Cipher>().ok()).collect()
     }
 
     fn write(meaning: &Ciphers) -> SettingValue {
@@ -131,6 +146,10 @@ mod tests {
             ("[AES128-SHA]", None),
             ("[ECDHE-RSA-AES128-GCM-SHA256,AES128-SHA]", None),
             ("ECDHE-RSA-AES128-GCM-SHA256", None),
+            ("[,]", None),
+            ("[ECDHE-RSA-AES128-GCM-SHA256,]", None),
+            ("[,ECDHE-RSA-AES128-GCM-SHA256]", None),
+            ("[ECDHE-RSA-AES128-GCM-SHA256", None),
             ("", None),
             ("on", None),
         ] {
@@ -140,6 +159,8 @@ mod tests {
         let one = Ciphers::from_iter([Cipher::RsaChaCha]);
         assert!(one.contains(Cipher::RsaChaCha) && !one.contains(Cipher::EcdsaAes128));
         assert!(Cipher::ALL.iter().all(|cipher| Ciphers::ALL.contains(*cipher)));
+        assert!(!one.has_ecdsa() && Ciphers::ALL.has_ecdsa());
+        assert!(Ciphers::from_iter([Cipher::RsaChaCha, Cipher::EcdsaChaCha]).has_ecdsa());
         assert!(one.number() < Ciphers::SETS && Ciphers::ALL.number() == 0);
     }
 }

@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use crate::Cipher;
 use crate::setting_form::{AlwaysOn, Form, OneOf, Seconds, SettingValue, Switch};
 use crate::tls::{CipherList, Oldest};
 use crate::{Ciphers, OldestTls, Ssl, Tls13, WordError};
@@ -108,7 +109,7 @@ settings! {
     /// Visitors over plain HTTP are sent to the same place over HTTPS.
     AlwaysUseHttps always_use_https: bool = Switch, default false, strict true;
     /// The suites of TLS 1.2 that visitors may use.
-    Ciphers ciphers: Ciphers = CipherList, default Ciphers::ALL;
+    Ciphers ciphers: Ciphers = CipherList, default Ciphers::ALL, strict Ciphers::from_iter([Cipher::EcdsaAes256]);
     /// Visitors may speak HTTP/2.
     Http2 http2: bool = Switch, default true;
     /// Every proxied name has addresses of both families.

@@ -108,7 +108,7 @@ pub(crate) const STEP_BYTES: usize = 64 * 1024;
 /// The same where no other source has anything to do.
 pub(crate) const LONE_STEP_BYTES: usize = 256 * 1024;
 
-/// What a read or a write counts as, however small it is.
+/// What a read or a write counts as beside its octets.
 pub(crate) const CALL_BYTES: usize = 8 * 1024;
 
 /// What the connections of one source may take together between two looks before they wait in its lane, while others have
