@@ -39,6 +39,9 @@ pub struct Certificate {
 pub(crate) struct Host {
     pub(crate) certificate: CertifiedKey,
     pub(crate) policy: TlsPolicy,
+    /// So many octets at the end of the name are not made up by who asks: the apex of its zone, else what a certificate
+    /// has of it.
+    pub(crate) known_end: usize,
 }
 
 /// All names that we can prove to be. Immutable and cheap to clone.
@@ -114,7 +117,9 @@ impl Hosts {
     /// What holds for a name, whoever can prove to be it.
     pub fn policy(&self, name: &str) -> TlsPolicy {
         let mut lower = [0; NAME_TEXT_MAX];
-        write_lower(name, &mut lower).map_or_else(TlsPolicy::default, |lower| self.policy_at(lower))
+        write_lower(name, &mut lower).map_or_else(TlsPolicy::default, |lower| {
+            self.zone_at(lower).map_or_else(TlsPolicy::default, |(_, policy)| policy)
+        })
     }
 
     /// What holds for the names of the zone with this apex, as it was put.
@@ -136,8 +141,12 @@ impl Hosts {
         let mut lower = [0; NAME_TEXT_MAX];
         let lower = write_lower(name, &mut lower)?;
         // Before the name is written over.
-        let policy = self.policy_at(lower);
-        Some(Host { certificate: self.certificate(lower)?.clone(), policy })
+        let zone = self.zone_at(lower);
+        let policy = zone.map_or_else(TlsPolicy::default, |(_, policy)| policy);
+        let own = self.best(lower).map(|_| lower.len());
+        let parent = lower.iter().position(|octet| *octet == b'.').map_or(0, |dot| lower.len() - dot);
+        let known_end = zone.map(|(length, _)| length).or(own).unwrap_or(parent);
+        Some(Host { certificate: self.certificate(lower)?.clone(), policy, known_end })
     }
 
     pub(crate) fn default_name(&self) -> Option<&str> {
@@ -170,17 +179,15 @@ impl Hosts {
         self.by_name.get(name)?.first().map(|held| &**held)
     }
 
-    /// That of the innermost zone.
-    fn policy_at(&self, lower: &[u8]) -> TlsPolicy {
+    /// The octets of the innermost zone's apex, and its policy.
+    fn zone_at(&self, lower: &[u8]) -> Option<(usize, TlsPolicy)> {
         let mut rest = lower;
         loop {
             if let Some(policy) = self.zones.get(rest) {
-                return *policy;
+                return Some((rest.len(), *policy));
             }
-            match rest.iter().position(|octet| *octet == b'.') {
-                Some(dot) => rest = &rest[dot + 1..],
-                None => return TlsPolicy::default(),
-            }
+            let dot = rest.iter().position(|octet| *octet == b'.')?;
+            rest = &rest[dot + 1..];
         }
     }
 }
@@ -364,6 +371,9 @@ mod tests {
         ] {
             let found = [&before, &after, &last].map(|hosts| hosts.host(name).unwrap().policy.http2);
             assert_eq!(found, expect, "{name}");
+        }
+        for (name, expect) in [("a.test", [6, 6]), ("www.a.test", [7, 6]), ("x.sub.a.test", [11, 10])] {
+            assert_eq!([&before, &after].map(|hosts| hosts.host(name).unwrap().known_end), expect, "{name}");
         }
         assert!(after.host("y.x.b.test").is_none(), "a zone makes no certificate");
         assert!(!after.policy("y.x.a.test").http2 && after.policy(&"x".repeat(300)).http2);

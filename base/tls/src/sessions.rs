@@ -7,7 +7,8 @@
 //! be sent to this edge a second time (RFC 8446 §8.1). One is given only to who asks for the same name under the policy that
 //! it was made under: who changes a policy need not think of those who were here before.
 //!
-//! When there is no room, those go first whose host has most, so that nobody loses one to a host that has more.
+//! When there is no room, those go first whose site has most, so that nobody loses one to a site that has more. A site is all
+//! names of a zone, or of a wildcard where no zone is known: who asks can make up names, and no sites.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -21,8 +22,9 @@ use crate::TlsPolicy;
 /// Parts with a lock each, which is held for less than a microsecond.
 const SHARDS: usize = 64;
 
-/// Sessions of an acceptor, whose clients get two at each handshake. With some 300 bytes each (64 in their place, 32 where
-/// that is found, 110 to 200 for what the library keeps) 40 MB at most, and nothing before there are any.
+/// Sessions of an acceptor, whose clients get two at each handshake. With some 300 bytes each (88 in their place, 34 where
+/// that is found, 110 to 200 for what the library keeps) 40 MB in the usual case, 75 MB if all are for the longest names and
+/// each for another site; nothing before there are any.
 const SESSIONS_MAX: usize = 128 * 1024;
 
 /// Octets of one. What the library keeps of a client without a certificate is below 400, with the longest name.
@@ -42,7 +44,7 @@ type Id = [u8; ID_BYTES];
 /// The sessions of an acceptor.
 pub(crate) struct Sessions {
     shards: Box<[Mutex<Shard>]>,
-    /// Hosts are counted by a hash that nobody outside can aim at.
+    /// Hosts are told apart and sites are counted by a hash that nobody outside can aim at.
     hasher: RandomState,
 }
 
@@ -52,8 +54,8 @@ struct Shard {
     kept: Vec<Session>,
     /// Where each is, by the beginning of its id.
     places: HashMap<u64, u32>,
-    /// How many each host has.
-    hosts: HashMap<HostNumber, u32>,
+    /// How many each site has.
+    sites: HashMap<SiteNumber, u32>,
     /// Sessions that found no room, or went before their time to make some.
     displaced: u64,
 }
@@ -61,9 +63,13 @@ struct Shard {
 /// A host by a hash of its name.
 type HostNumber = u64;
 
+/// A site by a hash of what its names have in common.
+type SiteNumber = u64;
+
 struct Session {
     id: Id,
     host: HostNumber,
+    site: SiteNumber,
     policy: TlsPolicy,
     since: Instant,
     /// As the library writes it, its secret included.
@@ -76,9 +82,11 @@ impl Sessions {
         Arc::new(Sessions { shards, hasher: RandomState::new() })
     }
 
-    /// Those of one name, under a policy.
-    pub(crate) fn of(self: &Arc<Self>, name: &str, policy: TlsPolicy) -> HostSessions {
-        HostSessions { host: self.hasher.hash_one(name), policy, all: Arc::clone(self) }
+    /// Those of one name, under a policy. They count for all names with so many last octets.
+    pub(crate) fn of(self: &Arc<Self>, name: &str, known_end: usize, policy: TlsPolicy) -> HostSessions {
+        let site = &name.as_bytes()[name.len().saturating_sub(known_end)..];
+        let (host, site) = (self.hasher.hash_one(name), self.hasher.hash_one(site));
+        HostSessions { host, site, policy, all: Arc::clone(self) }
     }
 
     fn shard(&self, id: &Id) -> MutexGuard<'_, Shard> {
@@ -109,7 +117,7 @@ impl Shard {
             return false;
         }
         self.places.insert(start(&session.id), self.kept.len() as u32); // bounded above
-        *self.hosts.entry(session.host).or_default() += 1;
+        *self.sites.entry(session.site).or_default() += 1;
         self.kept.push(session);
         true
     }
@@ -126,30 +134,30 @@ impl Shard {
         if let Some(moved) = self.kept.get(place) {
             self.places.insert(start(&moved.id), place as u32);
         }
-        if let Some(left) = self.hosts.get_mut(&session.host) {
+        if let Some(left) = self.sites.get_mut(&session.site) {
             *left -= 1;
             if *left == 0 {
-                self.hosts.remove(&session.host);
+                self.sites.remove(&session.site);
             }
         }
         session
     }
 
-    /// Lets one go for `new`: one that has ended, else the oldest of the host that has most, of those looked at. None goes
-    /// whose host has less than that of `new`.
+    /// Lets one go for `new`: one that has ended, else the oldest of the site that has most, of those looked at. None goes
+    /// whose site has less than that of `new`.
     fn make_room(&mut self, new: &Session) -> bool {
-        let count = |host: &HostNumber| self.hosts.get(host).copied().unwrap_or(0);
+        let count = |site: &SiteNumber| self.sites.get(site).copied().unwrap_or(0);
         // Ids are drawn by the library, so this is a draw too. The beginning and the end of it are used for other things.
         let drawn = new.id[8..].chunks_exact(2).map(|two| usize::from(u16::from_le_bytes([two[0], two[1]])));
         let looked_at = drawn.take(LOOKED_AT).map(|number| number % self.kept.len());
         let worth = |place: &usize| {
-            let Session { host, since, .. } = &self.kept[*place];
+            let Session { site, since, .. } = &self.kept[*place];
             let is_over = new.since.saturating_duration_since(*since) >= LIFETIME;
-            (is_over, count(host), std::cmp::Reverse(*since))
+            (is_over, count(site), std::cmp::Reverse(*since))
         };
         let Some(place) = looked_at.max_by_key(worth) else { return false };
         let (is_over, most, _) = worth(&place);
-        let may_go = is_over || most >= count(&new.host);
+        let may_go = is_over || most >= count(&new.site);
         self.displaced += u64::from(!is_over);
         if may_go {
             self.remove(place);
@@ -167,13 +175,15 @@ fn start(id: &Id) -> u64 {
 pub(crate) struct HostSessions {
     all: Arc<Sessions>,
     host: HostNumber,
+    site: SiteNumber,
     policy: TlsPolicy,
 }
 
 impl HostSessions {
     fn keep(&self, id: &[u8], value: Vec<u8>, now: Instant) -> bool {
         let (Ok(id), true) = (Id::try_from(id), value.len() <= SESSION_BYTES_MAX) else { return false };
-        let session = Session { id, host: self.host, policy: self.policy, since: now, value: value.into() };
+        let session =
+            Session { id, host: self.host, site: self.site, policy: self.policy, since: now, value: value.into() };
         self.all.shard(&id).keep(session)
     }
 
@@ -250,12 +260,12 @@ mod tests {
         let (all, now) = (Sessions::empty(), Instant::now());
         let default = TlsPolicy::default();
         let strict = TlsPolicy { http2: false, ..default };
-        let a = |policy| all.of("a.test", policy);
+        let a = |policy| all.of("a.test", 6, policy);
         for (asks, after, expect) in [
             (a(default), Duration::ZERO, true),
-            (all.of("a.test", default), Duration::ZERO, true),
-            (all.of("b.test", default), Duration::ZERO, false),
-            (all.of("", default), Duration::ZERO, false),
+            (all.of("a.test", 6, default), Duration::ZERO, true),
+            (all.of("b.test", 6, default), Duration::ZERO, false),
+            (all.of("", 0, default), Duration::ZERO, false),
             (a(strict), Duration::ZERO, false),
             (a(default), LIFETIME - Duration::from_secs(1), true),
             (a(default), LIFETIME, false),
@@ -281,7 +291,7 @@ mod tests {
     #[test]
     fn a_crowd_takes_nobody_elses_place() {
         let (all, now) = (Sessions::empty(), Instant::now());
-        let of = |host: &str| all.of(host, TlsPolicy::default());
+        let of = |host: &str| all.of(host, host.len(), TlsPolicy::default());
         let (small, crowd, other) = (of("small.test"), of("crowd.test"), of("other.test"));
         let few = 1_000;
         assert!((0..few).all(|number| small.keep(&id(number), Vec::new(), now)));
@@ -302,11 +312,26 @@ mod tests {
         assert_eq!(all.len(), SESSIONS_MAX);
     }
 
+    /// Names under a wildcard cost nothing: whoever makes them up has no more room by that than with one.
+    #[test]
+    fn many_names_are_one_crowd() {
+        let (all, now) = (Sessions::empty(), Instant::now());
+        let busy = all.of("busy.test", 9, TlsPolicy::default());
+        let few = SESSIONS_MAX as u64 / 4;
+        assert!((0..few).all(|number| busy.keep(&id(number), Vec::new(), now)));
+        for number in few..few + 2 * SESSIONS_MAX as u64 {
+            all.of(&format!("a{number}.crowd.test"), 10, TlsPolicy::default()).keep(&id(number), Vec::new(), now);
+        }
+        let left = (0..few).filter(|number| busy.find(&id(*number), Use::Again, now).is_some()).count() as u64;
+        assert_eq!(left, few);
+    }
+
     /// All that is known of a shard goes with its sessions.
     #[test]
     fn nothing_is_left() {
         let (all, now) = (Sessions::empty(), Instant::now());
-        let hosts: Vec<HostSessions> = ["a.test", "b.test"].map(|name| all.of(name, TlsPolicy::default())).into();
+        let hosts: Vec<HostSessions> =
+            ["a.test", "b.test"].map(|name| all.of(name, name.len(), TlsPolicy::default())).into();
         for number in 0..10_000 {
             assert!(hosts[number as usize % 2].keep(&id(number), number.to_le_bytes().to_vec(), now));
         }
@@ -316,7 +341,7 @@ mod tests {
         }
         for shard in &all.shards {
             let shard = shard.lock().unwrap();
-            assert!(shard.kept.is_empty() && shard.places.is_empty() && shard.hosts.is_empty());
+            assert!(shard.kept.is_empty() && shard.places.is_empty() && shard.sites.is_empty());
         }
     }
 }
