@@ -107,7 +107,7 @@ pub enum AccountAction {
         /// PEM: who the authority's own certificate is from, if this machine does not know it
         #[arg(long, value_name = "FILE")]
         ca_file: Option<PathBuf>,
-        /// You have read the terms of the authority and agree to them (https://letsencrypt.org/repository/)
+        /// You have read the terms of the authority and agree to them: <https://letsencrypt.org/repository/>
         #[arg(long)]
         agree_terms: bool,
     },

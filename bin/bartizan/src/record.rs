@@ -133,26 +133,30 @@ fn known_type(kind: &str) -> anyhow::Result<RecordType> {
 async fn update(words: RecordUpdate, api: &Api, output: Output) -> anyhow::Result<()> {
     let RecordUpdate { name, kind, id, zone, content, ttl, proxied, comment, tag } = words;
     let mut body = Map::new();
-    body.extend(content.map(|content| ("content".to_owned(), json!(content))));
     body.extend(ttl.map(|ttl| ("ttl".to_owned(), json!(ttl))));
     body.extend(proxied.map(|proxied| ("proxied".to_owned(), json!(proxied))));
     body.extend(comment.map(|comment| ("comment".to_owned(), json!(comment))));
     if !tag.is_empty() {
         body.insert("tags".to_owned(), json!(tag));
     }
-    if body.is_empty() {
+    if body.is_empty() && content.is_none() {
         return Err(Failure::new(Cause::Usage, "nothing to change")
             .remedy("--content, --ttl, --proxied, --comment or --tag")
             .into());
     }
-    let path = match zone {
+    let (path, record) = match zone {
         // By its id alone.
         Some(zone) if !name.contains('.') => {
             let zone = zone::by_name_or_id(api, &zone).await?;
-            format!("/zones/{}/dns_records/{}", text(&zone, "id"), segment(&name))
+            let path = format!("/zones/{}/dns_records/{}", text(&zone, "id"), segment(&name));
+            let record = api.get(&path).await?;
+            (path, record)
         }
-        _ => choose("update", &name, kind.as_deref(), id.as_deref(), api).await?.0,
+        _ => choose("update", &name, kind.as_deref(), id.as_deref(), api).await?,
     };
+    if let Some(content) = content {
+        body.extend(said(text(&record, "type"), &[content])?);
+    }
     let record = api.patch(&path, &Value::Object(body)).await?;
     output.result(&record, || line(&record))
 }
@@ -168,39 +172,51 @@ async fn create(words: RecordWords, api: &Api, output: Output) -> anyhow::Result
     output.result(&record, || line(&record))
 }
 
-/// The request body: MX, SRV and CAA take their numbers from the words in front of the last one.
-fn body(words: &RecordWords) -> anyhow::Result<Value> {
-    let kind = words.kind.to_ascii_uppercase();
-    let parts: Vec<&str> = words.content.iter().flat_map(|word| word.split_whitespace()).collect();
-    let mut body = json!({ "type": kind, "name": words.name, "ttl": words.ttl, "proxied": words.proxied });
+/// What a record of a type says, as the API takes it: MX, SRV and CAA have their numbers in front, as in a zone file.
+fn said(kind: &str, content: &[String]) -> anyhow::Result<Map<String, Value>> {
+    let content = content.join(" ");
+    let mut said = Map::new();
     let number = |text: &str, what: &str| {
         text.parse::<u16>()
             .with_context(|| format!("the {what} {text:?} of a {kind} record is not a number below 65536"))
     };
-    match (kind.as_str(), parts.as_slice()) {
+    let parts: Vec<&str> = content.split_whitespace().collect();
+    match (kind, parts.as_slice()) {
         ("MX", [preference, exchange]) => {
-            body["priority"] = json!(number(preference, "preference")?);
-            body["content"] = json!(exchange);
+            said.insert("priority".to_owned(), json!(number(preference, "preference")?));
+            said.insert("content".to_owned(), json!(exchange));
         }
         ("SRV", [priority, weight, port, target]) => {
-            body["data"] = json!({
+            let data = json!({
                 "priority": number(priority, "priority")?, "weight": number(weight, "weight")?,
                 "port": number(port, "port")?, "target": target,
             });
+            said.insert("data".to_owned(), data);
         }
-        ("CAA", [flags, tag, value]) => {
-            body["data"] = json!({ "flags": number(flags, "flags")?, "tag": tag, "value": value.trim_matches('"') });
+        // With parameters it has blanks (RFC 8657 §3).
+        ("CAA", [flags, tag, value @ ..]) if !value.is_empty() => {
+            let value = value.join(" ");
+            let data = json!({ "flags": number(flags, "flags")?, "tag": tag, "value": value.trim_matches('"') });
+            said.insert("data".to_owned(), data);
         }
         ("MX" | "SRV" | "CAA", _) => {
-            let form = match kind.as_str() {
+            let form = match kind {
                 "MX" => "PREFERENCE EXCHANGE",
                 "SRV" => "PRIORITY WEIGHT PORT TARGET",
                 _ => "FLAGS TAG VALUE",
             };
             return Err(Failure::new(Cause::Usage, format!("the content of a {kind} record is: {form}")).into());
         }
-        _ => body["content"] = json!(words.content.join(" ")),
+        _ => drop(said.insert("content".to_owned(), json!(content))),
     }
+    Ok(said)
+}
+
+/// The request body.
+fn body(words: &RecordWords) -> anyhow::Result<Value> {
+    let kind = words.kind.to_ascii_uppercase();
+    let mut body = json!({ "type": kind, "name": words.name, "ttl": words.ttl, "proxied": words.proxied });
+    said(&kind, &words.content)?.into_iter().for_each(|(field, value)| body[field] = value);
     if let Some(comment) = &words.comment {
         body["comment"] = json!(comment);
     }
@@ -319,6 +335,7 @@ mod tests {
                 json!({"priority":1,"weight":2,"port":80,"target":"host.example.com"}),
             ),
             ("CAA", "0 issue \"ca.example\"", "data", json!({"flags":0,"tag":"issue","value":"ca.example"})),
+            ("CAA", "0 issue \"ca.example; a=b\"", "data", json!({"flags":0,"tag":"issue","value":"ca.example; a=b"})),
         ] {
             let words = RecordWords {
                 name: "x.example".into(),
@@ -336,7 +353,7 @@ mod tests {
                 (&body(&words).unwrap()["comment"], &body(&words).unwrap()["tags"]),
                 (&json!("why"), &json!(["owner:ann"]))
             );
-            let words = RecordWords { content: vec!["1 2 3 4 5".into()], ..words };
+            let words = RecordWords { content: vec!["1".into()], ..words };
             assert_eq!(body(&words).is_err(), matches!(kind, "MX" | "SRV" | "CAA"), "{kind}");
         }
     }

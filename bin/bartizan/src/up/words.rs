@@ -118,7 +118,7 @@ pub struct AcmeWords {
     /// Get real certificates for all public zones from Let's Encrypt, as this address; --acme-agree-terms goes with it
     #[arg(long, value_name = "ME@HOST", env = "BARTIZAN_ACME_EMAIL")]
     pub acme_email: Option<String>,
-    /// You have read the terms of the authority and agree to them (https://letsencrypt.org/repository/)
+    /// You have read the terms of the authority and agree to them: <https://letsencrypt.org/repository/>
     #[arg(long, env = "BARTIZAN_ACME_AGREE_TERMS", requires = "acme_email")]
     pub acme_agree_terms: bool,
     /// Another authority, by the URL of its directory [default: Let's Encrypt]

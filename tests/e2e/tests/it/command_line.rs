@@ -58,6 +58,11 @@ fn exit_codes() {
         assert_eq!(finished.status.code(), Some(code), "{line}\n{}\n{}", finished.out, finished.err);
         assert_eq!(code == 0, finished.err.is_empty() || !finished.err.contains("error"), "{line}\n{}", finished.err);
     }
+    // What is said by `create` is said by `update` too, and half of it by neither.
+    finish(&mut edge.command(["record", "create", &www, "MX", "10 mail.example.com"])).ok();
+    let update = |content: &str| finish(&mut edge.command(["record", "update", &www, "MX", "--content", content]));
+    assert!(update("20 other.example.com").ok().contains("20 other.example.com"));
+    assert!(update("20").failed_with(2).contains("PREFERENCE EXCHANGE"));
 }
 
 /// Records and names are written by anybody; a terminal obeys some characters.
