@@ -162,7 +162,7 @@ impl Acceptor {
         let accepted = read_hello(&mut io).await?;
         let name = name_in(&accepted);
         await_turn().await;
-        let host = Host { certificate: certificate.clone(), policy: TlsPolicy::default(), known_end: 0 };
+        let host = Host { certificate: certificate.clone(), policy: TlsPolicy::default(), zone: None, known_end: 0 };
         let config = self.config(&host, name.as_deref().unwrap_or_default())?;
         self.shake_hands(accepted, io, config, name).await
     }
@@ -193,14 +193,14 @@ impl Acceptor {
     /// The configuration of one handshake. It goes with the handshake, so that nothing is kept for each host. The name is
     /// that of the host, also for a client that sent none: it may take up a session of this host and of no other.
     fn config(&self, host: &Host, name: &str) -> Result<Arc<ServerConfig>, AcceptError> {
-        let Host { certificate, policy, known_end } = host;
+        let Host { certificate, policy, zone, known_end } = host;
         let shared = &*self.0;
         let number = policy.versions.number() * Ciphers::SETS + policy.ciphers.number();
         let common = shared.configs[number].get_or_init(|| Box::new(config(policy)));
         let mut config =
             ServerConfig::clone((**common).as_ref().map_err(|error| AcceptError::Handshake(error.clone()))?);
         config.cert_resolver = Arc::new(OneCertificate::of(certificate).map_err(AcceptError::Certificate)?);
-        config.session_storage = Arc::new(shared.sessions.of(name, *known_end, *policy));
+        config.session_storage = Arc::new(shared.sessions.of((name, *zone), *known_end, *policy));
         let offered = shared.alpn.iter().filter(|protocol| policy.http2 || *protocol != HTTP2);
         config.alpn_protocols = offered.cloned().collect();
         if policy.early_data && shared.early_data == EarlyData::Taken {

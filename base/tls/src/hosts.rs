@@ -8,23 +8,33 @@
 //! longest, and then the one with the greatest id: whatever came first, the same certificates answer alike, and when one
 //! goes the next best takes its names.
 //!
+//! A certificate that the owner of a zone brought is for the names of that zone, and for none of another zone of this edge
+//! that lies in it: who owns `example.com` may have a certificate for `www.child.example.com`, and is not who serves it if
+//! `child.example.com` is a zone of somebody else. What the edge has of its own is for all names.
+//!
 //! A policy belongs to a zone, and is held once for it, so that a change of it touches no name. A name has that of the
 //! innermost zone that it lies in, whoever shows a certificate for it.
 
 use std::sync::Arc;
 
 use bartizan_live::PersistentMap;
-use bartizan_names::{CertificateId, Timestamp, ZoneName};
+use bartizan_names::{CertificateId, Timestamp, ZoneId, ZoneName};
 
 use crate::{CertifiedKey, TlsPolicy};
 
 /// Octets of a name in text, without a final dot (RFC 1035 §2.3.4 limits the wire form to 255, which has two more).
 const NAME_TEXT_MAX: usize = 253;
 
+/// Octets of a claim's key: a name, and behind it, for the names of one zone alone, an octet that no name has and the zone.
+const KEY_MAX: usize = NAME_TEXT_MAX + ZONE_BYTES;
+const ZONE_BYTES: usize = 1 + 16;
+
 /// A certificate of this edge and the names it is used for.
 #[derive(Clone, Debug)]
 pub struct Certificate {
     pub id: CertificateId,
+    /// It is for names whose innermost zone is this one, and no others. None: for all of its names.
+    pub zone: Option<ZoneId>,
     /// Whoever has more of it goes before others, also a wildcard before a certificate for the very name.
     pub preference: u32,
     /// The end of its life: of equals the one that lasts longest is used.
@@ -39,6 +49,8 @@ pub struct Certificate {
 pub(crate) struct Host {
     pub(crate) certificate: CertifiedKey,
     pub(crate) policy: TlsPolicy,
+    /// The innermost that the name lies in.
+    pub(crate) zone: Option<ZoneId>,
     /// So many octets at the end of the name are not made up by who asks: the apex of its zone, else what a certificate
     /// has of it.
     pub(crate) known_end: usize,
@@ -47,22 +59,39 @@ pub(crate) struct Host {
 /// All names that we can prove to be. Immutable and cheap to clone.
 #[derive(Clone)]
 pub struct Hosts {
-    /// Who claims a name, the best first; never nobody. A wildcard is kept as `*.example.com`.
+    /// Who claims a name, the best first; never nobody. A wildcard is kept as `*.example.com`. Claims on the names of one
+    /// zone alone are kept apart.
     by_name: PersistentMap<Arc<[u8]>, Arc<[Arc<Held>]>>,
     by_id: PersistentMap<CertificateId, Arc<Held>>,
     /// What holds for the names of a zone, by its apex in text, in lower case.
-    zones: PersistentMap<Arc<[u8]>, TlsPolicy>,
+    zones: PersistentMap<Arc<[u8]>, ZoneTls>,
     /// In lower case.
     default_name: Option<Arc<str>>,
 }
 
+#[derive(Clone, Copy)]
+struct ZoneTls {
+    id: ZoneId,
+    policy: TlsPolicy,
+}
+
 struct Held {
     id: CertificateId,
+    zone: Option<ZoneId>,
     preference: u32,
     not_after: Timestamp,
-    /// In lower case, each once.
-    names: Box<[Arc<[u8]>]>,
+    /// Of its claims, each once.
+    keys: Box<[Arc<[u8]>]>,
     key: CertifiedKey,
+}
+
+/// A name that is asked for, as the key of those who claim it in its zone. The key of the others is the beginning of that.
+struct Asked {
+    key: [u8; KEY_MAX],
+    /// Octets of the name.
+    len: usize,
+    /// How many octets at its end are the apex of the innermost zone that it lies in, and what holds there.
+    zone: Option<(usize, ZoneTls)>,
 }
 
 impl Held {
@@ -103,28 +132,33 @@ impl Hosts {
     /// The certificate for a name: its own, else the one of the wildcard one label up (RFC 9525 §6.3: `*` stands for
     /// exactly one whole label), which goes first if it is preferred.
     pub fn find(&self, name: &str) -> Option<&CertifiedKey> {
-        let mut lower = [0; NAME_TEXT_MAX];
-        self.certificate(write_lower(name, &mut lower)?)
+        self.certificate(self.asked(name)?)
     }
 
     /// The certificate with this id.
     pub fn get(&self, id: CertificateId) -> Option<Certificate> {
-        let Held { id, preference, not_after, names, key } = &**self.by_id.get(&id)?;
-        let names = names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
-        Some(Certificate { id: *id, preference: *preference, not_after: *not_after, names, key: key.clone() })
+        let Held { id, zone, preference, not_after, keys, key } = &**self.by_id.get(&id)?;
+        let end = zone.map_or(0, |_| ZONE_BYTES);
+        let names = keys.iter().map(|key| String::from_utf8_lossy(&key[..key.len() - end]).into_owned()).collect();
+        Some(Certificate {
+            id: *id,
+            zone: *zone,
+            preference: *preference,
+            not_after: *not_after,
+            names,
+            key: key.clone(),
+        })
     }
 
     /// What holds for a name, whoever can prove to be it.
     pub fn policy(&self, name: &str) -> TlsPolicy {
-        let mut lower = [0; NAME_TEXT_MAX];
-        write_lower(name, &mut lower).map_or_else(TlsPolicy::default, |lower| {
-            self.zone_at(lower).map_or_else(TlsPolicy::default, |(_, policy)| policy)
-        })
+        let zone = self.asked(name).and_then(|asked| asked.zone);
+        zone.map_or_else(TlsPolicy::default, |(_, zone)| zone.policy)
     }
 
-    /// What holds for the names of the zone with this apex, as it was put.
-    pub fn policy_of_zone(&self, apex: &ZoneName) -> Option<TlsPolicy> {
-        self.zones.get(&*text_of(apex)).copied()
+    /// The zone with this apex and what holds for its names, as it was put.
+    pub fn zone(&self, apex: &ZoneName) -> Option<(ZoneId, TlsPolicy)> {
+        self.zones.get(&*text_of(apex)).map(|zone| (zone.id, zone.policy))
     }
 
     /// How many certificates there are.
@@ -138,25 +172,41 @@ impl Hosts {
 
     // Hot: once a handshake. No allocation.
     pub(crate) fn host(&self, name: &str) -> Option<Host> {
-        let mut lower = [0; NAME_TEXT_MAX];
-        let lower = write_lower(name, &mut lower)?;
-        // Before the name is written over.
-        let zone = self.zone_at(lower);
-        let policy = zone.map_or_else(TlsPolicy::default, |(_, policy)| policy);
-        let own = self.best(lower).map(|_| lower.len());
-        let parent = lower.iter().position(|octet| *octet == b'.').map_or(0, |dot| lower.len() - dot);
+        let asked = self.asked(name)?;
+        let (len, zone) = (asked.len, asked.zone);
+        let policy = zone.map_or_else(TlsPolicy::default, |(_, zone)| zone.policy);
+        let own = self.best(&asked, 0).map(|_| len);
+        let parent = asked.name().iter().position(|octet| *octet == b'.').map_or(0, |dot| len - dot);
         let known_end = zone.map(|(length, _)| length).or(own).unwrap_or(parent);
-        Some(Host { certificate: self.certificate(lower)?.clone(), policy, known_end })
+        let certificate = self.certificate(asked)?.clone();
+        Some(Host { certificate, policy, zone: zone.map(|(_, zone)| zone.id), known_end })
     }
 
     pub(crate) fn default_name(&self) -> Option<&str> {
         self.default_name.as_deref()
     }
 
-    /// The best for a name, whose letters it changes.
-    fn certificate(&self, lower: &mut [u8]) -> Option<&CertifiedKey> {
-        let own = self.best(lower);
-        let wildcard = self.best_wildcard(lower);
+    /// None for what is no name.
+    fn asked(&self, name: &str) -> Option<Asked> {
+        let len = name.len();
+        let mut key = [0; KEY_MAX];
+        let lower = key[..NAME_TEXT_MAX].get_mut(..len)?;
+        lower.copy_from_slice(name.as_bytes());
+        lower.make_ascii_lowercase();
+        if lower.contains(&0) {
+            return None;
+        }
+        let zone = self.zone_at(lower);
+        if let Some((_, zone)) = zone {
+            key[len + 1..len + ZONE_BYTES].copy_from_slice(zone.id.as_bytes());
+        }
+        Some(Asked { key, len, zone })
+    }
+
+    /// The best for a name.
+    fn certificate(&self, mut asked: Asked) -> Option<&CertifiedKey> {
+        let own = self.best(&asked, 0);
+        let wildcard = self.best_wildcard(&mut asked);
         let held = match (own, wildcard) {
             (Some(own), Some(wildcard)) if wildcard.preference > own.preference => Some(wildcard),
             (own, wildcard) => own.or(wildcard),
@@ -165,26 +215,31 @@ impl Hosts {
     }
 
     /// The best that claims the wildcard for a name, whose letters it changes.
-    fn best_wildcard(&self, name: &mut [u8]) -> Option<&Held> {
+    fn best_wildcard(&self, asked: &mut Asked) -> Option<&Held> {
+        let name = asked.name();
         let dot = name.iter().position(|octet| *octet == b'.')?;
         if dot == 0 || name.starts_with(b"*.") {
             return None;
         }
         // In the place of the first label's last octet, so that the wildcard is a slice of the same bytes.
-        name[dot - 1] = b'*';
-        self.best(&name[dot - 1..])
+        asked.key[dot - 1] = b'*';
+        self.best(asked, dot - 1)
     }
 
-    fn best(&self, name: &[u8]) -> Option<&Held> {
-        self.by_name.get(name)?.first().map(|held| &**held)
+    /// The best that claims what is asked for from this octet on.
+    fn best(&self, asked: &Asked, from: usize) -> Option<&Held> {
+        let first = |key: &[u8]| self.by_name.get(key)?.first().map(|held| &**held);
+        let of_edge = first(&asked.key[from..asked.len]);
+        let of_zone = asked.zone.and_then(|_| first(&asked.key[from..asked.len + ZONE_BYTES]));
+        of_edge.into_iter().chain(of_zone).max_by_key(|held| held.rank())
     }
 
-    /// The octets of the innermost zone's apex, and its policy.
-    fn zone_at(&self, lower: &[u8]) -> Option<(usize, TlsPolicy)> {
+    /// The octets of the innermost zone's apex, and what holds there.
+    fn zone_at(&self, lower: &[u8]) -> Option<(usize, ZoneTls)> {
         let mut rest = lower;
         loop {
-            if let Some(policy) = self.zones.get(rest) {
-                return Some((rest.len(), *policy));
+            if let Some(zone) = self.zones.get(rest) {
+                return Some((rest.len(), *zone));
             }
             let dot = rest.iter().position(|octet| *octet == b'.')?;
             rest = &rest[dot + 1..];
@@ -192,11 +247,20 @@ impl Hosts {
     }
 }
 
-fn write_lower<'l>(name: &str, lower: &'l mut [u8; NAME_TEXT_MAX]) -> Option<&'l mut [u8]> {
-    let lower = lower.get_mut(..name.len())?;
-    lower.copy_from_slice(name.as_bytes());
-    lower.make_ascii_lowercase();
-    Some(lower)
+impl Asked {
+    fn name(&self) -> &[u8] {
+        &self.key[..self.len]
+    }
+}
+
+/// The key of a certificate's claim on a name.
+fn claim_key(name: &str, zone: Option<ZoneId>) -> Arc<[u8]> {
+    let mut key = name.to_ascii_lowercase().into_bytes();
+    if let Some(zone) = zone {
+        key.push(0);
+        key.extend(zone.as_bytes());
+    }
+    key.into()
 }
 
 /// As clients send it. Octets of an apex that no host name has are written as escapes, which nobody asks for.
@@ -225,18 +289,18 @@ pub struct HostsEdit(Hosts);
 impl HostsEdit {
     /// Adds a certificate, or puts it in the place of the one with the same id.
     pub fn put(&mut self, certificate: Certificate) {
-        let Certificate { id, preference, not_after, names, key } = certificate;
+        let Certificate { id, zone, preference, not_after, names, key } = certificate;
         self.remove(id);
-        let mut names: Vec<Arc<[u8]>> = names.iter().map(|name| name.to_ascii_lowercase().as_bytes().into()).collect();
-        names.sort_unstable();
-        names.dedup();
-        let held = Arc::new(Held { id, preference, not_after, names: names.into(), key });
-        for name in &held.names {
-            let others = self.0.by_name.get(name).map_or(&[][..], |claims| claims);
+        let mut keys: Vec<Arc<[u8]>> = names.iter().map(|name| claim_key(name, zone)).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let held = Arc::new(Held { id, zone, preference, not_after, keys: keys.into(), key });
+        for key in &held.keys {
+            let others = self.0.by_name.get(key).map_or(&[][..], |claims| claims);
             let better = others.partition_point(|other| other.rank() > held.rank());
             let (before, after) = others.split_at(better);
             let claims = before.iter().chain([&held]).chain(after).cloned().collect();
-            self.0.by_name.insert(Arc::clone(name), claims);
+            self.0.by_name.insert(Arc::clone(key), claims);
         }
         self.0.by_id.insert(id, held);
     }
@@ -244,20 +308,20 @@ impl HostsEdit {
     /// Forgets a certificate, if it is there.
     pub fn remove(&mut self, id: CertificateId) {
         let Some(held) = self.0.by_id.remove(&id) else { return };
-        for name in &held.names {
-            let claims = self.0.by_name.get(name).map_or(&[][..], |claims| claims);
+        for key in &held.keys {
+            let claims = self.0.by_name.get(key).map_or(&[][..], |claims| claims);
             let others: Arc<[Arc<Held>]> = claims.iter().filter(|other| other.id != id).cloned().collect();
             if others.is_empty() {
-                self.0.by_name.remove(name);
+                self.0.by_name.remove(key);
             } else {
-                self.0.by_name.insert(Arc::clone(name), others);
+                self.0.by_name.insert(Arc::clone(key), others);
             }
         }
     }
 
     /// Says what holds for the names of a zone. None of them is touched.
-    pub fn put_zone(&mut self, apex: &ZoneName, policy: TlsPolicy) {
-        self.0.zones.insert(text_of(apex), policy);
+    pub fn put_zone(&mut self, apex: &ZoneName, id: ZoneId, policy: TlsPolicy) {
+        self.0.zones.insert(text_of(apex), ZoneTls { id, policy });
     }
 
     /// Forgets a zone. Its names have the policy of the zone around it, or the one that holds where nobody chose.
@@ -273,7 +337,7 @@ impl HostsEdit {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::sync::LazyLock;
 
     use proptest::prelude::*;
@@ -304,6 +368,7 @@ mod tests {
         ]
         .map(|(number, preference, not_after, names)| Certificate {
             id: CertificateId::from_bytes([number; 16]),
+            zone: None,
             preference,
             not_after: Timestamp::from_unix_micros(not_after),
             names: names.iter().map(|name| (*name).to_owned()).collect(),
@@ -343,21 +408,21 @@ mod tests {
 
     #[test]
     fn names_have_the_policy_of_their_zone() {
-        let zone = |apex: &str| ZoneName::new(apex.parse().unwrap()).unwrap();
         let policy = |http2| TlsPolicy { http2, ..TlsPolicy::default() };
         // One for all names, as if they were all in one zone.
         let names = ["a.test", "*.a.test", "*.sub.a.test", "sub.a.test", "other", "*.b.test"];
         let all = names.map(str::to_owned).to_vec();
         let (id, not_after) = (CertificateId::from_bytes([1; 16]), Timestamp::from_unix_micros(1));
-        let before = Hosts::from_iter([Certificate { id, preference: 0, not_after, names: all, key: KEYS[0].clone() }]);
+        let key = KEYS[0].clone();
+        let before = Hosts::from_iter([Certificate { id, zone: None, preference: 0, not_after, names: all, key }]);
         let mut edit = before.edit();
-        edit.put_zone(&zone("A.test"), policy(false));
-        edit.put_zone(&zone("sub.a.test"), policy(true));
-        edit.put_zone(&zone("test"), policy(true));
+        edit.put_zone(&zone("A.test"), zone_id(1), policy(false));
+        edit.put_zone(&zone("sub.a.test"), zone_id(2), policy(true));
+        edit.put_zone(&zone("test"), zone_id(3), policy(true));
         let after = edit.finish();
         let mut edit = after.edit();
-        edit.put_zone(&zone("a.test"), policy(true));
-        edit.put_zone(&zone("sub.a.test"), policy(false));
+        edit.put_zone(&zone("a.test"), zone_id(1), policy(true));
+        edit.put_zone(&zone("sub.a.test"), zone_id(4), policy(false));
         edit.remove_zone(&zone("test"));
         let last = edit.finish();
         for (name, expect) in [
@@ -377,20 +442,92 @@ mod tests {
         }
         assert!(after.host("y.x.b.test").is_none(), "a zone makes no certificate");
         assert!(!after.policy("y.x.a.test").http2 && after.policy(&"x".repeat(300)).http2);
-        assert_eq!(last.policy_of_zone(&zone("test")), None);
-        assert_eq!(last.policy_of_zone(&zone("a.TEST")), Some(policy(true)));
+        assert_eq!(last.zone(&zone("test")), None);
+        assert_eq!(last.zone(&zone("a.TEST")), Some((zone_id(1), policy(true))));
+        assert_eq!(last.zone(&zone("sub.a.test")), Some((zone_id(4), policy(false))));
+    }
+
+    /// Whatever names the certificate of a zone's owner has: it is shown for those of that zone.
+    #[test]
+    fn what_a_zone_brought_is_for_its_names_alone() {
+        let certificate = |number: u8, zone, preference, names: &[&str]| Certificate {
+            id: CertificateId::from_bytes([number; 16]),
+            zone,
+            preference,
+            not_after: Timestamp::from_unix_micros(100),
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            key: KEYS[usize::from(number)].clone(),
+        };
+        let (parent, child, again) = (zone_id(1), zone_id(2), zone_id(3));
+        let all = ["a.test", "*.a.test", "sub.a.test", "*.sub.a.test", "www.sub.a.test", "b.test"];
+        let alone = Hosts::from_iter([
+            certificate(1, Some(parent), 9, &all),
+            certificate(2, None, 1, &["sub.a.test", "*.sub.a.test", "*.a.test"]),
+            certificate(3, Some(child), 3, &all),
+        ]);
+        let put = |hosts: &Hosts, apex: &str, id| {
+            let mut edit = hosts.edit();
+            edit.put_zone(&zone(apex), id, TlsPolicy::default());
+            edit.finish()
+        };
+        let with_parent = put(&alone, "a.test", parent);
+        let both = put(&with_parent, "sub.a.test", child);
+        // Deleted and made anew, say by another account, when what it had before is not gone yet.
+        let mut edit = both.edit();
+        edit.remove_zone(&zone("sub.a.test"));
+        let made_anew = put(&edit.finish(), "sub.a.test", again);
+        let columns = [&alone, &with_parent, &both, &made_anew];
+        for (name, expect) in [
+            ("a.test", [None, Some(1), Some(1), Some(1)]),
+            ("www.a.test", [Some(2), Some(1), Some(1), Some(1)]),
+            ("sub.a.test", [Some(2), Some(1), Some(3), Some(2)]),
+            ("SUB.a.test", [Some(2), Some(1), Some(3), Some(2)]),
+            ("www.sub.a.test", [Some(2), Some(1), Some(3), Some(2)]),
+            ("x.sub.a.test", [Some(2), Some(1), Some(3), Some(2)]),
+            ("b.test", [None; 4]),
+            ("a.test\0\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}\u{1}", [None; 4]),
+        ] {
+            let found = columns.map(|hosts| hosts.find(name).map(CertifiedKey::leaf));
+            assert_eq!(found, expect.map(|number| number.map(|number: usize| KEYS[number].leaf())), "{name}");
+            let served = columns.map(|hosts| hosts.host(name).map(|host| host.certificate));
+            assert_eq!(served.each_ref().map(|key| key.as_ref().map(CertifiedKey::leaf)), found, "{name}");
+        }
+        let mut names = both.get(CertificateId::from_bytes([1; 16])).unwrap().names;
+        names.sort_unstable();
+        let mut expect = all.map(str::to_owned);
+        expect.sort_unstable();
+        assert_eq!(names, expect);
+        assert_eq!(both.host("www.sub.a.test").unwrap().zone, Some(child));
+    }
+
+    fn zone(apex: &str) -> ZoneName {
+        ZoneName::new(apex.parse().unwrap()).unwrap()
+    }
+
+    fn zone_id(number: u8) -> ZoneId {
+        ZoneId::from_bytes([number; 16])
     }
 
     /// Names of the histories below: few, so that many claim one.
     const NAMES: [&str; 4] = ["a.test", "*.test", "b.test", "*.b.test"];
 
-    /// A certificate of the model: its preference, its end, a bit for each name, the number of its key.
-    type Claim = (u32, u64, u8, usize);
+    /// A certificate of the model: its zone, its preference, its end, a bit for each name, the number of its key.
+    type Claim = (Option<u8>, u32, u64, u8, usize);
 
-    fn certificate(id: u8, (preference, not_after, names, key): Claim) -> Certificate {
+    /// The zones of the model, the inner one first.
+    const ZONES: [(&str, u8); 2] = [("b.test", 1), ("test", 2)];
+
+    fn with_zones(hosts: Hosts) -> Hosts {
+        let mut edit = hosts.edit();
+        ZONES.iter().for_each(|(apex, id)| edit.put_zone(&zone(apex), zone_id(*id), TlsPolicy::default()));
+        edit.finish()
+    }
+
+    fn certificate(id: u8, (zone, preference, not_after, names, key): Claim) -> Certificate {
         let names = (0..).zip(NAMES).filter(|(bit, _)| names >> bit & 1 == 1);
         Certificate {
             id: CertificateId::from_bytes([id; 16]),
+            zone: zone.map(zone_id),
             preference,
             not_after: Timestamp::from_unix_micros(not_after),
             names: names.map(|(_, name)| name.to_owned()).collect(),
@@ -400,11 +537,14 @@ mod tests {
 
     /// What a plain map of certificates says to a name.
     fn expected(model: &BTreeMap<u8, Claim>, name: &str) -> Option<usize> {
+        let lies_in = ZONES.iter().find(|(apex, _)| name.ends_with(apex)).map(|(_, id)| *id);
         let best = |asked: &str| {
             let bit = NAMES.iter().position(|known| *known == asked)?;
-            let claims = model.iter().filter(|(_, (_, _, names, _))| names >> bit & 1 == 1);
-            let best = claims.max_by_key(|(id, (preference, not_after, _, _))| (*preference, *not_after, **id));
-            best.map(|(_, (preference, _, _, key))| (*preference, *key))
+            let claims = model.iter().filter(|(_, (zone, .., names, _))| {
+                names >> bit & 1 == 1 && zone.is_none_or(|zone| Some(zone) == lies_in)
+            });
+            let best = claims.max_by_key(|(id, (_, preference, not_after, ..))| (*preference, *not_after, **id));
+            best.map(|(_, (_, preference, .., key))| (*preference, *key))
         };
         let (_, parent) = name.split_once('.')?;
         let (own, wildcard) = (best(name), best(&format!("*.{parent}")));
@@ -418,21 +558,26 @@ mod tests {
             prop_assert_eq!(found, expected(model, name).map(|key| KEYS[key].leaf()), "{}", name);
         }
         prop_assert_eq!(certificates.len(), model.len());
-        let claimed =
-            NAMES.iter().enumerate().filter(|(bit, _)| model.values().any(|(_, _, names, _)| names >> bit & 1 == 1));
-        prop_assert_eq!(certificates.by_name.len(), claimed.count());
+        let claims = model.values().flat_map(|(zone, .., names, _)| {
+            (0..NAMES.len()).filter(move |bit| names >> bit & 1 == 1).map(move |bit| (*zone, bit))
+        });
+        prop_assert_eq!(certificates.by_name.len(), claims.collect::<BTreeSet<_>>().len());
         Ok(())
+    }
+
+    fn claim() -> impl Strategy<Value = Claim> {
+        (prop::option::of(1_u8..4), 0_u32..3, 0_u64..3, 0_u8..16, 0_usize..8)
     }
 
     proptest! {
         /// Every version of a history answers as its certificates do, and as a table that was filled with them at once.
         #[test]
         fn a_history_answers_as_its_end_does(
-            steps in prop::collection::vec((0_u8..6, prop::option::of((0_u32..3, 0_u64..3, 0_u8..16, 0_usize..8))), 0..60),
+            steps in prop::collection::vec((0_u8..6, prop::option::of(claim())), 0..60),
             seed: u64,
         ) {
-                let mut model = BTreeMap::new();
-            let mut certificates = Hosts::with_seed(seed);
+            let mut model = BTreeMap::new();
+            let mut certificates = with_zones(Hosts::with_seed(seed));
             let mut versions = Vec::new();
             for (id, claim) in steps {
                 versions.push((certificates.clone(), model.clone()));
@@ -450,7 +595,7 @@ mod tests {
                 certificates = edit.finish();
             }
             let loaded = model.iter().map(|(id, claim)| certificate(*id, *claim)).collect();
-            check(&loaded, &model)?;
+            check(&with_zones(loaded), &model)?;
             versions.push((certificates, model));
             for (certificates, model) in versions {
                 check(&certificates, &model)?;

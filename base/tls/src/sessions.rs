@@ -4,8 +4,8 @@
 //! end of a handshake ─► keep ─► one of many shards, by the session's id ─► take ─► next handshake of that client
 //! ```
 //! What is kept here can be bounded, forgotten and judged. A session of TLS 1.3 is given away once, so that early data cannot
-//! be sent to this edge a second time (RFC 8446 §8.1). One is given only to who asks for the same name under the policy that
-//! it was made under: who changes a policy need not think of those who were here before.
+//! be sent to this edge a second time (RFC 8446 §8.1). One is given only to who asks for the same name, in the zone and under
+//! the policy that it was made under: who changes a policy need not think of those who were here before.
 //!
 //! When there is no room, those go first whose site has most, so that nobody loses one to a site that has more. A site is all
 //! names of a zone, or of a wildcard where no zone is known: who asks can make up names, and no sites.
@@ -15,6 +15,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bartizan_names::ZoneId;
 use rustls::server::StoresServerSessions;
 
 use crate::TlsPolicy;
@@ -60,7 +61,7 @@ struct Shard {
     displaced: u64,
 }
 
-/// A host by a hash of its name.
+/// A host by a hash of its name and its zone: who gets the name in another zone did not make the sessions.
 type HostNumber = u64;
 
 /// A site by a hash of what its names have in common.
@@ -82,10 +83,15 @@ impl Sessions {
         Arc::new(Sessions { shards, hasher: RandomState::new() })
     }
 
-    /// Those of one name, under a policy. They count for all names with so many last octets.
-    pub(crate) fn of(self: &Arc<Self>, name: &str, known_end: usize, policy: TlsPolicy) -> HostSessions {
+    /// Those of one name in its zone, under a policy. They count for all names with so many last octets.
+    pub(crate) fn of(
+        self: &Arc<Self>,
+        (name, zone): (&str, Option<ZoneId>),
+        known_end: usize,
+        policy: TlsPolicy,
+    ) -> HostSessions {
         let site = &name.as_bytes()[name.len().saturating_sub(known_end)..];
-        let (host, site) = (self.hasher.hash_one(name), self.hasher.hash_one(site));
+        let (host, site) = (self.hasher.hash_one((name, zone)), self.hasher.hash_one(site));
         HostSessions { host, site, policy, all: Arc::clone(self) }
     }
 
@@ -260,12 +266,13 @@ mod tests {
         let (all, now) = (Sessions::empty(), Instant::now());
         let default = TlsPolicy::default();
         let strict = TlsPolicy { http2: false, ..default };
-        let a = |policy| all.of("a.test", 6, policy);
+        let a = |policy| all.of(("a.test", None), 6, policy);
         for (asks, after, expect) in [
             (a(default), Duration::ZERO, true),
-            (all.of("a.test", 6, default), Duration::ZERO, true),
-            (all.of("b.test", 6, default), Duration::ZERO, false),
-            (all.of("", 0, default), Duration::ZERO, false),
+            (all.of(("a.test", None), 6, default), Duration::ZERO, true),
+            (all.of(("b.test", None), 6, default), Duration::ZERO, false),
+            (all.of(("a.test", Some(ZoneId::from_bytes([1; 16]))), 6, default), Duration::ZERO, false),
+            (all.of(("", None), 0, default), Duration::ZERO, false),
             (a(strict), Duration::ZERO, false),
             (a(default), LIFETIME - Duration::from_secs(1), true),
             (a(default), LIFETIME, false),
@@ -291,7 +298,7 @@ mod tests {
     #[test]
     fn a_crowd_takes_nobody_elses_place() {
         let (all, now) = (Sessions::empty(), Instant::now());
-        let of = |host: &str| all.of(host, host.len(), TlsPolicy::default());
+        let of = |host: &str| all.of((host, None), host.len(), TlsPolicy::default());
         let (small, crowd, other) = (of("small.test"), of("crowd.test"), of("other.test"));
         let few = 1_000;
         assert!((0..few).all(|number| small.keep(&id(number), Vec::new(), now)));
@@ -316,11 +323,15 @@ mod tests {
     #[test]
     fn many_names_are_one_crowd() {
         let (all, now) = (Sessions::empty(), Instant::now());
-        let busy = all.of("busy.test", 9, TlsPolicy::default());
+        let busy = all.of(("busy.test", None), 9, TlsPolicy::default());
         let few = SESSIONS_MAX as u64 / 4;
         assert!((0..few).all(|number| busy.keep(&id(number), Vec::new(), now)));
         for number in few..few + 2 * SESSIONS_MAX as u64 {
-            all.of(&format!("a{number}.crowd.test"), 10, TlsPolicy::default()).keep(&id(number), Vec::new(), now);
+            all.of((&format!("a{number}.crowd.test"), None), 10, TlsPolicy::default()).keep(
+                &id(number),
+                Vec::new(),
+                now,
+            );
         }
         let left = (0..few).filter(|number| busy.find(&id(*number), Use::Again, now).is_some()).count() as u64;
         assert_eq!(left, few);
@@ -331,7 +342,7 @@ mod tests {
     fn nothing_is_left() {
         let (all, now) = (Sessions::empty(), Instant::now());
         let hosts: Vec<HostSessions> =
-            ["a.test", "b.test"].map(|name| all.of(name, name.len(), TlsPolicy::default())).into();
+            ["a.test", "b.test"].map(|name| all.of((name, None), name.len(), TlsPolicy::default())).into();
         for number in 0..10_000 {
             assert!(hosts[number as usize % 2].keep(&id(number), number.to_le_bytes().to_vec(), now));
         }

@@ -71,6 +71,7 @@ fn certificates(entries: u64) -> Row {
     let key = key.serialize_der();
     let certificate = |number: u64| Certificate {
         id: CertificateId::from_bytes(id(number)),
+        zone: None,
         preference: 0,
         not_after: Timestamp::from_unix_micros(number),
         names: vec![format!("zone{number}.example.com"), format!("*.zone{number}.example.com")],

@@ -7,12 +7,12 @@ use bartizan_tls::{Acceptor, Hosts, TlsPolicy};
 use rustls::version::TLS13;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-use super::rounds::{Client, client, run, serve, zone};
+use super::rounds::{Client, ZONE, client, run, serve, zone};
 use super::{Ca, PIPE_BYTES};
 
 fn hosts(ca: &Ca, early_data: bool) -> Hosts {
     let mut edit = ca.hosts(&[&["a.test"]]).edit();
-    edit.put_zone(&zone("a.test"), TlsPolicy::of(&ZoneSettings { early_data, ..ZoneSettings::default() }));
+    edit.put_zone(&zone("a.test"), ZONE, TlsPolicy::of(&ZoneSettings { early_data, ..ZoneSettings::default() }));
     edit.finish()
 }
 

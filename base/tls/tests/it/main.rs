@@ -45,6 +45,7 @@ impl Ca {
     fn hosts(&self, sets: &[&[&str]]) -> Hosts {
         let certificate = |(number, names): (u8, &&[&str])| Certificate {
             id: CertificateId::from_bytes([number; 16]),
+            zone: None,
             preference: 0,
             not_after: Timestamp::from_unix_micros(0),
             names: names.iter().map(|name| (*name).to_owned()).collect(),

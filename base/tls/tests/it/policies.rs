@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use bartizan_names::{Cipher, Ciphers, OldestTls, Tls13, ZoneSettings};
+use bartizan_names::{Cipher, Ciphers, OldestTls, Tls13, ZoneId, ZoneSettings};
 use bartizan_tls::{Acceptor, ClientConfig, Hosts, TlsPolicy, connect};
 use rustls::version::{TLS12, TLS13};
 use tokio::io::duplex;
 
-use super::rounds::{Client, client, run, serve, zone};
+use super::rounds::{Client, ZONE, client, run, serve, zone};
 use super::{Ca, PIPE_BYTES};
 
 fn under(hosts: &Hosts, apex: &str, settings: &ZoneSettings) -> Hosts {
     let mut edit = hosts.edit();
-    edit.put_zone(&zone(apex), TlsPolicy::of(settings));
+    edit.put_zone(&zone(apex), ZONE, TlsPolicy::of(settings));
     edit.finish()
 }
 
@@ -97,6 +97,32 @@ fn a_session_does_not_outlive_its_policy() {
             ] {
                 let seen = meet(&acceptor, &under(&hosts, "a.test", settings), &config, name).await;
                 assert!(seen.ends_with(expect), "{seen}, not {expect}: {version:?} {name} {settings:?}");
+            }
+        }
+    });
+}
+
+/// Nor the zone of its name: one that comes about below another did not make it, nor did the one that has the name again.
+#[test]
+fn a_session_is_of_one_zone() {
+    let ca = Ca::new();
+    let parent = under(&ca.hosts(&[&["a.test"]]), "test", &ZoneSettings::default());
+    let mut edit = parent.edit();
+    edit.put_zone(&zone("a.test"), ZoneId::from_bytes([2; 16]), TlsPolicy::default());
+    let child = edit.finish();
+    run(async {
+        for version in [&TLS12, &TLS13] {
+            let (acceptor, config) = (Acceptor::new(&[]), client(&ca, &[version], None));
+            for (hosts, expect) in [
+                (&parent, "full"),
+                (&parent, "resumed"),
+                (&child, "full"),
+                (&child, "resumed"),
+                (&parent, "full"),
+                (&parent, "resumed"),
+            ] {
+                let seen = meet(&acceptor, hosts, &config, "a.test").await;
+                assert!(seen.ends_with(expect), "{seen}, not {expect}: {version:?}");
             }
         }
     });

@@ -1,7 +1,8 @@
 //! Certificates and their keys: for visitors by the name that they ask for (RFC 6066 §3), and for connectors. A certificate
 //! whose key does not belong to it is a problem, which is seen before a visitor's handshake fails.
 //!
-//! Those that a zone's owner brought go before those of the public authority, and these before our own, as long as they last.
+//! Those that a zone's owner brought go before those of the public authority, and these before our own, as long as they last;
+//! and they are for the names of that zone alone, never for those of another zone of the edge in it.
 //!
 //! Beside them is what the settings of a zone say about TLS: both are needed in a handshake, before anybody asks for anything.
 
@@ -54,13 +55,14 @@ impl CertificatesPart {
             edit.get_or_insert_with(|| hosts.edit()).remove_zone(apex);
         }
         let served = zones.by_id.values().filter_map(|change| change.after.as_deref());
-        let served = served.map(|ServedZone { zone, policy, .. }| (&zone.name, TlsPolicy::of(&policy.settings)));
+        let served =
+            served.map(|ServedZone { zone, policy, .. }| (&zone.name, zone.id, TlsPolicy::of(&policy.settings)));
         // Nobody knows what was promised to whom.
-        let held = zones.hold.values().map(|apex| (apex, TlsPolicy::of(&ZoneSettings::strict())));
-        for (apex, policy) in served.chain(held) {
+        let held = zones.hold.iter().map(|(id, apex)| (apex, *id, TlsPolicy::of(&ZoneSettings::strict())));
+        for (apex, id, policy) in served.chain(held) {
             // Most settings say nothing about TLS.
-            if edit.is_some() || hosts.policy_of_zone(apex) != Some(policy) {
-                edit.get_or_insert_with(|| hosts.edit()).put_zone(apex, policy);
+            if edit.is_some() || hosts.zone(apex) != Some((id, policy)) {
+                edit.get_or_insert_with(|| hosts.edit()).put_zone(apex, id, policy);
             }
         }
         if let Some(edit) = edit {
@@ -84,7 +86,7 @@ impl CertificatesPart {
         Ok(match purpose {
             Purpose::Tunnel => Served::Connectors(key),
             Purpose::Zone | Purpose::Host => {
-                Served::Visitors(Certificate { id, preference: LOCAL, not_after, names, key })
+                Served::Visitors(Certificate { id, zone: None, preference: LOCAL, not_after, names, key })
             }
         })
     }
@@ -95,15 +97,15 @@ impl CertificatesPart {
         let key = CertifiedKey::from_checked_pem(&held.chain_pem, &certificate.key(held, &self.seal)?)?;
         let preference = if certificate.has_ended { ENDED } else { PUBLIC };
         let (not_after, AcmeCertificate { id, names, .. }) = (held.not_after, certificate);
-        Ok(Some(Served::Visitors(Certificate { id, preference, not_after, names, key })))
+        Ok(Some(Served::Visitors(Certificate { id, zone: None, preference, not_after, names, key })))
     }
 
     fn open_brought(&self, entry: &Entry) -> Result<Served, Fault> {
         let upload = Upload::from_entry(entry)?;
         let key = CertifiedKey::from_checked_pem(&upload.chain_pem, &upload.key(&self.seal)?)?;
         let preference = if upload.has_ended() { ENDED } else { BROUGHT.saturating_add(upload.priority) };
-        let Upload { id, hosts: names, not_after, .. } = upload;
-        Ok(Served::Visitors(Certificate { id, preference, not_after, names, key }))
+        let Upload { id, zone_id, hosts: names, not_after, .. } = upload;
+        Ok(Served::Visitors(Certificate { id, zone: Some(zone_id), preference, not_after, names, key }))
     }
 
     fn get(&self, id: CertificateId) -> Option<Served> {

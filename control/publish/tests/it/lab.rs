@@ -1,10 +1,14 @@
 //! A store in a directory of its own, documents to put into it, and ways to damage it.
 
+use bartizan_certs::{Chain, Kept, Upload};
 use bartizan_model::Record;
-use bartizan_names::{AccountId, AppId, Name, PopId, RecordId, RuleId, Timestamp, TunnelId, UserId, ZoneId, ZoneName};
+use bartizan_names::{
+    AccountId, AppId, CertificateId, Name, PopId, RecordId, RuleId, Timestamp, TunnelId, UserId, ZoneId, ZoneName,
+};
 use bartizan_publish::{Edge, Publisher};
 use bartizan_signer::Validity;
 use bartizan_store::{ChangeSet, Key, Meta, Op, Scope, Store, Value};
+use bartizan_tls::CertifiedKey;
 use serde_json::{Value as Json, json};
 
 pub(crate) const ZONE: ZoneId = ZoneId::from_bytes([1; 16]);
@@ -241,13 +245,32 @@ pub(crate) fn rule_document(id: RuleId, scope: Scope, mode: &str, address: &str)
 }
 
 /// Makes certificates whose keys are sealed for a lab.
-pub(crate) struct Issuer(bartizan_certs::Certs);
+pub(crate) struct Issuer(bartizan_certs::Certs, bartizan_seal::Key);
 
 impl Issuer {
     pub(crate) fn new(lab: &Lab) -> Issuer {
         let dir = tempfile::tempdir().unwrap();
         let ca = bartizan_certs::Ca::load_or_create(dir.path(), &lab.seal, Timestamp::from_unix_micros(1)).unwrap();
-        Issuer(bartizan_certs::Certs::new(ca, lab.seal.clone()))
+        Issuer(bartizan_certs::Certs::new(ca, lab.seal.clone()), lab.seal.clone())
+    }
+
+    /// One with these names that the zone's owner brings, in the store and as it is shown.
+    pub(crate) fn bring(&self, zone: ZoneId, apex: &str, names: &[&str]) -> (Op, CertifiedKey) {
+        let now = Timestamp::from_unix_micros(1);
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let issued = self.0.for_api(&names, now).unwrap();
+        let shown = CertifiedKey::from_pem(&issued.chain_pem, &issued.key_pkcs8_der).unwrap();
+        let chain = Chain::of_key(&issued.chain_pem, issued.key_pkcs8_der, now).unwrap();
+        let kept = Kept {
+            id: CertificateId::from_bytes(*zone.as_bytes()),
+            zone,
+            bundle_method: "ubiquitous".to_owned(),
+            kind: "sni_custom".to_owned(),
+            priority: 0,
+            uploaded_on: now,
+        };
+        let upload = Upload::new(kept, &chain, &ZoneName::new(name(apex)).unwrap(), &self.1, now).unwrap();
+        (upload.to_op(), shown)
     }
 
     /// The key and the document of a new one.

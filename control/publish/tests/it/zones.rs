@@ -3,11 +3,13 @@
 use bartizan_names::{OldestTls, RuleId, ZoneId, ZoneSettings};
 use bartizan_publish::Bundle;
 use bartizan_store::{Key, Op, Scope};
-use bartizan_tls::TlsPolicy;
+use bartizan_tls::{CertifiedKey, TlsPolicy};
 use serde_json::json;
 
 use crate::answers::route;
-use crate::lab::{Issuer, Lab, ZONE, add, put, remove, rule_document, settings_document, zone, zone_called};
+use crate::lab::{
+    Issuer, Lab, ZONE, add, put, remove, rule_document, settings_document, zone, zone_called, zone_document,
+};
 
 const OTHER: ZoneId = ZoneId::from_bytes([9; 16]);
 
@@ -93,6 +95,57 @@ fn policies_of_tls_follow_zones() {
         }
     }
     assert_eq!(follower.bundle().hosts.value.policy("x.other.example"), TlsPolicy::of(&new_only));
+}
+
+/// Who owns a zone may have a certificate for names below it that are another zone's here. Those who ask for them are shown
+/// what that zone brought, or what the edge has itself: whoever was there first, and whatever becomes of either.
+#[test]
+fn what_a_zone_brought_is_for_its_names_alone() {
+    const AGAIN: ZoneId = ZoneId::from_bytes([10; 16]);
+    let mut lab = Lab::new();
+    let issuer = Issuer::new(&lab);
+    let names = ["example.com", "*.example.com", "in.example.com", "*.in.example.com", "a.in.example.com"];
+    let (put_of_outer, of_outer) = issuer.bring(ZONE, "example.com", &names);
+    let (put_of_inner, of_inner) = issuer.bring(OTHER, "in.example.com", &names);
+    let inner = |id| zone_called(id, "in.example.com", &["ns1.example.net"], false);
+    let of_edge = |id, apex| {
+        let (key, document) = issuer.issue(id, apex);
+        put(key, &document)
+    };
+    let mut follower = lab.publisher();
+    // What visitors are shown at example.com, in.example.com and a.in.example.com.
+    for (what, ops, expect) in [
+        ("alone", vec![zone(false), of_edge(ZONE, "example.com"), put_of_outer.clone()], "outer outer outer"),
+        ("a zone in it", vec![inner(OTHER), of_edge(OTHER, "in.example.com")], "outer edge edge"),
+        ("that brings its own", vec![put_of_inner], "outer inner inner"),
+        ("brought once more", vec![put_of_outer], "outer inner inner"),
+        // What it brought is deleted later.
+        ("deleted", vec![Op::Del { key: Key::zone(OTHER) }], "outer outer outer"),
+        ("made anew", vec![inner(AGAIN)], "outer edge edge"),
+        ("the outer one deleted", vec![Op::Del { key: Key::zone(ZONE) }], "edge edge edge"),
+    ] {
+        lab.commit(ops);
+        follower.follow().unwrap().unwrap();
+        for bundle in [follower.bundle(), lab.publisher().bundle()] {
+            let shown = ["example.com", "in.example.com", "a.in.example.com"].map(|name| {
+                let leaf = bundle.hosts.value.find(name).map(CertifiedKey::leaf);
+                match leaf {
+                    Some(leaf) if leaf == of_outer.leaf() => "outer",
+                    Some(leaf) if leaf == of_inner.leaf() => "inner",
+                    Some(_) => "edge",
+                    None => "none",
+                }
+            });
+            assert_eq!(shown.join(" "), expect, "{what}");
+        }
+    }
+    // Of which nothing but the name is left: whoever it belongs to, it is not the zone around it.
+    let mut spoilt = zone_document(AGAIN, "in.example.com", &["ns1.example.net"], false);
+    spoilt["name_servers"] = json!(7);
+    lab.commit(vec![zone(false), put(Key::zone(AGAIN), &spoilt)]);
+    let started = lab.publisher();
+    let leaf = started.bundle().hosts.value.find("in.example.com").map(CertifiedKey::leaf);
+    assert!(leaf.is_some_and(|leaf| leaf != of_outer.leaf() && leaf != of_inner.leaf()));
 }
 
 /// Who uses only other parts is not told: a renewed certificate is no news to DNS, and a TXT record none to the firewall.

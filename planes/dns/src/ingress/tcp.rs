@@ -561,6 +561,7 @@ mod tests {
         let made = rcgen::generate_simple_self_signed(vec!["ns1.example".to_owned()]).unwrap();
         let certificate = Certificate {
             id: CertificateId::from_bytes([0; 16]),
+            zone: None,
             preference: 0,
             not_after: Timestamp::from_unix_micros(0),
             names: vec!["ns1.example".to_owned()],

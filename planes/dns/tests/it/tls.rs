@@ -22,7 +22,8 @@ pub(crate) fn hosts() -> (Hosts, String) {
     let issued = CertificateParams::new(vec![NAME.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
     let key = CertifiedKey::from_pem(&issued.pem(), &key.serialize_der()).unwrap();
     let (id, not_after) = (CertificateId::from_bytes([1; 16]), Timestamp::from_unix_micros(0));
-    let mut hosts = Hosts::from_iter([Certificate { id, preference: 0, not_after, names: vec![NAME.to_owned()], key }]);
+    let names = vec![NAME.to_owned()];
+    let mut hosts = Hosts::from_iter([Certificate { id, zone: None, preference: 0, not_after, names, key }]);
     hosts.set_default(NAME);
     (hosts, pem)
 }

@@ -236,14 +236,16 @@ fn config(sites: &[Site<'_>], firewall: Firewall, ca: &Ca) -> Config {
     let names = ["a.test", "b.test", "up.test", "down.test", NAME_SERVER];
     let certificate = Certificate {
         id: CertificateId::from_bytes([0; 16]),
+        zone: None,
         preference: 0,
         not_after: Timestamp::from_unix_micros(0),
         names: names.map(str::to_owned).to_vec(),
         key: ca.issue(&names),
     };
     let mut hosts = Hosts::from_iter([certificate]).edit();
-    for (host, _, settings) in sites {
-        hosts.put_zone(&ZoneName::new(Name::parse(host).unwrap()).unwrap(), TlsPolicy::of(settings));
+    for (number, (host, _, settings)) in sites.iter().enumerate() {
+        let apex = ZoneName::new(Name::parse(host).unwrap()).unwrap();
+        hosts.put_zone(&apex, zone_id(number as u8), TlsPolicy::of(settings));
     }
     let server = ServerFacts {
         pop: "LAB".to_owned(),

@@ -279,6 +279,7 @@ fn http2_streams_do_not_mix() {
 fn tls_origin(ca: &Ca, name: &str) -> Origin {
     let certificate = Certificate {
         id: CertificateId::from_bytes([0; 16]),
+        zone: None,
         preference: 0,
         not_after: Timestamp::from_unix_micros(0),
         names: vec!["*.test".to_owned()],

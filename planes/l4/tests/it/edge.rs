@@ -196,6 +196,7 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 pub(crate) fn hosts(names: &[&str], ca: &Ca) -> Hosts {
     let certificate = Certificate {
         id: CertificateId::from_bytes([0; 16]),
+        zone: None,
         preference: 0,
         not_after: Timestamp::from_unix_micros(0),
         names: names.iter().map(|name| (*name).to_owned()).collect(),

@@ -118,6 +118,17 @@ fn zone(edge: &Edge, name: &str) -> Value {
     serde_json::from_str(&run(edge, &["zone", "create", name, "--json"])).unwrap()
 }
 
+/// The files of one that nobody issued, and its key.
+fn own(edge: &Edge, names: &str) -> [String; 2] {
+    let file = |name: &str| edge.folder().join(name).to_string_lossy().into_owned();
+    let (certificate, key) = (file("own.pem"), file("own.key"));
+    let mut openssl = Command::new("openssl");
+    openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "9", "-subj", "/O=Mine", "-addext"]);
+    openssl.args([&format!("subjectAltName={names}"), "-addext", "basicConstraints=CA:FALSE"]);
+    finish(openssl.args(["-keyout", &key, "-out", &certificate])).ok();
+    [certificate, key]
+}
+
 #[test]
 fn one_setting_brings_real_certificates_and_renews_them() {
     let (edge, pebble) = both();
@@ -199,24 +210,63 @@ fn what_somebody_brings_goes_before_all_others_and_goes_again() {
     zone(&edge, "acme.example");
     told(&edge, &["cert", "issue", "acme.example", "--wait"]);
     let file = |name: &str| edge.folder().join(name).to_string_lossy().into_owned();
-    let mut openssl = Command::new("openssl");
-    openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "9", "-subj", "/O=Mine", "-addext"]);
-    openssl.args(["subjectAltName=DNS:*.acme.example,DNS:elsewhere.example", "-addext", "basicConstraints=CA:FALSE"]);
-    finish(openssl.args(["-keyout", &file("own.key"), "-out", &file("own.pem")])).ok();
-    let upload = ["cert", "upload", "acme.example", "--cert", &file("own.pem"), "--key", &file("own.key")];
+    let [certificate, key] = own(&edge, "DNS:*.acme.example,DNS:elsewhere.example");
+    let upload = ["cert", "upload", "acme.example", "--cert", &certificate, "--key", &key];
     let brought = told(&edge, &upload);
     assert_eq!((&brought["hosts"], &brought["issuer"]), (&json!(["*.acme.example"]), &json!("Mine")));
-    let own = PathBuf::from(file("own.pem"));
+    let own = PathBuf::from(&certificate);
     wait::until("the one that was brought", || shown(&edge, "www.acme.example", &own).ok());
     assert!(shown(&edge, "acme.example", &root).is_ok(), "which it does not cover");
 
     let mut encrypt = Command::new("openssl");
-    encrypt.args(["pkey", "-aes256", "-passout", "pass:word", "-in", &file("own.key"), "-out", &file("locked.key")]);
+    encrypt.args(["pkey", "-aes256", "-passout", "pass:word", "-in", &key, "-out", &file("locked.key")]);
     finish(&mut encrypt).ok();
-    let locked = ["cert", "upload", "acme.example", "--cert", &file("own.pem"), "--key", &file("locked.key")];
+    let locked = ["cert", "upload", "acme.example", "--cert", &certificate, "--key", &file("locked.key")];
     let refused = finish(&mut edge.command(locked)).failed_with(1);
     assert!(refused.contains("it is encrypted; take the passphrase away first"), "{refused}");
 
     run(&edge, &["cert", "delete", "acme.example", brought["id"].as_str().unwrap()]);
     wait::until("the one of the authority", || shown(&edge, "www.acme.example", &root).ok());
+}
+
+/// Whoever owns a zone may have a certificate for the names of one in it that is somebody else's here. Their visitors are
+/// shown what the edge has itself, from the moment that zone is there, and take up no session of before.
+#[test]
+fn what_a_zone_brought_is_not_shown_for_a_zone_in_it() {
+    let edge = Edge::start();
+    zone(&edge, "outer.example");
+    let names = ["outer.example", "*.outer.example", "in.outer.example", "*.in.outer.example"];
+    let [certificate, key] = own(&edge, &names.map(|name| format!("DNS:{name}")).join(","));
+    run(&edge, &["cert", "upload", "outer.example", "--cert", &certificate, "--key", &key]);
+    let own = PathBuf::from(&certificate);
+    for host in ["outer.example", "in.outer.example", "a.in.outer.example"] {
+        wait::until("the one that was brought", || shown(&edge, host, &own).ok());
+    }
+    let session = edge.folder().join("session");
+    assert_eq!(taken_up(&edge, "a.in.outer.example", "-sess_out", &session), "New");
+    assert_eq!(taken_up(&edge, "a.in.outer.example", "-sess_in", &session), "Reused");
+
+    let account = edge.post("/accounts", &json!({"name": "Somebody else"}));
+    let inner = edge.post("/zones", &json!({"name": "in.outer.example", "account": {"id": account["id"]}}));
+    for host in ["in.outer.example", "a.in.outer.example"] {
+        wait::until("that of the edge", || shown(&edge, host, edge.ca()).ok());
+        assert!(shown(&edge, host, &own).is_err(), "{host}");
+    }
+    assert_eq!(taken_up(&edge, "a.in.outer.example", "-sess_in", &session), "New");
+    assert!(shown(&edge, "outer.example", &own).is_ok());
+    // Nor after a start.
+    let edge = edge.restart_after_kill();
+    assert!(shown(&edge, "a.in.outer.example", edge.ca()).is_ok());
+
+    edge.delete(&format!("/zones/{}", inner["id"].as_str().unwrap()));
+    wait::until("the one that was brought, again", || shown(&edge, "in.outer.example", &own).ok());
+}
+
+/// Whether a client with the session in `file`, or that puts one there, had to shake hands in full.
+fn taken_up(edge: &Edge, host: &str, option: &str, file: &Path) -> String {
+    let mut client = Command::new("openssl");
+    client.args(["s_client", "-connect", &edge.https().to_string(), "-servername", host, "-tls1_2", option]);
+    let text = finish(client.arg(file).stdin(std::process::Stdio::null())).ok();
+    let line = text.lines().find(|line| line.starts_with("New, ") || line.starts_with("Reused, "));
+    line.and_then(|line| line.split(',').next()).unwrap_or(&text).to_owned()
 }
