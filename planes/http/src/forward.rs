@@ -3,7 +3,7 @@
 use bartizan_firewall::Source;
 use bartizan_names::{CountryCode, is_session_cookie};
 use bartizan_routes::Scheme;
-use bartizan_wire::http1::{self, Field, Rewrite, may_follow_a_body};
+use bartizan_wire::http1::{self, Field, Rewrite, is_or_passes_for, may_follow_a_body};
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
@@ -175,7 +175,7 @@ pub(crate) fn interim_to_visitor<S: Sink>(fields: &Fields, sink: S) -> S {
 
 fn fate_with_a_visitor(name: &[u8]) -> Rewrite<'static> {
     // `Alt-Svc` (RFC 7838) would send visitors to ports of the origin; the others are ours.
-    let stays = [ALT_SVC, SERVER.lower, CF_RAY.lower].iter().any(|stays| name.eq_ignore_ascii_case(stays.as_bytes()));
+    let stays = [ALT_SVC, SERVER.lower, CF_RAY.lower].iter().any(|stays| is_or_passes_for(name, stays));
     if stays { Rewrite::Drop } else { Rewrite::Keep }
 }
 
@@ -205,6 +205,9 @@ impl Fate {
             Fate::Once
         } else if is(CDN_LOOP.lower) {
             Fate::Gathered
+        } else if [EARLY_DATA.lower, CDN_LOOP.lower].iter().any(|ours| is_or_passes_for(name, ours)) {
+            // It would contradict ours.
+            Fate::Stays
         } else if is(MAX_FORWARDS) {
             Fate::Counted
         } else if is(COOKIE.as_str()) {
@@ -244,16 +247,12 @@ pub(crate) fn trailers(read: http1::Fields<'_>) -> HeaderMap {
     read.iter().filter(|field| passes(field.name)).filter_map(field).collect()
 }
 
-/// Whether only an edge may set a field of this name, in any case. Any sign counts as `-` here: CGI (RFC 3875 §4.1.18) makes
-/// the same variable of `-` and `_`, and some servers of all that is neither letter nor digit.
+/// Whether only an edge may set a field of this name, in any spelling.
 fn is_reserved(name: &[u8]) -> bool {
-    const PREFIXES: [&[u8]; 3] = [b"cf-", b"x-forwarded-", b"bartizan-"];
-    const NAMES: [&[u8]; 5] = [b"forwarded", b"client-cert", b"client-cert-chain", b"x-real-ip", b"true-client-ip"];
-    let alike =
-        |one: &u8, other: &u8| one.eq_ignore_ascii_case(other) || (*other == b'-' && one.is_ascii_punctuation());
-    let same = |one: &[u8], other: &[u8]| one.iter().zip(other).all(|(one, other)| alike(one, other));
-    PREFIXES.iter().any(|prefix| name.len() >= prefix.len() && same(name, prefix))
-        || NAMES.iter().any(|reserved| name.len() == reserved.len() && same(name, reserved))
+    const PREFIXES: [&str; 3] = ["cf-", "x-forwarded-", "bartizan-"];
+    const NAMES: [&str; 5] = ["forwarded", "client-cert", "client-cert-chain", "x-real-ip", "true-client-ip"];
+    let begins_with = |prefix: &str| name.get(..prefix.len()).is_some_and(|start| is_or_passes_for(start, prefix));
+    PREFIXES.iter().any(|prefix| begins_with(prefix)) || NAMES.iter().any(|reserved| is_or_passes_for(name, reserved))
 }
 
 #[cfg(test)]

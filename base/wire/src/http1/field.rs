@@ -93,6 +93,12 @@ pub fn is_end_to_end<'m>(name: &[u8], mut connection: impl Iterator<Item = &'m [
     class_of(name) == Class::EndToEnd && !connection.any(names_it)
 }
 
+/// Whether a field is this one (in lower case), in any case, or with another sign for a `-`, which is the same field behind
+/// a gateway interface (RFC 3875 §4.1.18).
+pub fn is_or_passes_for(name: &[u8], field: &str) -> bool {
+    name.len() == field.len() && spelling(name, field.as_bytes()).is_some()
+}
+
 enum Spelling {
     Own,
     /// With another sign for a `-`: some gateways make `_` of all that is no letter or digit.

@@ -28,7 +28,7 @@ mod write;
 pub use bartizan_names::Authority;
 pub use body::{Body, BodyReader, Event, Step};
 pub(crate) use field::Known;
-pub use field::{Class, has_token, is_end_to_end, tokens};
+pub use field::{Class, has_token, is_end_to_end, is_or_passes_for, tokens};
 pub use head::{Field, FieldRoom, Fields, HeadSearch, Leading};
 pub(crate) use head::{Span, parse_length};
 pub use refusal::Refusal;

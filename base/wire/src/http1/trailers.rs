@@ -1,6 +1,6 @@
 //! Fields behind a chunked body (RFC 9110 §6.5).
 
-use super::field::{Class, class_of};
+use super::field::{Class, class_of, is_or_passes_for};
 use super::head::{FieldSpan, Fields};
 use super::{Refusal, TRAILER_FIELDS_MAX};
 
@@ -73,7 +73,7 @@ impl Trailers {
     }
 }
 
-/// Whether a field may be a trailer, by its name in any case.
+/// Whether a field may be a trailer, by its name in any spelling.
 pub fn may_follow_a_body(name: &[u8]) -> bool {
-    class_of(name) == Class::EndToEnd && !NOT_BEHIND_A_BODY.iter().any(|not| name.eq_ignore_ascii_case(not.as_bytes()))
+    class_of(name) == Class::EndToEnd && !NOT_BEHIND_A_BODY.iter().any(|not| is_or_passes_for(name, not))
 }

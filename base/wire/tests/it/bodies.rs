@@ -108,7 +108,7 @@ fn lines_and_trailers_have_limits() {
 #[test]
 fn trailers_that_pass() {
     let text = "3\r\nabc\r\n0\r\nGrpc-Status: 0\r\nContent-Length: 5\r\nHost: b\r\nTransfer-Encoding: chunked\r\n\
-                Connection: x\r\nContent_Length: 5\r\nSet-Cookie: a=b\r\nAuthorization: x\r\nx-sum:  7 \r\n\r\nGET";
+                Connection: x\r\nContent_Length: 5\r\nEarly_Data: 1\r\ncontent.type: x\r\nSet-Cookie: a=b\r\nAuthorization: x\r\nx-sum:  7 \r\n\r\nGET";
     for piece in PIECES {
         let whole = follow(Body::Chunked, text.as_bytes(), piece).expect("good trailers").expect("a whole body");
         let expect = [("Grpc-Status", "0"), ("x-sum", "7")].map(|(name, value)| (name.to_owned(), value.to_owned()));

@@ -177,6 +177,7 @@ fn fields_that_an_origin_gets() {
         (&[("connection", "max-forwards"), ("max-forwards", "7")], &[("cdn-loop", "bartizan")]),
         // Whatever it says (RFC 8470 §5.1).
         (&[("early-data", "0"), ("Early-Data", "x")], &[("cdn-loop", "bartizan"), ("early-data", "1")]),
+        (&[("early_data", "0"), ("CDN_Loop", "x"), ("cdn.loop", "x")], &[("cdn-loop", "bartizan")]),
     ] {
         let mut expect = list(&[expect, &always].concat());
         expect.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -215,6 +216,7 @@ fn fields_that_a_visitor_gets() {
         ("alt-svc", "h3=\":9443\""),
         ("Server", "origin/1.0"),
         ("CF-Ray", "forged"),
+        ("cf_ray", "forged"),
         ("set-cookie", "a=1"),
         ("set-cookie", "bartizan=1; Path=/"),
         ("Set-Cookie", "__Host-bartizan=; Max-Age=0"),

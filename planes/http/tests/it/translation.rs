@@ -120,7 +120,13 @@ const NO_TRAILERS: &str = "Host Content-Type Content-Encoding Content-Range Cach
     Authentication-Info Cookie Set-Cookie Age Date Expires Location Retry-After Strict-Transport-Security Alt-Svc Server \
     CDN-Loop Forwarded X-Forwarded-For X-Forwarded-Proto X-Forwarded-Host X_Forwarded_For X-Real-IP True-Client-IP \
     CF-Connecting-IP CF-Ray CF-Visitor CF-IPCountry CF-Access-Jwt-Assertion Client-Cert Bartizan-Cert-Status Proxy \
-    Transfer_Encoding";
+    Early-Data";
+
+/// And the same for who reads another sign as `-` (RFC 3875 §4.1.18).
+const TWINS: &str = "Transfer_Encoding Content_Length Keep_Alive Proxy_Authorization Early_Data early.data CDN_Loop \
+    Set_Cookie Content_Type Content~Encoding Content_Range Cache_Control If_Match If_None_Match If_Range \
+    If_Modified_Since If_Unmodified_Since Max_Forwards WWW_Authenticate Authentication_Info Retry_After \
+    Strict_Transport_Security Alt_Svc CF_Ray Client_Cert Bartizan_Cert_Status X_Real_IP True_Client_IP X_Forwarded.For";
 
 /// And what no message of HTTP/2 may have.
 const NO_TRAILERS_OF_HTTP1: &str =
@@ -151,7 +157,7 @@ fn trailers_of_a_request() {
         std::io::Write::write_all(&mut stream, &ok("")).unwrap();
     });
     let edge = Edge::start(&[("a.test", origin_at(origin.address), plain())]);
-    for trailers in [trailers_with(NO_TRAILERS), trailers_with(NO_TRAILERS_OF_HTTP1)].concat() {
+    for trailers in [NO_TRAILERS, TWINS, NO_TRAILERS_OF_HTTP1].map(trailers_with).concat() {
         let request = format!(
             "POST / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n{}\r\n",
             lines_of(&trailers)
@@ -159,7 +165,7 @@ fn trailers_of_a_request() {
         assert_eq!(status(&edge.raw(request.as_bytes())), "200");
         assert_eq!(told.recv().unwrap(), "2\r\nhi\r\n0\r\nx-sum: 7\r\n\r\n");
     }
-    for trailers in trailers_with(NO_TRAILERS) {
+    for trailers in [NO_TRAILERS, TWINS].map(trailers_with).concat() {
         let lower: Vec<_> = trailers.iter().map(|(name, value)| (name.to_ascii_lowercase(), *value)).collect();
         let lower: Vec<_> = lower.iter().map(|(name, value)| (name.as_str(), *value)).collect();
         run(async {
@@ -179,7 +185,7 @@ fn trailers_of_a_request() {
 
 #[test]
 fn trailers_of_an_answer() {
-    for trailers in [trailers_with(NO_TRAILERS), trailers_with(NO_TRAILERS_OF_HTTP1)].concat() {
+    for trailers in [NO_TRAILERS, TWINS, NO_TRAILERS_OF_HTTP1].map(trailers_with).concat() {
         let said =
             format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n{}\r\n", lines_of(&trailers));
         let origin = Origin::start(move |_| said.clone().into_bytes());
