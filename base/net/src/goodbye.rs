@@ -6,9 +6,10 @@
 //! container, nobody sends the rest after it. So we say that we have ended, read on, and leave when the peer has
 //! everything.
 
+use std::io;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
+use tokio::io::{AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -17,8 +18,8 @@ use crate::delivery::undelivered;
 /// How often we look what has not arrived yet.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// What comes is read and thrown away in pieces of this size.
-const WASTE_BYTES: usize = 4 * 1024;
+/// What comes is read and thrown away in pieces of this size, some microseconds each.
+const WASTE_BYTES: usize = 16 * 1024;
 
 /// How long the end of a connection may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,23 +35,28 @@ pub struct Patience {
 }
 
 /// Ends our side of a connection, over TLS or not, and returns when the peer has all that was written and has ended too,
-/// or when `patience` is at its end.
-pub async fn say_goodbye<IO>(mut io: IO, socket: impl Fn(&IO) -> &TcpStream, patience: &Patience)
-where
-    IO: AsyncRead + AsyncWrite + Unpin,
+/// or when `patience` is at its end. What still comes is not looked at, at TLS neither; after each piece of it, it is the
+/// turn of `others`.
+pub async fn say_goodbye<IO, F>(
+    mut io: IO,
+    socket: impl Fn(&IO) -> &TcpStream,
+    patience: &Patience,
+    others: impl Fn() -> F,
+) where
+    IO: AsyncWrite + Unpin,
+    F: Future<Output = ()>,
 {
     // TLS says it first (close_notify, RFC 8446 §6.1), which may have to wait for room.
     if !matches!(timeout(patience.stall, io.shutdown()).await, Ok(Ok(()))) {
         return;
     }
-    let Ok(mut left) = undelivered(socket(&io)) else { return };
+    let socket = socket(&io);
+    let Ok(mut left) = undelivered(socket) else { return };
     let mut moved = Instant::now();
     let end = moved + patience.stall + least_time(left, patience.least_bytes_per_second);
     let mut listening = Listening::To { left: patience.bytes_max };
-    // On the heap: the future would keep it for as long as the connection lives.
-    let mut waste = vec![0; WASTE_BYTES];
     loop {
-        let Ok(under_way) = undelivered(socket(&io)) else { return };
+        let Ok(under_way) = undelivered(socket) else { return };
         if under_way < left {
             (left, moved) = (under_way, Instant::now());
         }
@@ -62,7 +68,7 @@ where
         if Instant::now() >= due {
             return;
         }
-        listening = listening.once(&mut io, &socket, &mut waste).await;
+        listening = listening.once(socket, &others).await;
     }
 }
 
@@ -97,21 +103,22 @@ enum Listening {
 
 impl Listening {
     /// Reads for one look.
-    async fn once<IO>(self, io: &mut IO, socket: &impl Fn(&IO) -> &TcpStream, waste: &mut [u8]) -> Listening
-    where
-        IO: AsyncRead + Unpin,
-    {
+    async fn once<F: Future<Output = ()>>(self, socket: &TcpStream, others: impl Fn() -> F) -> Listening {
         match self {
-            Listening::To { left } => match timeout(LOOK_EVERY, io.read(waste)).await {
+            Listening::To { left } => match timeout(LOOK_EVERY, throw_away(socket)).await {
                 Err(_) => self,
                 Ok(Ok(1..)) if left == 0 => Listening::No,
-                Ok(Ok(read @ 1..)) => Listening::To { left: left.saturating_sub(read) },
+                Ok(Ok(read @ 1..)) => {
+                    // There may be more.
+                    others().await;
+                    Listening::To { left: left.saturating_sub(read) }
+                }
                 // After a reset nothing is under way any more, as the next look tells.
                 Ok(Ok(0) | Err(_)) => Listening::Over,
             },
             Listening::No => {
                 sleep(LOOK_EVERY).await;
-                match timeout(Duration::ZERO, socket(io).ready(Interest::READABLE)).await {
+                match timeout(Duration::ZERO, socket.ready(Interest::READABLE)).await {
                     Ok(Ok(ready)) if ready.is_read_closed() => Listening::Over,
                     Ok(Err(_)) => Listening::Over,
                     Ok(Ok(_)) | Err(_) => self,
@@ -125,6 +132,22 @@ impl Listening {
     }
 }
 
+/// Reads a piece of what comes. Says how much: none at the end.
+async fn throw_away(socket: &TcpStream) -> io::Result<usize> {
+    loop {
+        socket.readable().await?;
+        match throw_away_now(socket) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            read => return read,
+        }
+    }
+}
+
+/// The piece lies on the stack: a future would have room for it for as long as the connection lives.
+fn throw_away_now(socket: &TcpStream) -> io::Result<usize> {
+    socket.try_read(&mut [0; WASTE_BYTES])
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Read;
@@ -132,6 +155,7 @@ mod tests {
     use std::sync::mpsc::RecvTimeoutError;
 
     use tokio::net::TcpListener;
+    use tokio::task::yield_now;
 
     use super::*;
 
@@ -163,7 +187,7 @@ mod tests {
             let mut all = Vec::new();
             far.read_to_end(&mut all).map(|_| all.len())
         });
-        timeout(LONG, say_goodbye(near, |near| near, &PATIENCE)).await.unwrap();
+        timeout(LONG, say_goodbye(near, |near| near, &PATIENCE, yield_now)).await.unwrap();
         assert_eq!(read.await.unwrap().unwrap(), written);
     }
 
@@ -189,7 +213,7 @@ mod tests {
                 let _ = is_over.recv();
                 left
             });
-            timeout(LONG, say_goodbye(near, |near| near, &patience)).await.unwrap();
+            timeout(LONG, say_goodbye(near, |near| near, &patience, yield_now)).await.unwrap();
             drop(ended);
             let left = reading.await.unwrap();
             assert_eq!(left == 0, reads == Reads::All, "{reads:?}: {left} of {written}");

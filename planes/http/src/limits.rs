@@ -199,9 +199,6 @@ pub(crate) const CONNECTIONS_MAX: usize = 20_000;
 /// How much is read in [`Limits::linger_time`].
 pub(crate) const LINGER_BYTES_MAX: usize = 256 * 1024;
 
-/// How often we look what a visitor who leaves has not got yet.
-pub(crate) const LINGER_LOOK_EVERY: Duration = Duration::from_millis(50);
-
 /// One direction of a WebSocket is copied in pieces of this size.
 pub(crate) const WEBSOCKET_BUFFER_BYTES: usize = 8 * 1024;
 

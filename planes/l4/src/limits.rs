@@ -96,9 +96,6 @@ pub(crate) const SPLICE_AFTER_BYTES: u64 = 64 * 1024;
 /// apart.
 pub(crate) const COPY_BYTES: usize = 64 * 1024;
 
-/// How often we look what a peer has not got yet, of a connection that has ended.
-pub(crate) const DELIVERY_LOOK_EVERY: Duration = Duration::from_millis(50);
-
 /// How long resets may take at the end of the grace: they are sent at once, by tasks that all have a turn.
 pub(crate) const RESET_TIME: Duration = Duration::from_secs(1);
 

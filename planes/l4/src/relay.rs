@@ -10,14 +10,11 @@ mod plain;
 
 use std::io;
 use std::task::Poll;
-use std::time::Instant;
 
 use bartizan_exchange::Io;
-use bartizan_net::undelivered;
 use bartizan_tls::{ClientStream, ServerStream};
 use tokio::net::TcpStream;
 
-use crate::limits::DELIVERY_LOOK_EVERY;
 use crate::session::{End, Session, Traffic};
 use crate::worker::Worker;
 
@@ -142,19 +139,8 @@ pub(crate) async fn relay(mut client: Client, mut origin: Origin, session: &Sess
 /// Waits until the peer has all that was written to it, for as long as that goes on: not longer without progress than a
 /// connection may be half closed, nor after the session was told to end.
 async fn delivered(socket: &TcpStream, session: &Session, worker: &Worker) {
-    let patience = worker.limits().half_closed_time;
-    let all = async {
-        let (mut before, mut moved) = (usize::MAX, Instant::now());
-        while let Ok(under_way @ 1..) = undelivered(socket) {
-            if under_way < before {
-                (before, moved) = (under_way, Instant::now());
-            } else if moved.elapsed() >= patience {
-                return;
-            }
-            tokio::time::sleep(DELIVERY_LOOK_EVERY).await;
-        }
-    };
     // Told to end: it is reset by who called, or closed.
+    let all = bartizan_net::delivered(socket, worker.limits().half_closed_time);
     let _ = session.cancel.unless_triggered(all).await;
 }
 

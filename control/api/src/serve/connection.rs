@@ -21,6 +21,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 use tower::ServiceExt;
 
 use super::clock::{Clock, State};
@@ -47,7 +48,7 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, place: Place, sha
 
 async fn visit(stream: TcpStream, peer: SocketAddr, clock: &Arc<Clock>, shared: &Shared) {
     let Some(link) = open_and_speak(stream, peer, clock, shared).await else { return };
-    say_goodbye(link, Link::socket, &shared.times.patience()).await;
+    say_goodbye(link, Link::socket, &shared.times.patience(), yield_now).await;
 }
 
 async fn open_and_speak(stream: TcpStream, peer: SocketAddr, clock: &Arc<Clock>, shared: &Shared) -> Option<Link> {

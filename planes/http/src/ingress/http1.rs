@@ -76,7 +76,7 @@ pub(crate) async fn serve<IO: Carrier>(io: IO, connection: Rc<Connection>, worke
         Some((other, guard)) => Box::pin(serve_websocket(line, unread.split().freeze(), other, guard)).await,
         None => {
             let (connection, worker) = (Rc::clone(&line.connection), Rc::clone(&line.worker));
-            Box::pin(say_goodbye(line.into_io(), &connection.turn, (&worker.limits, &worker.spare))).await;
+            Box::pin(say_goodbye(line.into_io(), &connection.turn, &worker.limits)).await;
         }
     }
 }
@@ -88,7 +88,7 @@ async fn serve_websocket<IO: Carrier>(line: Line<IO>, first: Bytes, other: Box<d
     relay::relay(&mut wire, first, other, guard.record(), worker.limits.websocket_idle_time).await;
     // The request ends here.
     drop(guard);
-    say_goodbye(wire.into_inner(), &connection.turn, (&worker.limits, &worker.spare)).await;
+    say_goodbye(wire.into_inner(), &connection.turn, &worker.limits).await;
 }
 
 fn failed<T, IO>(line: &Line<IO>, error: &io::Error) -> Option<T> {

@@ -56,7 +56,7 @@ pub(crate) async fn serve(io: ServerStream<TcpStream>, connection: Rc<Connection
     }
     // In boxes, so that a connection that goes on has no room for it.
     if let Some(io) = Box::pin(session.0.finish()).await {
-        Box::pin(say_goodbye(io.into_inner(), &connection.turn, (&worker.limits, &worker.spare))).await;
+        Box::pin(say_goodbye(io.into_inner(), &connection.turn, &worker.limits)).await;
     }
 }
 

@@ -17,6 +17,7 @@ use bartizan_net::{Patience, say_goodbye, undelivered};
 use bartizan_quotas::Place;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 use tokio::time::{self, Sleep};
 
 use super::desk::{Desk, Progress, Then};
@@ -95,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let patience = Patience { linger, stall, least_bytes_per_second: u32::MAX, bytes_max: LINGER_BYTES_MAX };
         // In a box, so that others have no room for it.
-        let goodbye = Box::pin(say_goodbye(self.stream, socket, &patience));
+        let goodbye = Box::pin(say_goodbye(self.stream, socket, &patience, yield_now));
         tokio::select! {
             () = place.displaced() => {}
             () = goodbye => {}
