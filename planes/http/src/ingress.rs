@@ -25,7 +25,7 @@ mod wire;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bartizan_quotas::Place;
 use bartizan_routes::Scheme;
@@ -69,7 +69,7 @@ async fn speak(stream: TcpStream, connection: Rc<Connection>, worker: Rc<Worker>
         return http1::serve(stream, connection, worker).await;
     }
     let Some(stream) = Box::pin(shake_hands(stream, &connection, &worker)).await else { return };
-    connection.note_tls(&stream);
+    connection.note_tls(&stream, worker.limits.handshake_time);
     match stream.alpn() {
         Some(ALPN_HTTP2) => Box::pin(http2::serve(stream, connection, worker)).await,
         _ => http1::serve(stream, connection, worker).await,
@@ -87,18 +87,38 @@ async fn shake_hands(stream: TcpStream, connection: &Connection, worker: &Worker
             return None;
         }
     };
-    let hosts = worker.hosts();
-    let handshake = worker.acceptor.accept_in_turn(stream, &hosts, connection.turn.next());
-    match tokio::time::timeout(worker.limits.handshake_time, handshake).await {
-        Ok(Ok(stream)) => {
+    let shaken = async {
+        // Who has said nothing loses nothing by a stop.
+        tokio::select! {
+            biased;
+            ready = stream.readable() => ready.ok()?,
+            () = worker.drain.wait() => return None,
+        }
+        let hosts = worker.hosts();
+        tokio::select! {
+            biased;
+            shaken = worker.acceptor.accept_in_turn(stream, &hosts, connection.turn.next()) => Some(shaken),
+            // Whoever is there is done by then.
+            () = drained_for(worker, worker.limits.linger_time) => None,
+        }
+    };
+    match tokio::time::timeout(worker.limits.handshake_time, shaken).await {
+        Ok(None) => return None,
+        Ok(Some(Ok(stream))) => {
             worker.counters.visitors.shook_hands(&stream);
             return Some(stream);
         }
-        Ok(Err(error)) => tracing::trace!(peer = %connection.peer, %error, "handshake failed"),
+        Ok(Some(Err(error))) => tracing::trace!(peer = %connection.peer, %error, "handshake failed"),
         Err(_) => {}
     }
     worker.counters.visitors.handshakes_failed.add(1);
     None
+}
+
+/// Returns when draining began so long ago.
+async fn drained_for(worker: &Worker, time: Duration) {
+    worker.drain.wait().await;
+    tokio::time::sleep(time).await;
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 use bartizan_exchange::Upgrade;
 use bartizan_tls::HandshakeEnd;
+use tokio::time::{Instant, timeout_at};
 
 use crate::arrived::Arrived;
 use crate::ingress::RequestGuard;
@@ -14,17 +15,16 @@ use crate::page::Problem;
 /// Returns when it does not matter whether the request is a copy, or when it is known to be none.
 pub(crate) async fn wait(arrived: &Arrived, guard: &RequestGuard) -> Result<(), Problem> {
     match guard.connection.handshake_end() {
-        Some(end) if !(changes_nothing(arrived) && guard.worker.takes_early_data(&arrived.host)) => {
+        Some((end, due)) if !(changes_nothing(arrived) && guard.worker.takes_early_data(&arrived.host)) => {
             // In a box, since few requests have to wait for it.
-            Box::pin(wait_for(end.clone(), guard)).await
+            Box::pin(wait_for(end.clone(), due)).await
         }
         _ => Ok(()),
     }
 }
 
-async fn wait_for(end: HandshakeEnd, guard: &RequestGuard) -> Result<(), Problem> {
-    let reached = tokio::time::timeout(guard.worker.limits.handshake_time, end.reached()).await;
-    reached.map_err(|_| Problem::TooEarly)
+async fn wait_for(end: HandshakeEnd, due: Instant) -> Result<(), Problem> {
+    timeout_at(due, end.reached()).await.map_err(|_| Problem::TooEarly)
 }
 
 /// Whether nobody minds it twice (RFC 9110 §9.2.1). A body is more than is asked for by a safe method, and a WebSocket is

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bartizan_firewall::{Firewall, Source};
 use bartizan_live::Generation;
@@ -41,8 +42,8 @@ pub(crate) struct Connection {
     pub(crate) scheme: Scheme,
     /// How it came about, over TLS.
     agreed: Cell<Option<Agreed>>,
-    /// Whether more is to come of the handshake, and when it has.
-    handshake_end: OnceCell<HandshakeEnd>,
+    /// What is known of a handshake that is not over while its visitor asks already.
+    early: OnceCell<Box<Early>>,
     /// The number of the configuration in force when it was accepted.
     generation: u64,
     carries: Cell<Carries>,
@@ -65,6 +66,15 @@ pub(crate) struct Connection {
     dials: Cell<u32>,
     /// Triggered when it has had as many of these as one connection may.
     worn: Cancel,
+}
+
+struct Early {
+    /// Whether more is to come of it.
+    end: HandshakeEnd,
+    /// When it has to.
+    due: Instant,
+    /// Triggered if it has not.
+    overdue: Cancel,
 }
 
 /// How many requests a connection carries at a time.
@@ -90,7 +100,7 @@ impl Connection {
             source_fields: SourceFields::from(&source),
             scheme,
             agreed: Cell::new(None),
-            handshake_end: OnceCell::new(),
+            early: OnceCell::new(),
             generation,
             carries: Cell::new(Carries::One),
             requests: RefCell::default(),
@@ -108,12 +118,12 @@ impl Connection {
         }
     }
 
-    /// TLS has come about, as far as it has.
-    pub(super) fn note_tls(&self, stream: &ServerStream<TcpStream>) {
+    /// TLS has come about, as far as it has; what is left may take so long.
+    pub(super) fn note_tls(&self, stream: &ServerStream<TcpStream>, time: Duration) {
         self.agreed.set(stream.agreed());
         if let Some(end) = stream.handshake_end() {
             // It is the only handshake.
-            let _ = self.handshake_end.set(end);
+            let _ = self.early.set(Box::new(Early { end, due: Instant::now() + time, overdue: Cancel::default() }));
         }
     }
 
@@ -122,10 +132,24 @@ impl Connection {
         self.agreed.get()
     }
 
-    /// The end of the handshake, as long as it is still to come: what the visitor asks until then may be a copy of what it
-    /// asked before.
-    pub(crate) fn handshake_end(&self) -> Option<&HandshakeEnd> {
-        self.handshake_end.get().filter(|end| !end.is_reached())
+    /// The end of the handshake, and when it is due, as long as it is still to come: what the visitor asks until then may be
+    /// a copy of what it asked before.
+    pub(crate) fn handshake_end(&self) -> Option<(&HandshakeEnd, Instant)> {
+        self.early.get().filter(|early| !early.end.is_reached()).map(|early| (&early.end, early.due))
+    }
+
+    /// Whether the handshake should have ended, so that nothing more is asked for.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.early.get().is_some_and(|early| early.overdue.is_triggered())
+    }
+
+    /// Returns when it is.
+    pub(crate) async fn overdue(&self) {
+        poll_fn(|cx| match self.early.get() {
+            Some(early) => early.overdue.poll(cx),
+            None => Poll::Pending,
+        })
+        .await;
     }
 
     /// It speaks a protocol with streams.
@@ -319,6 +343,11 @@ impl Connections {
     /// Ends every wait that has lasted too long.
     pub(crate) fn expire(&self, now: Instant) {
         for connection in self.open.borrow().values() {
+            if let Some(early) = connection.early.get().filter(|early| !early.end.is_reached() && early.due <= now) {
+                early.overdue.trigger();
+                // It may wait for a request.
+                connection.reading.wake();
+            }
             connection.reading.expire(now);
             connection.writing.expire(now);
             connection.requests.borrow().expire(now);

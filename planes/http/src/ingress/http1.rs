@@ -127,8 +127,12 @@ where
         }
         let read = if unread.is_empty() {
             poll_fn(|cx| match line.poll_read(cx, unread, Some(Awaited::Request)) {
-                // No request is lost. It is woken when that begins.
+                // No request is lost. It is woken when one of these begins.
                 Poll::Pending if line.worker.drain.has_begun() => Poll::Ready(Ok(Read::End)),
+                Poll::Pending if line.connection.is_overdue() => {
+                    line.worker.counters.visitors.handshakes_failed.add(1);
+                    Poll::Ready(Ok(Read::End))
+                }
                 read => read,
             })
             .await?
@@ -183,7 +187,7 @@ where
             beside(answering, &mut intake, line).await?
         };
         arrived.let_go(&worker.spare);
-        if intake.is_held_back() || worker.drain.has_begun() {
+        if intake.is_held_back() || worker.drain.has_begun() || line.connection.is_overdue() {
             asked.persistence = Persistence::Close;
         }
         let other = answered.upgraded.take();

@@ -27,6 +27,7 @@ use tokio::time::Instant;
 use super::connection::Connection;
 use super::goodbye::say_goodbye;
 use super::wire::Wire;
+use crate::Limits;
 use crate::limits::STREAMS_MAX;
 use crate::worker::Worker;
 #[cfg(test)]
@@ -43,11 +44,16 @@ pub(crate) async fn serve(io: ServerStream<TcpStream>, connection: Rc<Connection
         biased;
         result = speak() => result,
         () = end_of_interest(&connection, &worker) => {
-            session.0.leave();
-            tokio::select! {
-                biased;
-                result = speak() => result,
-                () = end_of_patience(&connection, &worker) => return worker.counters.visitors.too_slow.add(1),
+            // Nothing is asked, and nobody can say that it knows: there is no preface, or no end of the handshake.
+            if !session.0.has_begun() || connection.is_overdue() && !connection.is_busy() {
+                Ok(())
+            } else {
+                session.0.leave();
+                tokio::select! {
+                    biased;
+                    result = speak() => result,
+                    () = end_of_patience(&connection, &worker) => return worker.counters.visitors.too_slow.add(1),
+                }
             }
         }
     };
@@ -76,12 +82,16 @@ async fn end_of_interest(connection: &Connection, worker: &Worker) {
         () = quiet(connection, worker.limits.idle_time) => {}
         () = worker.drain.wait() => {}
         () = connection.worn() => worker.counters.visitors.worn.add(1),
+        () = connection.overdue() => worker.counters.visitors.handshakes_failed.add(1),
     }
 }
 
 /// Returns when a visitor that was told to leave does not: what it has left to take it does not take, or it asks for more
 /// than it can have asked for before it knew.
 async fn end_of_patience(connection: &Connection, worker: &Worker) {
+    let Limits { stall_time, linger_time, .. } = worker.limits;
+    // Whose handshake is not over cannot say that it knows.
+    let patience = if connection.is_overdue() { linger_time } else { stall_time };
     let asked = connection.begun();
     let asks_on = poll_fn(|_| match connection.begun() - asked > STREAMS_MAX {
         true => Poll::Ready(()),
@@ -89,7 +99,7 @@ async fn end_of_patience(connection: &Connection, worker: &Worker) {
         false => Poll::Pending,
     });
     tokio::select! {
-        () = quiet(connection, worker.limits.stall_time) => {}
+        () = quiet(connection, patience) => {}
         () = asks_on => {}
     }
 }

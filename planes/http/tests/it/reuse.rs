@@ -3,10 +3,14 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::edge::{Edge, STUCK, origin_at, plain, read_answer, read_head, status};
+use bartizan_plane_http::Limits;
+
+use super::edge::{Edge, STUCK, dial, origin_at, plain, read_answer, read_head, status};
+use super::frames::Client;
 use super::origin::{Origin, ok};
+use super::protocols::run;
 
 #[test]
 fn connections_to_origins_are_kept() {
@@ -128,6 +132,34 @@ fn draining_finishes_what_is_open() {
     assert_eq!(busy.read(&mut [0]).unwrap(), 0);
     drop(busy);
     draining.join().unwrap();
+}
+
+/// Who has asked for nothing, whatever it has begun, does not hold up a stop.
+#[test]
+fn draining_does_not_wait_for_handshakes() {
+    let never = 2 * STUCK;
+    let limits = Limits {
+        handshake_time: never,
+        head_time: never,
+        linger_time: Duration::from_millis(100),
+        ..Limits::default()
+    };
+    let stop = |edge: &mut Edge, what: &str| {
+        let start = Instant::now();
+        edge.drain(STUCK);
+        assert!(start.elapsed() < STUCK / 2, "{what}");
+    };
+    for (what, bytes) in [("nothing said", &b""[..]), ("half a ClientHello", b"\x16\x03\x01\x02\x00\x01\x00")] {
+        let mut edge = Edge::with_limits(&[], limits);
+        let mut client = dial(edge.https);
+        client.write_all(bytes).unwrap();
+        edge.wait_until(|totals| totals.visitors.open == 1);
+        stop(&mut edge, what);
+    }
+    let mut edge = Edge::with_limits(&[], limits);
+    let _client = run(Client::dial(&edge, "a.test"));
+    edge.wait_until(|totals| totals.visitors.handshakes_full == 1);
+    stop(&mut edge, "no preface");
 }
 
 #[test]

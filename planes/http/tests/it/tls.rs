@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
 
-use super::edge::{Edge, dial, field, origin_at, plain, read_answer, status};
+use super::edge::{Edge, STUCK, dial, field, origin_at, plain, read_answer, status};
 use super::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, block, frame, get, request};
 use super::origin::{Origin, Seen, ok};
 
@@ -96,6 +96,10 @@ impl Visitor {
     fn get(&mut self, host: &str) -> io::Result<String> {
         self.ask(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())?;
         Ok(status(&read_answer(self).0).to_owned())
+    }
+
+    fn read_http1(&mut self) {
+        assert_eq!(status(&read_answer(self).0), "200");
     }
 
     /// Reads frames to the end of these streams.
@@ -221,6 +225,40 @@ fn an_early_request_whose_handshake_never_ends() {
     visitor.send_early(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n\r\npay");
     assert_eq!(status(&read_answer(&mut visitor).0), "425");
     assert_eq!(origin.seen().len(), 0);
+}
+
+/// Whoever was answered early has no longer for the rest of the handshake than others.
+#[test]
+fn a_handshake_that_never_ends_after_its_early_answer() {
+    let origin = Origin::start(|_| ok("hello"));
+    let limits = Limits {
+        handshake_time: Duration::from_millis(500),
+        linger_time: Duration::from_millis(100),
+        expire_every: Duration::from_millis(20),
+        idle_time: STUCK * 2,
+        stall_time: STUCK * 2,
+        ..Limits::default()
+    };
+    let edge = Edge::with_limits(&[("a.test", origin_at(origin.address), early())], limits);
+    let begin = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
+    for (alpn, ask, read) in [
+        (HTTP1, b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n".to_vec(), Visitor::read_http1 as fn(&mut Visitor)),
+        (HTTP2, [&begin[..], &get(1, "a.test")].concat(), |visitor| visitor.read_streams(&[1])),
+    ] {
+        let config = config(&edge, alpn, &TLS13);
+        let mut first = Visitor::dial(&edge, &config, "a.test");
+        first.ask(&ask).unwrap();
+        read(&mut first);
+        drop(first);
+        let before = edge.counters().visitors.handshakes_failed;
+        let mut visitor = Visitor::dial(&edge, &config, "a.test");
+        visitor.send_early(&ask);
+        read(&mut visitor);
+        assert!(visitor.tls.is_early_data_accepted());
+        let end = visitor.read_to_end(&mut Vec::new());
+        assert!(end.is_ok() || end.is_err_and(|error| error.kind() == io::ErrorKind::UnexpectedEof));
+        edge.wait_until(|totals| totals.visitors.handshakes_failed == before + 1 && totals.visitors.open == 0);
+    }
 }
 
 /// The very bytes, sent again by whoever saw them, reach nobody.

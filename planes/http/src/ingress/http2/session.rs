@@ -180,6 +180,11 @@ impl Session {
         state.for_window.clear();
     }
 
+    /// Whether the visitor has said that it speaks HTTP/2.
+    pub(super) fn has_begun(&self) -> bool {
+        self.state.borrow().wire.has_begun()
+    }
+
     /// Tells the visitor to ask for nothing more.
     pub(super) fn leave(&self) {
         self.change(|state, out| state.leave(out));
