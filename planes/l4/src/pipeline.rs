@@ -58,17 +58,20 @@ async fn open<'w>(stream: TcpStream, admitted: Admitted, worker: &'w Worker) -> 
         Whom::App(app, permit) => {
             let permits = Permits { _source: source, _app: permit };
             let entry = begin(worker, Arc::clone(&app), hop, local, permits);
-            // A change that came since the decision has not judged this session, and will not do so later.
             if worker.generation() != generation {
-                let end = worker.with_config(|config| judge(config, &entry.session));
-                end.into_iter().for_each(|end| entry.session.cancel.trigger(end));
+                judge_again(&entry.session, worker);
             }
             if app.tls == AppTls::Off {
                 return Some((Client::Plain(stream), entry));
             }
             let shaking = Box::pin(decrypt(stream, &hop, app.id, Some(&app), worker));
             match entry.session.cancel.unless_triggered(shaking).await {
-                Ok(stream) => Some((Client::Tls(Box::new(stream?)), entry)),
+                Ok(stream) => {
+                    let stream = stream?;
+                    entry.session.agreed.set(stream.agreed());
+                    judge_again(&entry.session, worker);
+                    Some((Client::Tls(Box::new(stream)), entry))
+                }
                 Err(end) => {
                     count_end(&entry.session, end);
                     None
@@ -78,6 +81,7 @@ async fn open<'w>(stream: TcpStream, admitted: Admitted, worker: &'w Worker) -> 
         Whom::Named(apps) => {
             let stream = Box::pin(decrypt(stream, &hop, apps[0].id, None, worker)).await?;
             let named = apps.iter().find(|app| is_named(app, stream.sni()));
+            let agreed = stream.agreed();
             let client = Client::Tls(Box::new(stream));
             let Some(app) = named else {
                 worker.counters.event(EdgeEvent::NoSuchName);
@@ -87,7 +91,10 @@ async fn open<'w>(stream: TcpStream, admitted: Admitted, worker: &'w Worker) -> 
             match enter(worker, app, &hop) {
                 Ok(permit) => {
                     let permits = Permits { _source: source, _app: permit };
-                    Some((client, begin(worker, Arc::clone(app), hop, local, permits)))
+                    let entry = begin(worker, Arc::clone(app), hop, local, permits);
+                    entry.session.agreed.set(agreed);
+                    judge_again(&entry.session, worker);
+                    Some((client, entry))
                 }
                 Err(Refused) => {
                     client.reset();
@@ -101,6 +108,13 @@ async fn open<'w>(stream: TcpStream, admitted: Admitted, worker: &'w Worker) -> 
 fn begin(worker: &Worker, app: Arc<App>, hop: Hop, local: SocketAddr, permits: Permits) -> SessionEntry<'_> {
     let tally = worker.tally(app.id);
     worker.sessions.add(Session::new(app, hop, local, tally, permits, Instant::now()))
+}
+
+/// A change that came since the decision, or since the handshake began, has not judged this session, and will not do so
+/// later.
+fn judge_again(session: &Session, worker: &Worker) {
+    let end = worker.with_config(|config| judge(config, session));
+    end.into_iter().for_each(|end| session.cancel.trigger(end));
 }
 
 fn is_named(app: &App, sni: Option<&str>) -> bool {

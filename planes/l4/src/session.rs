@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use bartizan_names::AppId;
 use bartizan_quotas::{Permit, SourcePermit};
 use bartizan_routes::App;
+use bartizan_tls::Agreed;
 use bartizan_wire::proxy::Hop;
 
 use crate::counters::{Limit, Tally};
@@ -23,7 +24,7 @@ use crate::unproven::{Proving, Unproven};
 pub(crate) enum End {
     /// An access rule blocks its source.
     Blocked,
-    /// Its application was deleted.
+    /// Its application was deleted, or takes no such connections any more.
     Removed,
     /// Nothing moved for too long.
     Idle,
@@ -79,6 +80,8 @@ pub(crate) struct Session {
     pub(crate) hop: Hop,
     /// The address and port of ours that it arrived at.
     pub(crate) local: SocketAddr,
+    /// How TLS with the client came about, if the edge ends it.
+    pub(crate) agreed: Cell<Option<Agreed>>,
     pub(crate) cancel: Cancel,
     pub(crate) tally: Arc<Tally>,
     pub(crate) traffic: Traffic,
@@ -151,6 +154,7 @@ impl Session {
             app,
             hop,
             local,
+            agreed: Cell::new(None),
             cancel: Cancel::default(),
             tally,
             traffic,

@@ -679,6 +679,26 @@ mod tests {
         assert!(answered > 1_000 && answers.len() as u64 == answered * QUERY.len() as u64, "{answered}");
     }
 
+    /// The end of its life is no reason to drop what is under way.
+    #[test]
+    fn answers_arrive_though_the_life_is_over() {
+        let life = Duration::from_millis(300);
+        let slow = Limits { tick: life / 10, idle_ticks: u32::MAX, life, write: Duration::from_secs(60), ..LIMITS };
+        let server = Server::start(slow);
+        let mut stream = connect_slowly(&server);
+        // Until our answers fill all buffers on the way and we stop reading.
+        stream.set_write_timeout(Some(life / 10)).unwrap();
+        let many = QUERY.repeat(1_000);
+        while stream.write_all(&many).is_ok() {}
+        // It came later, and ends when its life is over.
+        wait_for_the_end(&mut server.connect());
+        let mut answers = Vec::new();
+        stream.read_to_end(&mut answers).unwrap();
+        let answered = server.counted("REFUSED");
+        assert!(answered > 1_000 && answers.len() as u64 == answered * QUERY.len() as u64, "{answered}");
+        server.stop();
+    }
+
     #[test]
     fn an_end_of_ours_destroys_no_answer() {
         const QUERIES: usize = 20_000;

@@ -121,9 +121,16 @@ fn is_blocked(config: &Config, app: &App, hop: &Hop) -> bool {
     config.firewall.decide(app.zone, &Source { address, country, asn }).refused_by().is_some()
 }
 
-/// Why a session that was let in must end under a newer configuration, if it must.
+/// Why a session that was let in must end under a newer configuration, if it must: where it arrived and how it is encrypted
+/// has to be what the application has now. Which origin it has, and what that is told, was chosen when it began.
 pub(crate) fn judge(config: &Config, session: &Session) -> Option<End> {
     let Some(app) = config.apps.get(session.app.id) else { return Some(End::Removed) };
+    let is_there = config.apps.at(&config.pools, app.protocol, session.local).any(|there| there.id == app.id);
+    // As early as it is known: before the end of a handshake nothing is.
+    let is_weak = |agreed| !config.hosts.policy(&app.name.to_string()).allows(agreed);
+    if !is_there || app.tls != session.app.tls || session.agreed.get().is_some_and(is_weak) {
+        return Some(End::Removed);
+    }
     is_blocked(config, app, &session.hop).then_some(End::Blocked)
 }
 

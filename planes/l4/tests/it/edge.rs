@@ -14,11 +14,11 @@ use bartizan_geo::Geo;
 use bartizan_live::{Generation, Live};
 use bartizan_names::{
     AccessMode, AccessTarget, AppId, AppOrigin, AppTls, CertificateId, DirectOrigin, Families, Name, OriginPort,
-    Protocol, ProxyProtocol, RuleId, Timestamp, ZoneId,
+    Protocol, ProxyProtocol, RuleId, Timestamp, ZoneId, ZoneName, ZoneSettings,
 };
 use bartizan_plane_l4::{AppTotals, Config, Limits, Plane, Tier, Totals, start};
 use bartizan_routes::{App, AppAddresses, Apps, Pools};
-use bartizan_tls::{Certificate, CertifiedKey, Hosts};
+use bartizan_tls::{Certificate, CertifiedKey, Hosts, TlsPolicy};
 use bytes::Bytes;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::io::ReadBuf;
@@ -102,6 +102,8 @@ pub(crate) struct Setup {
     pub(crate) rules: Vec<(AccessMode, AccessTarget)>,
     pub(crate) limits: Limits,
     pub(crate) trusted: Vec<&'static str>,
+    /// Of the zone one.test.
+    pub(crate) settings: ZoneSettings,
     /// In force from the start to the end.
     pub(crate) name_servers: NameServers,
     /// Where the process has other listeners.
@@ -112,8 +114,9 @@ impl Setup {
     pub(crate) fn new(apps: &[&App]) -> Setup {
         let apps = apps.iter().map(|app| (*app).clone()).collect();
         let name_servers = NameServers::System;
-        let (limits, trusted, listeners) = (Limits::default(), Vec::new(), Vec::new());
-        Setup { apps, rules: Vec::new(), limits, trusted, name_servers, listeners }
+        let (limits, settings) = (Limits::default(), ZoneSettings::default());
+        let (rules, trusted, listeners) = Default::default();
+        Setup { apps, rules, limits, trusted, settings, name_servers, listeners }
     }
 }
 
@@ -213,12 +216,14 @@ fn config(setup: &Setup, ca: &Ca, hosts: &Hosts) -> Config {
         let id = RuleId::from_bytes([number; 16]);
         firewall.put(&Rule { id, level: Level::User, coverage: Coverage::Everywhere, mode: *mode, target: *target });
     }
+    let mut hosts = hosts.edit();
+    hosts.put_zone(&ZoneName::new(Name::parse("one.test").unwrap()).unwrap(), TlsPolicy::of(&setup.settings));
     Config {
         apps: apps.finish(),
         pools: pools(),
         firewall: firewall.finish(),
         geo: Geo::built_in(),
-        hosts: hosts.clone(),
+        hosts: hosts.finish(),
         trusted: setup.trusted.iter().map(|prefix| prefix.parse().unwrap()).collect(),
         limits: setup.limits,
         origin_roots: Some(ca.pem.clone()),

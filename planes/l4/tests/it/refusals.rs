@@ -3,8 +3,9 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use bartizan_names::{AccessMode, AccessTarget};
+use bartizan_names::{AccessMode, AccessTarget, AppTls, Name, ProxyProtocol};
 use bartizan_plane_l4::{Ceiling, Limit, Tier};
+use bartizan_routes::App;
 
 use super::edge::{
     Ca, Edge, LISTENERS_MAX, STUCK, Setup, Tunnels, address_of, app, dial, dial_from, direct, echoed, ending,
@@ -20,7 +21,7 @@ fn source(last: u8) -> Ipv4Addr {
 fn a_blocked_source_is_reset_and_the_origin_hears_nothing() {
     let origin = Origin::echo("hello");
     let one = app("one.test", direct(&[origin.address]));
-    let open = bartizan_routes::App { ip_firewall: false, ..app("two.test", direct(&[origin.address])) };
+    let open = App { ip_firewall: false, ..app("two.test", direct(&[origin.address])) };
     let mut setup = Setup::new(&[&one, &open]);
     setup.rules = vec![
         (AccessMode::Block, AccessTarget::Range("127.0.9.0/24".parse().unwrap())),
@@ -62,6 +63,36 @@ fn who_becomes_blocked_is_put_out_and_others_stay() {
     setup.rules.clear();
     edge.publish(&setup);
     eventually("let in again", || got_from(source(66), address_of(&one), 5) == "hello");
+}
+
+/// Who would not be let in in this way any more is put out; what concerns the origin is for those who come next.
+#[test]
+fn an_application_that_changes() {
+    let origin = Origin::echo("hello");
+    let elsewhere = || app("one.test", direct(&[origin.address]));
+    let ways: [(&str, &dyn Fn(App) -> App, &str); 6] = [
+        ("other ports", &|app| App { ports: elsewhere().ports, ..app }, "reset"),
+        ("other addresses", &|app| App { addresses: elsewhere().addresses, ..app }, "reset"),
+        ("the edge ends TLS", &|app| App { tls: AppTls::Flexible, ..app }, "reset"),
+        ("another origin", &|app| App { origin: direct(&["127.0.0.1:9".parse().unwrap()]), ..app }, "hello"),
+        ("another header", &|app| App { proxy_protocol: ProxyProtocol::V1, ..app }, "hello"),
+        ("another name", &|app| App { name: Name::parse("two.test").unwrap(), ..app }, "hello"),
+    ];
+    for (what, change, expect) in ways {
+        let one = elsewhere();
+        let edge = Edge::start(&Setup::new(&[&one]));
+        let mut client = dial(address_of(&one));
+        assert_eq!(read_exactly(&mut client, 5), "hello");
+        // Put out with the change, or not at all: then the other connection is the proof that it is in force.
+        let mut blocked = dial_from(source(66), address_of(&one)).unwrap();
+        assert_eq!(read_exactly(&mut blocked, 5), "hello");
+        let mut after = Setup::new(&[&change(one)]);
+        after.rules = vec![(AccessMode::Block, AccessTarget::Ip(source(66).into()))];
+        edge.publish(&after);
+        assert_eq!(ending(&mut blocked), "reset", "{what}");
+        let got = if expect == "reset" { ending(&mut client) } else { echoed(&mut client, "hello") };
+        assert_eq!(got, expect, "{what}");
+    }
 }
 
 #[test]

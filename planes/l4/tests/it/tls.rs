@@ -5,13 +5,15 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bartizan_names::{AppTls, ProxyProtocol};
+use bartizan_names::{AppTls, OldestTls, ProxyProtocol, Tls13, ZoneSettings};
 use bartizan_plane_l4::{EdgeEvent, Limit, OriginFailure};
 use bartizan_routes::App;
 use bartizan_tls::{Acceptor, ClientConfig, Roots, client_config};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::edge::{Ca, Edge, STUCK, Setup, address_of, app, dial, direct, ending, eventually, hosts};
+use super::edge::{
+    Ca, Edge, STUCK, Setup, address_of, app, dial, direct, echoed, ending, eventually, hosts,
+};
 use super::origin::Origin;
 
 fn trusting(ca: &Ca) -> Arc<ClientConfig> {
@@ -177,6 +179,39 @@ fn one_application_alone_has_no_other_name() {
     }
     assert_eq!(origin.accepted(), 2);
     eventually("counted", || edge.totals().events(EdgeEvent::HandshakeFailed) == 3);
+}
+
+/// A zone that wants more of TLS does not wait until its clients leave.
+#[test]
+fn what_is_encrypted_too_weakly_is_put_out() {
+    let origin = Origin::echo("");
+    let strict = ZoneSettings { min_tls_version: OldestTls::Tls13, ..ZoneSettings::default() };
+    for (before, is_put_out) in [(Tls13::Off, true), (Tls13::On, false)] {
+        let one = App { tls: AppTls::Flexible, ..app("one.test", direct(&[origin.address])) };
+        let plain = app("two.test", direct(&[origin.address]));
+        let mut setup = Setup::new(&[&one, &plain]);
+        setup.settings.tls_1_3 = before;
+        let edge = Edge::start(&setup);
+        let config = trusting(&edge.ca);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let socket = tokio::net::TcpStream::connect(address_of(&one)).await.unwrap();
+            let mut stream = bartizan_tls::connect(&config, "one.test", socket).await.unwrap();
+            let mut echo = async |text: &[u8]| {
+                let mut got = [0; 5];
+                stream.write_all(text).await?;
+                stream.flush().await?;
+                stream.read_exact(&mut got).await.map(|_| got)
+            };
+            assert_eq!(echo(b"hello").await.unwrap(), *b"hello");
+            // That one goes shows that all were judged.
+            let mut witness = dial(address_of(&plain));
+            assert_eq!(echoed(&mut witness, "hello"), "hello");
+            edge.publish(&Setup { settings: strict.clone(), ..Setup::new(&[&one]) });
+            assert_eq!(ending(&mut witness), "reset");
+            assert_eq!(echo(b"again").await.is_err(), is_put_out, "{before:?}");
+        });
+    }
 }
 
 #[test]

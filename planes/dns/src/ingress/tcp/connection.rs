@@ -29,8 +29,9 @@ use crate::pipeline::{Now, Transport};
 pub(super) struct Connection<S> {
     visit: Visit,
     stream: S,
-    /// When it ends, however busy it is.
+    /// When it ends, however busy it is, and whether it has: then what was read whole is answered, and no more is read.
     end: Instant,
+    is_over: bool,
     /// What was read and is not answered.
     unanswered: Vec<u8>,
     then: Then,
@@ -67,6 +68,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) fn new(visit: Visit, turn: Turn, stream: S) -> Connection<S> {
         Connection {
             end: Instant::now() + visit.shared.limits.life,
+            is_over: false,
             visit,
             stream,
             unanswered: Vec::new(),
@@ -160,15 +162,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.used = 0;
         while self.used < TURN_QUERIES {
             let answered = self.answered;
-            match self.poll_exchange(cx) {
+            let polled = if self.is_over { self.poll_last(cx).map(Err) } else { self.poll_exchange(cx) };
+            match polled {
                 Poll::Ready(Ok(now)) => {
                     if self.answered > answered {
                         place.rest(now);
                     }
                     // Whoever always has more to say lets no tick pass.
-                    if now >= self.end {
-                        return Poll::Ready(Closed::Ours);
-                    }
+                    self.is_over = now >= self.end;
                     last = Some(now);
                 }
                 Poll::Ready(Err(closed)) => return Poll::Ready(closed),
@@ -247,11 +248,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Whether there is an end of patience at a tick.
     fn has_had_enough(&mut self, now: Instant) -> bool {
-        let idle = match &self.unwritten {
-            Some(unwritten) => now.saturating_duration_since(unwritten.since) >= self.visit.shared.limits.write,
-            None => self.idle.tick(self.answered) >= self.visit.patience(self.kept),
-        };
-        idle || now >= self.end
+        let write = self.visit.shared.limits.write;
+        match &self.unwritten {
+            // However many answers are left, they have together as long as one.
+            Some(unwritten) => now.saturating_duration_since(unwritten.since.min(self.end)) >= write,
+            None => {
+                let idle = self.idle.tick(self.answered) >= self.visit.patience(self.kept);
+                idle || now >= self.end && self.then != Then::Full
+            }
+        }
     }
 }
 
