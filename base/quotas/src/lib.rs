@@ -1,7 +1,9 @@
-//! What a source and a plane may use of this process: descriptors, connections, handshakes, tries, lines in the log.
+//! What a source and a plane may use of this process: descriptors, connections, memory, handshakes, tries, lines in the log.
 //!
 //! ```text
 //! all descriptors ── Shares ──► a share for each plane ── Door ──► Place (a connection that is let in)
+//!
+//! all memory ─────── Shares ──► a share for each plane ── Memory ──► Held (what a connection has in buffers)
 //!
 //! Gate: the same for what has no queue of those that rest      Quotas: counts of each source or application
 //! Throttle: wrong tries of each source, or for each user        Rarely: a line a minute in the log
@@ -17,6 +19,7 @@ mod bucket;
 mod clock;
 mod door;
 mod gate;
+mod memory;
 mod quotas;
 mod rarely;
 mod shares;
@@ -25,8 +28,9 @@ mod throttle;
 
 pub use door::{Door, Place};
 pub use gate::{Gate, Pass, Whose};
+pub use memory::{Held, Memory};
 pub use quotas::{Ceiling, Over, Permit, Quotas, SourcePermit};
 pub use rarely::Rarely;
-pub use shares::Shares;
+pub use shares::{MemoryShares, Shares};
 pub use source::SourceKey;
 pub use throttle::Throttle;

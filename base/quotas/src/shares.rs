@@ -49,6 +49,28 @@ impl Shares {
     }
 }
 
+/// How the memory is shared out that connections may hold in buffers beside the little that belongs to a place: a quarter
+/// of what the machine has. The rest is for all that does not depend on strangers, and for the system's own buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryShares {
+    /// Visitors of the HTTP edge.
+    pub http: usize,
+    /// TCP connections to applications.
+    pub tcp: usize,
+    /// DNS over TCP.
+    pub dns: usize,
+}
+
+const MEMORY_PARTS: usize = 4 * 8;
+
+impl MemoryShares {
+    /// Of a machine that has so many bytes.
+    pub const fn of(bytes: usize) -> MemoryShares {
+        let part = bytes / MEMORY_PARTS;
+        MemoryShares { http: 4 * part, tcp: 3 * part, dns: part }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -136,6 +136,9 @@ counted!(
         full,
         /// Closed because it had nothing under way for longest, and its place was needed.
         displaced,
+        /// Ended, or of HTTP/2 a stream that was reset, because its source, or all visitors together, had as much in buffers as
+        /// may be.
+        memory,
         handshakes_failed,
         /// Of TLS, by how much of it was needed; the last with requests ahead of its end.
         handshakes_full,

@@ -39,6 +39,9 @@ pub struct Limits {
     pub unfinished_max: u32,
     /// Connections to origins that were made for the requests of one HTTP/2 connection.
     pub dials_max: u32,
+    /// Bytes that may wait in the buffers of all visitors together, if it is to be less than the machine allows
+    /// (`bartizan_quotas::MemoryShares`).
+    pub memory: usize,
     /// How often expired time limits of visitors and origins are looked for. `Date` goes on as often.
     pub expire_every: Duration,
 }
@@ -58,6 +61,7 @@ impl Limits {
         requests_max: 10_000,
         unfinished_max: 1_000,
         dials_max: 1_000,
+        memory: usize::MAX,
         expire_every: Duration::from_secs(1),
     };
 }
@@ -158,6 +162,9 @@ pub(crate) const READ_AHEAD_BYTES_MAX: usize = 32 * 1024;
 
 /// Interim answers of an origin that the visitor has not taken yet. They hint at what the answer will need, in some lines.
 pub(crate) const INTERIM_BYTES_MAX: usize = 16 * 1024;
+
+/// The most of a request's body that is handed on at once. Its window opens again when that was taken, and not before.
+pub(crate) const BODY_PIECE_BYTES_MAX: usize = 64 * 1024;
 
 /// The most that is read from an origin at a time, for visitors that take one answer at a time.
 pub(crate) const ORIGIN_READ_BYTES_MAX: usize = 64 * 1024;

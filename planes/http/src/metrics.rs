@@ -3,17 +3,22 @@
 use std::sync::Arc;
 
 use bartizan_observed::{Measured, Metric, Sample};
+use bartizan_quotas::Memory;
 use bartizan_tls::Acceptor;
 
 use crate::Totals;
 use crate::counters::Counters;
 
 /// The counters of all workers, which may have ended meanwhile, and what they share.
-pub(crate) struct Counted(pub(crate) Vec<Arc<Counters>>, pub(crate) Acceptor);
+pub(crate) struct Counted {
+    pub(crate) workers: Vec<Arc<Counters>>,
+    pub(crate) acceptor: Acceptor,
+    pub(crate) memory: Memory,
+}
 
 impl Measured for Counted {
     fn measure(&self) -> Vec<Metric> {
-        let Totals { requests, ends, origins, visitors } = Totals::of(&self.0);
+        let Totals { requests, ends, origins, visitors } = Totals::of(&self.workers);
         let status = [
             ("1xx", requests.status_1xx),
             ("2xx", requests.status_2xx),
@@ -55,6 +60,7 @@ impl Measured for Counted {
             ("crowded", visitors.crowded),
             ("full", visitors.full),
             ("displaced", visitors.displaced),
+            ("memory", visitors.memory),
             ("handshake_failed", visitors.handshakes_failed),
             ("too_slow", visitors.too_slow),
             ("worn", visitors.worn),
@@ -129,6 +135,11 @@ impl Measured for Counted {
                 "Connections that we ended, and why",
                 Sample::by("reason", &closed),
             ),
+            Metric::gauge(
+                "bartizan_http_buffer_bytes",
+                "Memory that visitors have for what they send faster than it is taken, or do not take",
+                Sample::one(self.memory.used() as u64),
+            ),
             Metric::counter(
                 "bartizan_http_handshakes",
                 "TLS handshakes: whole ones, those that took an earlier session up, and those with requests ahead of their end",
@@ -137,7 +148,7 @@ impl Measured for Counted {
             Metric::counter(
                 "bartizan_http_sessions_displaced",
                 "TLS sessions that were not kept for their time, since there was no room",
-                Sample::one(self.1.displaced_sessions()),
+                Sample::one(self.acceptor.displaced_sessions()),
             ),
             Metric::counter(
                 "bartizan_http_streams_starved",

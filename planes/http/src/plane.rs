@@ -12,7 +12,7 @@ use bartizan_dial::{OriginTls, RESOLVER_THREADS, Reach};
 use bartizan_exchange::{DnsAnswerers, Upstream};
 use bartizan_live::Live;
 use bartizan_observed::Measured;
-use bartizan_quotas::{Door, Gate, Place, Rarely, Shares};
+use bartizan_quotas::{Door, Gate, Memory, MemoryShares, Place, Rarely, Shares};
 use bartizan_routes::Scheme;
 use bartizan_tls::{Acceptor, TlsError};
 use tokio::net::TcpStream;
@@ -54,6 +54,7 @@ pub struct Plane {
     workers: Vec<JoinHandle<()>>,
     counters: Vec<Arc<Counters>>,
     acceptor: Acceptor,
+    memory: Memory,
     /// None while the plane serves; then how long open connections may go on.
     end: watch::Sender<Option<Duration>>,
 }
@@ -79,10 +80,12 @@ pub fn start(
     let acceptor = Acceptor::with_early_data(ingress::ALPN);
     let ports = Ports { http: port_of(&sockets.http, 80)?, https: port_of(&sockets.https, 443)? };
     let (end, _) = watch::channel(None);
-    let mut plane = Plane { workers: Vec::new(), counters: Vec::new(), acceptor: acceptor.clone(), end };
+    let (shares, now) = (Shares::of(bartizan_net::descriptors_max()), std::time::Instant::now());
+    let memory = Memory::new(MemoryShares::of(bartizan_net::memory_max()).http.min(limits.memory), now);
+    let (workers, counters) = Default::default();
+    let mut plane = Plane { workers, counters, acceptor: acceptor.clone(), memory: memory.clone(), end };
     let count = sockets.http.len().max(sockets.https.len());
     let (mut http, mut https) = (sockets.http.into_iter(), sockets.https.into_iter());
-    let (shares, now) = (Shares::of(bartizan_net::descriptors_max()), std::time::Instant::now());
     let doors = Door::divided(shares.visitors, count, CONNECTIONS_MAX, SOURCE, now);
     let gates = Gate::divided(shares.origins, count, ORIGINS_MAX, ORIGINS, now);
     for (index, (door, gate)) in doors.into_iter().zip(gates).enumerate() {
@@ -91,6 +94,7 @@ pub fn start(
         let setup = WorkerSetup {
             index,
             door,
+            memory: memory.clone(),
             listeners,
             live: live.clone(),
             upstream: Arc::clone(&neighbours.upstream),
@@ -118,7 +122,11 @@ impl Plane {
 
     /// What it counts, for as long as anybody wants to know.
     pub fn measured(&self) -> Arc<dyn Measured> {
-        Arc::new(Counted(self.counters.clone(), self.acceptor.clone()))
+        Arc::new(Counted {
+            workers: self.counters.clone(),
+            acceptor: self.acceptor.clone(),
+            memory: self.memory.clone(),
+        })
     }
 
     /// Stops accepting, lets what is open finish for at most `grace`, and ends. Blocks until then.
@@ -154,6 +162,7 @@ fn tagged(listeners: Option<Vec<TcpListener>>, scheme: Scheme) -> impl Iterator<
 struct WorkerSetup {
     index: usize,
     door: Door,
+    memory: Memory,
     listeners: Vec<(TcpListener, Scheme)>,
     live: Live<Config>,
     upstream: Arc<dyn Upstream>,
@@ -205,6 +214,7 @@ impl WorkerSetup {
             dns: self.dns.map(|dns| RefCell::new(dns.answerer())),
             counters: self.counters,
             door: self.door,
+            memory: self.memory,
             connections: Connections::default(),
             lanes: Rc::new(Lanes::default()),
             acceptor: self.acceptor,

@@ -10,7 +10,7 @@ use bartizan_firewall::{Source, Verdict};
 use bartizan_live::{Generation, Reader};
 use bartizan_names::Host;
 use bartizan_policy::Policy;
-use bartizan_quotas::Door;
+use bartizan_quotas::{Door, Memory};
 use bartizan_routes::{Route, Site};
 use bartizan_tls::{Acceptor, Hosts};
 use tokio::sync::Notify;
@@ -31,6 +31,8 @@ pub(crate) struct Worker {
     pub(crate) dns: Option<RefCell<Box<dyn DnsAnswerer>>>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) door: Door,
+    /// For what waits in buffers.
+    pub(crate) memory: Memory,
     pub(crate) connections: Connections,
     pub(crate) lanes: Rc<Lanes>,
     pub(crate) acceptor: Acceptor,

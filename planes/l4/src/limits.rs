@@ -24,6 +24,9 @@ pub struct Limits {
     pub flow_idle_time: Duration,
     /// Bytes that are buffered for one direction of a connection whose reader is slow.
     pub held_bytes: usize,
+    /// Bytes that may be buffered for all connections together, if it is to be less than the machine allows
+    /// (`bartizan_quotas::MemoryShares`).
+    pub memory: usize,
     /// File descriptors that the whole process may have, if it is to be less than what the system allows. This plane
     /// gets its shares of them (`bartizan_quotas::Shares`).
     pub descriptors: usize,
@@ -58,6 +61,7 @@ impl Default for Limits {
             half_closed_time: Duration::from_secs(300),
             flow_idle_time: Duration::from_secs(120),
             held_bytes: 1 << 20,
+            memory: usize::MAX,
             descriptors: usize::MAX,
         }
     }

@@ -154,6 +154,6 @@ async fn decrypt(
 fn count_end(session: &Session, end: End) {
     match end {
         End::Blocked => session.tally.filtered(),
-        End::Removed | End::Idle | End::Displaced | End::Stopped => {}
+        End::Removed | End::Idle | End::Displaced | End::Memory | End::Stopped => {}
     }
 }

@@ -13,6 +13,7 @@ use bartizan_exchange::Dialer;
 use bartizan_live::Live;
 use bartizan_names::Protocol;
 use bartizan_observed::{AppCounts, Listening, Measured, TierName};
+use bartizan_quotas::{Memory, MemoryShares};
 use bartizan_tls::{Acceptor, TlsError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, LocalSet};
@@ -86,7 +87,10 @@ pub fn start(live: &Live<Config>, dialer: Arc<dyn Dialer>, tier: Tier, reach: &R
     let roots = live.snapshot().value.origin_roots.clone();
     let origin_tls = OriginTls::load(roots, &[]).map_err(StartError::OriginRoots)?;
     let counters = Counters::default();
-    let quotas = AllQuotas::new(Instant::now());
+    let now = Instant::now();
+    let quotas = AllQuotas::new(now);
+    let most = live.snapshot().value.limits.memory;
+    let memory = Memory::new(MemoryShares::of(bartizan_net::memory_max()).tcp.min(most), now);
     let acceptor = Acceptor::new(&[]);
     let (end, _) = watch::channel(None);
     let (name, sockets, max, listening) = match tier {
@@ -119,6 +123,7 @@ pub fn start(live: &Live<Config>, dialer: Arc<dyn Dialer>, tier: Tier, reach: &R
             live: live.clone(),
             counters: counters.clone(),
             quotas: quotas.clone(),
+            memory: memory.clone(),
             budget,
             acceptor: acceptor.clone(),
             dialer: Arc::clone(&dialer),
@@ -199,6 +204,7 @@ struct WorkerSetup {
     live: Live<Config>,
     counters: Counters,
     quotas: AllQuotas,
+    memory: Memory,
     budget: Budget,
     acceptor: Acceptor,
     dialer: Arc<dyn Dialer>,
@@ -232,7 +238,7 @@ impl WorkerSetup {
         let worker = Rc::new(Worker::new(
             self.live.reader(),
             self.counters,
-            self.quotas,
+            (self.quotas, self.memory),
             self.budget,
             self.acceptor,
             Egress::new(self.dialer, self.origin_tls, self.reach),

@@ -128,7 +128,7 @@ pub(crate) async fn relay(mut client: Client, mut origin: Origin, session: &Sess
         }
         Outcome::ClientReset => origin.reset(),
         Outcome::OriginReset => client.reset(),
-        Outcome::Ended(End::Blocked | End::Removed | End::Displaced | End::Stopped) => {
+        Outcome::Ended(End::Blocked | End::Removed | End::Displaced | End::Memory | End::Stopped) => {
             client.reset();
             origin.reset();
         }

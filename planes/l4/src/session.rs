@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bartizan_names::AppId;
-use bartizan_quotas::{Permit, SourcePermit};
+use bartizan_quotas::{Held, Memory, Permit, SourcePermit};
 use bartizan_routes::App;
 use bartizan_tls::Agreed;
 use bartizan_wire::proxy::Hop;
@@ -30,6 +30,8 @@ pub(crate) enum End {
     Idle,
     /// It was ended to make room for another.
     Displaced,
+    /// There is no memory for what its reader does not take.
+    Memory,
     /// The plane ends, and its grace is over.
     Stopped,
 }
@@ -85,6 +87,8 @@ pub(crate) struct Session {
     pub(crate) cancel: Cancel,
     pub(crate) tally: Arc<Tally>,
     pub(crate) traffic: Traffic,
+    /// What waits for its readers.
+    held: Held,
     opened: Instant,
     permits: Cell<Option<Permits>>,
 }
@@ -158,6 +162,7 @@ impl Session {
             cancel: Cancel::default(),
             tally,
             traffic,
+            held: Held::default(),
             opened: now,
             permits: Cell::new(Some(permits)),
         }
@@ -168,6 +173,19 @@ impl Session {
         self.permits.take();
         self.cancel.trigger(End::Displaced);
         self.tally.limited(by);
+    }
+
+    /// So many bytes have to wait for a reader. Ends it if there is no memory for them.
+    pub(crate) fn hold(&self, bytes: usize, memory: &Memory) {
+        if self.held.add(bytes, memory, self.hop.client.ip()).is_err() {
+            self.tally.limited(Limit::Memory);
+            self.cancel.trigger(End::Memory);
+        }
+    }
+
+    /// The same were taken.
+    pub(crate) fn let_go(&self, bytes: usize) {
+        self.held.sub(bytes.min(self.held.bytes()));
     }
 
     /// Counts what moved, and ends it if it was silent for too long.

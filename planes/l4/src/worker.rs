@@ -11,7 +11,7 @@ use std::time::Instant;
 use bartizan_live::{Generation, Reader};
 use bartizan_names::{AppId, Protocol};
 use bartizan_net::{Inbox, Pipes};
-use bartizan_quotas::{Quotas, SourceKey};
+use bartizan_quotas::{Memory, Quotas, SourceKey};
 use bartizan_tls::Acceptor;
 
 use crate::Config;
@@ -27,6 +27,8 @@ pub(crate) struct Worker {
     tallies: RefCell<HashMap<AppId, Arc<Tally>>>,
     pub(crate) counters: Counters,
     pub(crate) quotas: AllQuotas,
+    /// For what slow readers have not taken.
+    pub(crate) memory: Memory,
     budget: Budget,
     pub(crate) acceptor: Acceptor,
     pub(crate) egress: Egress,
@@ -66,7 +68,7 @@ impl Worker {
     pub(crate) fn new(
         config: Reader<Config>,
         counters: Counters,
-        quotas: AllQuotas,
+        (quotas, memory): (AllQuotas, Memory),
         budget: Budget,
         acceptor: Acceptor,
         egress: Egress,
@@ -76,6 +78,7 @@ impl Worker {
             tallies: RefCell::default(),
             counters,
             quotas,
+            memory,
             budget,
             acceptor,
             egress,

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bartizan_live::Reader;
-use bartizan_quotas::{Ceiling, Door, Place, Rarely, Shares, Throttle};
+use bartizan_quotas::{Ceiling, Door, Memory, MemoryShares, Place, Rarely, Shares, Throttle};
 use bartizan_tls::{Acceptor, ServerStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -41,6 +41,8 @@ use crate::pipeline::Transport;
 struct Limits {
     /// Connections at a time. One that waits holds about a kilobyte.
     connections: usize,
+    /// Bytes of answers that all of them together may not have taken yet.
+    memory: usize,
     /// From one source. Resolvers need one or two (RFC 7766 §6.2.2); many may share an address.
     source: Ceiling,
     /// So many of a source are served in such a time. Others wait for their turn: whoever is in a hurry may be honest.
@@ -69,6 +71,7 @@ struct Limits {
 /// "A few seconds" of silence are what RFC 7766 §6.2.3 recommends.
 const LIMITS: Limits = Limits {
     connections: 1_024,
+    memory: usize::MAX,
     // A handshake takes a few hundred microseconds of this thread: a source has 64 of them under way, one at a time has a turn.
     source: Ceiling { open: 256, per_second: u32::MAX, handshakes: 64 },
     turns: (500, Duration::from_secs(1)),
@@ -132,6 +135,7 @@ struct Shared {
     tallies: Tallies,
     acceptor: Acceptor,
     door: Door,
+    memory: Memory,
     turns: Throttle,
     rounds: Rc<Rounds>,
     stopping: Stopping,
@@ -158,7 +162,11 @@ impl Worker {
             config,
             tallies: Tallies { tcp: both(Transport::Tcp), tls: both(Transport::Tls) },
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
-            limits: Limits { connections: LIMITS.connections.min(share), ..LIMITS },
+            limits: Limits {
+                connections: LIMITS.connections.min(share),
+                memory: MemoryShares::of(bartizan_net::memory_max()).dns,
+                ..LIMITS
+            },
             signatures,
         })
     }
@@ -190,6 +198,7 @@ impl Worker {
             tallies: self.tallies,
             acceptor: Acceptor::new(&[ALPN]),
             door: Door::single(self.limits.connections, self.limits.source, Instant::now()),
+            memory: Memory::new(self.limits.memory, Instant::now()),
             turns: Throttle::new(self.limits.turns.0, self.limits.turns.1),
             rounds: Rc::default(),
             stopping: Stopping::default(),
@@ -713,6 +722,26 @@ mod tests {
         let mut answers = Vec::new();
         stream.read_to_end(&mut answers).unwrap();
         assert_eq!(answers.len(), QUERIES * QUERY.len());
+        server.stop();
+    }
+
+    /// Of a source that reads nothing, as much is held as is left for others, and no more.
+    #[test]
+    fn what_is_not_read_is_bounded() {
+        let server = Server::start(Limits { memory: 512 << 10, ..LIMITS });
+        let mut clients = Vec::new();
+        // Each makes us hold 64 KB or a little more.
+        while server.counted("closed_by_us") == 0 {
+            assert!(clients.len() < 10, "all that nobody reads is held");
+            let mut stream = server.connect();
+            stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+            let many = QUERY.repeat(1_000);
+            while stream.write_all(&many).is_ok() {}
+            clients.push(stream);
+        }
+        // Another source has its part.
+        ask(&mut server.connect_from(2));
+        drop(clients);
         server.stop();
     }
 

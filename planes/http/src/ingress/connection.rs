@@ -13,7 +13,7 @@ use std::time::Duration;
 use bartizan_firewall::{Firewall, Source};
 use bartizan_live::Generation;
 use bartizan_names::ZoneId;
-use bartizan_quotas::Place;
+use bartizan_quotas::{Held, Place};
 use bartizan_routes::Scheme;
 use bartizan_tls::{Agreed, HandshakeEnd, ServerStream};
 use http::StatusCode;
@@ -37,6 +37,8 @@ use crate::worker::Worker;
 pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
     place: Place,
+    /// What waits in its buffers.
+    held: Held,
     pub(crate) source: Source,
     pub(crate) source_fields: SourceFields,
     pub(crate) scheme: Scheme,
@@ -96,6 +98,7 @@ impl Connection {
         Connection {
             peer,
             place,
+            held: Held::default(),
             source,
             source_fields: SourceFields::from(&source),
             scheme,
@@ -150,6 +153,21 @@ impl Connection {
             None => Poll::Pending,
         })
         .await;
+    }
+
+    /// So many bytes more wait in its buffers. False if there is no memory for them: then they are not counted, and must go.
+    // Hot: once for what is read.
+    pub(crate) fn hold(&self, bytes: usize, worker: &Worker) -> bool {
+        let is_held = self.held.add(bytes, &worker.memory, self.peer.ip()).is_ok();
+        if !is_held {
+            worker.counters.visitors.memory.add(1);
+        }
+        is_held
+    }
+
+    /// So many wait no more.
+    pub(crate) fn let_go(&self, bytes: usize) {
+        self.held.sub(bytes);
     }
 
     /// It speaks a protocol with streams.

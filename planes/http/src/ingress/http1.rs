@@ -39,6 +39,7 @@ use super::relay;
 use super::wire::Wire;
 use crate::arrived::Arrived;
 use crate::fields::{Fields, Lines};
+use crate::limits::WEBSOCKET_BUFFER_BYTES;
 use crate::page::Problem;
 use crate::pipeline;
 use crate::spare::Unread;
@@ -70,6 +71,9 @@ pub(crate) async fn serve<IO: Carrier>(io: IO, connection: Rc<Connection>, worke
             Err(error) => break failed(&line, &error),
         }
         unread.rest(&line.worker.spare);
+        if let Err(error) = line.rest(&unread) {
+            break failed(&line, &error);
+        }
     };
     // In boxes too: there is one state for all that a connection waits for, as large as the largest.
     match end {
@@ -85,6 +89,10 @@ pub(crate) async fn serve<IO: Carrier>(io: IO, connection: Rc<Connection>, worke
 async fn serve_websocket<IO: Carrier>(line: Line<IO>, first: Bytes, other: Box<dyn Io>, guard: RequestGuard) {
     let (connection, worker) = (Rc::clone(&line.connection), Rc::clone(&line.worker));
     let mut wire = Wire::new(line.into_io(), Rc::clone(&connection), Rc::clone(&worker));
+    // For as long as the connection lasts. Without memory it is as if the origin had gone.
+    if !connection.hold(2 * WEBSOCKET_BUFFER_BYTES, &worker) {
+        return;
+    }
     relay::relay(&mut wire, first, other, guard.record(), worker.limits.websocket_idle_time).await;
     // The request ends here.
     drop(guard);

@@ -158,6 +158,12 @@ impl Edge {
         self.plane.as_ref().unwrap().counters()
     }
 
+    /// A metric without labels.
+    pub(crate) fn gauge(&self, name: &str) -> u64 {
+        let metrics = self.plane.as_ref().unwrap().measured().measure();
+        metrics.iter().find(|metric| metric.name == name).map_or(0, |metric| metric.samples[0].value)
+    }
+
     /// Waits until the counters are as they should be.
     pub(crate) fn wait_until(&self, are_right: impl Fn(&Totals) -> bool) {
         let start = Instant::now();

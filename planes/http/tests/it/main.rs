@@ -11,6 +11,7 @@ mod frames;
 mod http1;
 mod interim;
 mod limits;
+mod memory;
 mod origin;
 mod origins;
 mod pages;

@@ -20,6 +20,10 @@ pub(super) struct Rest {
 }
 
 impl Rest {
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Writes what is taken; ready when nothing is left.
     pub(super) fn poll_write(
         &mut self,
@@ -87,9 +91,9 @@ pub(super) async fn relay(
         if let Poll::Ready(end) = session.cancel.poll(cx) {
             return Poll::Ready(Outcome::Ended(end));
         }
-        let means = (&worker.scratch, held_max);
-        let upwards = up.poll(cx, client, origin, means, |bytes| traffic.took(Way::In, bytes));
-        let downwards = down.poll(cx, origin, client, means, |bytes| traffic.took(Way::Out, bytes));
+        let means = (worker, held_max);
+        let upwards = up.poll(cx, client, origin, means, (session, Way::In));
+        let downwards = down.poll(cx, origin, client, means, (session, Way::Out));
         outcome_of(upwards, downwards, traffic)
     })
     .await
@@ -109,15 +113,16 @@ impl Direction {
         cx: &mut Context<'_>,
         from: &mut dyn Io,
         to: &mut dyn Io,
-        (scratch, held_max): (&RefCell<Box<[u8]>>, usize),
-        took: impl Fn(usize),
+        (worker, held_max): (&Worker, usize),
+        (session, way): (&Session, Way),
     ) -> Poll<Result<(), Broken>> {
         let mut turn = 0;
         loop {
             if let Some(rest) = &mut self.rest {
                 ready!(rest.poll_write(cx, to))?;
+                session.let_go(rest.len());
                 self.rest = None;
-                took(0);
+                session.traffic.took(way, 0);
             }
             match self.stage {
                 Stage::Done => return Poll::Ready(Ok(())),
@@ -130,11 +135,12 @@ impl Direction {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                Stage::Reading => match poll_copy(cx, from, to, scratch, held_max)? {
+                Stage::Reading => match poll_copy(cx, from, to, &worker.scratch, held_max)? {
                     Poll::Ready(Copied { read: 0, .. }) => self.stage = Stage::Ending,
                     Poll::Ready(Copied { read, rest }) => {
-                        took(read);
+                        session.traffic.took(way, read);
                         turn += read;
+                        rest.iter().for_each(|rest| session.hold(rest.len(), &worker.memory));
                         self.rest = rest;
                     }
                     Poll::Pending => {

@@ -3,12 +3,11 @@
 //!
 //! A direction that is idle holds neither a buffer nor a pipe: both belong to the worker.
 
-use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bartizan_net::{Pipe, Pipes};
+use bartizan_net::Pipe;
 use tokio::io::{AsyncWrite, Interest};
 use tokio::net::TcpStream;
 
@@ -25,24 +24,24 @@ pub(super) async fn relay(
     worker: &Worker,
     held_max: usize,
 ) -> Outcome {
-    let means = Means { scratch: &worker.scratch, pipes: &worker.pipes, held_max };
+    let means = Means { worker, session, held_max };
     let (mut up, mut down) = (Direction::default(), Direction::default());
     let traffic = &session.traffic;
     poll_fn(|cx| {
         if let Poll::Ready(end) = session.cancel.poll(cx) {
             return Poll::Ready(Outcome::Ended(end));
         }
-        let upwards = up.poll(cx, client, origin, &means, |bytes| traffic.took(Way::In, bytes));
-        let downwards = down.poll(cx, origin, client, &means, |bytes| traffic.took(Way::Out, bytes));
+        let upwards = up.poll(cx, client, origin, &means, Way::In);
+        let downwards = down.poll(cx, origin, client, &means, Way::Out);
         outcome_of(upwards, downwards, traffic)
     })
     .await
 }
 
-/// What a direction borrows from its worker while it moves bytes.
+/// What a direction moves bytes with.
 struct Means<'w> {
-    scratch: &'w RefCell<Box<[u8]>>,
-    pipes: &'w Pipes,
+    worker: &'w Worker,
+    session: &'w Session,
     held_max: usize,
 }
 
@@ -72,11 +71,12 @@ impl Direction {
         from: &mut TcpStream,
         to: &mut TcpStream,
         means: &Means<'_>,
-        took: impl Fn(usize),
+        way: Way,
     ) -> Poll<Result<(), Broken>> {
+        let took = |bytes| means.session.traffic.took(way, bytes);
         let mut turn = 0;
         loop {
-            ready!(self.poll_give(cx, to, &took))?;
+            ready!(self.poll_give(cx, to, means.session, &took))?;
             match self.stage {
                 Stage::Done => return Poll::Ready(Ok(())),
                 Stage::Ending => {
@@ -113,12 +113,14 @@ impl Direction {
         &mut self,
         cx: &mut Context<'_>,
         to: &mut TcpStream,
+        session: &Session,
         took: &impl Fn(usize),
     ) -> Poll<Result<(), Broken>> {
         match &mut self.held {
             Held::Nothing => return Poll::Ready(Ok(())),
             Held::Rest(rest) => {
                 ready!(rest.poll_write(cx, to))?;
+                session.let_go(rest.len());
                 self.held = Held::Nothing;
             }
             Held::Pipe(pipe) => {
@@ -147,7 +149,7 @@ impl Direction {
     ) -> Poll<Result<usize, Broken>> {
         if self.taken >= SPLICE_AFTER_BYTES
             && matches!(self.held, Held::Nothing)
-            && let Some(pipe) = means.pipes.take()
+            && let Some(pipe) = means.worker.pipes.take()
         {
             self.held = Held::Pipe(pipe);
         }
@@ -161,7 +163,8 @@ impl Direction {
                 }
             }
         }
-        let Copied { read, rest } = ready!(poll_copy(cx, from, to, means.scratch, means.held_max))?;
+        let Copied { read, rest } = ready!(poll_copy(cx, from, to, &means.worker.scratch, means.held_max))?;
+        rest.iter().for_each(|rest| means.session.hold(rest.len(), &means.worker.memory));
         self.held = rest.map_or(Held::Nothing, Held::Rest);
         Poll::Ready(Ok(read))
     }

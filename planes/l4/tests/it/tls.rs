@@ -239,6 +239,41 @@ fn much_passes_unaltered_through_encryption() {
     assert!(received == sent, "{} of {}", received.len(), sent.len());
 }
 
+/// Whoever reads nothing on however many connections makes the edge hold no more than is left for others.
+#[test]
+fn what_slow_readers_hold_is_bounded() {
+    let pouring = Origin::start(|mut stream| {
+        let bytes = vec![7; 1 << 16];
+        while stream.write_all(&bytes).is_ok() {}
+    });
+    let one = App { tls: AppTls::Flexible, ..app("one.test", direct(&[pouring.address])) };
+    let mut setup = Setup::new(&[&one]);
+    setup.limits.memory = 1 << 20;
+    let edge = Edge::start(&setup);
+    let config = trusting(&edge.ca);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut deaf = Vec::new();
+        // Each makes the edge hold up to 64 KB, once the buffers of the kernel are full.
+        for _ in 0..20 {
+            let socket = tokio::net::TcpStream::connect(address_of(&one)).await.unwrap();
+            deaf.push(bartizan_tls::connect(&config, "one.test", socket).await.unwrap());
+        }
+        eventually("one too many", || edge.app(&one).limited(Limit::Memory) > 0);
+        let ended = edge.app(&one).limited(Limit::Memory);
+        assert!(edge.app(&one).open >= 5, "{ended} of 20 were ended");
+        // Another source reads what it likes.
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.9.7:0".parse().unwrap()).unwrap();
+        let socket = socket.connect(address_of(&one)).await.unwrap();
+        let mut other = bartizan_tls::connect(&config, "one.test", socket).await.unwrap();
+        let mut much = vec![0; 1 << 20];
+        other.read_exact(&mut much).await.unwrap();
+    });
+    drop(runtime);
+    eventually("closed", || edge.app(&one).open == 0);
+}
+
 #[test]
 fn handshakes_are_bounded_in_number_and_time() {
     let origin = Origin::last_word();

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bartizan_net::{Patience, say_goodbye, undelivered};
-use bartizan_quotas::Place;
+use bartizan_quotas::{Held, Place};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
@@ -36,6 +36,7 @@ pub(super) struct Connection<S> {
     unanswered: Vec<u8>,
     then: Then,
     unwritten: Option<Unwritten>,
+    held: Held,
     /// Complete queries since the connection began.
     answered: u64,
     /// The client was told how long it may be silent.
@@ -74,6 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             unanswered: Vec::new(),
             then: Then::Wait,
             unwritten: None,
+            held: Held::default(),
             answered: 0,
             kept: false,
             idle: Idle::default(),
@@ -233,7 +235,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut taken = 0;
         let written = poll_write_all(Pin::new(&mut self.stream), cx, answers, &mut taken);
         if written.is_pending() {
-            self.unwritten = Some(Unwritten { bytes: answers[taken..].to_vec(), taken: 0, since: now });
+            let (rest, visit) = (&answers[taken..], &self.visit);
+            if self.held.add(rest.len(), &visit.shared.memory, visit.client.ip()).is_err() {
+                return Poll::Ready(Err(Closed::Ours));
+            }
+            self.unwritten = Some(Unwritten { bytes: rest.to_vec(), taken: 0, since: now });
         }
         written
     }
@@ -242,7 +248,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if let Some(Unwritten { bytes, taken, .. }) = &mut self.unwritten {
             ready!(poll_write_all(Pin::new(&mut self.stream), cx, bytes, taken))?;
         }
-        self.unwritten = None;
+        if let Some(Unwritten { bytes, .. }) = self.unwritten.take() {
+            self.held.sub(bytes.len());
+        }
         Poll::Ready(Ok(()))
     }
 

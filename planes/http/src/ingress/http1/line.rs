@@ -2,7 +2,7 @@
 //!
 //! One task reads and writes at the same time, so each borrows the connection only during a poll.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -21,7 +21,13 @@ pub(super) struct Line<IO> {
     io: RefCell<IO>,
     pub(super) connection: Rc<Connection>,
     pub(super) worker: Rc<Worker>,
+    /// The most that was read and not used in this exchange, and what waits to be written.
+    read: Held,
+    unwritten: Held,
 }
+
+/// What one of its buffers holds.
+type Held = Cell<usize>;
 
 impl<IO: Carrier> Line<IO> {
     /// Goes on with the handshake, as reading does, if it is not over. Ready when it has failed.
@@ -45,7 +51,25 @@ pub(super) enum Read {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Line<IO> {
     pub(super) fn new(io: IO, connection: Rc<Connection>, worker: Rc<Worker>) -> Line<IO> {
-        Line { io: RefCell::new(io), connection, worker }
+        Line { io: RefCell::new(io), connection, worker, read: Held::default(), unwritten: Held::default() }
+    }
+
+    /// An exchange is over, of which nothing is left but this.
+    pub(super) fn rest(&self, unread: &Unread) -> io::Result<()> {
+        self.hold(&self.read, unread.len())
+    }
+
+    /// A buffer holds so much now.
+    // Hot: a few times a request.
+    fn hold(&self, held: &Held, bytes: usize) -> io::Result<()> {
+        let before = held.get();
+        if bytes < before {
+            self.connection.let_go(before - bytes);
+        } else if bytes > before && !self.connection.hold(bytes - before, &self.worker) {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        held.set(bytes);
+        Ok(())
     }
 
     pub(super) fn into_io(self) -> IO {
@@ -80,6 +104,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Line<IO> {
             }
         };
         self.connection.turn.moved(read);
+        self.hold(&self.read, into.len().max(self.read.get()))?;
         match awaited {
             // A head that only grew is no progress.
             Some(Awaited::Head) => {}
@@ -111,7 +136,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Line<IO> {
                 Poll::Ready(if bytes == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(bytes) })
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => self.poll_patience(cx).map(Err),
+            Poll::Pending => {
+                let waiting = slices.iter().map(|slice| slice.len()).sum::<usize>();
+                self.hold(&self.unwritten, waiting.max(self.unwritten.get()))?;
+                self.poll_patience(cx).map(Err)
+            }
         }
     }
 
@@ -138,6 +167,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Line<IO> {
             let written = std::future::poll_fn(|cx| self.poll_write(cx, slices)).await?;
             IoSlice::advance_slices(&mut slices, written);
         }
+        self.hold(&self.unwritten, 0)?;
         std::future::poll_fn(|cx| self.poll_flush(cx)).await
     }
 }

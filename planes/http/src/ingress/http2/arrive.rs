@@ -37,6 +37,7 @@ pub(super) fn arrive(
         stream: Rc::clone(stream),
         under_way: Rc::clone(under_way),
         is_held_back: head.expects_continue,
+        lent: 0,
     };
     let (connection, spare) = (&session.connection, &session.worker.spare);
     Ok(Arrived {

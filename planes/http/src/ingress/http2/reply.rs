@@ -218,6 +218,8 @@ impl<'g> Reply<'g> {
     }
 
     async fn write_piece(&mut self, end: EndStream, session: &Session, stream: &Rc<Stream>) -> Result<(), Cut> {
+        // It is given back with the stream if this ends before the piece.
+        let mut waiting = 0;
         loop {
             if self.piece.is_empty() && end == EndStream::Unset {
                 return Ok(());
@@ -227,6 +229,13 @@ impl<'g> Reply<'g> {
                     return Poll::Ready(Err(Cut::Broken));
                 }
                 let polled = session.poll_data(stream, &mut self.piece, end);
+                if polled.is_pending() && waiting == 0 {
+                    waiting = self.piece.len();
+                    if !stream.hold(waiting, &session.worker) {
+                        waiting = 0;
+                        return Poll::Ready(Err(Cut::Starved));
+                    }
+                }
                 self.poll_patience(polled, session, cx)
             })
             .await?;
@@ -234,6 +243,7 @@ impl<'g> Reply<'g> {
                 self.guard.under_way.writing.rest();
             }
             if self.piece.is_empty() {
+                stream.let_go(waiting);
                 return Ok(());
             }
             // A frame of the largest size is a step of its own.

@@ -371,9 +371,14 @@ impl Session {
                     let mut frame = state.unread.split_to(step.used);
                     frame.truncate(at.end);
                     frame.advance(at.start);
-                    let wasted = stream.receive(frame, ends);
-                    if wasted > 0 {
-                        state.wire.took(stream.number, wasted, state.outlet.open(&self.worker.spare));
+                    let out = state.outlet.open(&self.worker.spare);
+                    match stream.receive(frame, ends, &self.worker) {
+                        Some(0) => {}
+                        Some(wasted) => state.wire.took(stream.number, wasted, out),
+                        None => {
+                            state.wire.reset(stream.number, Code::EnhanceYourCalm, out);
+                            stream.close();
+                        }
                     }
                     continue;
                 }
@@ -404,7 +409,7 @@ impl Session {
     ) {
         let guard = self.connection.begin_stream(&self.worker);
         self.worker.counters.requests.http2.add(1);
-        let stream = Rc::new(Stream::new(number, ends));
+        let stream = Rc::new(Stream::new(number, ends, Rc::clone(&self.connection)));
         if let Some(owner) = state.wire.owner_of(number) {
             *owner = Some(Rc::clone(&stream));
         }

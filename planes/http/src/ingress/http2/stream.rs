@@ -10,12 +10,17 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 
 use super::session::Session;
+use crate::ingress::connection::Connection;
 use crate::ingress::deadline::Awaited;
 use crate::ingress::requests::UnderWay;
-use crate::limits::LINGER_BYTES_MAX;
+use crate::limits::{BODY_PIECE_BYTES_MAX, LINGER_BYTES_MAX};
+use crate::worker::Worker;
 
 pub(super) struct Stream {
     pub(super) number: u32,
+    connection: Rc<Connection>,
+    /// What it holds of the memory of its connection.
+    held: Cell<usize>,
     task: RefCell<Option<Waker>>,
     /// Whether it was reset, or its connection has ended.
     is_closed: Cell<bool>,
@@ -40,9 +45,11 @@ struct Intake {
 }
 
 impl Stream {
-    pub(super) fn new(number: u32, has_ended: bool) -> Stream {
+    pub(super) fn new(number: u32, has_ended: bool, connection: Rc<Connection>) -> Stream {
         Stream {
             number,
+            connection,
+            held: Cell::new(0),
             task: RefCell::default(),
             is_closed: Cell::new(false),
             is_answered: Cell::new(false),
@@ -99,12 +106,30 @@ impl Stream {
         }
     }
 
-    /// Takes what came. Says how much of it is not kept: that makes room at once.
-    pub(super) fn receive(&self, data: BytesMut, ends: bool) -> usize {
+    /// So much more waits, of what comes or of the answer. False if there is no memory for it.
+    pub(super) fn hold(&self, bytes: usize, worker: &Worker) -> bool {
+        let is_held = self.connection.hold(bytes, worker);
+        if is_held {
+            self.held.set(self.held.get() + bytes);
+        }
+        is_held
+    }
+
+    /// So much waits no more.
+    pub(super) fn let_go(&self, bytes: usize) {
+        self.held.set(self.held.get() - bytes);
+        self.connection.let_go(bytes);
+    }
+
+    /// Takes what came. Says how much of it is not kept, which makes room at once; none if there is no memory for it.
+    pub(super) fn receive(&self, data: BytesMut, ends: bool, worker: &Worker) -> Option<usize> {
         let length = data.len();
+        let is_wanted = self.waste_bytes_left.get().is_none();
+        if is_wanted && !self.hold(length, worker) {
+            return None;
+        }
         let mut intake = self.intake.borrow_mut();
         intake.is_over |= ends;
-        let is_wanted = self.waste_bytes_left.get().is_none();
         if is_wanted && intake.data.is_empty() {
             intake.data = data;
         } else if is_wanted {
@@ -113,12 +138,12 @@ impl Stream {
         drop(intake);
         self.wake_reader();
         if is_wanted {
-            return 0;
+            return Some(0);
         }
         if ends {
             self.wake();
         }
-        self.waste(length)
+        Some(self.waste(length))
     }
 
     pub(super) fn receive_trailers(&self, trailers: HeaderMap) {
@@ -136,6 +161,7 @@ impl Stream {
     pub(super) fn want_no_more(&self) -> usize {
         self.waste_bytes_left.set(Some(LINGER_BYTES_MAX));
         let here = std::mem::take(&mut self.intake.borrow_mut().data).len();
+        self.let_go(here);
         self.waste(here)
     }
 
@@ -153,6 +179,12 @@ impl Stream {
     }
 }
 
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.connection.let_go(self.held.get());
+    }
+}
+
 /// The body of a request, for who reads it. Its visitor may not hold it back for ever.
 pub(super) struct Arriving {
     pub(super) session: Rc<Session>,
@@ -160,6 +192,8 @@ pub(super) struct Arriving {
     pub(super) under_way: Rc<UnderWay>,
     /// Whether the visitor waits to be asked for it (RFC 9110 §10.1.1).
     pub(super) is_held_back: bool,
+    /// How much the reader was given last. Until it comes for more, that may wait for the origin.
+    pub(super) lent: usize,
 }
 
 impl Arriving {
@@ -170,6 +204,21 @@ impl Arriving {
             (length, false) => Body::frames(length.map_or(Length::Unknown, Length::Known), self),
         }
     }
+
+    /// The reader is done with what it was given: there is room for as much again.
+    fn take_back(&mut self) {
+        let lent = std::mem::take(&mut self.lent);
+        if lent > 0 {
+            self.stream.let_go(lent);
+            self.session.took(&self.stream, lent);
+        }
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        self.take_back();
+    }
 }
 
 impl futures_util::Stream for Arriving {
@@ -177,12 +226,16 @@ impl futures_util::Stream for Arriving {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
+        this.take_back();
         let limits = &this.session.worker.limits;
         let mut intake = this.stream.intake.borrow_mut();
         if !intake.data.is_empty() {
-            let data = std::mem::take(&mut intake.data).freeze();
-            drop(intake);
-            this.session.took(&this.stream, data.len());
+            let data = match intake.data.len() {
+                ..=BODY_PIECE_BYTES_MAX => std::mem::take(&mut intake.data),
+                _ => intake.data.split_to(BODY_PIECE_BYTES_MAX),
+            };
+            let data = data.freeze();
+            this.lent = data.len();
             this.under_way.reading.moved(data.len(), limits);
             return Poll::Ready(Some(Ok(Frame::Data(data))));
         }

@@ -1,0 +1,128 @@
+//! What visitors make the edge hold, who send more than is taken, or take less than there is: it is counted for each source
+//! and for all, bounded, and comes back.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use bartizan_dial::NameServers;
+use bartizan_exchange::{Body, Length, Response};
+use bartizan_plane_http::Limits;
+use bartizan_tls::{Roots, client_config, connect};
+use http::{HeaderMap, StatusCode};
+use tokio::net::TcpSocket;
+
+use super::edge::{Edge, STUCK, origin_at, plain, read_head, tunnel};
+use super::frames::{Client, DATA, END_HEADERS, HEADERS, RST_STREAM, block, frame, request};
+use super::origin::Origin;
+use super::protocols::run;
+
+const MEMORY: usize = 2 << 20;
+
+/// What a source gets of that, alone.
+const OF_A_SOURCE: usize = MEMORY / 2;
+
+/// What one frame may hold at most (RFC 9113 §4.2).
+const FRAME_BYTES: usize = 16_384;
+
+/// Of an upload, within the window of its stream.
+const UPLOAD_FRAMES: usize = 15;
+
+/// ENHANCE_YOUR_CALM (RFC 9113 §7).
+const CALM: [u8; 4] = 0xb_u32.to_be_bytes();
+
+fn limits() -> Limits {
+    Limits { memory: MEMORY, ..Limits::default() }
+}
+
+fn held(edge: &Edge) -> usize {
+    edge.gauge("bartizan_http_buffer_bytes") as usize
+}
+
+fn wait_for(what: &str, holds: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < STUCK, "never: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+async fn dial_from(last: u8, edge: &Edge) -> Client {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0))).unwrap();
+    let config = client_config(&Roots::Pem(edge.ca.pem.clone()), &[b"h2"]).unwrap();
+    let stream = connect(&config, "a.test", socket.connect(edge.https).await.unwrap()).await.unwrap();
+    Client::over(stream).with_preface(&[]).await
+}
+
+/// As much as its window lets through.
+async fn upload(client: &mut Client, stream: u32) {
+    client.send(&frame(HEADERS, END_HEADERS, stream, &block(&request("POST", "a.test", &[])))).await;
+    for _ in 0..UPLOAD_FRAMES {
+        client.send(&frame(DATA, 0, stream, &[b'x'; FRAME_BYTES])).await;
+    }
+}
+
+/// An origin that answers and takes nothing of what it is sent.
+#[test]
+fn uploads_that_nobody_takes() {
+    let behind = |request: bartizan_exchange::Request| {
+        let body = request.body;
+        let pending = futures_util::stream::poll_fn(move |_| {
+            let _ = &body;
+            std::task::Poll::Pending
+        });
+        let body = Body::stream(Length::Unknown, pending);
+        Ok(Response { status: StatusCode::OK, headers: HeaderMap::new(), body, upgraded: None })
+    };
+    let edge = Edge::with(&[("a.test", tunnel(), plain())], NameServers::System, limits(), behind);
+    run(async {
+        let mut greedy = dial_from(1, &edge).await;
+        for number in 0..4 {
+            upload(&mut greedy, 2 * number + 1).await;
+        }
+        // It has nearly all that it may have, which is what its windows let through.
+        wait_for("an upload is held", || held(&edge) > OF_A_SOURCE * 3 / 4);
+        assert_eq!(edge.counters().visitors.memory, 0);
+        let mut more = dial_from(1, &edge).await;
+        upload(&mut more, 1).await;
+        let reset = more.next_of(&[RST_STREAM]).await.expect("no more is held");
+        assert_eq!((reset.stream, reset.payload), (1, CALM.to_vec()));
+        assert!(held(&edge) <= OF_A_SOURCE, "{}", held(&edge));
+        let refused = edge.counters().visitors.memory;
+        let before = held(&edge);
+        let mut other = dial_from(2, &edge).await;
+        upload(&mut other, 1).await;
+        let whole = UPLOAD_FRAMES * FRAME_BYTES - FRAME_BYTES;
+        wait_for("another source has its own part", || held(&edge) >= before + whole);
+        assert_eq!(edge.counters().visitors.memory, refused);
+    });
+    wait_for("it comes back", || held(&edge) == 0);
+}
+
+/// Heads that do not end, and answers that nobody reads.
+#[test]
+fn requests_that_do_not_end() {
+    let origin = Origin::raw(|mut stream| {
+        read_head(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n");
+        while stream.write_all(&[b'x'; 65_536]).is_ok() {}
+    });
+    let edge = Edge::with_limits(&[("a.test", origin_at(origin.address), plain())], limits());
+    let half = format!("GET / HTTP/1.1\r\nHost: a.test\r\nX: {}", "x".repeat(30_000));
+    for (what, bytes) in [("half a head", half.as_str()), ("an answer", "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")] {
+        let before = edge.counters().visitors.memory;
+        // More than there are blocks for one source.
+        let mut greedy = Vec::new();
+        for _ in 0..2 * OF_A_SOURCE / 65_536 {
+            let mut client = edge.dial();
+            // Some are ended already.
+            let _ = client.write_all(bytes.as_bytes());
+            greedy.push(client);
+        }
+        wait_for(what, || edge.counters().visitors.memory > before);
+        assert!((OF_A_SOURCE / 2..=OF_A_SOURCE).contains(&held(&edge)), "{what}: {}", held(&edge));
+        drop(greedy);
+        wait_for("it comes back", || held(&edge) == 0);
+    }
+}
