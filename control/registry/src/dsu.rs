@@ -11,7 +11,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bartizan_names::ZoneName;
+use bartizan_dial::Destinations;
+use bartizan_names::{Protocol, ZoneName};
 use bartizan_signer::Ds;
 use bartizan_tls::{ClientConfig, Roots, TlsError, client_config};
 use bytes::Bytes;
@@ -189,10 +190,11 @@ impl Dsu {
         ALGORITHMS.contains(&algorithm)
     }
 
-    /// Puts these DS records in the place of all that a domain has; none: they all go.
-    pub async fn replace(&self, domain: &ZoneName, ds: &[Ds]) -> Result<(), DsuError> {
+    /// Puts these DS records in the place of all that a domain has; none: they all go. The registry is dialled where
+    /// `destinations` let anybody be.
+    pub async fn replace(&self, domain: &ZoneName, ds: &[Ds], destinations: &Destinations) -> Result<(), DsuError> {
         let form = self.form(domain, ds)?;
-        let call = tokio::time::timeout(CALL_MAX, self.call(form)).await;
+        let call = tokio::time::timeout(CALL_MAX, self.call(form, destinations)).await;
         let (status, fault) = match call {
             Err(_) => return Err(DsuError::Unreachable(format!("no answer in {} s", CALL_MAX.as_secs()))),
             Ok(Err(error)) => return Err(DsuError::Unreachable(error.to_string())),
@@ -244,8 +246,23 @@ impl Dsu {
         Ok(form)
     }
 
+    /// Each address is judged when it is dialled, whatever the name meant before.
+    async fn dial(&self, destinations: &Destinations) -> Result<TcpStream, CallError> {
+        let mut failed: CallError = "its name has no address".into();
+        for address in tokio::net::lookup_host((self.host.as_str(), self.port)).await? {
+            match destinations.judge(Protocol::Tcp, address) {
+                Ok(()) => match TcpStream::connect(address).await {
+                    Ok(socket) => return Ok(socket),
+                    Err(error) => failed = error.into(),
+                },
+                Err(refusal) => failed = refusal.into(),
+            }
+        }
+        Err(failed)
+    }
+
     /// The status of the answer, and the code of the fault, if it names one.
-    async fn call(&self, form: String) -> Result<(StatusCode, Option<u16>), Box<dyn std::error::Error + Send + Sync>> {
+    async fn call(&self, form: String, destinations: &Destinations) -> Result<(StatusCode, Option<u16>), CallError> {
         let authority = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         let request = Request::builder()
             .method(Method::POST)
@@ -254,7 +271,7 @@ impl Dsu {
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(header::USER_AGENT, concat!("bartizan/", env!("CARGO_PKG_VERSION")))
             .body(Full::new(Bytes::from(form)))?;
-        let socket = TcpStream::connect((self.host.as_str(), self.port)).await?;
+        let socket = self.dial(destinations).await?;
         let response = match &self.tls {
             Some(config) => {
                 send(TokioIo::new(bartizan_tls::connect(config, &self.host, socket).await?), request).await?
@@ -268,6 +285,8 @@ impl Dsu {
         Ok((status, fault))
     }
 }
+
+type CallError = Box<dyn std::error::Error + Send + Sync>;
 
 async fn send<IO>(io: IO, request: Request<Full<Bytes>>) -> hyper::Result<http::Response<hyper::body::Incoming>>
 where
@@ -292,6 +311,7 @@ fn encode(value: &str, form: &mut String) {
 
 #[cfg(test)]
 mod tests {
+    use bartizan_dial::{Listener, Own, Private};
     use bartizan_lab::registry::{self, answer};
     use bartizan_names::Name;
 
@@ -299,6 +319,29 @@ mod tests {
 
     fn zone() -> ZoneName {
         ZoneName::new(Name::parse("xn--bl-wia.dk").unwrap()).unwrap()
+    }
+
+    fn all() -> Destinations {
+        Destinations::all()
+    }
+
+    /// Whoever enters a registry does not lead the edge to itself, nor, where it dials no private address, to one.
+    #[tokio::test]
+    async fn it_is_dialled_where_anybody_may_be() {
+        let (url, seen) = registry::start(vec![answer("200 OK", None)]);
+        let dsu = Dsu::at(&url, "u", "p").unwrap();
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], dsu.port));
+        let listeners = vec![Listener { protocol: Protocol::Tcp, address }];
+        for (destinations, expect) in [
+            (Destinations::new(Own { listeners, ..Own::default() }, Private::Allowed), "it is this edge itself"),
+            (Destinations::new(Own::default(), Private::Refused), "it is a loopback or private address"),
+        ] {
+            let error = dsu.replace(&zone(), &[], &destinations).await.unwrap_err();
+            assert!(matches!(&error, DsuError::Unreachable(why) if why.starts_with(expect)), "{error}");
+        }
+        assert!(seen.try_recv().is_err());
+        let allowed = Destinations::new(Own::default(), Private::Allowed);
+        assert_eq!(dsu.replace(&zone(), &[], &allowed).await, Ok(()));
     }
 
     #[tokio::test]
@@ -316,7 +359,7 @@ mod tests {
             ),
             (&[], "&keytag1=DELETE_DS&algorithm1=DELETE_DS&digest_type1=DELETE_DS&digest1=DELETE_DS"),
         ] {
-            assert_eq!(dsu.replace(&zone(), ds).await, Ok(()));
+            assert_eq!(dsu.replace(&zone(), ds, &all()).await, Ok(()));
             assert_eq!(seen.recv().unwrap(), format!("{head}{rest}"));
         }
     }
@@ -336,16 +379,16 @@ mod tests {
         let dsu = Dsu::at(&url, "u", "p").unwrap();
         let ds: Ds = "7 13 2 AABB".parse().unwrap();
         for fault in DsuFault::ALL {
-            let error = dsu.replace(&zone(), std::slice::from_ref(&ds)).await.unwrap_err();
+            let error = dsu.replace(&zone(), std::slice::from_ref(&ds), &all()).await.unwrap_err();
             assert_eq!(error, DsuError::Refused { fault: *fault });
             assert!(error.to_string().contains(&fault.code().to_string()), "{error}");
         }
         for status in [405, 500, 400, 400] {
-            let error = dsu.replace(&zone(), std::slice::from_ref(&ds)).await.unwrap_err();
+            let error = dsu.replace(&zone(), std::slice::from_ref(&ds), &all()).await.unwrap_err();
             assert_eq!(error, DsuError::Strange { status });
         }
         let unreachable = Dsu::at("http://127.0.0.1:9/1.0", "u", "p").unwrap();
-        let error = unreachable.replace(&zone(), &[ds]).await.unwrap_err();
+        let error = unreachable.replace(&zone(), &[ds], &all()).await.unwrap_err();
         assert_eq!((error.blame(), matches!(error, DsuError::Unreachable(_))), (Blame::Nobody, true));
     }
 
@@ -358,7 +401,7 @@ mod tests {
             (vec![ds("1 13 3 AA")], DsuError::DigestType(3)),
             (vec![ds("1 13 2 AA"); 6], DsuError::Many(6)),
         ] {
-            assert_eq!(dsu.replace(&zone(), &records).await, Err(expect));
+            assert_eq!(dsu.replace(&zone(), &records, &all()).await, Err(expect));
         }
         for (url, expect) in [
             ("http://dsu.example.net/1.0", "in clear"),

@@ -105,6 +105,11 @@ impl Parents {
         Parents { questions: Questions::to(all), destinations }
     }
 
+    /// Where somebody may be asked.
+    pub fn destinations(&self) -> &Destinations {
+        &self.destinations
+    }
+
     /// Asks all servers of the parent. Bounded: some fifty questions to the resolver, and [`DATAGRAMS_MAX`] to others; the
     /// caller bounds the time.
     pub async fn look(&self, zone: &ZoneName) -> Result<DsSeen, LookError> {
