@@ -67,10 +67,10 @@ mod tests {
         for (line, expect) in [
             ("0::/", &["/sys/fs/cgroup/memory.max"][..]),
             ("0::/a/b", &["/sys/fs/cgroup/a/b/memory.max", "/sys/fs/cgroup/a/memory.max", "/sys/fs/cgroup/memory.max"]),
-            ("4:memory:/a", &[
-                "/sys/fs/cgroup/memory/a/memory.limit_in_bytes",
-                "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-            ]),
+            (
+                "4:memory:/a",
+                &["/sys/fs/cgroup/memory/a/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.limit_in_bytes"],
+            ),
             ("8:pids:/", &[]),
             ("nonsense", &[]),
         ] {

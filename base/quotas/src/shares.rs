@@ -55,8 +55,8 @@ impl Shares {
 pub struct MemoryShares {
     /// Visitors of the HTTP edge.
     pub http: usize,
-    /// TCP connections to applications.
-    pub tcp: usize,
+    /// Connections and flows to applications.
+    pub apps: usize,
     /// DNS over TCP.
     pub dns: usize,
 }
@@ -67,7 +67,7 @@ impl MemoryShares {
     /// Of a machine that has so many bytes.
     pub const fn of(bytes: usize) -> MemoryShares {
         let part = bytes / MEMORY_PARTS;
-        MemoryShares { http: 4 * part, tcp: 3 * part, dns: part }
+        MemoryShares { http: 4 * part, apps: 3 * part, dns: part }
     }
 }
 

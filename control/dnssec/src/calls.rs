@@ -108,7 +108,8 @@ impl Call {
         if !shown.map_err(|error| error.to_string())? {
             return Err("resolvers are not shown the key: is the zone delegated to this edge?".to_owned());
         }
-        let sent = self.dsu.replace(&self.apex, &self.ds, parents.destinations()).await.map_err(|error| error.to_string());
+        let sent =
+            self.dsu.replace(&self.apex, &self.ds, parents.destinations()).await.map_err(|error| error.to_string());
         tokio::time::sleep(BETWEEN / pace).await;
         sent
     }

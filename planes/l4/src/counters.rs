@@ -68,7 +68,8 @@ counted!(
         Worker = "worker",
         /// A connection was ended to make room for a newer one: its client had said nothing.
         Displaced = "displaced",
-        /// A connection was ended because its source, or all connections together, had as much in buffers as may be.
+        /// A connection was ended, or a datagram dropped, because its source, or all clients together, had as much in buffers as
+        /// may be.
         Memory = "memory",
         /// A flow was ended to make room for a newer one: its client had sent one datagram only.
         FlowDisplaced = "flow_displaced",

@@ -87,7 +87,9 @@ impl Flow {
             return self.session.tally.limited(Limit::FlowWaiting);
         }
         let header = self.header.as_deref().unwrap_or_default();
-        waiting.push_back([header, payload].concat().into());
+        if self.session.hold(header.len() + payload.len()) {
+            waiting.push_back([header, payload].concat().into());
+        }
         self.wake();
     }
 
@@ -111,7 +113,7 @@ impl Flow {
     }
 
     fn next_waiting(&self) -> Option<Bytes> {
-        self.waiting.borrow_mut().pop_front()
+        self.waiting.borrow_mut().pop_front().inspect(|datagram| self.session.let_go(datagram.len()))
     }
 
     /// The next datagram that waits, its header in front; if there is none, the task is woken when one arrives.

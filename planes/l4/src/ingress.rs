@@ -23,14 +23,21 @@ pub(crate) async fn shake_hands(
 ) -> Option<ServerStream<TcpStream>> {
     let (hosts, time) = worker.with_config(|config| (config.hosts.clone(), config.limits.handshake_time));
     let shaking = async {
-        match only {
-            Some(app) => worker.acceptor.accept_for(stream, &hosts, &app.name.to_string()).await,
-            None => worker.acceptor.accept(stream, &hosts).await,
+        if !worker.begins(&stream).await {
+            return None;
         }
+        let shaking = async {
+            match only {
+                Some(app) => worker.acceptor.accept_for(stream, &hosts, &app.name.to_string()).await,
+                None => worker.acceptor.accept(stream, &hosts).await,
+            }
+        };
+        worker.soon(shaking).await
     };
     match tokio::time::timeout(time, shaking).await {
-        Ok(Ok(stream)) => Some(stream),
-        Ok(Err(error)) => {
+        Ok(None) => None,
+        Ok(Some(Ok(stream))) => Some(stream),
+        Ok(Some(Err(error))) => {
             worker.counters.event(EdgeEvent::HandshakeFailed);
             tracing::trace!(%error, "handshake failed");
             None

@@ -100,6 +100,9 @@ pub(crate) const SPLICE_AFTER_BYTES: u64 = 64 * 1024;
 /// apart.
 pub(crate) const COPY_BYTES: usize = 64 * 1024;
 
+/// After a stop, for handshakes and headers that have begun: whoever is there is done by then.
+pub(crate) const LAST_HANDSHAKES: Duration = Duration::from_secs(2);
+
 /// How long resets may take at the end of the grace: they are sent at once, by tasks that all have a turn.
 pub(crate) const RESET_TIME: Duration = Duration::from_secs(1);
 

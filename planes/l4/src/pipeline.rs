@@ -107,7 +107,7 @@ async fn open<'w>(stream: TcpStream, admitted: Admitted, worker: &'w Worker) -> 
 
 fn begin(worker: &Worker, app: Arc<App>, hop: Hop, local: SocketAddr, permits: Permits) -> SessionEntry<'_> {
     let tally = worker.tally(app.id);
-    worker.sessions.add(Session::new(app, hop, local, tally, permits, Instant::now()))
+    worker.sessions.add(Session::new(app, hop, local, tally, (permits, worker.memory.clone()), Instant::now()))
 }
 
 /// A change that came since the decision, or since the handshake began, has not judged this session, and will not do so

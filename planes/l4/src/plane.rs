@@ -90,7 +90,7 @@ pub fn start(live: &Live<Config>, dialer: Arc<dyn Dialer>, tier: Tier, reach: &R
     let now = Instant::now();
     let quotas = AllQuotas::new(now);
     let most = live.snapshot().value.limits.memory;
-    let memory = Memory::new(MemoryShares::of(bartizan_net::memory_max()).tcp.min(most), now);
+    let memory = Memory::new(MemoryShares::of(bartizan_net::memory_max()).apps.min(most), now);
     let acceptor = Acceptor::new(&[]);
     let (end, _) = watch::channel(None);
     let (name, sockets, max, listening) = match tier {

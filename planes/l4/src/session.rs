@@ -89,6 +89,7 @@ pub(crate) struct Session {
     pub(crate) traffic: Traffic,
     /// What waits for its readers.
     held: Held,
+    memory: Memory,
     opened: Instant,
     permits: Cell<Option<Permits>>,
 }
@@ -149,7 +150,7 @@ impl Session {
         hop: Hop,
         local: SocketAddr,
         tally: Arc<Tally>,
-        permits: Permits,
+        (permits, memory): (Permits, Memory),
         now: Instant,
     ) -> Session {
         tally.opened();
@@ -163,6 +164,7 @@ impl Session {
             tally,
             traffic,
             held: Held::default(),
+            memory,
             opened: now,
             permits: Cell::new(Some(permits)),
         }
@@ -175,15 +177,23 @@ impl Session {
         self.tally.limited(by);
     }
 
-    /// So many bytes have to wait for a reader. Ends it if there is no memory for them.
-    pub(crate) fn hold(&self, bytes: usize, memory: &Memory) {
-        if self.held.add(bytes, memory, self.hop.client.ip()).is_err() {
+    /// So many bytes have to wait. False if there is no memory for them: then they are not counted, and must go.
+    pub(crate) fn hold(&self, bytes: usize) -> bool {
+        let is_held = self.held.add(bytes, &self.memory, self.hop.client.ip()).is_ok();
+        if !is_held {
             self.tally.limited(Limit::Memory);
+        }
+        is_held
+    }
+
+    /// The same, where they cannot go alone: ends it.
+    pub(crate) fn hold_or_end(&self, bytes: usize) {
+        if !self.hold(bytes) {
             self.cancel.trigger(End::Memory);
         }
     }
 
-    /// The same were taken.
+    /// So many wait no more. What was not counted is of a session that ends.
     pub(crate) fn let_go(&self, bytes: usize) {
         self.held.sub(bytes.min(self.held.bytes()));
     }

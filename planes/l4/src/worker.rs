@@ -13,12 +13,14 @@ use bartizan_names::{AppId, Protocol};
 use bartizan_net::{Inbox, Pipes};
 use bartizan_quotas::{Memory, Quotas, SourceKey};
 use bartizan_tls::Acceptor;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 use crate::Config;
 use crate::counters::{Counters, Tally};
 use crate::egress::Egress;
 use crate::flows::Flows;
-use crate::limits::{COPY_BYTES, COUNTED_MAX, DATAGRAM_BYTES_MAX, Limits};
+use crate::limits::{COPY_BYTES, COUNTED_MAX, DATAGRAM_BYTES_MAX, LAST_HANDSHAKES, Limits};
 use crate::room::{Budget, Room};
 use crate::session::Sessions;
 
@@ -42,6 +44,8 @@ pub(crate) struct Worker {
     /// Counts connections, also those that have no session yet.
     pub(crate) connections: Rc<Crowd>,
     draining: Cell<bool>,
+    /// Rings when that begins.
+    drained: Notify,
 }
 
 /// The quotas, which all workers share.
@@ -89,12 +93,43 @@ impl Worker {
             inbox: RefCell::default(),
             connections: Rc::default(),
             draining: Cell::default(),
+            drained: Notify::new(),
         }
     }
 
     /// From now on the process may end when the last connection does.
     pub(crate) fn drain(&self) {
         self.draining.set(true);
+        self.drained.notify_waiters();
+    }
+
+    /// Whether a client says anything before the plane stops. One that has not loses nothing by it.
+    pub(crate) async fn begins(&self, stream: &TcpStream) -> bool {
+        tokio::select! {
+            biased;
+            ready = stream.readable() => ready.is_ok(),
+            () = self.drained() => false,
+        }
+    }
+
+    /// What a client has begun; none if it is not done soon after the plane has stopped.
+    pub(crate) async fn soon<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let stopped = async {
+            self.drained().await;
+            tokio::time::sleep(LAST_HANDSHAKES).await;
+        };
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = stopped => None,
+        }
+    }
+
+    async fn drained(&self) {
+        let bell = self.drained.notified();
+        if !self.draining.get() {
+            bell.await;
+        }
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -180,7 +215,7 @@ impl Worker {
 #[derive(Default)]
 pub(crate) struct Crowd {
     inside: Cell<usize>,
-    left: tokio::sync::Notify,
+    left: Notify,
 }
 
 /// Counts as one while it lives.

@@ -90,9 +90,16 @@ fn arrive(stream: TcpStream, peer: SocketAddr, at: At, worker: &Rc<Worker>) {
 /// A trusted peer sends a PROXY header first. Rules and limits apply to the client in it.
 async fn speak_for(mut stream: TcpStream, near: Hop, worker: &Worker) {
     let time = worker.limits().handshake_time;
-    let hop = match tokio::time::timeout(time, header::read(&mut stream)).await {
-        Ok(Ok(hop)) => hop.unwrap_or(near),
-        Ok(Err(error)) => {
+    let saying = async {
+        if !worker.begins(&stream).await {
+            return None;
+        }
+        worker.soon(header::read(&mut stream)).await
+    };
+    let hop = match tokio::time::timeout(time, saying).await {
+        Ok(None) => return reset_on_close(&stream),
+        Ok(Some(Ok(hop))) => hop.unwrap_or(near),
+        Ok(Some(Err(error))) => {
             tracing::debug!(peer = %near.client, %error, "a trusted peer does not say whom it speaks for");
             worker.counters.event(EdgeEvent::ProxyHeader);
             return reset_on_close(&stream);

@@ -54,7 +54,8 @@ pub(crate) fn begin_flow(
     let Ok(back) = prepare(back, ends) else { return worker.counters.event(EdgeEvent::Unsent) };
     let header = header_of(app.proxy_protocol, &hop);
     let tally = worker.tally(app.id);
-    let session = Session::new(app, hop, local, tally, Permits { _source: source, _app: permit }, Instant::now());
+    let quotas = (Permits { _source: source, _app: permit }, worker.memory.clone());
+    let session = Session::new(app, hop, local, tally, quotas, Instant::now());
     let flow = worker.flows.add(Flow::new(ends, session, speaker, header));
     flow.send(payload);
     tokio::task::spawn_local(run(flow, back, Rc::clone(worker)));

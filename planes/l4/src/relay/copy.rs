@@ -140,7 +140,7 @@ impl Direction {
                     Poll::Ready(Copied { read, rest }) => {
                         session.traffic.took(way, read);
                         turn += read;
-                        rest.iter().for_each(|rest| session.hold(rest.len(), &worker.memory));
+                        rest.iter().for_each(|rest| session.hold_or_end(rest.len()));
                         self.rest = rest;
                     }
                     Poll::Pending => {

@@ -164,7 +164,7 @@ impl Direction {
             }
         }
         let Copied { read, rest } = ready!(poll_copy(cx, from, to, &means.worker.scratch, means.held_max))?;
-        rest.iter().for_each(|rest| means.session.hold(rest.len(), &means.worker.memory));
+        rest.iter().for_each(|rest| means.session.hold_or_end(rest.len()));
         self.held = rest.map_or(Held::Nothing, Held::Rest);
         Poll::Ready(Ok(read))
     }

@@ -1,12 +1,16 @@
 //! Which ports accept, while applications come and go.
 
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use bartizan_names::AppTls;
 use bartizan_observed::{Listening, Reason, TierName};
+use bartizan_plane_l4::EdgeEvent;
+use bartizan_routes::App;
 
 use super::edge::{
-    Edge, LISTENERS_MAX, Setup, address_of, app, dial, direct, echoed, ending, eventually, read_exactly,
+    Edge, LISTENERS_MAX, STUCK, Setup, address_of, app, dial, direct, echoed, ending, eventually, read_exactly,
 };
 use super::origin::Origin;
 
@@ -80,4 +84,33 @@ fn draining_lets_connections_finish_and_takes_no_new_ones() {
     });
     edge.drain(Duration::from_secs(30));
     assert_eq!(finishing.join().unwrap(), ("last word".to_owned(), "end".to_owned()));
+}
+
+/// Who has only begun to shake hands, or is to say for whom it speaks, does not hold up a stop.
+#[test]
+fn draining_does_not_wait_for_who_begins() {
+    let origin = Origin::echo("hello");
+    for (tls, trusted, said) in [
+        (AppTls::Flexible, vec![], &b""[..]),
+        (AppTls::Flexible, vec![], b"\x16\x03\x01\x02\x00\x01\x00"),
+        (AppTls::Off, vec!["127.0.0.1/32"], b""),
+        (AppTls::Off, vec!["127.0.0.1/32"], b"PROXY TC"),
+    ] {
+        let one = App { tls, ..app("one.test", direct(&[origin.address])) };
+        let mut setup = Setup { trusted, ..Setup::new(&[&one]) };
+        setup.limits.handshake_time = 2 * STUCK;
+        let mut edge = Edge::start(&setup);
+        let mut client = dial(address_of(&one));
+        client.write_all(said).unwrap();
+        // It is taken up before the one that ends.
+        drop(TcpStream::connect(address_of(&one)).unwrap());
+        eventually("it was taken up", || {
+            let totals = edge.totals();
+            edge.app(&one).closed == 1
+                || totals.events(EdgeEvent::ProxyHeader) + totals.events(EdgeEvent::HandshakeFailed) == 1
+        });
+        let start = Instant::now();
+        edge.drain(STUCK);
+        assert!(start.elapsed() < STUCK / 2, "{said:?}");
+    }
 }

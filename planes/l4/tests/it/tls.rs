@@ -11,9 +11,7 @@ use bartizan_routes::App;
 use bartizan_tls::{Acceptor, ClientConfig, Roots, client_config};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::edge::{
-    Ca, Edge, STUCK, Setup, address_of, app, dial, direct, echoed, ending, eventually, hosts,
-};
+use super::edge::{Ca, Edge, STUCK, Setup, address_of, app, dial, direct, echoed, ending, eventually, hosts};
 use super::origin::Origin;
 
 fn trusting(ca: &Ca) -> Arc<ClientConfig> {
