@@ -26,8 +26,8 @@ pub(super) struct Line<IO> {
     unwritten: Held,
 }
 
-/// What one of its buffers holds.
-type Held = Cell<usize>;
+/// What one of its buffers holds: less than a megabyte.
+type Held = Cell<u32>;
 
 impl<IO: Carrier> Line<IO> {
     /// Goes on with the handshake, as reading does, if it is not over. Ready when it has failed.
@@ -62,13 +62,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Line<IO> {
     /// A buffer holds so much now.
     // Hot: a few times a request.
     fn hold(&self, held: &Held, bytes: usize) -> io::Result<()> {
-        let before = held.get();
+        let before = held.get() as usize;
         if bytes < before {
             self.connection.let_go(before - bytes);
         } else if bytes > before && !self.connection.hold(bytes - before, &self.worker) {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
-        held.set(bytes);
+        held.set(bytes as u32);
         Ok(())
     }
 
@@ -104,7 +104,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Line<IO> {
             }
         };
         self.connection.turn.moved(read);
-        self.hold(&self.read, into.len().max(self.read.get()))?;
+        self.hold(&self.read, into.len().max(self.read.get() as usize))?;
         match awaited {
             // A head that only grew is no progress.
             Some(Awaited::Head) => {}
@@ -138,7 +138,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Line<IO> {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => {
                 let waiting = slices.iter().map(|slice| slice.len()).sum::<usize>();
-                self.hold(&self.unwritten, waiting.max(self.unwritten.get()))?;
+                self.hold(&self.unwritten, waiting.max(self.unwritten.get() as usize))?;
                 self.poll_patience(cx).map(Err)
             }
         }
