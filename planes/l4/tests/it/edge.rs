@@ -217,7 +217,8 @@ fn config(setup: &Setup, ca: &Ca, hosts: &Hosts) -> Config {
         firewall.put(&Rule { id, level: Level::User, coverage: Coverage::Everywhere, mode: *mode, target: *target });
     }
     let mut hosts = hosts.edit();
-    hosts.put_zone(&ZoneName::new(Name::parse("one.test").unwrap()).unwrap(), TlsPolicy::of(&setup.settings));
+    let apex = ZoneName::new(Name::parse("one.test").unwrap()).unwrap();
+    hosts.put_zone(&apex, ZoneId::from_bytes([9; 16]), TlsPolicy::of(&setup.settings));
     Config {
         apps: apps.finish(),
         pools: pools(),
