@@ -70,7 +70,8 @@ fn who_becomes_blocked_is_put_out_and_others_stay() {
 fn an_application_that_changes() {
     let origin = Origin::echo("hello");
     let elsewhere = || app("one.test", direct(&[origin.address]));
-    let ways: [(&str, &dyn Fn(App) -> App, &str); 6] = [
+    type Change<'c> = &'c dyn Fn(App) -> App;
+    let ways: [(&str, Change<'_>, &str); 6] = [
         ("other ports", &|app| App { ports: elsewhere().ports, ..app }, "reset"),
         ("other addresses", &|app| App { addresses: elsewhere().addresses, ..app }, "reset"),
         ("the edge ends TLS", &|app| App { tls: AppTls::Flexible, ..app }, "reset"),
