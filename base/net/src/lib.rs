@@ -23,7 +23,7 @@ pub use any_port::{AnyPortDatagram, prepare_any_port, receive_any_port, tcp_tran
 pub use buffer::{hold_to_receive, hold_to_send};
 pub use delivery::undelivered;
 pub use descriptors::descriptors_max;
-pub use disk::free_bytes;
+pub use disk::{free_bytes, read_ahead};
 pub use freebind::{FLOW_BUFFER_BYTES, prepare_listener, tcp_pooled, udp_between, udp_pooled};
 pub use gather::send_behind;
 pub use goodbye::{Patience, delivered, say_goodbye};

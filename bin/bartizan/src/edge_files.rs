@@ -13,7 +13,7 @@ use rustix::fs::OFlags;
 use crate::data_dir::{KEY_FILE, LOST_CA_FILE, STORE_FILE};
 
 /// Beside those of the store.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 11] = [
     "lock",
     KEY_FILE,
     "ca.pem",
@@ -21,6 +21,8 @@ const NAMES: [&str; 9] = [
     "admin.json",
     "api-url",
     "store.head",
+    "store.records",
+    "store.records.new",
     LOST_CA_FILE,
     bartizan_api::TOKEN_USES_FILE,
 ];
@@ -114,6 +116,7 @@ mod tests {
             ("store.damaged.sqlite-shm", true),
             ("store.set-aside.jsonl", true),
             ("store.head", true),
+            ("store.records", true),
             ("admin.json", true),
             ("token-uses.json", true),
             ("lock.conf", false),

@@ -23,8 +23,10 @@ mod tunnels;
 mod zones;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
+use bartizan_authority::{NameContent, Taken};
 use bartizan_names::{AccountId, Name, PopId, ZoneId};
 use bartizan_seal::Key as SealKey;
 use bartizan_signer::Validity;
@@ -33,7 +35,9 @@ use bartizan_store::{Filter, Key, Kind, ReadError, Rev, Scope, Snapshot};
 use crate::bundle::Bundle;
 use crate::dnssec::Signing;
 use crate::reading::{Reading, Touched};
-use crate::unit::{KnownZones, Loaded, NameUnit, Served, ZoneChanges, read_names};
+use crate::unit::{
+    Copier, KnownZones, Loaded, LoadedName, NameUnit, Served, ServedZone, ZoneChanges, on_all_processors, read_names,
+};
 use apps::{AppsPart, AppsPatch};
 use hosts::{HostsPart, Owners};
 use zones::ZonesPart;
@@ -145,22 +149,35 @@ impl Parts {
         [OwnParts::KINDS, &[KnownZones::KINDS, AppsPart::KINDS]].concat().concat()
     }
 
-    /// Everything that is in force in the snapshot, as generation `at`. What cannot be read is as `last` has it.
-    pub(crate) fn load(&mut self, last: &Parts, reading: &mut Reading<'_>, at: Rev) -> Result<(), ReadError> {
+    /// Everything that is in force in the snapshot, as generation `at`. What cannot be read is as `last` has it. In `folder` may
+    /// be a copy of the records; what is given back keeps that.
+    pub(crate) fn load(
+        &mut self,
+        last: &Parts,
+        reading: &mut Reading<'_>,
+        folder: &Path,
+        at: Rev,
+    ) -> Result<Copier, ReadError> {
         reading.read_zones_ahead()?;
         self.load_objects(last, reading, at)?;
         let lost = Patches { zones: self.known.read_lost(reading)?, ..Patches::default() };
         self.apply(lost, at);
         let zones = &self.zones.zones.value;
-        let mut owners = match Loaded::read(reading, |owner| zones.place_of(owner)) {
+        let is_served = |zone| self.known.get(zone).is_some();
+        let loaded = Loaded::read(reading, folder, |owner| zones.place_of(owner), is_served);
+        let (mut owners, changed) = match loaded {
             Ok(loaded) => {
                 self.put_all(&loaded);
                 // What is left of a name is in force, unless all of it is known from before.
-                loaded.spoilt.iter().filter_map(|record| last.owner_of(reading.snapshot, record)).collect()
+                let spoilt = loaded.spoilt.iter().filter_map(|record| last.owner_of(reading.snapshot, record));
+                let (mut owners, changed) =
+                    (spoilt.collect::<BTreeSet<_>>(), loaded.changed.as_ref().map(BTreeSet::len));
+                owners.extend(loaded.changed.into_iter().flatten());
+                (owners, changed)
             }
             Err(error) if error.is_damage() => {
                 self.load_by_zone(last, reading, at)?;
-                BTreeSet::new()
+                (BTreeSet::new(), None)
             }
             Err(error) => return Err(error),
         };
@@ -168,23 +185,55 @@ impl Parts {
         owners.extend(self.apps.owners().cloned().chain(self.known.server_units()));
         let names = read_names(reading, &Touched::default(), owners, |zone| self.known.get(zone).is_some())?;
         self.apply_names(last, names, at);
-        Ok(())
+        Ok(Copier::of(changed))
     }
 
-    /// Places all names of a start.
+    /// Places all names of a start: most of them by several threads, and behind these what concerns other names too.
     fn put_all(&mut self, loaded: &Loaded) {
-        let (mut zones, (mut hosts, mut strays)) = (self.zones.edit(), self.hosts.edit());
-        zones.reserve(loaded.len());
-        let owners = self.owners();
-        loaded.each_name(|unit| {
-            // Most names lead to no host, and there is none yet that would have to go.
-            if unit.records.as_ref().is_some_and(|records| records.target.is_some()) {
-                self.hosts.put(&mut hosts, &mut strays, &unit, owners);
-            }
-            zones::put(&mut zones, unit, &self.known, &self.apps);
+        let fill = self.zones.zones.value.fill(loaded.len());
+        let done = on_all_processors(loaded.len(), |number, of| {
+            let (mut part, mut left_over, mut proxied) = (fill.part(number, of), Vec::new(), Vec::new());
+            loaded.each_name(&fill.places(number, of), |name| {
+                let Some((served, owner, content)) = self.answered(&name) else { return };
+                if part.put(&served.zone.name, &owner, &content) == Taken::LeftOver {
+                    left_over.push(name.place);
+                }
+                if name.is_proxied() {
+                    proxied.push(name.place);
+                }
+            });
+            (part.end(), left_over, proxied)
         });
-        self.zones.finish(zones);
+        let (mut filled, mut left_over, mut proxied) = (Vec::new(), Vec::new(), Vec::new());
+        for (part, more_left_over, more_proxied) in done {
+            filled.push(part);
+            left_over.extend(more_left_over);
+            proxied.extend(more_proxied);
+        }
+        let mut edit = fill.finish(filled).edit();
+        edit.reserve(left_over.len());
+        loaded.each_name_at(left_over, |name| {
+            if let Some((served, owner, content)) = self.answered(&name) {
+                edit.put_name(&served.zone.name, &owner, content);
+            }
+        });
+        let (mut hosts, mut strays) = self.hosts.edit();
+        let owners = self.owners();
+        loaded.each_name_at(proxied, |name| {
+            // There is no host yet that would have to go.
+            if let (Some(owner), Some(target)) = (name.owner(), name.target()) {
+                self.hosts.put(&mut hosts, &mut strays, (name.zone, &owner), Some(target), owners);
+            }
+        });
+        self.zones.zones.value = edit.finish();
         self.hosts.finish((hosts, strays));
+    }
+
+    /// What DNS answers at a name of a start; none in a zone that is not served.
+    fn answered(&self, name: &LoadedName<'_>) -> Option<(&ServedZone, Name, NameContent)> {
+        let (served, owner) = (self.known.get(name.zone)?, name.owner()?);
+        let content = zones::with_addresses((name.zone, &owner), name.content(), &self.known, &self.apps);
+        Some((served, owner, content))
     }
 
     /// Everything but names and records, by one scan and a piece at a time.

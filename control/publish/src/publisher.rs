@@ -1,13 +1,14 @@
 //! The publisher: what is in force now, and how the next change gets there.
 
 use bartizan_net::give_back_memory;
-use bartizan_store::{Epoch, ReadError, Rev, Store, TailError};
+use bartizan_store::{Epoch, Kind, ReadError, Rev, Store, TailError};
 
 use crate::bundle::Bundle;
 use crate::documents::{Documents, ReadToken, Review};
 use crate::part::{Edge, Parts};
 use crate::problems::Problems;
 use crate::reading::{Reading, Touched};
+use crate::unit::Copier;
 
 /// How many changes of the log one step takes. More of them are several steps, and each makes a bundle.
 const CHANGES_MAX: usize = 4_096;
@@ -28,6 +29,7 @@ pub struct Publisher {
     parts: Parts,
     problems: Problems,
     documents: Documents,
+    copier: Copier,
     /// The epoch of the log to which the revision `applied` belongs.
     epoch: Epoch,
     applied: Rev,
@@ -59,14 +61,14 @@ impl Publisher {
         let mut reading = Reading::new(&snapshot, &problems);
         let (epoch, applied) = (snapshot.epoch()?, snapshot.head());
         let generation = applied.max(generation);
-        parts.load(last, &mut reading, generation)?;
+        let copier = parts.load(last, &mut reading, store.folder(), generation)?;
         reading.settle(&Touched::default(), &mut problems);
         let bundle = parts.bundle(applied);
         drop((snapshot, pause));
         // All that was read on the way.
         give_back_memory();
         let documents = Documents::begin();
-        Ok(Publisher { store, edge, parts, problems, documents, epoch, applied, generation, bundle })
+        Ok(Publisher { store, edge, parts, problems, documents, copier, epoch, applied, generation, bundle })
     }
 
     /// The bundle in force.
@@ -98,6 +100,7 @@ impl Publisher {
     /// is done.
     pub fn review(&mut self) -> Review {
         if self.documents.is_reviewed() {
+            self.copier.tend(&self.store);
             return Review::Done;
         }
         match self.store.read() {
@@ -145,6 +148,7 @@ impl Publisher {
         let at = changes.last().map_or(snapshot.head(), |change| change.rev);
         let mut reading = Reading::of_changes(&snapshot, &self.problems, &touched);
         let patches = self.parts.read(&mut reading, &touched)?;
+        self.copier.note(touched.of(Kind::Name).count());
         debug_assert!(at > self.applied, "a step goes forward");
         // From here on nothing can fail.
         self.generation = at.max(self.generation.next());

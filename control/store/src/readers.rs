@@ -1,10 +1,12 @@
 //! Connections for reading: a few, opened when first needed, lent to one snapshot at a time.
 
+use std::fs::File;
+use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use bartizan_net::thread_time;
+use bartizan_net::{read_ahead, thread_time};
 use rusqlite::Connection;
 
 use crate::damage::Damage;
@@ -61,6 +63,7 @@ pub(crate) struct Readers {
     pub(crate) damage: Arc<Damage>,
     /// Those who look for long pass it first.
     gate: Arc<Gate>,
+    file: Weak<File>,
     /// Where pages of lists ended.
     pub(crate) anchors: Anchors,
 }
@@ -73,13 +76,30 @@ struct State {
 
 impl Readers {
     pub(crate) fn new(dir: PathBuf, access: Access, purpose: Purpose, damage: Arc<Damage>) -> Readers {
-        let (state, returned, gate) = (Mutex::default(), Condvar::new(), Arc::default());
-        Readers { dir, access, purpose, wait_max: WAIT_MAX, state, returned, damage, gate, anchors: Anchors::default() }
+        let (state, returned, gate, anchors) = (Mutex::default(), Condvar::new(), Arc::default(), Anchors::default());
+        Readers { dir, access, purpose, wait_max: WAIT_MAX, state, returned, damage, gate, file: Weak::new(), anchors }
     }
 
     /// The same behind a gate that the writer closes.
     pub(crate) fn behind(self, gate: Arc<Gate>) -> Readers {
         Readers { gate, ..self }
+    }
+
+    /// With the file that they read, which the store holds open: to open and close it here would give up the engine's locks.
+    pub(crate) fn of_file(self, file: Option<&Arc<File>>) -> Readers {
+        Readers { file: file.map(Arc::downgrade).unwrap_or_default(), ..self }
+    }
+
+    /// How long the file is, if that is known.
+    pub(crate) fn file_bytes(&self) -> Option<u64> {
+        Some(self.file.upgrade()?.metadata().ok()?.len())
+    }
+
+    /// Lets the disk read a part of the file ahead. If it does not, all is as it should be, but slower.
+    pub(crate) fn read_ahead(&self, part: Range<u64>) {
+        if let Some(file) = self.file.upgrade() {
+            let _ = read_ahead(&file, part);
+        }
     }
 
     const fn open_max(&self) -> usize {

@@ -29,11 +29,13 @@ pub struct Position(i64);
 pub struct Stretch {
     behind: i64,
     until: i64,
+    /// What the disk is to read while this is looked at: where in the file, and how much.
+    ahead: (u64, u64),
 }
 
 impl Stretch {
     fn behind(id: i64) -> Stretch {
-        Stretch { behind: id, until: i64::MAX }
+        Stretch { behind: id, until: i64::MAX, ahead: (0, 0) }
     }
 }
 

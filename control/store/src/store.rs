@@ -83,7 +83,7 @@ impl Shared {
     fn new(dir: &Path, access: Access, writing: Writing, told: Told, file: Option<Arc<File>>) -> Shared {
         let readers = |purpose| {
             let readers = Readers::new(dir.to_owned(), access, purpose, Arc::clone(&told.damage));
-            Arc::new(readers.behind(Arc::clone(&told.gate)))
+            Arc::new(readers.behind(Arc::clone(&told.gate)).of_file(file.as_ref()))
         };
         Shared {
             readers: readers(Purpose::State),
@@ -187,6 +187,11 @@ impl Store {
         let Some(access) = schema::readable(dir) else { return Ok(None) };
         let readers = Readers::new(dir.to_owned(), access, Purpose::State, Arc::default());
         Snapshot::open(Arc::new(readers))?.wrong_parts().map(Some)
+    }
+
+    /// Where its file is; what derives from it is kept beside it.
+    pub fn folder(&self) -> &Path {
+        &self.0.dir
     }
 
     /// Why nothing can be written, if that is so: the disk was full or not to be written to when the store was opened.

@@ -18,7 +18,7 @@ use crate::zones::{Key, Zones, shard_index};
 
 /// Names in a shard after the shards were numbered anew. A change copies so many entries of some sixty bytes:
 /// a few microseconds.
-const SHARD_TARGET: usize = 128;
+pub(crate) const SHARD_TARGET: usize = 128;
 
 /// Of a name with one address.
 const ENTRY_BYTES: usize = 64;
@@ -490,7 +490,7 @@ impl<'n> Step<'n> {
 }
 
 /// The name without its first label; the root stays the root.
-fn parent_of(name: &[u8]) -> &[u8] {
+pub(crate) fn parent_of(name: &[u8]) -> &[u8] {
     match name.first() {
         Some(&length @ 1..) => name.get(usize::from(length) + 1..).unwrap_or_default(),
         _ => name,

@@ -86,7 +86,9 @@ impl HostsPart {
             }
         }
         for unit in names {
-            self.put(&mut edit, &mut strays, unit, owners);
+            if let Some(records) = &unit.records {
+                self.put(&mut edit, &mut strays, (unit.zone, &unit.owner), records.target.clone(), owners);
+            }
         }
         self.strays = strays;
         // Most changes of names change no host.
@@ -95,15 +97,21 @@ impl HostsPart {
         }
     }
 
-    pub(super) fn put(&self, edit: &mut Edit<Policy>, strays: &mut Strays, unit: &NameUnit, owners: Owners<'_>) {
-        let (Some(site), Some(records)) = (self.sites.get(&unit.zone), &unit.records) else { return };
-        strays.forget(unit.zone, &unit.owner);
-        match &records.target {
-            Some(Target::Tunnel(tunnel)) => {
-                edit.put(*site, &unit.owner, led(*tunnel, unit.zone, &unit.owner, strays, owners));
-            }
-            Some(target) => edit.put(*site, &unit.owner, target.clone()),
-            None => edit.remove(*site, &unit.owner),
+    /// Puts where a name of a zone leads.
+    pub(super) fn put(
+        &self,
+        edit: &mut Edit<Policy>,
+        strays: &mut Strays,
+        (zone, owner): (ZoneId, &Name),
+        target: Option<Target>,
+        owners: Owners<'_>,
+    ) {
+        let Some(site) = self.sites.get(&zone) else { return };
+        strays.forget(zone, owner);
+        match target {
+            Some(Target::Tunnel(tunnel)) => edit.put(*site, owner, led(tunnel, zone, owner, strays, owners)),
+            Some(target) => edit.put(*site, owner, target),
+            None => edit.remove(*site, owner),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bartizan_authority::{Edit, NameContent, Proxied, RecordSet, ZoneFacts, Zones};
+use bartizan_authority::{NameContent, Proxied, RecordSet, ZoneFacts, Zones};
 use bartizan_live::Generation;
 use bartizan_model::Zone;
 use bartizan_names::{Name, RecordType, ZoneId, ZoneName};
@@ -87,27 +87,10 @@ impl ZonesPart {
         }
         content
     }
-
-    /// Begins to place all names of a start, which are too many for a patch.
-    pub(super) fn edit(&self) -> Edit {
-        self.zones.value.edit()
-    }
-
-    pub(super) fn finish(&mut self, edit: Edit) {
-        self.zones.value = edit.finish();
-    }
-}
-
-/// Puts a name of a start.
-pub(super) fn put(edit: &mut Edit, unit: NameUnit, known: &KnownZones, apps: &AppsPart) {
-    let NameUnit { zone, owner, records } = unit;
-    let (Some(served), Some(records)) = (known.get(zone), records) else { return };
-    let content = with_addresses((zone, &owner), records.content, known, apps);
-    edit.put_name(&served.zone.name, &owner, content);
 }
 
 /// Adds the addresses that a name has without records.
-fn with_addresses(
+pub(super) fn with_addresses(
     (zone, owner): (ZoneId, &Name),
     mut content: NameContent,
     known: &KnownZones,

@@ -1,36 +1,85 @@
 //! All owner names at once, at a start.
 //!
 //! ```text
-//! a stretch of the file ─► read, parse, pack ─┐
-//!                                             ├─► sort by where names go ─► a name with all its records
-//! a stretch of the file ─► read, parse, pack ─┘
+//! a block of the copy, or a stretch of documents ─► read, pack ─┐
+//!                                                               ├─► sort by where names go ─► a name with all its records
+//! a block of the copy, or a stretch of documents ─► read, pack ─┘
 //! ```
-//! The file is read as it lies on the disk, by a thread for each processor. What belongs to one name lies apart in it, so it
+//! A file is read as it lies on the disk, by a thread for each processor. What belongs to one name lies apart in it, so it
 //! is brought together here, in some sixty bytes a record.
 
+use std::collections::{BTreeSet, HashSet};
+use std::io;
 use std::num::{NonZero, NonZeroU32};
+use std::ops::RangeInclusive;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use bartizan_authority::NameContent;
+use bartizan_names::{Name, ZoneId};
+use bartizan_routes::Target;
 use bartizan_store::{Key, ReadError, RecordText, Snapshot, Stretch, Unreadable};
 
 use crate::reading::{Fault, Reading};
-use crate::unit::NameUnit;
-use crate::unit::name::parse;
-use crate::unit::packed::{Packed, each_name};
+use crate::unit::copy::{RecordCopy, Useless};
+use crate::unit::name::{packed_content, packed_target, parse};
+use crate::unit::packed::{Packed, PackedRecord, each_name};
 
-/// Threads that read. Each has a connection of the store, which has few.
-const THREADS_MAX: usize = 3;
+/// Threads that read documents. Each has a connection of the store, which has few.
+const READERS_MAX: usize = 3;
+
+/// Threads that do what is in memory: with more of them each has little to do.
+const THREADS_MAX: usize = 16;
+
+/// For fewer records than these no thread is begun.
+const THREAD_RECORDS: usize = 8_192;
 
 /// Objects that a thread takes at once: some hundredths of a second, so that all are done at about the same time. Of a small
 /// store one thread takes all.
 const STRETCH_OBJECTS: NonZeroU32 = NonZeroU32::new(16_384).expect("not zero");
 
 /// All records that can be read.
+#[derive(Default)]
 pub(crate) struct Loaded {
     piles: Vec<Packed>,
     /// Keys of those that cannot.
     pub(crate) spoilt: Vec<Key>,
+    /// Of a copy: names that are to be read from the store.
+    pub(crate) changed: Option<BTreeSet<(ZoneId, Name)>>,
+    /// Where those go.
+    changed_places: HashSet<u64>,
+}
+
+/// A name that has a record.
+#[derive(Clone, Copy)]
+pub(crate) struct LoadedName<'l> {
+    pub(crate) zone: ZoneId,
+    records: &'l [PackedRecord<'l>],
+    /// Where it goes.
+    pub(crate) place: u64,
+}
+
+impl LoadedName<'_> {
+    /// None only of what is no name.
+    pub(crate) fn owner(&self) -> Option<Name> {
+        Name::from_wire(self.records.first()?.owner).ok()
+    }
+
+    /// What DNS answers.
+    pub(crate) fn content(&self) -> NameContent {
+        packed_content(self.records)
+    }
+
+    /// Whether the HTTP edge may carry requests for it.
+    pub(crate) fn is_proxied(&self) -> bool {
+        self.records.iter().any(|record| record.proxied)
+    }
+
+    /// Where the HTTP edge carries requests.
+    pub(crate) fn target(&self) -> Option<Target> {
+        packed_target(self.records)
+    }
 }
 
 /// What one thread has read.
@@ -42,12 +91,38 @@ struct Pile {
 }
 
 impl Loaded {
-    /// Reads all records. One that cannot be read is noted and left out. `place` says where the name with these wire bytes
+    /// Reads all records, from the copy in the folder if it can be used. `place` says where the name with these wire bytes
     /// goes: names are handed on in that order.
-    pub(crate) fn read(reading: &mut Reading<'_>, place: impl Fn(&[u8]) -> u64 + Sync) -> Result<Loaded, ReadError> {
+    pub(crate) fn read(
+        reading: &mut Reading<'_>,
+        folder: &Path,
+        place: impl Fn(&[u8]) -> u64 + Sync,
+        is_served: impl Fn(ZoneId) -> bool,
+    ) -> Result<Loaded, ReadError> {
+        let copied =
+            RecordCopy::open(folder, reading.snapshot, is_served).and_then(|copy| Loaded::of_copy(copy, &place));
+        match copied {
+            Ok(loaded) => return Ok(loaded),
+            Err(Useless::Disk(error)) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(reason) => {
+                tracing::info!(%reason, "the copy of the records is not used, and all of their documents are read");
+            }
+        }
+        Loaded::of_documents(reading, place)
+    }
+
+    fn of_copy(copy: RecordCopy, place: &(impl Fn(&[u8]) -> u64 + Sync)) -> Result<Loaded, Useless> {
+        let piles = on_all_processors(copy.len(), |part, of| copy.read(part, of, place))
+            .into_iter()
+            .collect::<Result<_, _>>()?;
+        let changed_places = copy.changed.iter().map(|(_, owner)| place(owner.as_wire())).collect();
+        Ok(Loaded { piles, changed: Some(copy.changed), changed_places, ..Loaded::default() })
+    }
+
+    /// One that cannot be read is noted and left out.
+    fn of_documents(reading: &mut Reading<'_>, place: impl Fn(&[u8]) -> u64 + Sync) -> Result<Loaded, ReadError> {
         let (snapshot, stretches) = (reading.snapshot, reading.snapshot.stretches(STRETCH_OBJECTS)?);
-        let processors = thread::available_parallelism().map_or(1, NonZero::get);
-        let (next, threads) = (AtomicUsize::new(0), processors.min(THREADS_MAX).min(stretches.len()));
+        let (next, threads) = (AtomicUsize::new(0), processors().min(READERS_MAX).min(stretches.len()));
         // None where somebody commits just now, or others read as well: then the work is done by fewer.
         let beside = (1..threads).map_while(|_| snapshot.beside().ok().flatten());
         let beside: Vec<Snapshot> = beside.collect();
@@ -60,7 +135,7 @@ impl Loaded {
                 others.into_iter().map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             std::iter::once(own).chain(joined).collect::<Result<Vec<Pile>, ReadError>>()
         })?;
-        let mut loaded = Loaded { piles: Vec::new(), spoilt: Vec::new() };
+        let mut loaded = Loaded::default();
         for Pile { records, faults, unreadable } in piles {
             loaded.piles.push(records);
             for (key, fault) in faults {
@@ -82,9 +157,27 @@ impl Loaded {
         self.piles.iter().map(Packed::len).sum()
     }
 
-    /// Hands on every name that has a record.
-    pub(crate) fn each_name(&self, mut f: impl FnMut(NameUnit)) {
-        each_name(&self.piles, |records| NameUnit::of_packed(records).into_iter().for_each(&mut f));
+    /// Hands on every name that has a record and goes to these places.
+    pub(crate) fn each_name(&self, places: &RangeInclusive<u64>, mut f: impl FnMut(LoadedName<'_>)) {
+        each_name(&self.piles, places, |place, records| {
+            let Some(zone) = records.first().map(|first| first.zone) else { return };
+            let name = LoadedName { zone, records, place };
+            if !self.is_changed(&name) {
+                f(name);
+            }
+        });
+    }
+
+    /// The same for these places, ascending.
+    pub(crate) fn each_name_at(&self, mut places: Vec<u64>, mut f: impl FnMut(LoadedName<'_>)) {
+        // Seldom two names go to the same.
+        places.dedup();
+        places.into_iter().for_each(|place| self.each_name(&(place..=place), &mut f));
+    }
+
+    fn is_changed(&self, name: &LoadedName<'_>) -> bool {
+        let (Some(changed), true) = (&self.changed, self.changed_places.contains(&name.place)) else { return false };
+        name.owner().is_some_and(|owner| changed.contains(&(name.zone, owner)))
     }
 }
 
@@ -108,4 +201,21 @@ impl Pile {
         pile.records.sort();
         Ok(pile)
     }
+}
+
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// Does the parts of a work on so many records, each on a thread of its own; the results are in their order. It is told which
+/// one and of how many.
+pub(crate) fn on_all_processors<T: Send>(records: usize, work: impl Fn(usize, usize) -> T + Sync) -> Vec<T> {
+    let (count, work) = (processors().min(THREADS_MAX).min(records / THREAD_RECORDS + 1), &work);
+    thread::scope(|scope| {
+        let others: Vec<_> = (1..count).map(|part| scope.spawn(move || work(part, count))).collect();
+        let own = work(0, count);
+        let joined =
+            others.into_iter().map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        std::iter::once(own).chain(joined).collect()
+    })
 }

@@ -33,16 +33,6 @@ impl NameUnit {
         let content = content(sets, records.iter().any(|record| record.proxied));
         NameUnit { zone, owner, records: Some(Served { content, target: target(records) }) }
     }
-
-    /// The name of packed records; none without one.
-    pub(super) fn of_packed(records: &[PackedRecord<'_>]) -> Option<NameUnit> {
-        let first = records.first()?;
-        let sets = records.iter().map(|record| (record.rtype, record.ttl, record.rdata.to_vec()));
-        let content = content(sets, records.iter().any(|record| record.proxied));
-        let proxied: Vec<Record> = records.iter().filter(|record| record.proxied).filter_map(unpacked).collect();
-        let owner = Name::from_wire(first.owner).ok()?;
-        Some(NameUnit { zone: first.zone, owner, records: Some(Served { content, target: target(&proxied) }) })
-    }
 }
 
 /// The names that a step touched and `others` whose meaning changed, in zones that are served after it. If one record of a
@@ -85,6 +75,17 @@ pub(super) fn record(entry: &Entry) -> Result<Record, Fault> {
 /// The record that a document says.
 pub(super) fn parse(json: &str) -> Result<Record, Fault> {
     Ok(Record::parse_served(&serde_json::from_str(json)?)?)
+}
+
+/// What DNS answers at the name of packed records.
+pub(super) fn packed_content(records: &[PackedRecord<'_>]) -> NameContent {
+    let sets = records.iter().map(|record| (record.rtype, record.ttl, record.rdata.to_vec()));
+    content(sets, records.iter().any(|record| record.proxied))
+}
+
+/// Where the HTTP edge carries requests for the name of packed records.
+pub(super) fn packed_target(records: &[PackedRecord<'_>]) -> Option<Target> {
+    target(&records.iter().filter(|record| record.proxied).filter_map(unpacked).collect::<Vec<Record>>())
 }
 
 /// What DNS answers at a name: the records of each type as an RRset (RFC 2181 §5), and whether the edge stands in front of

@@ -1,4 +1,7 @@
-//! Records of a start, packed one behind the other: no memory of its own for each.
+//! Records of a start, packed one behind the other: no memory of its own for each. It is also the form in which they are kept
+//! in a file ([`crate::unit::copy`]).
+
+use std::ops::RangeInclusive;
 
 use bartizan_model::Record;
 use bartizan_names::{RecordId, RecordType, ZoneId};
@@ -61,6 +64,35 @@ impl Packed {
         }
     }
 
+    /// Adds those that lie in `packed`, as [`Packed::push`] has put them there; false if something else does. `place` says where
+    /// a name with these wire bytes goes.
+    pub(super) fn append(&mut self, packed: &[u8], place: impl Fn(&[u8]) -> u64) -> bool {
+        let begin = self.bytes.len();
+        self.bytes.extend_from_slice(packed);
+        let mut rest = packed;
+        while let Some((record, behind)) = PackedRecord::read(rest) {
+            let at = begin + packed.len() - rest.len();
+            self.records.push(Place { of_name: place(record.owner), at });
+            rest = behind;
+        }
+        rest.is_empty()
+    }
+
+    /// As they are packed.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(super) fn reserve(&mut self, records: usize, bytes: usize) {
+        self.records.reserve_exact(records);
+        self.bytes.reserve_exact(bytes);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.records.clear();
+    }
+
     /// Puts them in the order of their names' places.
     pub(super) fn sort(&mut self) {
         self.records.sort_unstable_by_key(|record| record.of_name);
@@ -68,7 +100,14 @@ impl Packed {
 
     /// The record at a place.
     fn get(&self, Place { at, .. }: Place) -> Option<PackedRecord<'_>> {
-        let (head, rest) = self.bytes.get(at..)?.split_first_chunk::<HEAD_BYTES>()?;
+        PackedRecord::read(self.bytes.get(at..)?).map(|(record, _)| record)
+    }
+}
+
+impl<'p> PackedRecord<'p> {
+    /// The first one, and what is behind it.
+    fn read(packed: &'p [u8]) -> Option<(PackedRecord<'p>, &'p [u8])> {
+        let (head, rest) = packed.split_first_chunk::<HEAD_BYTES>()?;
         let (zone, head) = head.split_first_chunk()?;
         let (id, head) = head.split_first_chunk()?;
         let [type_low, type_high, ttl @ .., proxied, port_low, port_high, owner, _, _, _, _] = head else {
@@ -76,7 +115,8 @@ impl Packed {
         };
         let rdata = u32::from_le_bytes(*head.last_chunk()?);
         let (owner, rest) = rest.split_at_checked(usize::from(*owner))?;
-        Some(PackedRecord {
+        let (rdata, rest) = rest.split_at_checked(rdata as usize)?;
+        let record = PackedRecord {
             zone: ZoneId::from_bytes(*zone),
             id: RecordId::from_bytes(*id),
             rtype: RecordType(u16::from_le_bytes([*type_low, *type_high])),
@@ -84,14 +124,21 @@ impl Packed {
             proxied: *proxied != 0,
             origin_port: Some(u16::from_le_bytes([*port_low, *port_high])).filter(|port| *port != 0),
             owner,
-            rdata: rest.get(..rdata as usize)?,
-        })
+            rdata,
+        };
+        Some((record, rest))
     }
 }
 
-/// Hands on the records of each name, in the order of their ids, from all that were packed and sorted.
-pub(super) fn each_name(all: &[Packed], mut f: impl FnMut(&[PackedRecord<'_>])) {
-    let mut fronts: Vec<_> = all.iter().map(|packed| (packed, packed.records.iter().peekable())).collect();
+/// Hands on the records of each name that goes to these places, with its place and in the order of their ids, from all that
+/// were packed and sorted.
+pub(super) fn each_name(all: &[Packed], places: &RangeInclusive<u64>, mut f: impl FnMut(u64, &[PackedRecord<'_>])) {
+    let of = |packed: &'_ Packed| {
+        let first = packed.records.partition_point(|record| record.of_name < *places.start());
+        let count = packed.records[first..].partition_point(|record| record.of_name <= *places.end());
+        first..first + count
+    };
+    let mut fronts: Vec<_> = all.iter().map(|packed| (packed, packed.records[of(packed)].iter().peekable())).collect();
     let mut same = Vec::new();
     while let Some(first) = fronts.iter_mut().filter_map(|(_, front)| front.peek().map(|place| place.of_name)).min() {
         same.clear();
@@ -104,6 +151,7 @@ pub(super) fn each_name(all: &[Packed], mut f: impl FnMut(&[PackedRecord<'_>])) 
         if same.len() > 1 {
             same.sort_unstable_by(|a, b| (a.zone, a.owner, a.id).cmp(&(b.zone, b.owner, b.id)));
         }
-        same.chunk_by(|one, next| (one.zone, one.owner) == (next.zone, next.owner)).for_each(&mut f);
+        let names = same.chunk_by(|one, next| (one.zone, one.owner) == (next.zone, next.owner));
+        names.for_each(|records| f(first, records));
     }
 }

@@ -99,20 +99,40 @@ impl Lab {
     /// Loses the pages of the file on which `text` stands, and opens what is left.
     pub(crate) fn lose_pages(&mut self, text: &str) {
         const PAGE_BYTES: usize = 4_096;
+        self.closed(|path| {
+            let mut bytes = std::fs::read(path).unwrap();
+            let mut lost = 0;
+            for page in
+                bytes.chunks_mut(PAGE_BYTES).filter(|page| page.windows(text.len()).any(|at| at == text.as_bytes()))
+            {
+                page.fill(0xff);
+                lost += 1;
+            }
+            assert!(lost > 0, "{text} is in the file");
+            std::fs::write(path, bytes).unwrap();
+        });
+    }
+
+    /// The store's file as it is now.
+    pub(crate) fn take_file(&mut self) -> Vec<u8> {
+        self.closed(|path| std::fs::read(path).unwrap())
+    }
+
+    /// Puts a file in the place of the store's, and nothing tells that it is an older one.
+    pub(crate) fn put_file(&mut self, file: &[u8]) {
+        self.closed(|path| {
+            std::fs::write(path, file).unwrap();
+            std::fs::remove_file(path.with_file_name("store.head")).unwrap();
+        });
+    }
+
+    /// Does something to the file, with nothing of it in the journal.
+    fn closed<T>(&mut self, f: impl FnOnce(&std::path::Path) -> T) -> T {
         let elsewhere = tempfile::tempdir().unwrap();
-        let path = self.dir.path().join("store.sqlite");
-        // Closes the file, so that nothing of it is in the journal.
         self.store = Store::open(elsewhere.path()).unwrap();
-        let mut bytes = std::fs::read(&path).unwrap();
-        let mut lost = 0;
-        for page in bytes.chunks_mut(PAGE_BYTES).filter(|page| page.windows(text.len()).any(|at| at == text.as_bytes()))
-        {
-            page.fill(0xff);
-            lost += 1;
-        }
-        assert!(lost > 0, "{text} is in the file");
-        std::fs::write(&path, bytes).unwrap();
+        let done = f(&self.dir.path().join("store.sqlite"));
         self.store = Store::open(self.dir.path()).unwrap();
+        done
     }
 
     fn file(&self) -> rusqlite::Connection {

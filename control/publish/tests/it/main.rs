@@ -4,6 +4,7 @@ mod agreement;
 mod answers;
 mod check;
 mod cookies;
+mod copies;
 mod documents;
 mod histories;
 mod keys;

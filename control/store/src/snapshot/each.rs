@@ -12,6 +12,9 @@ use crate::error::{ReadError, Unreadable};
 use crate::key::{Filter, Key, Prefix, Scope};
 use crate::kind::Kind;
 
+/// How far the disk reads ahead of a walk over all objects.
+const AHEAD_BYTES: u64 = 64 << 20;
+
 impl Snapshot {
     /// Hands every object that passes `filter` to `f`, one at a time and without holding more: kind after kind in the
     /// order of [`Kind`], inside a kind in no order. Returns what could not be read.
@@ -137,8 +140,16 @@ impl Snapshot {
     /// All objects that there are, in stretches of so many at most.
     pub fn stretches(&self, objects: NonZeroU32) -> Result<Vec<Stretch>, ReadError> {
         let last = self.look(|connection| Ok(damage::last_id(connection).optional()?))?.unwrap_or_default();
-        let ends = (0..last).step_by(objects.get() as usize);
-        Ok(ends.map(|behind| Stretch { behind, until: behind.saturating_add(objects.get().into()) }).collect())
+        let begins: Vec<i64> = (0..last).step_by(objects.get() as usize).collect();
+        let (count, bytes) = (begins.len().max(1) as u64, self.readers.file_bytes().unwrap_or_default());
+        // Objects came into the file in the order of their ids, with all that goes with them in between.
+        let share = |stretch: u64| if stretch == 0 { 0 } else { AHEAD_BYTES + bytes / count * stretch };
+        let stretches = begins.into_iter().zip(0..).map(|(behind, number)| Stretch {
+            behind,
+            until: behind.saturating_add(objects.get().into()),
+            ahead: (share(number), share(number + 1) - share(number)),
+        });
+        Ok(stretches.collect())
     }
 
     /// Lets go of the pages of the file that are in memory: after a walk over all of it nobody asks for those again.
@@ -155,6 +166,8 @@ impl Snapshot {
     ) -> Result<Vec<Unreadable>, ReadError> {
         let mut unreadable = Vec::new();
         let mut last = stretch.behind;
+        let (begin, bytes) = stretch.ahead;
+        self.readers.read_ahead(begin..begin + bytes);
         match self.hand_on_records(stretch, &mut last, f, &mut unreadable) {
             Err(error) if is_damage(&error) => {
                 let mut hand_on = |entry: Entry| f(RecordText { key: entry.key.as_str(), json: &entry.value.json });

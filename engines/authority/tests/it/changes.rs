@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bartizan_authority::Zones;
+use bartizan_authority::{Taken, Zones};
 use bartizan_names::{Name, RecordType};
 use bartizan_wire::dns::{Rcode, Record};
 use proptest::prelude::*;
@@ -146,6 +146,71 @@ proptest! {
             let address = message.answers.first().map(|record| record.rdata[3]);
             let denied_by = message.authority.first().map(|record| record.owner.clone());
             prop_assert_eq!((message.rcode, address, denied_by), model.ask(&name(&asked)), "{}", asked);
+        }
+    }
+}
+
+/// What a name may have, some of it about other names.
+const CONTENTS: [&str; 6] = ["A 192.0.2.1", "60 TXT x", "NS ns.test", "DNAME test", "CNAME a.b.a", "proxied"];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Names that are filled in by parts are those that are put one by one.
+    #[test]
+    fn a_fill_is_as_many_changes(
+        apexes in prop::collection::btree_set(0..APEXES.len(), 1..APEXES.len()),
+        before in prop::collection::btree_map(owners(), prop::sample::select(&CONTENTS[..]), 0..3),
+        names in prop::collection::btree_map(owners(), prop::sample::select(&CONTENTS[..]), 0..60),
+        room in 0..3_000_usize,
+        parts in 1..5_usize,
+        seed: u64,
+        asked in prop::collection::vec(owners(), 40),
+    ) {
+        let mut edit = Zones::with_seed(seed).edit();
+        let zone_of = |owner: &Name| {
+            let inside = apexes.iter().map(|apex| zone_name(APEXES[*apex])).filter(|apex| apex.contains(owner));
+            inside.max_by_key(|apex| apex.as_name().as_wire().len())
+        };
+        apexes.iter().for_each(|apex| edit.put_zone(facts(APEXES[*apex], 1)));
+        let put = |edit: &mut bartizan_authority::Edit, owner: &Name, line: &str| {
+            if let Some(zone) = zone_of(owner) {
+                edit.put_name(&zone, owner, content(&[line]));
+            }
+        };
+        before.iter().for_each(|(owner, line)| put(&mut edit, &name(owner), line));
+        let base = edit.finish();
+        let mut edit = base.edit();
+        names.iter().for_each(|(owner, line)| put(&mut edit, &name(owner), line));
+        let one_by_one = edit.finish();
+
+        let mut sorted: Vec<(u64, Name, &str)> =
+            names.iter().map(|(owner, line)| (base.place_of(name(owner).as_wire()), name(owner), *line)).collect();
+        sorted.sort_by_key(|(place, ..)| *place);
+        let fill = base.fill(names.len() + room);
+        let (mut filled, mut left_over) = (Vec::new(), Vec::new());
+        for number in 0..parts {
+            let mut part = fill.part(number, parts);
+            for (_, owner, line) in sorted.iter().filter(|(place, ..)| fill.places(number, parts).contains(place)) {
+                let Some(zone) = zone_of(owner) else { continue };
+                if part.put(&zone, owner, &content(&[line])) == Taken::LeftOver {
+                    left_over.push((owner, line));
+                }
+            }
+            filled.push(part.end());
+        }
+        let mut edit = fill.finish(filled).edit();
+        left_over.into_iter().for_each(|(owner, line)| put(&mut edit, owner, line));
+        let filled = edit.finish();
+
+        let counts = |zones: &Zones| (zones.zone_count(), zones.name_count());
+        prop_assert_eq!(counts(&filled), counts(&one_by_one));
+        let (filled, one_by_one) = (Server::new(filled), Server::new(one_by_one));
+        for asked in asked.iter().chain(names.keys()) {
+            for rtype in ["A", "TXT", "NS"] {
+                let question = format!("{asked} {rtype}");
+                prop_assert_eq!(filled.ask(&question), one_by_one.ask(&question), "{}", question);
+            }
         }
     }
 }

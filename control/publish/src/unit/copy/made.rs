@@ -1,0 +1,244 @@
+//! How a copy is made: by a thread beside all else, a piece at a time.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::num::NonZeroU32;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use bartizan_model::Record;
+use bartizan_store::{ReadError, Snapshot, Store, Stretch, TailError};
+
+use super::{BLOCK_BYTES, BLOCK_HEAD_BYTES, Begun, FILE, HEAD_BYTES, Head, program, sum};
+use crate::unit::name::parse;
+use crate::unit::packed::Packed;
+
+/// What it is called until it is whole.
+const NEW_FILE: &str = "store.records.new";
+
+/// Objects of one piece: a few milliseconds, for which the journal is not folded.
+const PIECE_OBJECTS: NonZeroU32 = NonZeroU32::new(2_000).expect("not zero");
+
+/// How long the thread rests between two pieces, so that others have the processor and the disk too.
+const REST: Duration = Duration::from_millis(5);
+
+/// So many names have changed that a start would feel it: then the copy is made anew.
+const CHANGED_DUE: usize = 2_048;
+
+/// How often in the time that one copy took another one may be made, however much changes.
+const SHARE: u32 = 20;
+
+/// How long it is left alone when it could not be made.
+const GIVEN_UP_FOR: Duration = Duration::from_secs(3_600);
+
+/// Has the copy made anew when it is worth it.
+#[derive(Default)]
+pub(crate) struct Copier {
+    /// Names that were touched since the copy that is there was begun; none if there is none that can be used.
+    changed: Option<usize>,
+    at_work: Option<Work>,
+    not_before: Option<Instant>,
+}
+
+/// A copy that is being made.
+struct Work {
+    begun_at: Instant,
+    /// Names that were touched since.
+    changed: usize,
+    stop: Arc<AtomicBool>,
+    /// Taken out when it is waited for.
+    thread: Option<JoinHandle<Result<(), Failed>>>,
+}
+
+/// Why no copy was made.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("the store cannot be read")]
+    Read(#[from] ReadError),
+    #[error("the change log cannot be read")]
+    Log(#[from] TailError),
+    #[error("the file cannot be written: {0}")]
+    Disk(#[from] io::Error),
+    /// A start is to find it and to tell of it.
+    #[error("not every record can be read")]
+    Unreadable,
+    #[error("the log does not have the last change any more")]
+    NoLog,
+    #[error("the store has another state by now")]
+    AnotherState,
+    #[error("the edge ends")]
+    Stopped,
+}
+
+impl Copier {
+    /// As a start found the copy: with so many names that changed since it was begun, or not at all.
+    pub(crate) fn of(changed: Option<usize>) -> Copier {
+        Copier { changed, ..Copier::default() }
+    }
+
+    /// Notes that names were touched.
+    pub(crate) fn note(&mut self, names: usize) {
+        for changed in self.changed.iter_mut().chain(self.at_work.as_mut().map(|work| &mut work.changed)) {
+            *changed = changed.saturating_add(names);
+        }
+    }
+
+    /// To be called in idle moments.
+    pub(crate) fn tend(&mut self, store: &Store) {
+        match &self.at_work {
+            Some(work) if work.is_done() => self.take_over(),
+            Some(_) => {}
+            None if self.is_due() && store.is_read_only().is_none() => self.begin(store.clone()),
+            None => {}
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        self.changed.is_none_or(|changed| changed >= CHANGED_DUE)
+            && self.not_before.is_none_or(|time| Instant::now() >= time)
+    }
+
+    fn begin(&mut self, store: Store) {
+        let stop = Arc::<AtomicBool>::default();
+        let ends = Arc::clone(&stop);
+        let thread = thread::Builder::new().name("record-copy".to_owned());
+        match thread.spawn(move || make(&store, &ends)) {
+            Ok(thread) => {
+                self.at_work = Some(Work { begun_at: Instant::now(), changed: 0, stop, thread: Some(thread) });
+            }
+            Err(error) => self.give_up(&Failed::Disk(error)),
+        }
+    }
+
+    fn take_over(&mut self) {
+        let Some(mut work) = self.at_work.take() else { return };
+        match work.end() {
+            Some(Ok(())) => {
+                self.changed = Some(work.changed);
+                self.not_before = Some(Instant::now() + work.begun_at.elapsed() * SHARE);
+            }
+            Some(Err(error)) => self.give_up(&error),
+            None => {}
+        }
+    }
+
+    fn give_up(&mut self, error: &Failed) {
+        tracing::warn!(%error, "no copy of the records is kept, so that the next start reads all of their documents");
+        self.not_before = Some(Instant::now() + GIVEN_UP_FOR);
+    }
+}
+
+impl Work {
+    fn is_done(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// None if it panicked, which was reported where it happened.
+    fn end(&mut self) -> Option<Result<(), Failed>> {
+        self.thread.take()?.join().ok()
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // What it would have made is made by the next start.
+        drop(self.end());
+    }
+}
+
+fn make(store: &Store, stop: &AtomicBool) -> Result<(), Failed> {
+    let new = store.folder().join(NEW_FILE);
+    let made = write(store, &new, stop).and_then(|()| Ok(fs::rename(&new, store.folder().join(FILE))?));
+    if made.is_err() {
+        // The first error is told; a file that was never made cannot be removed.
+        let _ = fs::remove_file(&new);
+    }
+    made?;
+    File::open(store.folder()).and_then(|folder| folder.sync_all())?;
+    Ok(())
+}
+
+fn write(store: &Store, path: &Path, stop: &AtomicBool) -> Result<(), Failed> {
+    let snapshot = store.read()?;
+    let begun = Begun::of(&snapshot)?.ok_or(Failed::NoLog)?;
+    let stretches = snapshot.stretches(PIECE_OBJECTS)?;
+    drop(snapshot);
+    let mut blocks = Blocks::create(path)?;
+    for stretch in stretches {
+        let snapshot = store.read()?;
+        if snapshot.epoch()? != begun.epoch {
+            return Err(Failed::AnotherState);
+        }
+        each_record(&snapshot, stretch, &mut |record| blocks.push(record))?;
+        drop(snapshot);
+        if stop.load(Ordering::Relaxed) {
+            return Err(Failed::Stopped);
+        }
+        thread::sleep(REST);
+    }
+    Ok(blocks.finish(begun)?)
+}
+
+fn each_record(
+    snapshot: &Snapshot,
+    stretch: Stretch,
+    f: &mut dyn FnMut(&Record) -> io::Result<()>,
+) -> Result<(), Failed> {
+    let mut done = Ok(());
+    let unreadable = snapshot.for_each_record(stretch, &mut |text| {
+        if done.is_ok() {
+            done = parse(text.json).map_err(|_| Failed::Unreadable).and_then(|record| Ok(f(&record)?));
+        }
+    })?;
+    if unreadable.is_empty() { done } else { Err(Failed::Unreadable) }
+}
+
+/// A file under way.
+struct Blocks {
+    file: File,
+    open: Packed,
+    records: u64,
+    blocks: u32,
+}
+
+impl Blocks {
+    /// For us alone, as the store is.
+    fn create(path: &Path) -> io::Result<Blocks> {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        // No file of before has this.
+        file.write_all(&[0; HEAD_BYTES])?;
+        Ok(Blocks { file, open: Packed::default(), records: 0, blocks: 0 })
+    }
+
+    fn push(&mut self, record: &Record) -> io::Result<()> {
+        self.open.push(record, 0);
+        self.records += 1;
+        if self.open.as_bytes().len() >= BLOCK_BYTES { self.end_block() } else { Ok(()) }
+    }
+
+    fn end_block(&mut self) -> io::Result<()> {
+        let packed = self.open.as_bytes();
+        let mut head = [0; BLOCK_HEAD_BYTES];
+        head[..4].copy_from_slice(&(packed.len() as u32).to_le_bytes()); // little more than a block's length
+        head[4..].copy_from_slice(&sum(packed));
+        self.file.write_all(&head)?;
+        self.file.write_all(packed)?;
+        self.open.clear();
+        self.blocks += 1;
+        Ok(())
+    }
+
+    fn finish(mut self, begun: Begun) -> io::Result<()> {
+        if !self.open.as_bytes().is_empty() {
+            self.end_block()?;
+        }
+        let head = Head { begun, records: self.records, blocks: self.blocks };
+        self.file.write_all_at(&head.write(&program()?), 0)?;
+        self.file.sync_all()
+    }
+}
