@@ -55,6 +55,9 @@ const DRAIN_MAX: Duration = Duration::from_secs(30);
 /// And after SIGUSR2, while new clients of applications wait for the next process.
 const HAND_OVER_MAX: Duration = Duration::from_secs(5);
 
+/// With so many names a copy of the records is kept for the next start. Fewer are read from their documents in a moment.
+const COPY_FROM: usize = 20_000;
+
 /// How often the change log is cut to what must be kept.
 const CARE_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
@@ -173,7 +176,7 @@ impl Stored {
             let (account, validity) = (set_up.account_id, settings.dnssec_validity);
             let edge = bartizan_publish::Edge { seal: seal.clone(), pop: pop.id, account, validity };
             let publisher = Publisher::load(store.clone(), edge)?.with_tokens_read_by(bartizan_api::read_token);
-            Ok((set_up, pop, publisher))
+            Ok((set_up, pop, publisher.with_copy_from(COPY_FROM)))
         };
         let prepared = match prepare() {
             // It met damage, which is mended by now as far as it can be.

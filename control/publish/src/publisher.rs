@@ -52,6 +52,14 @@ impl Publisher {
         self
     }
 
+    /// Keeps a copy of the records beside the store as long as there are so many names, so that the next start is a fast one.
+    /// It is made in idle moments ([`Publisher::review`]).
+    #[must_use]
+    pub fn with_copy_from(mut self, names_min: usize) -> Publisher {
+        self.copier.copy_from(names_min);
+        self
+    }
+
     /// The same where something is in force already: what cannot be read keeps the value that it has there.
     fn load_beside(last: &Parts, generation: Rev, store: Store, edge: Edge) -> Result<Publisher, PublishError> {
         let pause = store.pause();
@@ -100,7 +108,7 @@ impl Publisher {
     /// is done.
     pub fn review(&mut self) -> Review {
         if self.documents.is_reviewed() {
-            self.copier.tend(&self.store);
+            self.copier.tend(&self.store, self.bundle.zones.value.name_count());
             return Review::Done;
         }
         match self.store.read() {
@@ -163,7 +171,8 @@ impl Publisher {
     /// Reads the whole state, as a new PoP does; but what cannot be read keeps the value that is in force.
     fn load_again(&mut self) -> Result<Option<&Bundle>, PublishError> {
         let (store, edge) = (self.store.clone(), self.edge.clone());
-        let loaded = Publisher::load_beside(&self.parts, self.generation.next(), store, edge)?;
+        let mut loaded = Publisher::load_beside(&self.parts, self.generation.next(), store, edge)?;
+        loaded.copier.succeed(&self.copier);
         let mut documents = std::mem::replace(self, loaded).documents;
         // It keeps what it knows until it has looked at all objects again.
         documents.begin_again();

@@ -20,6 +20,9 @@ use crate::hash::hash;
 use crate::shard::Shard;
 use crate::zones::{Zones, shard_index};
 
+/// An entry and its hash.
+type Hashed<'e> = (u64, Entry<'e>);
+
 /// Shards to come, with room for many new names.
 #[derive(Debug)]
 pub struct Fill<'z> {
@@ -27,7 +30,7 @@ pub struct Fill<'z> {
     /// How many there will be.
     shards: usize,
     /// Entries that there are already, by the shards that they will be in.
-    old: Vec<(u64, Entry<'z>)>,
+    old: Vec<Hashed<'z>>,
 }
 
 /// The shards of a range, under way. Names come in the order of [`Zones::place_of`].
@@ -38,8 +41,8 @@ pub struct Part<'f> {
     now: usize,
     end: usize,
     /// The entries of the base that belong to it, and to those behind it.
-    old: &'f [(u64, Entry<'f>)],
-    old_behind: &'f [(u64, Entry<'f>)],
+    old: &'f [Hashed<'f>],
+    old_behind: &'f [Hashed<'f>],
     /// Its new entries, one behind the other, and where they begin.
     arena: Vec<u8>,
     new: Vec<(u64, usize)>,
@@ -118,7 +121,7 @@ impl<'z> Fill<'z> {
     }
 
     /// Parts entries of a shard and those behind it.
-    fn split<'e>(&self, old: &'e [(u64, Entry<'z>)], shard: usize) -> (&'e [(u64, Entry<'z>)], &'e [(u64, Entry<'z>)]) {
+    fn split<'e>(&self, old: &'e [Hashed<'z>], shard: usize) -> (&'e [Hashed<'z>], &'e [Hashed<'z>]) {
         old.split_at(old.partition_point(|(hash, _)| shard_index(*hash, self.shards) <= shard))
     }
 }
@@ -133,7 +136,7 @@ impl Part<'_> {
         let key = self.fill.base.key(owner.as_wire());
         let shard = shard_index(key.hash, self.fill.shards);
         let is_there =
-            |(hash, entry): &(u64, Entry<'_>)| *hash == key.hash && entry.zone() == number && entry.name() == key.name;
+            |(hash, entry): &Hashed<'_>| *hash == key.hash && entry.zone() == number && entry.name() == key.name;
         if shard < self.now || shard >= self.end {
             return Taken::LeftOver;
         }

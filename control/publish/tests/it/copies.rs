@@ -24,7 +24,7 @@ fn file(lab: &Lab) -> PathBuf {
 /// Lets an edge have the time in which it makes a copy; that of before goes.
 fn make_copy(lab: &Lab) {
     fs::remove_file(file(lab)).ok();
-    let mut publisher = lab.publisher();
+    let mut publisher = lab.publisher().with_copy_from(0);
     let begun = Instant::now();
     while !file(lab).exists() {
         assert!(begun.elapsed() < Duration::from_secs(30), "an idle publisher makes a copy");

@@ -38,6 +38,8 @@ const GIVEN_UP_FOR: Duration = Duration::from_secs(3_600);
 /// Has the copy made anew when it is worth it.
 #[derive(Default)]
 pub(crate) struct Copier {
+    /// With how many names it is; none for who wants no copy.
+    names_min: Option<usize>,
     /// Names that were touched since the copy that is there was begun; none if there is none that can be used.
     changed: Option<usize>,
     at_work: Option<Work>,
@@ -80,6 +82,16 @@ impl Copier {
         Copier { changed, ..Copier::default() }
     }
 
+    /// Lets copies be made with so many names and more.
+    pub(crate) fn copy_from(&mut self, names_min: usize) {
+        self.names_min = Some(names_min);
+    }
+
+    /// Goes on in the place of another one.
+    pub(crate) fn succeed(&mut self, other: &Copier) {
+        self.names_min = other.names_min;
+    }
+
     /// Notes that names were touched.
     pub(crate) fn note(&mut self, names: usize) {
         for changed in self.changed.iter_mut().chain(self.at_work.as_mut().map(|work| &mut work.changed)) {
@@ -87,18 +99,19 @@ impl Copier {
         }
     }
 
-    /// To be called in idle moments.
-    pub(crate) fn tend(&mut self, store: &Store) {
+    /// To be called in idle moments, with how many names there are.
+    pub(crate) fn tend(&mut self, store: &Store, names: usize) {
         match &self.at_work {
             Some(work) if work.is_done() => self.take_over(),
             Some(_) => {}
-            None if self.is_due() && store.is_read_only().is_none() => self.begin(store.clone()),
+            None if self.is_due(names) && store.is_read_only().is_none() => self.begin(store.clone()),
             None => {}
         }
     }
 
-    fn is_due(&self) -> bool {
-        self.changed.is_none_or(|changed| changed >= CHANGED_DUE)
+    fn is_due(&self, names: usize) -> bool {
+        self.names_min.is_some_and(|min| names >= min)
+            && self.changed.is_none_or(|changed| changed >= CHANGED_DUE)
             && self.not_before.is_none_or(|time| Instant::now() >= time)
     }
 
