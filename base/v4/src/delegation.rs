@@ -6,8 +6,8 @@ use utoipa::ToSchema;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Delegation {
     pub zone_name: String,
-    /// Who has said so: `servers` of the parent zone; a `resolver`, where none of them answers here; `nowhere` for names in no
-    /// zone of the Internet. `null` where nobody has.
+    /// Who has said so: `servers` of the parent zone; `here`, where this edge alone serves it; a `resolver`, where none of them
+    /// answers here; `nowhere` for names in no zone of the Internet. `null` where nobody has.
     pub source: Option<String>,
     /// Whether all of the parent's servers say the same.
     pub agrees: bool,

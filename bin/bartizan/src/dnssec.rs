@@ -1,5 +1,7 @@
 //! `bartizan dnssec`: a thin client of DNSSEC of zones.
 
+mod put;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -41,6 +43,10 @@ pub enum DnssecAction {
     Ds {
         #[command(flatten)]
         zoned: Zoned,
+        /// Put the first into the parent zone, and no other, where this edge has that zone too; of a zone that is to go without
+        /// signatures, take them out
+        #[arg(long)]
+        put: bool,
     },
     /// The zones with DNSSEC, and how far each is
     List {
@@ -157,9 +163,13 @@ pub async fn run(action: DnssecAction, api: &Api, output: Output) -> anyhow::Res
             };
             output.result(&details, || described(&details))
         }
-        DnssecAction::Ds { zoned } => {
-            let zone = Found::of(api, &zoned).await?;
+        DnssecAction::Ds { zoned, put } => {
+            let document = zone::by_name_or_id(api, &zoned.zone).await?;
+            let zone = Found::read(&document);
             let details = api.get(&zone.path("")).await?;
+            if put {
+                return put::run(&document, &details, api, output).await;
+            }
             let lines: Vec<&str> = details["ds"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
             if lines.is_empty() {
                 let word = quoted(&zone.name);
@@ -312,8 +322,11 @@ struct Found {
 
 impl Found {
     async fn of(api: &Api, zoned: &Zoned) -> anyhow::Result<Found> {
-        let zone = zone::by_name_or_id(api, &zoned.zone).await?;
-        Ok(Found { id: text(&zone, "id").to_owned(), name: shown(&zone, "name").into_owned() })
+        Ok(Found::read(&zone::by_name_or_id(api, &zoned.zone).await?))
+    }
+
+    fn read(zone: &Value) -> Found {
+        Found { id: text(zone, "id").to_owned(), name: shown(zone, "name").into_owned() }
     }
 
     fn path(&self, rest: &str) -> String {

@@ -244,7 +244,8 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
     let dnssec = Dnssec::start(bartizan_dnssec::Given {
         store: store.clone(),
         seal: seal.clone(),
-        parents: Parents::by(&settings.resolvers, planes.reach().destinations().clone()),
+        parents: Parents::by(&settings.resolvers, planes.reach().destinations().clone())
+            .beside(Arc::clone(&planes.observed().dns)),
         pace: settings.dnssec_pace,
         problems: planes.observed().problems.clone(),
     });

@@ -62,6 +62,7 @@ const fn word(source: Source) -> &'static str {
     match source {
         Source::Servers { .. } => "servers",
         Source::Resolver => "resolver",
+        Source::Here => "here",
         Source::Nowhere => "nowhere",
     }
 }

@@ -57,7 +57,8 @@ pub fn next(zone: &Zone, dnssec: Option<&ZoneDnssec>, seal: &seal::Key) -> &'sta
             if dnssec.is_secure(apex) {
                 "a new key has come: have the registrar put the DS record in ds in the place of the old one"
             } else {
-                "give the DS record in ds to the registrar, who puts it into the parent zone"
+                "give the DS record in ds to the registrar, who puts it into the parent zone; where that is on this edge, \
+                 `bartizan dnssec ds ZONE --put` does"
             }
         }
         (DnssecState::On, _) if stage(Stage::Incoming) => "a new key is being made known, and takes over by itself",

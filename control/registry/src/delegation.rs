@@ -7,7 +7,7 @@ use bartizan_names::{Name, RecordType, ZoneName};
 use bartizan_wire::dns::{Message, Record};
 use futures_util::future::join_all;
 
-use crate::parents::{ADDRESSES_MAX, DNS_PORT, LookError, NOWHERE, Parents, SERVERS_MAX, Source};
+use crate::parents::{ADDRESSES_MAX, Around, Between, DNS_PORT, LookError, Parents, Place, SERVERS_MAX, Source};
 
 /// Addresses of a server that are asked, one of each family mostly; and of all servers of a zone together.
 const TRIED_MAX: usize = 2;
@@ -51,20 +51,16 @@ impl Parents {
     /// where it is allowed, and bounded; to others goes a datagram for each of [`ASKED_MAX`] addresses at most, twice.
     pub async fn delegation(&self, zone: &ZoneName, ours: &[Name]) -> Result<Delegation, LookError> {
         let apex = zone.as_name();
-        if apex.labels().last().is_none_or(|last| NOWHERE.contains(&last)) {
-            return Ok(Delegation { servers: Vec::new(), agrees: true, source: Source::Nowhere });
-        }
-        let parents = self.servers_of_parent(zone).await?;
-        let of = parents.len();
-        let asked = parents.iter().take(ASKED_MAX / TRIED_MAX);
-        let told = join_all(asked.map(|parent| self.told_by(parent, apex))).await;
-        let told: Vec<Told> = told.into_iter().flatten().collect();
-        let (told, source) = match told.len() {
-            0 => {
-                let message = self.questions.ask(apex, RecordType::NS).await?;
-                (vec![names(&message.answers, apex)], Source::Resolver)
+        let (told, source) = match self.place(zone).await? {
+            Place::Nowhere => return Ok(Delegation { servers: Vec::new(), agrees: true, source: Source::Nowhere }),
+            Place::Here => (vec![self.told_here(apex)], Source::Here),
+            Place::Known(around, between) => {
+                let told = self.told_around(apex, &around).await?;
+                match between {
+                    Between::OneHere if told.0.iter().all(Told::is_empty) => (vec![self.told_here(apex)], Source::Here),
+                    Between::OneHere | Between::Nothing => told,
+                }
             }
-            answered => (told, Source::Servers { answered, of }),
         };
         let agrees = told.iter().all(|one| *one == told[0]);
         let mut all = Told::new();
@@ -80,6 +76,31 @@ impl Parents {
             NamedServer { name, glue, serves }
         });
         Ok(Delegation { servers: join_all(named).await, agrees, source })
+    }
+
+    /// What the servers of the parent say, each by itself.
+    async fn told_around(&self, apex: &Name, around: &Around) -> Result<(Vec<Told>, Source), LookError> {
+        let asked = around.others.iter().take(ASKED_MAX / TRIED_MAX);
+        let told = join_all(asked.map(|parent| self.told_by(parent, apex))).await;
+        let mut told: Vec<Told> = told.into_iter().flatten().collect();
+        let theirs = told.len();
+        told.extend((around.ours > 0).then(|| self.told_here(apex)));
+        Ok(match told.len() {
+            0 => {
+                let message = self.questions.ask(apex, RecordType::NS).await?;
+                (vec![names(&message.answers, apex)], Source::Resolver)
+            }
+            _ if around.others.is_empty() => (told, Source::Here),
+            _ => {
+                let (answered, of) = (theirs + around.ours, around.others.len() + around.ours);
+                (told, Source::Servers { answered, of })
+            }
+        })
+    }
+
+    /// What this edge says itself.
+    fn told_here(&self, apex: &Name) -> Told {
+        self.answer_here(apex, RecordType::NS).and_then(|message| told(&message, apex)).unwrap_or_default()
     }
 
     /// What one server of the parent says, by the first of its addresses that knows.

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use bartizan_dial::{Destinations, NameServers, NotAnswered, Questions};
 use bartizan_names::{Name, Protocol, RecordType, ZoneName};
+use bartizan_observed::{DnsQuery, DnsQuestion};
 use bartizan_signer::Ds;
 use bartizan_wire::dns::{Message, Record};
 use futures_util::future::join_all;
@@ -52,6 +54,8 @@ pub enum Source {
     Servers { answered: usize, of: usize },
     /// The resolver alone: none of the parent's servers can be reached from here. What it says may be as old as its TTL.
     Resolver,
+    /// This edge, which serves the parent too: nobody else does, or nobody else knows that zone.
+    Here,
     /// Nobody was asked: the name is in no zone of the Internet.
     Nowhere,
 }
@@ -72,6 +76,31 @@ pub enum LookError {
 pub struct Parents {
     pub(crate) questions: Questions,
     destinations: Destinations,
+    /// What this edge answers itself.
+    here: Option<Arc<dyn DnsQuery>>,
+}
+
+/// The zone around another one.
+pub(crate) struct Around {
+    pub(crate) apex: Name,
+    /// Whether its name servers are this edge, and which of them are others.
+    pub(crate) ours: usize,
+    pub(crate) others: Vec<Name>,
+}
+
+/// Where the parent of a zone is.
+pub(crate) enum Place {
+    /// On this edge, and nowhere else as far as a resolver knows.
+    Here,
+    /// As a resolver knows it; and whether a zone on this edge lies between it and the zone, of which it knows nothing.
+    Known(Around, Between),
+    Nowhere,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Between {
+    Nothing,
+    OneHere,
 }
 
 /// What one server has.
@@ -102,7 +131,12 @@ impl Parents {
     /// where `destinations` allow it, and count as silent elsewhere.
     pub fn by(resolvers: &[SocketAddr], destinations: Destinations) -> Parents {
         let all = NameServers::or_system(resolvers);
-        Parents { questions: Questions::to(all), destinations }
+        Parents { questions: Questions::to(all), destinations, here: None }
+    }
+
+    /// What this edge serves itself is asked here: it is at no address where it asks, and nobody need have heard of it yet.
+    pub fn beside(self, here: Arc<dyn DnsQuery>) -> Parents {
+        Parents { here: Some(here), ..self }
     }
 
     /// Where somebody may be asked.
@@ -114,11 +148,21 @@ impl Parents {
     /// caller bounds the time.
     pub async fn look(&self, zone: &ZoneName) -> Result<DsSeen, LookError> {
         let apex = zone.as_name();
-        if apex.labels().last().is_none_or(|last| NOWHERE.contains(&last)) {
-            return Ok(DsSeen { any: Vec::new(), all: Vec::new(), ttl: 0, source: Source::Nowhere });
-        }
-        let names = self.servers_of_parent(zone).await?;
-        let mut servers = Servers::at(join_all(names.iter().map(|server| self.addresses(server))).await);
+        let (around, between) = match self.place(zone).await? {
+            Place::Nowhere => return Ok(DsSeen::of(&[], Source::Nowhere)),
+            Place::Here => return Ok(DsSeen::of(&[&self.ds_here(apex)], Source::Here)),
+            Place::Known(around, between) => (around, between),
+        };
+        let seen = self.look_around(apex, &around).await?;
+        // What nobody else leads to, the zone between them may.
+        Ok(match between {
+            Between::OneHere if seen.any.is_empty() => DsSeen::of(&[&self.ds_here(apex)], Source::Here),
+            Between::OneHere | Between::Nothing => seen,
+        })
+    }
+
+    async fn look_around(&self, apex: &Name, around: &Around) -> Result<DsSeen, LookError> {
+        let mut servers = Servers::at(join_all(around.others.iter().map(|server| self.addresses(server))).await);
         loop {
             let round = servers.next_round();
             if round.is_empty() {
@@ -128,8 +172,9 @@ impl Parents {
                 servers.note(address, has);
             }
         }
-        let answers: Vec<&Answered> = servers.answers().collect();
-        let (answered, of) = (answers.len(), names.len());
+        let own = (around.ours > 0).then(|| self.ds_here(apex));
+        let answers: Vec<&Answered> = servers.answers().chain(&own).collect();
+        let (answered, of) = (servers.answers().count() + around.ours, around.others.len() + around.ours);
         if answers.is_empty() {
             let message = self.questions.ask(apex, RecordType::DS).await?;
             return Ok(DsSeen::of(&[&Answered::read(&message, apex)], Source::Resolver));
@@ -138,7 +183,8 @@ impl Parents {
         if 2 * answered < of {
             return Err(LookError::Few { answered, of });
         }
-        Ok(DsSeen::of(&answers, Source::Servers { answered, of }))
+        let source = if around.others.is_empty() { Source::Here } else { Source::Servers { answered, of } };
+        Ok(DsSeen::of(&answers, source))
     }
 
     /// Whether a DNSKEY record is there for whoever asks a resolver. A DS record of a key that is not cuts its zone off.
@@ -147,21 +193,65 @@ impl Parents {
         Ok(records(&message, zone.as_name(), RecordType::DNSKEY).any(|record| record.rdata == dnskey))
     }
 
-    /// The names of the servers of the zone around this one: the first one above that has any.
-    pub(crate) async fn servers_of_parent(&self, zone: &ZoneName) -> Result<Vec<Name>, LookError> {
+    /// Where the parent of a zone is.
+    pub(crate) async fn place(&self, zone: &ZoneName) -> Result<Place, LookError> {
+        let apex = zone.as_name();
+        let here = self.zone_around_here(apex);
+        if apex.labels().last().is_none_or(|last| NOWHERE.contains(&last)) {
+            return Ok(here.map_or(Place::Nowhere, |_| Place::Here));
+        }
+        let around = match self.around(zone).await {
+            Ok(around) => around,
+            Err(LookError::NoParent(_)) if here.is_some() => return Ok(Place::Here),
+            Err(error) => return Err(error),
+        };
+        let is_between = here.is_some_and(|here| here != around.apex && here.is_at_or_below(&around.apex));
+        Ok(Place::Known(around, if is_between { Between::OneHere } else { Between::Nothing }))
+    }
+
+    /// The zone around this one with its servers: the first name above that has any.
+    async fn around(&self, zone: &ZoneName) -> Result<Around, LookError> {
         let mut above = zone.as_name().parent();
         for _ in 0..LABELS_MAX {
             let Some(name) = above else { break };
             let message = self.questions.ask(&name, RecordType::NS).await?;
-            let targets =
-                records(&message, &name, RecordType::NS).filter_map(|record| Name::from_wire(&record.rdata).ok());
-            let servers: Vec<Name> = targets.collect::<BTreeSet<_>>().into_iter().take(SERVERS_MAX).collect();
+            let servers = servers_of(&message, &name);
             if !servers.is_empty() {
-                return Ok(servers);
+                let own =
+                    self.answer_here(&name, RecordType::NS).map(|own| servers_of(&own, &name)).unwrap_or_default();
+                let (ours, others): (Vec<Name>, Vec<Name>) =
+                    servers.into_iter().take(SERVERS_MAX).partition(|server| own.contains(server));
+                return Ok(Around { apex: name, ours: ours.len(), others });
             }
             above = name.parent();
         }
         Err(LookError::NoParent(zone.clone()))
+    }
+
+    /// The zone around this one that is on this edge too.
+    fn zone_around_here(&self, apex: &Name) -> Option<Name> {
+        let mut above = apex.parent();
+        for _ in 0..LABELS_MAX {
+            let name = above?;
+            let message = self.answer_here(&name, RecordType::SOA);
+            if message.is_some_and(|message| records(&message, &name, RecordType::SOA).next().is_some()) {
+                return Some(name);
+            }
+            above = name.parent();
+        }
+        None
+    }
+
+    /// What this edge says itself, of a zone of its own.
+    pub(crate) fn answer_here(&self, name: &Name, rtype: RecordType) -> Option<Message> {
+        let question = DnsQuestion { name: name.clone(), rtype, dnssec_ok: false, tcp: true, from: None };
+        let message = Message::parse(&self.here.as_ref()?.trace(&question).message).ok()?;
+        message.authoritative.then_some(message)
+    }
+
+    fn ds_here(&self, apex: &Name) -> Answered {
+        let message = self.answer_here(apex, RecordType::DS);
+        message.map_or(Answered { ds: BTreeSet::new(), ttl: 0 }, |message| Answered::read(&message, apex))
     }
 
     /// By one datagram. None: it does not answer.
@@ -263,6 +353,11 @@ impl Answered {
             ttl: found().map(|record| record.ttl).max().unwrap_or(0),
         }
     }
+}
+
+/// The servers that a message names for a zone.
+fn servers_of(message: &Message, apex: &Name) -> BTreeSet<Name> {
+    records(message, apex, RecordType::NS).filter_map(|record| Name::from_wire(&record.rdata).ok()).collect()
 }
 
 fn records<'m>(message: &'m Message, owner: &Name, rtype: RecordType) -> impl Iterator<Item = &'m Record> {

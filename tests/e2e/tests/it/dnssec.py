@@ -1,7 +1,7 @@
 """The life of a zone with DNSSEC beside a real parent (Knot) and a real validator (unbound): signed, known to the parent, keys
 exchanged under queries, and without signatures again; by hand, and by a registry. Prints what was seen.
 
-Arguments: the program, a folder. Called by dnssec.rs, in a network namespace of its own. An hour of the edge is a second here,
+Arguments: the program, a folder, and `csk` or `split` for the keys of the zone. Called by dnssec.rs, in a network namespace of its own. An hour of the edge is a second here,
 and the validator keeps nothing for longer.
 """
 
@@ -18,7 +18,7 @@ import threading
 import time
 import urllib.parse
 
-PROGRAM, FOLDER = sys.argv[1:]
+PROGRAM, FOLDER, KEYS = sys.argv[1:]
 PARENT, RESOLVER, EDGE, REGISTRY = "127.0.0.9", "127.0.0.53", "127.0.0.1", 8053
 ZONE = "example.test"
 PATIENCE = 120
@@ -136,12 +136,12 @@ def call(*words):
     return done.returncode, done.stdout.strip(), done.stderr.strip()
 
 
-def cli(action, *words):
-    return json.loads(run(PROGRAM, "dnssec", action, ZONE, *words, "--json"))
+def cli(action, *words, zone=ZONE):
+    return json.loads(run(PROGRAM, "dnssec", action, zone, *words, "--json"))
 
 
-def is_status(*statuses):
-    return lambda: cli("status")["status"] in statuses
+def is_status(*statuses, zone=ZONE):
+    return lambda: cli("status", zone=zone)["status"] in statuses
 
 
 def stages():
@@ -243,10 +243,10 @@ until("the zone", lambda: ask("www." + ZONE, "A")["status"] == "NOERROR")
 told["before"] = ask("www." + ZONE, "A")
 
 
-def complaints():
-    """Of the zone beside its parent: by rule."""
-    done = subprocess.run([PROGRAM, "zone", "check", ZONE, "--json"], stdout=subprocess.PIPE, text=True)
-    mine = ("delegation", "glue-differs", "lame", "not-delegated", "parent", "ds-of", "child")
+def complaints(zone=ZONE):
+    """Of a zone beside its parent: by rule."""
+    done = subprocess.run([PROGRAM, "zone", "check", zone, "--json"], stdout=subprocess.PIPE, text=True)
+    mine = ("delegation", "glue-differs", "lame", "not-delegated", "parent", "ds-of", "dnssec", "child")
     return sorted({one["rule"] for one in json.loads(done.stdout)["findings"] if one["rule"].startswith(mine)})
 
 
@@ -278,9 +278,11 @@ delegated("", "")
 told["complaints"].append(complaints())
 delegated(f"ns1.{ZONE}.", EDGE)
 until("the zone again", lambda: ask("www." + ZONE, "A")["status"] == "NOERROR")
-told["enabled"] = cli("enable")["status"]
+told["enabled"] = cli("enable", "--keys", KEYS)["status"]
 told["cds"] = short("CDS") == [wanted().replace(" ", "")]
-told["cdnskey"] = short("CDNSKEY") == short("DNSKEY") and len(short("DNSKEY")) == 1
+ROLES = {"csk": ["csk"], "split": ["zsk", "ksk"]}[KEYS]
+keys = short("DNSKEY")
+told["cdnskey"] = len(short("CDNSKEY")) == 1 and set(short("CDNSKEY")) <= set(keys) and len(keys) == len(ROLES)
 
 
 def bitmap(owner, kind):
@@ -312,13 +314,16 @@ until("active", is_status("active"))
 time.sleep(2)
 told["after"] = ask("www." + ZONE, "A")
 want_secure.set()
-old = wanted()
-cli("roll")
-until("a key that goes", lambda: "outgoing" in stages())
-told["new"] = wanted() != old
-put_at_parent([wanted()])
-until("one key", lambda: stages() == ["active"])
-time.sleep(2)
+told["new"] = []
+for role in ROLES:
+    old, before = wanted(), short("DNSKEY")
+    cli("roll", "--key", role)
+    until("a key that goes", lambda: "outgoing" in stages())
+    told["new"].append(wanted() != old)
+    put_at_parent([wanted()])
+    until("no key more than before", lambda: stages() == ["active"] * len(ROLES))
+    until("the old key is gone", lambda: len(short("DNSKEY")) == len(ROLES) and set(short("DNSKEY")) != set(before))
+    time.sleep(2)
 want_secure.clear()
 code, _, error = call("dnssec", "disable", ZONE)
 told["disabled"] = [code, cli("status")["status"], short("CDS"), short("CDNSKEY")]
@@ -326,11 +331,38 @@ put_at_parent([])
 until("disabled", is_status("disabled"))
 time.sleep(2)
 told["at the end"] = ask("www." + ZONE, "A")
-cli("enable")
+cli("enable", "--keys", KEYS)
 put_at_parent([wanted()])
 until("active again", is_status("active"))
 time.sleep(2)
 told["again"] = ask("www." + ZONE, "A")
+
+# A zone inside of it that is on this edge too: its parent is asked and told here.
+INSIDE = "inside." + ZONE
+run(PROGRAM, "zone", "create", INSIDE)
+run(PROGRAM, "record", "create", "www." + INSIDE, "A", "192.0.2.7")
+until("the zone inside", lambda: ask("www." + INSIDE, "A")["status"] == "NOERROR")
+inside = [ask("www." + INSIDE, "A"), complaints(INSIDE)]
+cli("enable", zone=INSIDE)
+until("it was asked", lambda: cli("status", zone=INSIDE)["parent"]["since"])
+inside += [cli("status", zone=INSIDE)["status"], complaints(INSIDE)]
+
+
+def put_here():
+    put = cli("ds", "--put", zone=INSIDE)
+    return [[record["type"] for record in put[what]] for what in ("deleted", "created")]
+
+
+inside += [put_here(), put_here()]
+until("active inside", is_status("active", zone=INSIDE))
+time.sleep(2)
+inside += [ask("www." + INSIDE, "A"), ask("nothing." + INSIDE, "A"), complaints(INSIDE)]
+cli("disable", zone=INSIDE)
+inside += [put_here()]
+until("disabled inside", is_status("disabled", zone=INSIDE))
+time.sleep(2)
+inside += [ask("www." + INSIDE, "A"), complaints(INSIDE)]
+told["inside"] = inside
 code, _, error = call("zone", "delete", ZONE, "--yes")
 told["kept"] = [code, "DS record" in error and "--force" in error]
 loading.clear()

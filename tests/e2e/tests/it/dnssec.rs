@@ -9,13 +9,41 @@ use serde_json::{Value, json};
 /// A parent, a validator and the edge: nobody is ever told that the zone is forged.
 #[test]
 fn the_life_of_a_signed_zone() {
+    // The key is exchanged once, and the parent is told of it.
+    live("csk", json!([true]));
+}
+
+/// The same with a KSK and a ZSK, each exchanged in turn; of the second the parent need not know.
+#[test]
+fn the_life_of_a_zone_with_two_keys() {
+    live("split", json!([false, true]));
+}
+
+/// `new` says of each exchange whether another DS record was wanted then.
+fn live(keys: &str, new: Value) {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let mut command = Command::new("unshare");
     command.args(["--net", "python3", "-c", include_str!("dnssec.py")]);
-    let seen = finish(command.arg(binary()).arg(folder.path())).ok();
+    let seen = finish(command.arg(binary()).arg(folder.path()).arg(keys)).ok();
     let seen: Value = serde_json::from_str(seen.trim()).expect("what was seen");
     let answer = |secure: bool| json!({"status": "NOERROR", "secure": secure});
     let delete = (["00000"], ["030AA=="]);
+    // It is delegated and looked after by the edge alone; the note of a signed zone is that its parent does not say so yet.
+    let inside = json!([
+        answer(false),
+        [],
+        "pending",
+        ["dnssec"],
+        // What is changed the first time, and the second.
+        [[], ["NS", "NS", "DS"]],
+        [[], []],
+        answer(true),
+        answer(true),
+        [],
+        [["DS"], []],
+        answer(false),
+        [],
+    ]);
     for (what, expect) in [
         ("before", answer(false)),
         (
@@ -33,10 +61,11 @@ fn the_life_of_a_signed_zone() {
         ("cdnskey", json!(true)),
         ("walks", json!([["black-lies", true, []], ["shotgun", true, []], ["compact", true, []]])),
         ("after", answer(true)),
-        ("new", json!(true)),
+        ("new", new),
         ("disabled", json!([0, "pending-disabled", delete.0, delete.1])),
         ("at the end", answer(false)),
         ("again", answer(true)),
+        ("inside", inside),
         // Refused, with what does it all the same.
         ("kept", json!([5, true])),
         ("load", json!({"failed": [], "insecure": 0, "enough": true})),

@@ -20,6 +20,7 @@ mod first_run;
 mod http_edge;
 mod judges;
 mod moving_in;
+mod own_parents;
 mod people;
 mod ports;
 mod posts;
