@@ -50,6 +50,12 @@ pub(crate) const TESTS: &[Program] = &[
     program("knotd", "knot"),
     program("delv", "bind9-dnsutils"),
     program("ldns-signzone", "ldnsutils"),
+    // It judges with the second, which it recommends.
+    program("dnsviz", "dnsviz"),
+    program("/usr/lib/python3/dist-packages/pygraphviz/__init__.py", "python3-pygraphviz"),
+    // What servers that receive mail make of DNS.
+    program("/usr/lib/python3/dist-packages/authheaders/__init__.py", "python3-authheaders"),
+    program("/usr/lib/python3/dist-packages/spf.py", "python3-spf"),
     // Judges of which records answer a question.
     program("nsd", "nsd"),
     program("knotd", "knot"),

@@ -322,6 +322,54 @@ fn who_knows_compact_denial_is_told_in_the_header() {
     }
 }
 
+/// Requirement NEG-12: RFC 9824, section by section. What is asked is said to whom: with DO, with CO too, or with neither.
+#[test]
+fn compact_denial_as_the_rfc_has_it() {
+    let server = server(one_key(Denial::Compact));
+    let plain = Edns::of_size(1232);
+    let compact_ok = Edns { compact_ok: true, ..dnssec_ok() };
+    let denied = |rcode: &str, owner: &str, types: &str| {
+        format!("{rcode} aa / {SOA}, {owner} 3600 NSEC \\000.{owner} {types}, {owner} 3600 RRSIG NSEC")
+    };
+    for (section, edns, question, expect) in [
+        // A name that is not there: its own NSEC record, the next name right behind it, and NXNAME (§2) in the list.
+        ("3.1", dnssec_ok(), "nothing.example A", denied("NOERROR", "nothing.example", "RRSIG NSEC TYPE128")),
+        ("3.1", dnssec_ok(), "a.b.nothing.example MX", denied("NOERROR", "a.b.nothing.example", "RRSIG NSEC TYPE128")),
+        // A type that is not there: all that are, and of a name with others below it alone none.
+        ("3.2", dnssec_ok(), "www.example MX", denied("NOERROR", "www.example", "A TXT RRSIG NSEC")),
+        ("3.2", dnssec_ok(), "ent.example A", denied("NOERROR", "ent.example", "RRSIG NSEC")),
+        ("3.2", compact_ok, "ent.example A", denied("NOERROR", "ent.example", "RRSIG NSEC")),
+        // What a wildcard stands for is there, and no record says that it does not stand by itself.
+        (
+            "3.3",
+            dnssec_ok(),
+            "x.wild.example A",
+            "NOERROR aa x.wild.example 300 A 192.0.2.6, x.wild.example 300 RRSIG A".to_owned(),
+        ),
+        ("3.3", dnssec_ok(), "x.wild.example MX", denied("NOERROR", "x.wild.example", "A RRSIG NSEC")),
+        // A delegation without keys: the name and its servers alone.
+        ("3.4", dnssec_ok(), "away.example DS", denied("NOERROR", "away.example", "NS RRSIG NSEC")),
+        // NXNAME is no type of records, whoever asks for it, where there is a name and where there is none.
+        ("3.5", dnssec_ok(), "nothing.example TYPE128", "FORMERR".to_owned()),
+        ("3.5", compact_ok, "www.example TYPE128", "FORMERR".to_owned()),
+        ("3.5", plain, "www.example TYPE128", "FORMERR".to_owned()),
+        // The header says it to whom does not look at signatures, and to whom asks for that.
+        ("5", plain, "nothing.example A", "NXDOMAIN aa / example 3600 SOA …".to_owned()),
+        ("5.1", compact_ok, "nothing.example A", denied("NXDOMAIN", "nothing.example", "RRSIG NSEC TYPE128")),
+        ("5.1", Edns { compact_ok: true, ..plain }, "nothing.example A", "NXDOMAIN aa / example 3600 SOA …".to_owned()),
+        ("5.1", compact_ok, "www.example MX", denied("NOERROR", "www.example", "A TXT RRSIG NSEC")),
+    ] {
+        let message = server.message(Transport::Udp, &query(question, Some(edns)));
+        check(&server, &message);
+        assert_eq!(print(&message), expect, "§{section}, {question}");
+        // A name that is made up by a wildcard has as many labels as was asked for (§3.3).
+        for signature in message.answers.iter().chain(&message.authority).filter(|one| one.rtype == RecordType::RRSIG) {
+            let labels = signature.owner.labels().count();
+            assert_eq!(usize::from(signature.rdata[3]), labels, "§{section}, {question}");
+        }
+    }
+}
+
 /// Requirements NEG-3 and NEG-5: the post's own example, to the byte.
 #[test]
 fn denials_are_as_short_as_they_can_be() {

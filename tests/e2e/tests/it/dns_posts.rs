@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use bartizan_e2e::dns::Reply;
-use bartizan_e2e::{Edge, finish, wait};
+use bartizan_e2e::{Edge, binary, finish, wait};
 use serde_json::{Value, json};
 
 fn zone(edge: &Edge, name: &str, records: &[Value]) -> String {
@@ -80,6 +80,19 @@ fn the_mail_of_a_phishing_zone_disappears() {
     finish(&mut edge.command(["zone", "flag-phishing", ZONE, "off"])).ok();
     wait::until_eq("the policy is the owner's", &format!("\"{dmarc}\""), || texts(&policy));
     assert_eq!(texts(ZONE), format!("\"{spf}\""));
+}
+
+/// Requirement PHISH-7: a server that receives mail takes it, by SPF, DKIM and DMARC, and refuses it as soon as its domain is flagged.
+#[test]
+fn a_receiving_server_rejects_the_mail_of_a_phishing_zone() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let mut command = Command::new("unshare");
+    // Debian's own Python has its modules.
+    command.args(["--net", "--mount", "/usr/bin/python3", "-W", "ignore", "-c", include_str!("receiving.py")]);
+    let said = finish(command.arg(binary()).arg(folder.path())).ok();
+    let said: Value = serde_json::from_str(said.trim()).expect("what was said");
+    let taken = json!([250, "spf=pass", "dkim=pass", "dmarc=pass"]);
+    assert_eq!(said, json!([taken, [550, "dmarc=fail"], taken]));
 }
 
 /// "Less is more": the two questions of the post, line by line, and what they save (requirement V6-8).

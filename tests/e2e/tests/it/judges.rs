@@ -177,6 +177,11 @@ fn free() -> SocketAddr {
 
 /// NSD with these zones, each in a file of its name, of which it gives transfers.
 pub(crate) fn nsd<'a>(folder: &Path, zones: impl IntoIterator<Item = &'a String>) -> (Program, SocketAddr) {
+    nsd_of(folder, zones.into_iter().map(|apex| (apex.as_str(), apex.clone())))
+}
+
+/// NSD with these zones, each with its file.
+pub(crate) fn nsd_of<'a>(folder: &Path, zones: impl IntoIterator<Item = (&'a str, String)>) -> (Program, SocketAddr) {
     let (address, here) = (free(), folder.display());
     let mut text = format!(
         "server:\n  ip-address: {}@{}\n  server-count: 1\n  username: \"\"\n  chroot: \"\"\n  zonesdir: \"{here}\"\n  \
@@ -185,8 +190,8 @@ pub(crate) fn nsd<'a>(folder: &Path, zones: impl IntoIterator<Item = &'a String>
         address.ip(),
         address.port()
     );
-    for apex in zones {
-        text += &format!("zone:\n  name: {apex}\n  zonefile: {apex}\n  provide-xfr: 127.0.0.1 NOKEY\n");
+    for (apex, file) in zones {
+        text += &format!("zone:\n  name: {apex}\n  zonefile: {file}\n  provide-xfr: 127.0.0.1 NOKEY\n");
     }
     let path = folder.join("nsd.conf");
     fs::write(&path, text).unwrap();

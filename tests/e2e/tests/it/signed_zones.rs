@@ -20,7 +20,10 @@ use bartizan_plane_dns::{Config, Counters, Plane, Sockets, start};
 use bartizan_signer::{
     Algorithm, Announcement, Denial, Digest, Duties, PrivateKey, PublicKey, Role, Validity, ZoneKey, ZoneKeys, generate,
 };
+use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::judges::nsd_of;
 
 /// A zone of ours: its denial, and the keys it has.
 struct Signed {
@@ -211,11 +214,16 @@ fn both_ports() -> (UdpSocket, TcpListener) {
 
 /// Signs a zone file by a new key; gives the DS record.
 fn sign(folder: &Path, zone: &str, text: &str) -> String {
+    sign_with(folder, zone, text, &[])
+}
+
+/// The same; `words` are more for ldns-signzone.
+fn sign_with(folder: &Path, zone: &str, text: &str, words: &[&str]) -> String {
     let file = if zone == "." { "root.zone".to_owned() } else { format!("{zone}zone") };
     fs::write(folder.join(&file), text).unwrap();
     let mut keygen = Command::new("ldns-keygen");
     let key = finish(keygen.current_dir(folder).args(["-k", "-a", "ECDSAP256SHA256", zone])).ok();
-    finish(Command::new("ldns-signzone").current_dir(folder).args([
+    finish(Command::new("ldns-signzone").current_dir(folder).args(words).args([
         "-f",
         &format!("{file}.signed"),
         &file,
@@ -508,6 +516,122 @@ fn delv_validates_it_too() {
             let said = world.delv(question, zone);
             assert!(said.contains(expect), "{question} of {}: {said}", zone.apex);
         }
+    }
+}
+
+/// `dnsviz grok`. Debian's asks which release of pygraphviz there is in a way that Debian's pygraphviz does not know any more.
+const GROK: &str = "import sys, types, pygraphviz; \
+                    pygraphviz.release = types.SimpleNamespace(version=pygraphviz.__version__); \
+                    from dnsviz.commands.grok import main; main(['grok', *sys.argv[1:]])";
+
+/// A third opinion, of each message and of the whole chain: dnsviz asks the servers of every zone, and says what is odd.
+#[test]
+fn dnsviz_finds_no_fault_in_any_form_of_denial() {
+    let world = World::begin();
+    let folder = world.folder.path();
+    let (_nsd, above) = nsd_of(folder, [(".", "root.zone.signed".to_owned()), ("test", "test.zone.signed".to_owned())]);
+    wait::until("NSD answers", || (dig(above, &["test.", "SOA"]).status == "NOERROR").then_some(()));
+    let root = fs::read_to_string(folder.join("root.zone.signed")).unwrap();
+    let keys: Vec<&str> = root.lines().filter(|line| line.contains("\tDNSKEY\t")).collect();
+    fs::write(folder.join("trusted"), keys.join("\n") + "\n").unwrap();
+    let mut probe = Command::new("dnsviz");
+    probe.args(["probe", "-A", "-4", "-t", "4"]);
+    let mut servers = |zone: &str, at: SocketAddr| {
+        probe.args(["-x", &format!("{zone}:ns1.test={at}")]);
+    };
+    servers(".", above);
+    servers("test", above);
+    let inner = ZONES.iter().map(|zone| format!("kept.{}", zone.apex));
+    let zones: Vec<String> = all_signed().map(|zone| zone.apex.to_owned()).chain(inner).collect();
+    zones.iter().for_each(|zone| servers(zone, world.server));
+    let (probed, judged) = (folder.join("probed"), folder.join("judged"));
+    probe.arg("-o").arg(&probed).args(&zones);
+    for zone in all_signed() {
+        let owners = ["www", "nothing", "a.b.nothing", "ent", "x.wild", "alias", "alias-of-nothing", "tree", "two"];
+        probe.args(owners.map(|owner| format!("{owner}.{}", zone.apex)));
+    }
+    finish(&mut probe).ok();
+    let mut seen: Value = serde_json::from_str(&fs::read_to_string(&probed).unwrap()).unwrap();
+    let grok = |seen: &Value| -> Value {
+        fs::write(&probed, seen.to_string()).unwrap();
+        let mut grok = Command::new("/usr/bin/python3");
+        grok.args(["-c", GROK, "-P", "-t"]).arg(folder.join("trusted")).arg("-r").arg(&probed).arg("-o").arg(&judged);
+        finish(&mut grok).ok();
+        serde_json::from_str(&fs::read_to_string(&judged).unwrap()).unwrap()
+    };
+    let complaints = |judged: &Value| {
+        let mut complaints = Vec::new();
+        complain(judged, "", &mut complaints);
+        complaints
+    };
+    let judged = grok(&seen);
+    let found = complaints(&judged);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    for zone in &zones {
+        let status = &judged[format!("{zone}.")]["delegation"]["status"];
+        assert_eq!(status, "SECURE", "{zone}: {judged:#}");
+    }
+    // And it does look: of what is spoilt it complains.
+    spoil(&mut seen["www.compact.test."]);
+    let found = complaints(&grok(&seen));
+    assert!(found.iter().all(|one| one.starts_with("/www.compact.test.")) && !found.is_empty(), "{found:#?}");
+}
+
+/// Changes a bit of each message that dnsviz has kept, which is in base64: of the signature that is the last record but OPT.
+fn spoil(seen: &mut Value) {
+    match seen {
+        Value::Object(members) => members.iter_mut().for_each(|(name, value)| match value {
+            Value::String(text) if name == "message" && text.len() > 200 => {
+                let at = text.len() - 80;
+                let other = if text[at..].starts_with('A') { "B" } else { "A" };
+                text.replace_range(at..=at, other);
+            }
+            value => spoil(value),
+        }),
+        Value::Array(values) => values.iter_mut().for_each(spoil),
+        _ => {}
+    }
+}
+
+/// What dnsviz complains of, and where.
+fn complain(judged: &Value, place: &str, complaints: &mut Vec<String>) {
+    match judged {
+        Value::Object(members) => members.iter().for_each(|(name, value)| match name.as_str() {
+            "errors" | "warnings" => complaints.push(format!("{place}: {name} {value}")),
+            name => complain(value, &format!("{place}/{name}"), complaints),
+        }),
+        Value::Array(values) => values.iter().for_each(|value| complain(value, place, complaints)),
+        _ => {}
+    }
+}
+
+/// Requirement NEG-4: what it takes to deny a name, by records and by octets, beside zones that are signed ahead, of the same
+/// records and by an algorithm with keys as long: two more records with NSEC, four with NSEC3.
+#[test]
+fn a_denial_is_short_beside_those_of_zones_signed_ahead() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let (_plane, ours) = serve(zones().0);
+    let names = ["ns1", "www", "below.ent", "mail"].map(|owner| format!("{owner}.compact.test. 300 IN A 192.0.2.1\n"));
+    let text = format!(
+        "compact.test. 86400 IN SOA ns1.test. dns.test. 2026351035 10000 2400 604800 3600\n\
+         compact.test. 86400 IN NS ns1.test.\ncompact.test. 86400 IN NS ns2.test.\n{}",
+        names.concat()
+    );
+    let denial = |server: SocketAddr| {
+        let reply = dig(server, &["+dnssec", "+nocookie", "nothing.compact.test.", "A"]);
+        let size = reply.text.split("MSG SIZE  rcvd: ").nth(1)?.trim();
+        Some((reply.authority.len(), size.parse::<usize>().expect("a number")))
+    };
+    let compact = denial(ours).expect("dig says it");
+    assert_eq!(compact.0, 4, "SOA, NSEC, and a signature of each");
+    for (form, records) in [(&[][..], 6), (&["-n"][..], 8)] {
+        sign_with(path, "compact.test.", &text, form);
+        let (_nsd, ahead) = nsd_of(path, [("compact.test", "compact.test.zone.signed".to_owned())]);
+        let theirs = wait::until("NSD answers", || denial(ahead).filter(|(count, _)| *count > 1));
+        assert_eq!(theirs.0, records, "{form:?}");
+        let spared = theirs.1 - compact.1;
+        assert!(spared > 100 * (records - 4) / 2, "{form:?}: {} octets beside {}", compact.1, theirs.1);
     }
 }
 
