@@ -415,11 +415,11 @@ fn report(caught_up: anyhow::Result<()>, publisher: &Publisher, problems: &Probl
     });
     let seen = stuck.into_iter().chain(publisher.problems().observed(up::now())).collect();
     for problem in problems.report(Reporter::Publisher, seen, Lease::Held, Instant::now()) {
-        tracing::error!(%problem, "cannot be put in force; what it was before stays so");
+        tracing::error!(%problem, remedy = problem.remedy, "cannot be put in force");
     }
     let unreadable = publisher.unreadable().observed(up::now());
     for problem in problems.report(Reporter::Documents, unreadable, Lease::Held, Instant::now()) {
-        tracing::error!(%problem, "an object in the store cannot be read by the API");
+        tracing::error!(%problem, remedy = problem.remedy, "an object in the store cannot be read by the API");
     }
 }
 

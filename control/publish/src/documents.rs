@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bartizan_certs as certs;
-use bartizan_store::{Change, Entry, Index, Key, Kind, Op, Position, ReadError, Rev, Snapshot, Unreadable};
+use bartizan_store::{Blame, Change, Entry, Index, Key, Kind, Op, Position, ReadError, Rev, Snapshot, Unreadable};
 use bartizan_v4 as v4;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
@@ -119,7 +119,7 @@ impl Documents {
         // The store tells of keys that this version does not know.
         } else if Key::parse(&bad.key).is_ok() {
             let (key, reason): (Arc<str>, Arc<str>) = (bad.key.into(), bad.reason.into());
-            self.lists().for_each(|list| list.note(Arc::clone(&key), Arc::clone(&reason)));
+            self.lists().for_each(|list| list.note(Arc::clone(&key), Arc::clone(&reason), bad.blame));
         }
     }
 
@@ -149,7 +149,7 @@ fn fault(entry: &Entry, read_token: ReadToken) -> Option<Unreadable> {
         kind => shape(kind)(entry),
     };
     let error = read.err()?;
-    Some(Unreadable { key: entry.key.to_string(), reason: error.to_string() })
+    Some(Unreadable { key: entry.key.to_string(), reason: error.to_string(), blame: Blame::Document })
 }
 
 /// How the documents of a kind are read.

@@ -18,6 +18,7 @@ mod part;
 mod problems;
 mod publisher;
 mod reading;
+mod remedy;
 mod unit;
 
 /// What every zone is served with, in seconds.

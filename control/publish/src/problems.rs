@@ -6,24 +6,9 @@ use std::sync::Arc;
 
 use bartizan_names::Timestamp;
 use bartizan_observed::{NAMED_MAX, Problem, ProblemKind, What};
-use bartizan_store::{Key, Kind};
+use bartizan_store::{Blame, Key, Kind};
 
-/// What a person can do about what is not in force.
-const REMEDY: &str = "change or delete the object by the API; what was in force before stays so until then";
-
-/// The same for a zone. Of one that is lost only its name may be left: it cannot be changed, and no other can take the name.
-const ZONE_REMEDY: &str = "restore a backup, or delete the zone by its id (DELETE /zones/{id}), which works also for one \
-                           that is lost, and make it anew; what was in force before stays so until then";
-
-/// About a document that the API cannot read.
-const DOCUMENT_REMEDY: &str = "delete the object by the API, and make it anew; if a newer version wrote it, run that one; if \
-                               it was damaged, `bartizan doctor --rebuild`, while the edge is stopped, takes it from the \
-                               change log if it is there, or restore a backup";
-
-/// The same for an object that no call of the API deletes.
-const KEPT_REMEDY: &str = "if a newer version wrote it, run that one; if it was damaged, `bartizan doctor --rebuild`, while \
-                           the edge is stopped, takes it from the change log if it is there, or restore a backup; until \
-                           then nobody can use it";
+use crate::remedy::{for_document, for_unit, meanwhile};
 
 /// Which objects a list is of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,9 +26,9 @@ pub(crate) enum About {
 #[derive(Debug, Default)]
 pub struct Problems {
     about: About,
-    /// Why, by the key in the store. Nobody reads more of them, and a million damaged records must not fill the memory
-    /// too.
-    told: BTreeMap<Arc<str>, Arc<str>>,
+    /// Why, and whose fault it is, by the key in the store. Nobody reads more of them, and a million damaged records must not
+    /// fill the memory too.
+    told: BTreeMap<Arc<str>, (Arc<str>, Blame)>,
     /// Hashes of the keys of those beyond [`NAMED_MAX`].
     rest: HashSet<u64>,
     hasher: RandomState,
@@ -65,19 +50,19 @@ impl Problems {
 
     /// The first of them in the order of their keys, and how many others there are, as seen at `now`.
     pub fn observed(&self, now: Timestamp) -> Vec<Problem> {
-        let shown = |(key, reason): (&Arc<str>, &Arc<str>)| Problem {
+        let shown = |(key, (reason, blame)): (&Arc<str>, &(Arc<str>, Blame))| Problem {
             what: self.about.what(key),
             count: 1,
-            reason: reason.to_string(),
+            reason: self.about.reason(key, reason),
             since: now,
-            remedy: self.about.remedy(key),
+            remedy: self.about.remedy(key, *blame),
         };
         let others = (!self.rest.is_empty()).then(|| Problem {
             what: What::Others(self.about.kind()),
             count: self.rest.len() as u64,
             reason: "they cannot be read either; a new start names those that are left".to_owned(),
             since: now,
-            remedy: self.about.remedy(""),
+            remedy: "`bartizan doctor`, run beside the edge, names what the disk spoilt, and what mends it",
         });
         self.told.iter().map(shown).chain(others).collect()
     }
@@ -88,11 +73,11 @@ impl Problems {
     }
 
     /// Notes what a step saw at a key.
-    pub(crate) fn note(&mut self, key: Arc<str>, reason: Arc<str>) {
+    pub(crate) fn note(&mut self, key: Arc<str>, reason: Arc<str>, blame: Blame) {
         if self.told.len() >= NAMED_MAX && !self.told.contains_key(&key) {
             self.rest.insert(self.hasher.hash_one(&key));
         } else {
-            self.told.insert(key, reason);
+            self.told.insert(key, (reason, blame));
         }
     }
 
@@ -119,14 +104,24 @@ impl About {
         }
     }
 
-    fn remedy(self, key: &str) -> &'static str {
-        match (self, Key::parse(key).map(|key| key.kind())) {
-            (About::Unit, Ok(Kind::Zone)) => ZONE_REMEDY,
-            (About::Unit, _) => REMEDY,
-            (About::Document, Ok(Kind::Account | Kind::User | Kind::Name | Kind::Unique)) => KEPT_REMEDY,
-            (About::Document, _) => DOCUMENT_REMEDY,
+    /// With what is done about it meanwhile.
+    fn reason(self, key: &str, reason: &str) -> String {
+        match (self, kind(key)) {
+            (About::Unit, Some(kind)) => format!("{reason}; {}", meanwhile(kind)),
+            _ => reason.to_owned(),
         }
     }
+
+    fn remedy(self, key: &str, blame: Blame) -> &'static str {
+        match self {
+            About::Unit => for_unit(kind(key), blame),
+            About::Document => for_document(kind(key), blame),
+        }
+    }
+}
+
+fn kind(key: &str) -> Option<Kind> {
+    Key::parse(key).ok().map(|key| key.kind())
 }
 
 #[cfg(test)]
@@ -138,9 +133,9 @@ mod tests {
         let mut problems = Problems::default();
         let key = |number: usize| -> Arc<str> { format!("{number:05}").into() };
         for number in 0..NAMED_MAX + 5 {
-            problems.note(key(number), "damaged".into());
+            problems.note(key(number), "damaged".into(), Blame::Disk);
         }
-        problems.note(key(0), "damaged too".into());
+        problems.note(key(0), "damaged too".into(), Blame::Disk);
         let told = |problems: &Problems| problems.observed(Timestamp::from_unix_micros(1));
         let counted = |problems: &Problems| told(problems).iter().map(|problem| problem.count as usize).sum::<usize>();
         assert_eq!(told(&problems).len(), NAMED_MAX + 1);

@@ -6,10 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::error::Error;
+use std::iter::successors;
 use std::sync::Arc;
 
 use bartizan_names::ZoneId;
-use bartizan_store::{Entry, Filter, Key, Kind, Lost, ReadError, Rev, Snapshot, Unreadable};
+use bartizan_seal::SealedError;
+use bartizan_store::{Blame, Entry, Filter, Key, Kind, Lost, ReadError, Rev, Snapshot, Unreadable};
 use serde::de::DeserializeOwned;
 
 use crate::problems::Problems;
@@ -18,8 +20,7 @@ use crate::problems::Problems;
 pub(crate) type Fault = Box<dyn Error + Send + Sync>;
 
 /// Why an object that damage removed is a problem.
-const LOST: &str = "it is lost by damage, and what it may have kept out stays out; write it anew, or restore a backup: \
-                    `bartizan doctor --rebuild`, while the edge is stopped, ends this";
+const LOST: &str = "it is lost by damage, and what it may have kept out stays out";
 
 /// The keys that a run of changes touched, by kind.
 #[derive(Default)]
@@ -63,7 +64,7 @@ pub(crate) struct Reading<'s> {
     lost: Option<Lost>,
     /// Keys that the log tells of. What the log says of them is right, also that they are deleted.
     logged: Option<&'s Touched>,
-    faults: Vec<(Arc<str>, Arc<str>)>,
+    faults: Vec<(Arc<str>, Arc<str>, Blame)>,
     /// Keys that are read without being touched and have nothing wrong with them. Kept only if something is wrong at all.
     fine: Option<Vec<Key>>,
 }
@@ -144,7 +145,7 @@ impl<'s> Reading<'s> {
         match self.find(key) {
             Ok(Some(entry)) => Ok(self.make(&entry, make).map_or(Found::Bad, Found::Value)),
             Ok(None) if self.is_lost(key) => {
-                self.fault(key, LOST);
+                self.fault(key, LOST, Blame::Damage);
                 Ok(Found::Bad)
             }
             Ok(None) => {
@@ -170,7 +171,7 @@ impl<'s> Reading<'s> {
     pub(crate) fn damaged(&mut self, key: &Key, error: ReadError) -> Result<(), ReadError> {
         match error {
             ReadError::Unreadable(unreadable) => self.unreadable(unreadable),
-            error if error.is_damage() => self.fault(key, &error.to_string()),
+            error if error.is_damage() => self.fault(key, &error.to_string(), Blame::Disk),
             error => return Err(error),
         }
         Ok(())
@@ -184,19 +185,28 @@ impl<'s> Reading<'s> {
                 Some(value)
             }
             Err(fault) => {
-                self.fault(&entry.key, &fault.to_string());
+                let named = entry.key.kind().called(&entry.value.json).map(|name| format!("{name}: "));
+                self.refuse(&entry.key, &named.unwrap_or_default(), &fault);
                 None
             }
         }
     }
 
     /// Notes that the object at `key` is not in force as it is, or not in all of it.
-    pub(crate) fn fault(&mut self, key: &Key, reason: &str) {
-        self.faults.push((key.as_str().into(), reason.into()));
+    pub(crate) fn fault(&mut self, key: &Key, reason: &str, blame: Blame) {
+        self.faults.push((key.as_str().into(), reason.into(), blame));
+    }
+
+    /// The same of what was committed, with what people call it in front.
+    pub(crate) fn refuse(&mut self, key: &Key, named: &str, fault: &Fault) {
+        let first: &(dyn Error + 'static) = &**fault;
+        let mut causes = successors(Some(first), |&error| error.source());
+        let is_sealed = causes.any(|error| error.is::<SealedError>());
+        self.fault(key, &format!("{named}{fault}"), if is_sealed { Blame::Seal } else { Blame::Document });
     }
 
     pub(crate) fn unreadable(&mut self, unreadable: Unreadable) {
-        self.faults.push((unreadable.key.into(), unreadable.reason.into()));
+        self.faults.push((unreadable.key.into(), unreadable.reason.into(), unreadable.blame));
     }
 
     fn fine(&mut self, key: &Key) {
@@ -207,14 +217,14 @@ impl<'s> Reading<'s> {
 
     /// Brings the list of problems up to date: what was touched or read is as this step saw it.
     pub(crate) fn settle(self, touched: &Touched, problems: &mut Problems) {
-        let bad: BTreeSet<&str> = self.faults.iter().map(|(key, _)| &**key).collect();
+        let bad: BTreeSet<&str> = self.faults.iter().map(|(key, ..)| &**key).collect();
         if !problems.is_empty() {
             for key in touched.keys().chain(self.fine.iter().flatten()).filter(|key| !bad.contains(key.as_str())) {
                 problems.forget(key.as_str());
             }
         }
-        for (key, reason) in self.faults {
-            problems.note(key, reason);
+        for (key, reason, blame) in self.faults {
+            problems.note(key, reason, blame);
         }
     }
 }

@@ -1,9 +1,11 @@
 //! How the file is: what a person should know of it and do about it.
 
-use std::path::Path;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use crate::error::EngineError;
 use crate::high_water;
@@ -64,12 +66,25 @@ pub struct Examined {
     /// The number of its layout, and the one of this version.
     pub schema: u32,
     pub schema_of_today: u32,
+    /// Why it could not be looked at: then all else of this is as if it were sound.
+    pub unseen: Option<Unseen>,
     /// What is wrong with its pages, in the engine's words; the first few things.
     pub pages: Vec<String>,
     pub lost: Lost,
     /// Changes that were acknowledged and are not there any more.
     pub gone: u64,
     pub strangers: u64,
+}
+
+/// Why a file could not be looked at. That is no damage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unseen {
+    /// The system does not give this file.
+    Closed { path: PathBuf, why: io::ErrorKind },
+    /// Another process holds it.
+    Held,
+    /// The engine, for another reason.
+    Engine(String),
 }
 
 /// Things that are named: a damaged disk has more, and says enough with these.
@@ -83,21 +98,50 @@ pub(crate) fn examine(dir: &Path) -> Option<Examined> {
     let mut examined = Examined {
         schema: 0,
         schema_of_today: schema::VERSION,
+        unseen: closed(dir),
         pages: Vec::new(),
         lost: Lost::default(),
         gone: 0,
         strangers: 0,
     };
-    if let Err(error) = look(dir, &mut examined) {
-        examined.pages.push(error.to_string());
+    if examined.unseen.is_some() {
+        return Some(examined);
+    }
+    match look(dir, &mut examined) {
+        Ok(()) => {}
+        // A file whose rows of ours are not there is none of ours any more.
+        Err(error) if error.is_damage() || matches!(error.code(), None | Some(ErrorCode::Unknown)) => {
+            examined.pages.push(error.to_string());
+        }
+        Err(error) if is_held(error.code()) => examined.unseen = Some(Unseen::Held),
+        Err(error) => examined.unseen = Some(Unseen::Engine(error.to_string())),
     }
     Some(examined)
 }
 
+fn is_held(code: Option<ErrorCode>) -> bool {
+    matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+/// What this user may not even open. Without the journal the file is a part of the store, and looks damaged while it is
+/// written to.
+fn closed(dir: &Path) -> Option<Unseen> {
+    [schema::FILE, JOURNAL].map(|name| dir.join(name)).into_iter().find_map(|path| match File::open(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Some(Unseen::Closed { path, why: error.kind() }),
+        _ => None,
+    })
+}
+
+/// Beside the file, as the engine calls it.
+const JOURNAL: &str = "store.sqlite-wal";
+
 fn look(dir: &Path, examined: &mut Examined) -> Result<(), EngineError> {
-    // In use or not; one in a directory that cannot be written to is read as it is.
-    let connection =
-        schema::open_reader(dir, Access::Visiting).or_else(|_| schema::open_reader(dir, Access::Frozen))?;
+    // In use or not; one in a directory that cannot be written to is read as it is. Not so what another process holds, and may
+    // be writing.
+    let connection = match schema::open_reader(dir, Access::Visiting) {
+        Err(error) if is_held(error.sqlite_error_code()) => return Err(error.into()),
+        opened => opened.or_else(|_| schema::open_reader(dir, Access::Frozen))?,
+    };
     examined.schema = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let mut check = connection.prepare(&format!("PRAGMA quick_check({NAMED_MAX})"))?;
     let found = check.query_map((), |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;

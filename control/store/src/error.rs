@@ -49,7 +49,7 @@ pub enum OpenError {
         "the store has schema {found} and this version knows {supported} at most; install the newer version that wrote it, or restore a backup made before it (a copy of the older store may be beside it, as store.schema-{supported}.sqlite)"
     )]
     NewerSchema { found: u32, supported: u32 },
-    #[error("{} is damaged or not a store ({reason}); restore a backup, or move the file away to begin anew", path.display())]
+    #[error("{} is damaged or not a store ({reason}); restore a backup to a new directory (`bartizan restore FILE --data DIR`), or begin anew in one", path.display())]
     Corrupt { path: PathBuf, reason: String },
     #[error(
         "{} is damaged or of an older layout, and cannot be written anew ({reason}); let this user write to its directory, and make room there: up to {} MiB are needed", path.display(), needed.div_ceil(1 << 20)
@@ -141,13 +141,29 @@ impl ReadError {
     }
 }
 
-/// An object that is there and cannot be read: by a newer format, or by damage. It takes nobody else with it.
+/// An object that is there and cannot be read. It takes nobody else with it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key} cannot be read: {reason}")]
 pub struct Unreadable {
     /// As far as it can be told.
     pub key: String,
     pub reason: String,
+    pub blame: Blame,
+}
+
+/// Whose fault it is that an object cannot be read, and so where to look for what mends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The disk, or a program that wrote into the file: what is there is not what was committed.
+    Disk,
+    /// It is not there any more.
+    Damage,
+    /// Its key or its format is of another version.
+    Version,
+    /// It is what was committed, and makes no sense.
+    Document,
+    /// It is sealed by another key than this edge has.
+    Seal,
 }
 
 /// The change log does not have what was asked for.

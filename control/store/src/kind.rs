@@ -74,6 +74,11 @@ macro_rules! kinds {
                 crate::audit::name_in(self, json)
             }
 
+            /// The same for a sentence that people read; none if it is no text for that.
+            pub fn called(self, json: &str) -> Option<String> {
+                self.name_in(json).filter(|name| !name.is_empty() && !name.chars().any(char::is_control))
+            }
+
             pub(crate) fn parse(text: &str) -> Option<Kind> {
                 match text {
                     $($text => Some(Kind::$kind),)*

@@ -59,9 +59,9 @@ pub use audit::{
 };
 pub use backup::{BackupError, Contents};
 pub use change::{Change, ChangeSet, Entry, Epoch, Guard, Meta, Op, Rev, Value};
-pub use condition::{Condition, Examined};
+pub use condition::{Condition, Examined, Unseen};
 pub use envelope::{Budget, Envelope, Log, Verdict};
-pub use error::{CommitError, EngineError, OpenError, ReadError, TailError, Unreadable};
+pub use error::{Blame, CommitError, EngineError, OpenError, ReadError, TailError, Unreadable};
 pub use install::State;
 pub use key::{Filter, Index, Key, KeyError, Prefix, Scope};
 pub use kind::{Kind, Owner};
@@ -74,7 +74,7 @@ pub use query::{
     RecordQuery, TagFilter, Text, TunnelQuery, VisibleZones, ZoneOrder, ZoneQuery, renew_at,
 };
 pub use snapshot::{Position, RecordText, Snapshot, Stretch};
-pub use state_hash::{Part, StateHash};
+pub use state_hash::{Part, StateHash, Wrong};
 pub use store::Store;
 pub use writer::{CHANGE_BYTES_MAX, VALUE_BYTES_MAX};
 pub use zone_names::ZoneNames;

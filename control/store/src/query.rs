@@ -32,7 +32,7 @@ use rusqlite::{Connection, params_from_iter};
 
 use crate::change::Entry;
 use crate::damage::is_damage;
-use crate::error::{ReadError, Unreadable};
+use crate::error::{Blame, ReadError, Unreadable};
 use crate::snapshot;
 use filter::Condition;
 
@@ -118,12 +118,13 @@ fn read(
 
 fn object(connection: &Connection, id: i64) -> Result<Entry, ReadError> {
     let entry = connection
-        .prepare_cached("SELECT key, rev, format, json FROM object WHERE id = ?")?
+        .prepare_cached("SELECT key, rev, format, hash, json FROM object WHERE id = ?")?
         .query_row([id], |row| Ok(snapshot::entry(row)));
     match entry {
         Ok(entry) => Ok(entry?),
         Err(error) if is_damage(&error) || error == rusqlite::Error::QueryReturnedNoRows => {
-            Err(Unreadable { key: format!("object {id} of the file"), reason: error.to_string() }.into())
+            let (key, reason) = (format!("object {id} of the file"), error.to_string());
+            Err(Unreadable { key, reason, blame: Blame::Disk }.into())
         }
         Err(error) => Err(error.into()),
     }

@@ -27,7 +27,7 @@ use crate::layout::{Layout, Object, Row};
 use crate::lost::Lost;
 use crate::mend::{MendError, Mended};
 use crate::pages::{Pages, Tree};
-use crate::state_hash;
+use crate::state_hash::{self, StateHash};
 use crate::tables::signed;
 use crate::{audit, rebuild};
 
@@ -167,6 +167,8 @@ impl<'n> Salvage<'n> {
             return Ok(Found::Torn);
         }
         let (table, found) = if is_whole { ("object", Found::Whole) } else { ("temp.spoilt", Found::Torn) };
+        // One that is not what was committed stays so for all who read it.
+        let hash = if is_whole { hash } else { StateHash::default() };
         let row = Row { key, kind, hash: Some(hash.to_bytes().to_vec()), ..row.clone() };
         insert(&row, self.new, table).map(|()| found)
     }
@@ -194,7 +196,8 @@ impl<'n> Salvage<'n> {
         self.new.prepare(&sql)?.query_map((), |row| row.get(0))?.collect()
     }
 
-    /// Objects whose hash is not theirs and of which there is nothing better, as they are.
+    /// Objects whose hash is not theirs and of which there is nothing better, as they are: nobody reads them, but they keep
+    /// their place until they are written anew or deleted.
     fn take_spoilt(&self) -> rusqlite::Result<BTreeSet<String>> {
         let mut select = self.new.prepare(
             "SELECT id, key, kind, rev, format, hash, json FROM spoilt

@@ -3,7 +3,9 @@
 mod each;
 mod listed;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use bartizan_names::{Timestamp, ZoneId};
@@ -11,13 +13,13 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::change::{self, Change, Entry, Epoch, Meta, Rev, Value};
 use crate::damage::is_damage;
-use crate::error::{ReadError, TailError, Unreadable};
+use crate::error::{Blame, ReadError, TailError, Unreadable};
 use crate::key::{Key, Prefix, Scope};
 use crate::kind::Kind;
 use crate::log;
 use crate::lost::Lost;
 use crate::readers::Readers;
-use crate::state_hash::{self, Part, StateHash};
+use crate::state_hash::{self, Part, StateHash, Wrong};
 use crate::tables::{self, signed};
 
 /// How far a look at all objects, a piece at a time, has come. By default it is in front of the first.
@@ -98,6 +100,11 @@ impl Snapshot {
     /// Reads all objects, and names the kinds and zones whose objects are not those that were committed. Takes seconds
     /// for a million.
     pub fn wrong_parts(&self) -> Result<Vec<Part>, ReadError> {
+        self.wrong().map(|wrong| wrong.parts)
+    }
+
+    /// The same, with the objects themselves that are there and are not what was committed.
+    pub fn wrong(&self) -> Result<Wrong, ReadError> {
         self.look(|connection| Ok(state_hash::wrong(connection)?))
     }
 
@@ -114,14 +121,14 @@ impl Snapshot {
     pub fn get(&self, key: &Key) -> Result<Option<Entry>, ReadError> {
         let found = self
             .connection()
-            .prepare_cached("SELECT key, rev, format, json FROM object WHERE key = ?")?
+            .prepare_cached("SELECT key, rev, format, hash, json FROM object WHERE key = ?")?
             .query_row([key.as_str()], |row| Ok(entry(row)))
             .optional();
         match found {
             Ok(found) => Ok(found.transpose()?),
             Err(error) if is_damage(&error) => {
                 self.readers.damage.note();
-                Err(Unreadable { key: key.to_string(), reason: error.to_string() }.into())
+                Err(Unreadable { key: key.to_string(), reason: error.to_string(), blame: Blame::Disk }.into())
             }
             Err(error) => Err(error.into()),
         }
@@ -132,7 +139,7 @@ impl Snapshot {
     pub fn list(&self, prefix: &Prefix, after: Option<&Key>, limit: usize) -> Result<Vec<Entry>, ReadError> {
         // A prefix is no key itself, so that "behind" is right for both.
         let behind = after.map_or(prefix.first(), |after| after.as_str().max(prefix.first()));
-        let sql = "SELECT key, rev, format, json FROM object WHERE key > ? AND key < ? ORDER BY key LIMIT ?";
+        let sql = "SELECT key, rev, format, hash, json FROM object WHERE key > ? AND key < ? ORDER BY key LIMIT ?";
         self.look(|connection| {
             let mut select = connection.prepare_cached(sql)?;
             let entries = select.query_map(params![behind, prefix.end(), rows(limit)], |row| Ok(entry(row)))?;
@@ -222,7 +229,7 @@ impl Snapshot {
     /// Up to `limit` objects of a kind, whosever they are, in the order in which they were first put. One that cannot be
     /// read is passed over and logged.
     pub fn list_kind(&self, kind: Kind, limit: usize) -> Result<Vec<Entry>, ReadError> {
-        let sql = "SELECT key, rev, format, json FROM object WHERE kind = ? ORDER BY id LIMIT ?";
+        let sql = "SELECT key, rev, format, hash, json FROM object WHERE kind = ? ORDER BY id LIMIT ?";
         self.look(|connection| {
             let mut select = connection.prepare_cached(sql)?;
             let entries = select.query_map(params![kind.code(), rows(limit)], |row| Ok(entry(row)))?;
@@ -292,17 +299,39 @@ fn readable(row: rusqlite::Result<Result<Entry, Unreadable>>) -> Option<Result<E
     }
 }
 
-/// From the columns key, rev, format, json. The document is in the format of today, whatever it was written in.
+/// From the columns key, rev, format, hash, json. The document is in the format of today, whatever it was written in.
 pub(crate) fn entry(row: &Row<'_>) -> Result<Entry, Unreadable> {
     let text = row.get_ref(0).ok().and_then(|text| text.as_str().ok()).unwrap_or("(no text)");
-    let unreadable = |reason: String| Unreadable { key: text.to_owned(), reason };
-    let engine = |error: rusqlite::Error| unreadable(error.to_string());
-    let key = Key::stored(text).map_err(|error| unreadable(error.to_string()))?;
-    let json = row.get_ref(3).map_err(engine)?.as_str().map_err(|error| unreadable(error.to_string()))?;
-    let documents = &key.kind().declaration().documents;
-    let json = documents.upgrade(row.get(2).map_err(engine)?, json).map_err(unreadable)?.into();
-    let rev = Rev(row.get::<_, i64>(1).map_err(engine)?.cast_unsigned());
-    Ok(Entry { key, rev, value: Value { format: documents.current(), json } })
+    let unreadable = |(reason, blame)| Unreadable { key: text.to_owned(), reason, blame };
+    let key = Key::stored(text).map_err(|error| unreadable((error.to_string(), Blame::Version)))?;
+    let (rev, json) = document(row, text, key.kind()).map_err(unreadable)?;
+    let format = key.kind().declaration().documents.current();
+    Ok(Entry { key, rev: Rev(rev.cast_unsigned()), value: Value { format, json: json.into() } })
+}
+
+/// The revision and the document of an object, in the format of today, from the columns key, rev, format, hash, json; or why
+/// there is none. What the disk or another program made of an object since it was committed is not read, however well it
+/// reads: some 0.3 µs for each.
+pub(crate) fn document<'r>(row: &'r Row<'_>, key: &str, kind: Kind) -> Result<(i64, Cow<'r, str>), (String, Blame)> {
+    let spoilt = |error: &dyn Display| (error.to_string(), Blame::Disk);
+    let number = |column| row.get::<_, i64>(column).map_err(|error| spoilt(&error));
+    let column = |column| row.get_ref(column).map_err(|error| spoilt(&error));
+    let (rev, format, hash) = (number(1)?, number(2)?, column(3)?.as_blob().map_err(|error| spoilt(&error))?);
+    let json = column(4)?.as_str().map_err(|error| spoilt(&error))?;
+    let is_whole = StateHash::of(key, rev, format, json) == StateHash::read(hash);
+    // One that is no number of a format is none of ours.
+    let known = u16::try_from(format).unwrap_or(u16::MAX);
+    match (kind.declaration().documents.upgrade(known, json), is_whole) {
+        (Ok(document), true) => Ok((rev, document)),
+        (Ok(_), false) => Err((spoilt_text(kind, json), Blame::Disk)),
+        (Err(reason), true) => Err((reason, Blame::Version)),
+        (Err(reason), false) => Err((format!("{reason}; {}", spoilt_text(kind, json)), Blame::Disk)),
+    }
+}
+
+fn spoilt_text(kind: Kind, json: &str) -> String {
+    let name = kind.called(json).unwrap_or_else(|| "it".to_owned());
+    format!("{name} is not what was committed: the disk, or another program, changed it")
 }
 
 /// From the columns rev, request_id, at, actor, ops, interface, client.

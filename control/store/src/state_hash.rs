@@ -4,6 +4,9 @@
 //! the format as 64-bit numbers in big-endian. The hash of a kind, and that of a zone, is the sum of those of its objects,
 //! modulo 2^128: it does not depend on the order in which they came, a change costs the same however many there are, and
 //! a copy that has one zone only has the hash of this zone. It shows faults and no forgery: sums can be made to meet.
+//!
+//! Each object's hash is kept beside it, and whoever reads the object compares ([`crate::snapshot::document`]). One that is not
+//! what was committed and of which mending found nothing better has a hash of zeros, and is no part of any sum.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +19,7 @@ use crate::change::Rev;
 use crate::damage::{self, is_damage};
 use crate::key::{Key, Scope};
 use crate::kind::Kind;
+use crate::lost::Lost;
 use crate::tables::signed;
 
 /// What a hash is kept of.
@@ -156,7 +160,7 @@ impl Sums {
 /// Makes the sums anew from the objects.
 pub(crate) fn recompute(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute("DELETE FROM state_hash", ())?;
-    found(connection)?.add_to_file(connection)
+    found(connection)?.0.add_to_file(connection)
 }
 
 /// The hash that is kept of a part.
@@ -168,9 +172,18 @@ pub(crate) fn read(connection: &Connection, part: Part) -> rusqlite::Result<Stat
         .map(Option::unwrap_or_default)
 }
 
-/// The parts whose objects do not have the hash that was kept of them when they were committed.
-pub(crate) fn wrong(connection: &Connection) -> rusqlite::Result<Vec<Part>> {
-    Ok(kept(connection)?.unlike(&found(connection)?))
+/// What is not as it was committed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wrong {
+    /// Kinds and zones whose objects do not have the hash that was kept of them.
+    pub parts: Vec<Part>,
+    /// Objects that are there and do not have theirs.
+    pub objects: Lost,
+}
+
+pub(crate) fn wrong(connection: &Connection) -> rusqlite::Result<Wrong> {
+    let (sums, objects) = found(connection)?;
+    Ok(Wrong { parts: kept(connection)?.unlike(&sums), objects })
 }
 
 /// The hashes that are kept in a file.
@@ -184,16 +197,23 @@ pub(crate) fn kept(connection: &Connection) -> rusqlite::Result<Sums> {
     Ok(sums)
 }
 
-/// From the objects that can be read, one after the other.
-fn found(connection: &Connection) -> rusqlite::Result<Sums> {
-    let mut sums = Sums::default();
-    let mut select = connection.prepare("SELECT key, rev, format, json FROM object WHERE id = ?")?;
+/// From the objects that can be read, one after the other; and those of them that do not have their hash.
+fn found(connection: &Connection) -> rusqlite::Result<(Sums, Lost)> {
+    let (mut sums, mut spoilt) = (Sums::default(), Lost::default());
+    let mut select = connection.prepare("SELECT key, rev, format, hash, json FROM object WHERE id = ?")?;
     let mut next = damage::next(connection, 0)?;
     while let Some(id) = next.id {
         let seen = select.query_row([id], |row| {
             let text = row.get_ref(0)?.as_str()?;
-            if let Ok(key) = Key::stored(text) {
-                sums.add(&key, StateHash::of(text, row.get(1)?, row.get(2)?, row.get_ref(3)?.as_str()?));
+            let Ok(key) = Key::stored(text) else { return Ok(()) };
+            let kept = StateHash::read(row.get_ref(3)?.as_blob()?);
+            let (rev, format, json) = (row.get(1)?, row.get(2)?, row.get_ref(4)?.as_str().ok());
+            let hash = json.map(|json| StateHash::of(text, rev, format, json));
+            if Some(kept) != hash {
+                spoilt.note(text);
+            }
+            if let Some(hash) = hash.filter(|_| kept != StateHash::default()) {
+                sums.add(&key, hash);
             }
             Ok(())
         });
@@ -204,7 +224,7 @@ fn found(connection: &Connection) -> rusqlite::Result<Sums> {
         }
         next = damage::next(connection, id)?;
     }
-    Ok(sums)
+    Ok((sums, spoilt))
 }
 
 /// The hash of a value that a revision puts.

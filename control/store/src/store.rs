@@ -27,7 +27,7 @@ use crate::pause::{Pause, Pauses};
 use crate::readers::{Purpose, Readers};
 use crate::schema::{self, Access};
 use crate::snapshot::Snapshot;
-use crate::state_hash::Part;
+use crate::state_hash::{Part, Wrong};
 use crate::writer::{Answer, Attempts, Folder, Folding, Outcome, Prepared, Queue, Work, Writer};
 
 /// Steps through the audit that may find nothing too old, before it is enough for this time: all of it is looked through in a
@@ -163,11 +163,16 @@ impl Store {
 
     /// A store that cannot be written can be served.
     fn for_reading(dir: &Path, error: OpenError) -> Result<Store, OpenError> {
-        let Some(access) = schema::readable(dir) else { return Err(error) };
+        Store::open_for_reading(dir, &error.to_string()).ok_or(error)
+    }
+
+    /// Opens `dir` for reading alone, for this reason: who would change something is told it. None if there is no store of
+    /// this version.
+    pub fn open_for_reading(dir: &Path, reason: &str) -> Option<Store> {
+        let access = schema::readable(dir)?;
         let damage = Arc::<Damage>::default();
         let readers = Readers::new(dir.to_owned(), access, Purpose::State, Arc::clone(&damage));
-        let Ok(seen) = Snapshot::open(Arc::new(readers)).map(|snapshot| snapshot.head()) else { return Err(error) };
-        let reason = error.to_string();
+        let seen = Snapshot::open(Arc::new(readers)).ok()?.head();
         tracing::error!(reason, "the store is open for reading only");
         // Nobody will ever tell of a newer revision.
         let (_, head) = watch::channel(seen);
@@ -178,15 +183,20 @@ impl Store {
         shared.readers.open_all();
         shared.listing_readers.open_all();
         shared.search_readers.open_all();
-        Ok(Store(Arc::new(shared)))
+        Some(Store(Arc::new(shared)))
     }
 
     /// Reads all objects of the store in `dir`, be it in use or not, and names the kinds and zones whose objects are not
     /// those that were committed. None if there is no store of this version: opening it would make or change one.
     pub fn wrong_parts(dir: &Path) -> Result<Option<Vec<Part>>, ReadError> {
+        Ok(Store::wrong(dir)?.map(|wrong| wrong.parts))
+    }
+
+    /// The same, with the objects themselves that are there and are not what was committed.
+    pub fn wrong(dir: &Path) -> Result<Option<Wrong>, ReadError> {
         let Some(access) = schema::readable(dir) else { return Ok(None) };
         let readers = Readers::new(dir.to_owned(), access, Purpose::State, Arc::default());
-        Snapshot::open(Arc::new(readers))?.wrong_parts().map(Some)
+        Snapshot::open(Arc::new(readers))?.wrong().map(Some)
     }
 
     /// Where its file is; what derives from it is kept beside it.

@@ -140,7 +140,7 @@ impl Loaded {
             loaded.piles.push(records);
             for (key, fault) in faults {
                 if let Ok(key) = Key::parse(&key) {
-                    reading.fault(&key, &fault.to_string());
+                    reading.refuse(&key, "", &fault);
                     loaded.spoilt.push(key);
                 }
             }

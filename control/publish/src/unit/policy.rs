@@ -3,7 +3,7 @@
 use bartizan_model::read_settings;
 use bartizan_names::{ZoneId, ZoneSettings};
 use bartizan_policy::Policy;
-use bartizan_store::{Key, Kind, ReadError};
+use bartizan_store::{Blame, Key, Kind, ReadError};
 
 use crate::reading::{Found, Reading, document};
 
@@ -24,7 +24,7 @@ fn settings(reading: &mut Reading<'_>, zone: ZoneId, last: Option<&ZoneSettings>
             let (settings, skipped) = read_settings(&stored, last);
             if !skipped.is_empty() {
                 let reasons: Vec<String> = skipped.iter().map(ToString::to_string).collect();
-                reading.fault(&key, &reasons.join("; "));
+                reading.fault(&key, &reasons.join("; "), Blame::Document);
             }
             settings
         }

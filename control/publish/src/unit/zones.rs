@@ -7,7 +7,7 @@ use bartizan_model::Zone;
 use bartizan_names::{Name, ZoneId, ZoneName};
 use bartizan_policy::Policy;
 use bartizan_signer::ZoneKeys;
-use bartizan_store::{Filter, Index, Key, Kind, ReadError, Rev, Scope};
+use bartizan_store::{Blame, Filter, Index, Key, Kind, ReadError, Rev, Scope};
 
 use crate::dnssec::Signing;
 use crate::reading::{Found, Reading, Touched, document};
@@ -196,7 +196,7 @@ impl KnownZones {
         for zone in hold.keys() {
             let key = Key::zone(*zone);
             if reading.snapshot.rev(&key).is_ok_and(|rev| rev.is_none()) {
-                reading.fault(&key, "the zone is lost, and only its name is there");
+                reading.fault(&key, "the zone is lost, and only its name is there", Blame::Damage);
             }
         }
         Ok(ZoneChanges { hold: hold.into_iter().collect(), ..ZoneChanges::default() })
@@ -249,7 +249,7 @@ impl KnownZones {
             }
         }
         for id in refused {
-            reading.fault(&Key::zone(id), "another zone is served under its name");
+            reading.fault(&Key::zone(id), "another zone is served under its name", Blame::Document);
             if let Some(change) = changes.by_id.get_mut(&id) {
                 change.after = change.before.clone();
             }

@@ -5,10 +5,10 @@ use std::num::NonZeroU32;
 
 use rusqlite::{OptionalExtension, Row, Rows, params};
 
-use super::{Position, RecordText, Snapshot, Stretch, entry, rows};
+use super::{Position, RecordText, Snapshot, Stretch, document, entry, rows};
 use crate::change::Entry;
 use crate::damage::{self, is_damage};
-use crate::error::{ReadError, Unreadable};
+use crate::error::{Blame, ReadError, Unreadable};
 use crate::key::{Filter, Key, Prefix, Scope};
 use crate::kind::Kind;
 
@@ -44,12 +44,12 @@ impl Snapshot {
     ) -> Result<Option<Position>, ReadError> {
         let mut last = after;
         self.look(|connection| {
-            let sql = "SELECT key, rev, format, json, id FROM object WHERE id > ? ORDER BY id LIMIT ?";
+            let sql = "SELECT key, rev, format, hash, json, id FROM object WHERE id > ? ORDER BY id LIMIT ?";
             let mut select = connection.prepare_cached(sql)?;
             let mut found = select.query(params![after.0, rows(limit)])?;
             while let Some(row) = found.next()? {
                 f(entry(row));
-                last = Position(row.get(4)?);
+                last = Position(row.get(5)?);
             }
             Ok(())
         })?;
@@ -65,7 +65,7 @@ impl Snapshot {
         let mut last = 0;
         let mut select = self
             .connection()
-            .prepare_cached("SELECT key, rev, format, json, id FROM object WHERE kind = ? ORDER BY id")?;
+            .prepare_cached("SELECT key, rev, format, hash, json, id FROM object WHERE kind = ? ORDER BY id")?;
         match hand_on(select.query([kind.code()])?, &mut last, f, unreadable) {
             Err(error) if is_damage(&error) => {
                 self.each_behind(Stretch::behind(last), &|code, _| code == kind.code(), f, unreadable)
@@ -85,7 +85,7 @@ impl Snapshot {
         let prefix = Prefix::of(scope, kind);
         let only = prefix.first().trim_end_matches('/');
         let mut select = self.connection().prepare_cached(
-            "SELECT key, rev, format, json, id FROM object WHERE key = ?1 OR (key >= ?2 AND key < ?3) ORDER BY id",
+            "SELECT key, rev, format, hash, json, id FROM object WHERE key = ?1 OR (key >= ?2 AND key < ?3) ORDER BY id",
         )?;
         let mut last = 0;
         match hand_on(select.query([only, prefix.first(), &prefix.end()])?, &mut last, f, unreadable) {
@@ -107,13 +107,13 @@ impl Snapshot {
     ) -> Result<(), ReadError> {
         self.readers.damage.note();
         let mut select =
-            self.connection().prepare_cached("SELECT key, rev, format, json, kind FROM object WHERE id = ?")?;
+            self.connection().prepare_cached("SELECT key, rev, format, hash, json, kind FROM object WHERE id = ?")?;
         let mut next = damage::next(self.connection(), stretch.behind)?;
         loop {
             if let Some(lost) = next.lost {
                 let key = format!("objects {} to {} of the file", lost.start(), lost.end());
                 let reason = "a page of the file is damaged".to_owned();
-                let lost = Unreadable { key, reason };
+                let lost = Unreadable { key, reason, blame: Blame::Disk };
                 // A caller that asks for several kinds is told of it once for each.
                 if !unreadable.contains(&lost) {
                     unreadable.push(lost);
@@ -122,14 +122,15 @@ impl Snapshot {
             let Some(id) = next.id.filter(|id| *id <= stretch.until) else { return Ok(()) };
             let found = select.query_row([id], |row| {
                 let key = row.get_ref(0)?.as_str().unwrap_or_default();
-                Ok(wanted(row.get(4)?, key).then(|| entry(row)))
+                Ok(wanted(row.get(5)?, key).then(|| entry(row)))
             });
             match found {
                 Ok(None) => {}
                 Ok(Some(Ok(entry))) => f(entry),
                 Ok(Some(Err(error))) => unreadable.push(error),
                 Err(error) if is_damage(&error) => {
-                    unreadable.push(Unreadable { key: format!("object {id} of the file"), reason: error.to_string() });
+                    let (key, reason) = (format!("object {id} of the file"), error.to_string());
+                    unreadable.push(Unreadable { key, reason, blame: Blame::Disk });
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -187,29 +188,27 @@ impl Snapshot {
         unreadable: &mut Vec<Unreadable>,
     ) -> rusqlite::Result<()> {
         let mut select = self.connection().prepare_cached(
-            "SELECT key, format, json, id FROM object NOT INDEXED WHERE id > ? AND id <= ? AND kind = ? ORDER BY id",
+            "SELECT key, rev, format, hash, json, id FROM object NOT INDEXED WHERE id > ? AND id <= ? AND kind = ? ORDER BY id",
         )?;
         let mut rows = select.query(params![stretch.behind, stretch.until, Kind::Record.code()])?;
         while let Some(row) = rows.next()? {
             let key = row.get_ref(0)?.as_str().unwrap_or("(no text)");
             match record_text(row, key) {
                 Ok(json) => f(RecordText { key, json: &json }),
-                Err(reason) => unreadable.push(Unreadable { key: key.to_owned(), reason }),
+                Err((reason, blame)) => unreadable.push(Unreadable { key: key.to_owned(), reason, blame }),
             }
-            *last = row.get(3)?;
+            *last = row.get(5)?;
         }
         Ok(())
     }
 }
 
-/// The document of a record, in the format of today, from the columns key, format, json.
-fn record_text<'r>(row: &'r Row<'_>, key: &str) -> Result<Cow<'r, str>, String> {
-    let engine = |error: rusqlite::Error| error.to_string();
+/// The document of a record, from the columns key, rev, format, hash, json.
+fn record_text<'r>(row: &'r Row<'_>, key: &str) -> Result<Cow<'r, str>, (String, Blame)> {
     if !is_record_key(key) {
-        Key::stored(key).map_err(|error| error.to_string())?;
+        Key::stored(key).map_err(|error| (error.to_string(), Blame::Version))?;
     }
-    let json = row.get_ref(2).map_err(engine)?.as_str().map_err(|error| error.to_string())?;
-    Kind::Record.declaration().documents.upgrade(row.get(1).map_err(engine)?, json)
+    document(row, key, Kind::Record).map(|(_, json)| json)
 }
 
 /// Whether it has the form of a record's key. Reading the key would cost as much as reading the record.
@@ -222,7 +221,7 @@ fn is_record_key(key: &str) -> bool {
         .is_some_and(|(zone, id)| is_id(zone) && is_id(id))
 }
 
-/// Hands the objects of rows with the columns key, rev, format, json, id to `f`, or notes that they are none. `last` is the
+/// Hands the objects of rows with the columns key, rev, format, hash, json, id to `f`, or notes that they are none. `last` is the
 /// id of the last one.
 fn hand_on(
     mut rows: Rows<'_>,
@@ -235,7 +234,7 @@ fn hand_on(
             Ok(entry) => f(entry),
             Err(error) => unreadable.push(error),
         }
-        *last = row.get(4)?;
+        *last = row.get(5)?;
     }
     Ok(())
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bartizan_store::{
-    CommitError, Filter, Key, Kind, Op, Part, Prefix, ReadError, RecordOrder, RecordQuery, Retention, Rev, Scope,
-    Snapshot, Store, TailError, Unreadable, ZoneQuery,
+    Blame, CommitError, Filter, Key, Kind, Op, Part, Prefix, ReadError, RecordOrder, RecordQuery, Retention, Rev,
+    Scope, Snapshot, Store, TailError, Unreadable, Unseen, ZoneQuery,
 };
 use rusqlite::Connection;
 
@@ -105,6 +105,75 @@ fn a_document_that_cannot_be_read_is_passed_over_and_told() {
     assert_eq!(snapshot.get(&key).unwrap(), None);
     assert_eq!(snapshot.records(&RecordQuery::all(zone(1))).unwrap().total, u64::from(RECORDS) - 1);
     assert_eq!(snapshot.zones(&ZoneQuery::default()).unwrap().total, 0);
+}
+
+/// A content that the disk, or another program, changed and that still reads well is not served: neither to who asks for it
+/// nor at a start. What the log has of it comes back; what it does not have stays out until it is written anew.
+#[test]
+fn what_is_not_what_was_committed_is_not_read() {
+    for (what, sql) in [
+        ("the content", "UPDATE object SET json = replace(json, '192.0.2.7\"', '192.0.2.9\"') WHERE key = ?"),
+        ("the revision", "UPDATE object SET rev = rev + 1 WHERE key = ?"),
+        ("the hash", "UPDATE object SET hash = zeroblob(16) WHERE key = ?"),
+        ("a hash that is none", "UPDATE object SET hash = x'00' WHERE key = ?"),
+        ("the text", "UPDATE object SET json = CAST(x'ff' AS TEXT) WHERE key = ?"),
+    ] {
+        for has_log in [true, false] {
+            let dir = tempfile::tempdir().unwrap();
+            filled(&dir);
+            let key = Key::record(zone(1), record_id(7));
+            let all = everything(&open(&dir).read().unwrap());
+            let connection = Connection::open(dir.path().join("store.sqlite")).unwrap();
+            assert_eq!(connection.execute(sql, [key.as_str()]).unwrap(), 1);
+            drop(connection);
+
+            let store = open(&dir);
+            let expect = |store: &Store| {
+                let snapshot = store.read().unwrap();
+                let Err(ReadError::Unreadable(unreadable)) = snapshot.get(&key) else { panic!("{what} is read") };
+                assert_eq!((&*unreadable.key, unreadable.blame), (key.as_str(), Blame::Disk), "{what}");
+                assert_eq!(records(&snapshot), (usize::from(RECORDS) - 1, vec![unreadable.clone()]), "{what}");
+                let mut found = Vec::new();
+                let seen = snapshot.for_each(&Filter::Everything, &mut |entry| found.push(entry)).unwrap();
+                assert_eq!((found.len(), seen), (all.len() - 1, vec![unreadable.clone()]), "{what}");
+                let page = snapshot.records(&RecordQuery { per_page: 1_000, ..RecordQuery::all(zone(1)) }).unwrap();
+                assert_eq!((page.items.len(), page.skipped), (usize::from(RECORDS) - 1, 1), "{what}");
+                assert!(
+                    !snapshot.records_at(zone(1), &name("host-7.x.test")).is_ok_and(|there| !there.is_empty()),
+                    "{what}"
+                );
+                assert_eq!(snapshot.wrong().unwrap().objects.keys, [key.to_string()].into(), "{what}");
+                unreadable.reason
+            };
+            let reason = expect(&store);
+            if what == "the content" {
+                assert_eq!(reason, "host-7.x.test is not what was committed: the disk, or another program, changed it");
+            }
+            if has_log {
+                let done = store.mend().unwrap();
+                assert_eq!((done.restored, done.lost.count), (1, 0), "{what}");
+                assert_eq!(everything(&store.read().unwrap()), all, "{what}");
+                continue;
+            }
+            // Of what is no text nothing can be kept.
+            if what == "the text" {
+                continue;
+            }
+            // A later change is all that the log has.
+            store.commit(set(vec![], vec![put(Key::meta("a"), "1"), Op::Del { key: Key::meta("a") }])).unwrap();
+            store.compact(Retention { changes_max: 1, changes_min: 0, since: at(0), bytes_max: u64::MAX }).unwrap();
+            for _ in 0..2 {
+                let done = store.mend().unwrap();
+                assert_eq!((done.restored, done.lost.keys), (0, [key.to_string()].into()), "{what}");
+                expect(&store);
+                assert_eq!(store.read().unwrap().wrong_parts().unwrap(), [], "{what}");
+            }
+            store.commit(set(vec![], vec![Record::new(1, 7, "host-7.x.test", "A", "192.0.2.7").put()])).unwrap();
+            let snapshot = store.read().unwrap();
+            assert_eq!(records(&snapshot), (RECORDS.into(), vec![]), "{what}");
+            assert_eq!(snapshot.wrong().unwrap(), Default::default(), "{what}");
+        }
+    }
 }
 
 #[test]
@@ -339,6 +408,24 @@ fn pages_that_are_damaged_are_seen_from_outside() {
     damage(dir.path(), "record_type");
     let seen = Store::examine(dir.path()).unwrap();
     assert!((1..=5).contains(&seen.pages.len()), "{seen:?}");
+}
+
+/// What cannot be looked at is told from what is damaged. Links that lead in a circle are what also root cannot open.
+#[test]
+fn what_is_closed_or_held_is_not_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(&dir);
+    let unseen = || Store::examine(dir.path()).map(|seen| (seen.unseen, seen.pages)).unwrap();
+    assert_eq!(unseen(), (None, vec![]));
+    let holder = Connection::open(dir.path().join("store.sqlite")).unwrap();
+    holder.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
+    assert_eq!(unseen(), (Some(Unseen::Held), vec![]));
+    drop(holder);
+    let journal = dir.path().join("store.sqlite-wal");
+    std::os::unix::fs::symlink(&journal, dir.path().join("loop")).unwrap();
+    std::os::unix::fs::symlink(dir.path().join("loop"), &journal).unwrap();
+    let (seen, pages) = unseen();
+    assert!(matches!(seen, Some(Unseen::Closed { path, .. }) if path == journal) && pages.is_empty(), "{pages:?}");
 }
 
 #[test]

@@ -22,7 +22,8 @@ fn what_only_the_api_reads_is_told() {
     assert!(probe(&edge, "/metrics").contains("bartizan_problems{kind=\"document\"} 1\n"));
     let problem = edge.get("/bartizan/status")["problems"][0].clone();
     assert_eq!(problem["what"], key);
-    assert!(problem["reason"].as_str().is_some_and(|reason| reason.contains("missing field")), "{problem}");
+    let spoilt = "it is not what was committed: the disk, or another program, changed it";
+    assert_eq!(problem["reason"], spoilt);
     let remedy = "`bartizan doctor --rebuild`, while the edge is stopped";
     assert!(problem["remedy"].as_str().is_some_and(|text| text.contains(remedy)), "{problem}");
 
