@@ -30,6 +30,12 @@ pub enum KeepError {
 pub enum RollRefused {
     #[error("the zone is about to go without signatures")]
     NotOn,
+    /// The new key would be announced by signatures that nobody can make.
+    #[error(
+        "a private key of the zone does not open, so nothing can be signed by it: put back the seal.key of the data directory \
+         (`bartizan restore FILE --data DIR` puts that of a backup into a new directory) and start the edge again"
+    )]
+    Sealed,
     #[error(transparent)]
     Begin(#[from] BeginError),
 }

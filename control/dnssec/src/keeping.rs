@@ -17,6 +17,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::error::{KeepError, RollRefused};
+use crate::status::all_open;
 use crate::time::{Moment, Time, Trust};
 
 /// How long resolvers keep what a zone says of its keys, and whatever else is in it: the longest TTLs that there are here.
@@ -35,6 +36,9 @@ const SERVERS_HOLD_LEAST: Duration = Duration::from_secs(2);
 
 /// Steps that can be due at once: each key has two.
 const STEPS_MAX: usize = 2 * KEYS_MAX + 1;
+
+/// How long a zone with a key that does not open is left alone.
+const SEALED_REST: Duration = Duration::from_secs(3_600);
 
 /// Days after which the keys of a new zone are exchanged by themselves. A ZSK can be, with nobody's help; the others need
 /// the parent, so somebody must want it.
@@ -132,6 +136,9 @@ impl<'k> Keeping<'k> {
         if dnssec.state != DnssecState::On {
             return Err(RollRefused::NotOn.into());
         }
+        if !all_open(self.zone, &dnssec, self.seal) {
+            return Err(RollRefused::Sealed.into());
+        }
         rollover::may_begin(&dnssec.lives(), role).map_err(RollRefused::Begin)?;
         let old = dnssec.keys.iter().find(|key| key.public.role() == role);
         let old = old.ok_or(RollRefused::Begin(BeginError::NoSuchRole))?;
@@ -159,6 +166,11 @@ impl<'k> Keeping<'k> {
             };
             if ends_at.is_some_and(|at| at <= now) {
                 return Ok(None);
+            }
+            // No key takes over from one that does not open, nor does such a one take over.
+            if !all_open(self.zone, &dnssec, self.seal) {
+                due = [ends_at, Some(after(now, SEALED_REST))].into_iter().flatten().min();
+                break;
             }
             let lives = self.lives(&dnssec);
             if let Some(step) = rollover::step(&lives, &parent, &holds, now) {
@@ -316,21 +328,43 @@ mod tests {
         Moment { at: at(hours), age: Duration::ZERO, epoch: None, trust: Trust::Believed }
     }
 
-    /// A clock that was wrong when a key came ends no wait too early, and makes none that does not end.
-    #[test]
-    fn waits_of_a_clock_that_was_wrong() {
-        let folder = tempfile::tempdir().unwrap();
-        let seal = seal::Key::load_or_create(&folder.path().join("seal.key")).unwrap();
-        let zone = Zone {
+    const BEGINNING: Beginning =
+        Beginning { algorithm: Algorithm::Ed25519, form: Form::Csk, denial: DnssecDenial::Compact };
+
+    fn zone() -> Zone {
+        Zone {
             id: ZoneId::from_bytes([1; 16]),
             account: AccountId::from_bytes([2; 16]),
             name: Zone::parse_name("example.test").unwrap(),
             nameservers: Vec::new(),
             paused: false,
             phishing: Phishing::No,
-        };
+        }
+    }
+
+    /// The new one would never be believed: it is made known by signatures of the old one.
+    #[test]
+    fn no_key_comes_in_place_of_one_that_does_not_open() {
+        let (zone, right, wrong) = (zone(), seal::Key::unkept(), seal::Key::unkept());
+        let keeping = |seal, hours| Keeping { zone: &zone, seal, pace: 1, moment: moment(hours) };
+        let mut document = keeping(&right, 0).begin(BEGINNING, StoredParent::default()).unwrap();
+        let refused = keeping(&wrong, 1).roll(&mut document, Role::Csk).unwrap_err();
+        assert!(matches!(refused, KeepError::Roll(RollRefused::Sealed)), "{refused}");
+        // Nor by its age, and one that waits does not take over.
+        document.ksk_days = 1;
+        keeping(&right, 1).roll(&mut document, Role::Csk).unwrap();
+        let later = |seal| keeping(seal, 10_000).settle(document.clone()).unwrap().unwrap();
+        let stages = |document: &StoredDnssec| document.keys.iter().map(|key| key.stage).collect::<Vec<_>>();
+        assert_eq!(stages(&later(&wrong)), stages(&document));
+        assert_eq!(later(&wrong).due_on, Some(after(at(10_000), SEALED_REST)));
+        assert_ne!(stages(&later(&right)), stages(&document));
+    }
+
+    /// A clock that was wrong when a key came ends no wait too early, and makes none that does not end.
+    #[test]
+    fn waits_of_a_clock_that_was_wrong() {
+        let (zone, seal) = (zone(), seal::Key::unkept());
         let keeping = |moment: Moment| Keeping { zone: &zone, seal: &seal, pace: 1, moment };
-        let beginning = Beginning { algorithm: Algorithm::Ed25519, form: Form::Csk, denial: DnssecDenial::Compact };
         // When the new key came, by the clock of then, and what time it is; what becomes of the key, and when it has its turn.
         let wait = DNSKEY_HOLD + SERVERS_HOLD;
         let doubted = Moment { trust: Trust::Doubted, ..moment(100) };
@@ -346,7 +380,7 @@ mod tests {
             (10, set_right(100), DnssecStage::Incoming, Some(after(at(100), wait))),
             (10, set_right(90), DnssecStage::Active, None),
         ] {
-            let mut document = keeping(moment(came)).begin(beginning, StoredParent::default()).unwrap();
+            let mut document = keeping(moment(came)).begin(BEGINNING, StoredParent::default()).unwrap();
             document.zsk_days = 0;
             keeping(moment(came)).roll(&mut document, Role::Csk).unwrap();
             let document = keeping(now).settle(document).unwrap().unwrap();

@@ -86,7 +86,8 @@ impl Cut {
             ),
             Why::Sealed => (
                 "a private key does not open, so nothing can be signed by it",
-                "put back the seal.key of the data directory, or restore a backup",
+                "restore a backup to a new directory (`bartizan restore FILE --data DIR`), copy its seal.key here and start the \
+                 edge again; or, once the parent has no DS record, `bartizan dnssec disable ZONE --force` and begin anew",
             ),
         };
         let what = What::Dnssec(self.zone.clone());
