@@ -1,6 +1,10 @@
 //! What the API counts of itself, for `/metrics`, and the problems that it notices.
 
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use bartizan_certs::Warning;
@@ -9,12 +13,23 @@ use bartizan_observed::{Lease, Measured, Metric, Problem, Problems, Reporter, Sa
 /// How long a full disk is believed in after a change was refused for it. The next change that lands ends it sooner.
 const FULL_BELIEVED: Duration = Duration::from_secs(3_600);
 
+/// How often it is looked whether a disk that was full has room again, however many ask how the edge does.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// With less it is as good as full. Who looks at the disk from time to time has the same number (`disk.rs` of the binary).
+const ROOM_MIN: u64 = 1 << 20;
+
+/// What is written to see that a disk takes it: some pages of the store's journal.
+const PROBE_BYTES: usize = 64 << 10;
+
 /// Counted while the process runs.
 #[derive(Default)]
 pub(crate) struct Numbers {
     problems: Problems,
     /// Whether the last change found no room, so that one that lands is news.
     is_full: AtomicBool,
+    /// When it was looked last whether there is room again.
+    looked: Mutex<Option<Instant>>,
     certificates_due: AtomicU64,
     certificates_renewed: AtomicU64,
     certificates_failed: AtomicU64,
@@ -63,6 +78,28 @@ impl Numbers {
     /// A change landed, so there is room.
     pub(crate) fn write_landed(&self) {
         if self.is_full.swap(false, Relaxed) {
+            self.problems.clear(Reporter::Writer, Instant::now());
+        }
+    }
+
+    /// Whether a full disk is told of and it is time to look at it again.
+    pub(crate) fn is_to_look_for_room(&self, now: Instant) -> bool {
+        if !self.problems.may_have(&What::Disk, now) {
+            return false;
+        }
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_time = looked.is_none_or(|last| now.duration_since(last) >= LOOK_AGAIN_AFTER);
+        if is_time {
+            *looked = Some(now);
+        }
+        is_time
+    }
+
+    /// Looks whether the disk of `data` takes something, and ends the problem if so. Blocks, for a sync of the disk.
+    pub(crate) fn look_for_room(&self, data: &Path) {
+        let has_room = bartizan_net::free_bytes(data).is_ok_and(|free| free >= ROOM_MIN);
+        if has_room && probe(data).is_ok() {
+            self.is_full.store(false, Relaxed);
             self.problems.clear(Reporter::Writer, Instant::now());
         }
     }
@@ -188,9 +225,35 @@ impl Measured for Numbers {
     }
 }
 
+/// Quotas are not seen otherwise.
+fn probe(data: &Path) -> io::Result<()> {
+    let path = data.join(".room");
+    let written = File::create(&path).and_then(|mut file| {
+        file.write_all(&[0; PROBE_BYTES])?;
+        file.sync_all()
+    });
+    let removed = std::fs::remove_file(&path);
+    written.and(removed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_disk_is_looked_at_again_when_somebody_asks() {
+        let (dir, problems) = (tempfile::tempdir().unwrap(), Problems::default());
+        let (numbers, now) = (Numbers::telling(problems.clone()), Instant::now());
+        assert!(!numbers.is_to_look_for_room(now), "nothing is told");
+        numbers.write_without_room();
+        let asks = [Duration::ZERO, LOOK_AGAIN_AFTER / 2, LOOK_AGAIN_AFTER];
+        assert_eq!(asks.map(|after| numbers.is_to_look_for_room(now + after)), [true, false, true]);
+        numbers.look_for_room(&dir.path().join("not/there"));
+        assert_eq!(problems.all(Instant::now()).len(), 1);
+        numbers.look_for_room(dir.path());
+        assert_eq!(problems.all(Instant::now()), []);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
 
     #[test]
     fn a_full_disk_is_a_problem_until_a_change_lands() {

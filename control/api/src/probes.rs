@@ -33,6 +33,7 @@ pub(crate) async fn readyz(State(api): State<Api>) -> Response {
         let text = "not ready: the first configuration is not in force yet\n";
         return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
     }
+    api.look_for_room().await;
     summary(&api.observed().problems(Instant::now())).into_response()
 }
 

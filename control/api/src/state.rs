@@ -208,6 +208,20 @@ impl Api {
         openmetrics(&metrics)
     }
 
+    /// If a full disk is told of: whether it has room again. Who asks how the edge does is told of now.
+    pub(crate) async fn look_for_room(&self) {
+        if !self.0.numbers.is_to_look_for_room(Instant::now()) {
+            return;
+        }
+        let api = self.clone();
+        let looked = blocking(move || {
+            api.0.numbers.look_for_room(&api.facts().data);
+            Ok(())
+        });
+        // What is told stays so.
+        looked.await.ok();
+    }
+
     /// The newest revision.
     pub(crate) fn head(&self) -> u64 {
         self.0.given.store.watch().borrow().0

@@ -28,6 +28,7 @@ pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
     responses((status = 200, body = bartizan_v4::Envelope<Status>))
 )]
 async fn status(State(api): State<Api>, _: Caller) -> Result<Reply<Status>, Error> {
+    api.look_for_room().await;
     let lag = api.observed().lag(api.head());
     let problems: Vec<_> = api.observed().problems(Instant::now()).into_iter().map(sent).collect();
     let id = api.facts().pop.id;

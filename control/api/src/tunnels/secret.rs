@@ -74,7 +74,11 @@ pub(super) fn token_of(api: &Api, stored: &StoredTunnel) -> Result<String, Error
 
 fn unseal(api: &Api, tunnel: &StoredTunnel) -> Result<Vec<u8>, Error> {
     let sealed = BASE64.decode(&tunnel.sealed_secret).map_err(|error| Error::internal(&error))?;
-    api.seal().open(&context(tunnel.id), &sealed).map_err(|error| Error::internal(&error))
+    let opened = api.seal().open(&context(tunnel.id), &sealed);
+    opened.map_err(|_| {
+        Fault::Damaged
+            .because("its secret does not open by this edge's seal.key; `bartizan doctor` says what mends that")
+    })
 }
 
 /// A sealed secret opens for its own tunnel only.
