@@ -113,6 +113,19 @@ mod tests {
         assert!(start.contains("bartizan up") && !start.contains("--json"), "{start}");
     }
 
+    /// By systemd's own limit five starts that fail within ten seconds were the last.
+    #[test]
+    fn units_are_started_for_as_long_as_it_takes() {
+        for unit in [
+            include_str!("../../../contrib/bartizan.service"),
+            include_str!("../../../contrib/bartizan-tunnel.service"),
+        ] {
+            let of_unit = unit.split("[Service]").next().unwrap();
+            assert!(of_unit.lines().any(|line| line == "StartLimitIntervalSec=0"), "{of_unit}");
+            assert!(unit.lines().any(|line| line == "Restart=always"));
+        }
+    }
+
     #[test]
     fn ports_are_named_where_they_must() {
         for (scheme, port, expect) in [
