@@ -33,7 +33,7 @@ const OTHERS: u32 = 0o077;
 pub enum KeyError {
     #[error("cannot read or write the key {}", path.display())]
     File { path: PathBuf, source: io::Error },
-    #[error("the key {} has mode {mode:04o} and may be read by others; run `chmod 600` on it, and see who could", path.display())]
+    #[error("the key {} has mode {mode:04o} and may be read by others; run `chmod 600 {}`, and see who could", path.display(), path.display())]
     Exposed { path: PathBuf, mode: u32 },
     #[error("the key {} does not have {KEY_BYTES} bytes; restore it from a backup, for nothing sealed opens without it", path.display())]
     Damaged { path: PathBuf },
@@ -82,6 +82,11 @@ impl Key {
         file.take(KEY_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
         let bytes: [u8; KEY_BYTES] = bytes.try_into().map_err(|_| KeyError::Damaged { path: path.to_owned() })?;
         Ok(Key::from_bytes(&bytes))
+    }
+
+    /// A key that is kept nowhere, for who has lost theirs: nothing that was sealed before opens by it.
+    pub fn unkept() -> Key {
+        Key::from_bytes(&random())
     }
 
     fn from_bytes(bytes: &[u8; KEY_BYTES]) -> Key {

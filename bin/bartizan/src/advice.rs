@@ -54,10 +54,11 @@ const SOURCES: &[(&str, Reader)] = &[
     ("private_origins.rs", Reader::Of(&["up"])),
     ("people.rs", Reader::Of(&["user"])),
     ("record.rs", Reader::Of(&["record"])),
+    ("remedies.rs", Reader::Of(&["restore", "up"])),
     ("report.rs", Reader::Of(&["tunnel", "up"])),
     ("settings.rs", Reader::Of(&["up"])),
     ("status.rs", Reader::Of(&["tunnel", "status"])),
-    ("store_condition.rs", Reader::Of(&["doctor"])),
+    ("store_condition.rs", Reader::Of(&["doctor", "restore"])),
     ("traces.rs", Reader::Of(&["fd-store"])),
     ("trust.rs", Reader::Of(&["trust"])),
     ("tunnel.rs", Reader::Of(&["tunnel"])),
@@ -71,7 +72,7 @@ const SOURCES: &[(&str, Reader)] = &[
 ];
 
 /// Flags that are said of other programs.
-const OTHERS: [&str; 3] = ["--cacert", "--fresh", "--system"];
+const OTHERS: [&str; 4] = ["--cacert", "--fresh", "--reference", "--system"];
 
 #[test]
 fn advice_names_flags_that_exist() {

@@ -159,6 +159,7 @@ fn described(manifest: &Manifest) -> String {
 
 fn not_readable(file: &Path, error: &io::Error) -> Failure {
     Failure::new(Cause::NotFound, format!("cannot read {}: {error}", file.display()))
+        .remedy("name the file of a backup, and be a user who may read it")
 }
 
 /// A file that has its name only once it is whole.

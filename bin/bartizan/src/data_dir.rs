@@ -4,9 +4,14 @@ use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
+use bartizan_certs::{Ca, CertsError};
+use bartizan_names::Timestamp;
+use bartizan_seal::{Key, KeyError};
 use serde::Deserialize;
 
 use crate::failure::{Cause, Failure};
+use crate::remedies::{BEGIN_ANEW, KEYS_BACK, RESTORE};
 
 /// An open data directory. One process at a time: with `SO_REUSEPORT` a second one would share the ports in silence.
 #[derive(Debug)]
@@ -85,17 +90,33 @@ impl DataDir {
         self.path.join(name)
     }
 
+    /// What is sealed, as it opens. What needs no key can be served without: where the key is lost, or opens nothing, another
+    /// stands in for it that is kept nowhere, and nobody may write what would be sealed by that.
+    pub fn sealed(&self, now: Timestamp) -> anyhow::Result<Sealed> {
+        let opened = self.seal_key().and_then(|seal| {
+            let ca = Ca::load_or_create(&self.path, &seal, now).context("the local CA")?;
+            Ok(Sealed { seal, ca, shut: None })
+        });
+        opened.or_else(|error| {
+            let has_store = std::fs::metadata(self.file(STORE_FILE)).is_ok_and(|file| file.len() > 0);
+            if !has_store || !is_of_keys(&error) {
+                return Err(error);
+            }
+            let ca = Ca::without_key(&self.path, now)?;
+            Ok(Sealed { seal: Key::unkept(), ca, shut: Some(told(&error)) })
+        })
+    }
+
     /// The key of this directory; a new one where nothing is sealed yet. A lost key is not replaced: nothing that it
     /// sealed would ever open again.
-    pub fn seal_key(&self) -> anyhow::Result<bartizan_seal::Key> {
+    fn seal_key(&self) -> anyhow::Result<Key> {
         let path = self.file(KEY_FILE);
         let sealed = SEALED_FILES.into_iter().find(|name| self.file(name).exists());
         if let (false, Some(sealed)) = (path.exists(), sealed) {
             let what = format!("{} is gone, and {sealed} is sealed with it", path.display());
-            let remedy = "put it back from a backup; to begin anew, name another directory with --data DIR";
-            return Err(Failure::new(Cause::Failed, what).remedy(remedy).into());
+            return Err(Failure::new(Cause::Failed, what).remedy(format!("{KEYS_BACK}; {BEGIN_ANEW}")).into());
         }
-        Ok(bartizan_seal::Key::load_or_create(&path)?)
+        Ok(Key::load_or_create(&path)?)
     }
 
     /// Whether an edge has run here, and nothing is left of its CA. The administrator's file comes into being after that.
@@ -124,20 +145,46 @@ impl DataDir {
     /// Refuses to take a store that has gone for one that was never there: without a word, all zones would be gone and a
     /// new edge would say that it is ready. The administrator's file comes into being after the store.
     pub fn expect_store(&self) -> anyhow::Result<()> {
-        let written = |name: &str| std::fs::metadata(self.file(name)).is_ok_and(|file| file.len() > 0);
-        // All of a young store may be in its journal.
-        if written(STORE_FILE) || written(JOURNAL_FILE) || !written(bartizan_api::ADMIN_FILE) {
-            return Ok(());
-        }
-        let store = self.file(STORE_FILE);
-        let state = if store.exists() { "is empty" } else { "is gone" };
-        let what = format!("{} {state}, and an edge has run here before", store.display());
-        let remedy = format!(
-            "put it back from a backup; to begin anew, move {} away",
-            self.file(bartizan_api::ADMIN_FILE).display()
-        );
-        Err(Failure::new(Cause::Failed, what).remedy(remedy).into())
+        expect_store(&self.path)
     }
+}
+
+/// As [`DataDir::expect_store`], of a directory that is not opened.
+pub fn expect_store(path: &Path) -> anyhow::Result<()> {
+    let written = |name: &str| std::fs::metadata(path.join(name)).is_ok_and(|file| file.len() > 0);
+    // All of a young store may be in its journal.
+    if written(STORE_FILE) || written(JOURNAL_FILE) || !written(bartizan_api::ADMIN_FILE) {
+        return Ok(());
+    }
+    let store = path.join(STORE_FILE);
+    let state = if store.exists() { "is empty" } else { "is gone" };
+    let what = format!("{} {state}, and an edge has run here before", store.display());
+    Err(Failure::new(Cause::Failed, what).remedy(format!("{RESTORE}; {BEGIN_ANEW}")).into())
+}
+
+/// What is sealed in a data directory, as it opens.
+pub struct Sealed {
+    pub seal: Key,
+    pub ca: Ca,
+    /// Why nothing sealed opens: both of these are stand-ins then.
+    pub shut: Option<String>,
+}
+
+/// Whether it is about what the keys are, and not about reading them: a mode or an owner is set right in a moment.
+fn is_of_keys(error: &anyhow::Error) -> bool {
+    // The key is gone.
+    error.is::<Failure>()
+        || matches!(error.downcast_ref(), Some(KeyError::Damaged { .. }))
+        || matches!(
+            error.downcast_ref(),
+            Some(CertsError::SealedCa { .. } | CertsError::DamagedCa { .. } | CertsError::LostCa { .. })
+        )
+}
+
+/// What is wrong, without what mends it: that is told apart.
+fn told(error: &anyhow::Error) -> String {
+    let text = error.downcast_ref().map_or_else(|| format!("{error:#}"), |failure: &Failure| failure.message.clone());
+    text.split_once("; ").map_or(text.as_str(), |(what, _)| what).to_owned()
 }
 
 /// As [`DataDir::has_lost_ca`], of a directory that is not opened.

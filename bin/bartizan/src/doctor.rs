@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bartizan_api::NEW_CREDENTIALS;
 use bartizan_observed::ProblemKind;
-use bartizan_store::{Examined, Store};
+use bartizan_store::{Examined, Store, Unseen, Wrong};
 use bartizan_v4::{Edge, Status, StatusProblem};
 use rustix::thread::CapabilitySet;
 use serde::Serialize;
@@ -25,6 +25,7 @@ use crate::holder::{self, Transport};
 use crate::host;
 use crate::listen::{DNS_TLS, Need};
 use crate::output::{Output, bad, good};
+use crate::remedies::{REBUILD, RESTORE};
 use crate::rights::{self, Seen};
 use crate::settings::{Addresses, PrivateOrigins, Settings};
 use crate::up::Up;
@@ -156,7 +157,7 @@ pub fn rebuild(up: Up, output: Output) -> anyhow::Result<()> {
     if !done.lost.is_empty() {
         let keys: Vec<&str> = done.lost.keys.iter().map(String::as_str).collect();
         let detail = format!("{} objects are lost or spoilt: {}", done.lost.count, keys.join(", "));
-        findings.push(Finding::bad("what was on damaged pages", detail, "write them anew, or restore a backup"));
+        findings.push(Finding::bad("what was on damaged pages", detail, format!("write them anew, or {RESTORE}")));
     }
     if done.set_aside > 0 {
         let detail = format!("{} of them are out of the store now", done.set_aside);
@@ -196,10 +197,12 @@ fn services(settings: &Settings) -> [Service<'_>; 6] {
 /// The pages of the store's file and its layout.
 fn file(seen: Examined) -> Vec<Finding> {
     let what = "the store's file";
-    let remedy = "stop the edge if it runs, and run `bartizan doctor --rebuild`";
+    if let Some(unseen) = seen.unseen {
+        return vec![not_seen(what, unseen)];
+    }
     let pages = match seen.pages.first() {
         None => Finding::good(what, "its pages are sound"),
-        Some(_) => Finding::bad(what, format!("its pages are damaged ({})", seen.pages.join("; ")), remedy),
+        Some(_) => Finding::bad(what, format!("its pages are damaged ({})", seen.pages.join("; ")), REBUILD),
     };
     let layout = match seen.schema.cmp(&seen.schema_of_today) {
         Ordering::Equal => Finding::good("layout of the store", format!("schema {}", seen.schema)),
@@ -218,20 +221,41 @@ fn file(seen: Examined) -> Vec<Finding> {
     let mut findings: Vec<_> = [pages].into_iter().chain((seen.schema > 0).then_some(layout)).collect();
     if !seen.lost.is_empty() {
         let detail = format!("{} objects are lost or spoilt: {}", seen.lost.count, seen.lost);
-        let advice = "write them anew, or restore a backup; `bartizan doctor --rebuild` lists them all and ends this";
+        let advice = format!(
+            "write them anew, or {RESTORE}; `bartizan doctor --rebuild`, while the edge is stopped, lists them \
+                              all and ends this"
+        );
         findings.push(Finding::bad("what was on damaged pages", detail, advice));
     }
     if seen.gone > 0 {
         let detail = format!("{} that were acknowledged are not there: the end of the journal was lost", seen.gone);
-        let advice = "make them anew, or restore a backup; `bartizan doctor --rebuild` ends this";
+        let advice =
+            format!("make them anew, or {RESTORE}; `bartizan doctor --rebuild`, while the edge is stopped, ends this");
         findings.push(Finding::bad("changes", detail, advice));
     }
     if seen.strangers > 0 {
         let detail = format!("{} have keys that this version does not know", seen.strangers);
-        let advice = "run the version that wrote them, or `bartizan doctor --rebuild` to move them to a file";
+        let advice = "run the version that wrote them; or `bartizan doctor --rebuild`, while the edge is stopped, moves them \
+                      to a file";
         findings.push(Finding::bad("objects of another version", detail, advice));
     }
     findings
+}
+
+/// A file that could not be looked at is not damaged for that.
+fn not_seen(what: &str, unseen: Unseen) -> Finding {
+    match unseen {
+        Unseen::Closed { path, why } => {
+            let detail = format!("{} cannot be opened: {why}", path.display());
+            Finding::bad(what, detail, directory::to_open(&path, why))
+        }
+        Unseen::Held => {
+            Finding::bad(what, "another process holds it", "see which (`fuser store.sqlite` there) and end it")
+        }
+        Unseen::Engine(reason) => {
+            Finding::bad(what, format!("cannot be read: {reason}"), "see to the disk that it is on")
+        }
+    }
 }
 
 /// What the process that talks to the network may do, or would.
@@ -260,20 +284,24 @@ fn process(settings: &Settings, holder: Option<&str>) -> Finding {
 /// Whether the objects are those that were committed; nothing where there are none yet.
 fn state(data: &Path) -> Option<Finding> {
     let what = "objects of the store";
-    match Store::wrong_parts(data) {
+    match Store::wrong(data) {
         Ok(None) => None,
-        Ok(Some(wrong)) if wrong.is_empty() => Some(Finding::good(what, "are those that were committed")),
-        Ok(Some(wrong)) => {
-            let mut names: Vec<_> = wrong.iter().take(PARTS_SHOWN_MAX).map(ToString::to_string).collect();
-            if wrong.len() > PARTS_SHOWN_MAX {
-                names.push(format!("{} more", wrong.len() - PARTS_SHOWN_MAX));
+        Ok(Some(wrong)) if wrong == Wrong::default() => Some(Finding::good(what, "are those that were committed")),
+        Ok(Some(Wrong { parts, objects })) => {
+            let mut names: Vec<_> = parts.iter().take(PARTS_SHOWN_MAX).map(ToString::to_string).collect();
+            if parts.len() > PARTS_SHOWN_MAX {
+                names.push(format!("{} more", parts.len() - PARTS_SHOWN_MAX));
             }
-            let names = names.join(", ");
-            let advice = "the disk or another program changed them: `bartizan doctor --rebuild` takes from the change log \
-                          what it has; the rest, from a backup or written anew";
-            Some(Finding::bad(what, format!("not those that were committed: {names}"), advice))
+            // What is missing has no name any more but that of whose it was.
+            let detail = match objects.is_empty() {
+                true => format!("some of {} are missing", names.join(", ")),
+                false => format!("{} not what was committed: {objects}; they are not served", objects.count),
+            };
+            let advice =
+                format!("{REBUILD}, which takes from the change log what it has; the rest write anew, or {RESTORE}");
+            Some(Finding::bad(what, detail, advice))
         }
-        Err(error) => Some(Finding::bad(what, format!("cannot be read: {error}"), "restore a backup")),
+        Err(error) => Some(Finding::bad(what, format!("cannot be read: {error}"), format!("{REBUILD}; or {RESTORE}"))),
     }
 }
 

@@ -40,6 +40,7 @@ mod people;
 mod planes;
 mod private_origins;
 mod record;
+mod remedies;
 mod report;
 mod rights;
 mod runtime_dir;

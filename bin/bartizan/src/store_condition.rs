@@ -24,18 +24,19 @@ fn seen(condition: &Condition) -> Vec<Problem> {
     let problem = |what, count, reason, remedy| Problem { what, count, reason, since: up::now(), remedy };
     let damaged = condition.damaged.as_ref().map(|reason| {
         let remedy =
-            "see to the disk and its room, stop the edge and run `bartizan doctor --rebuild`, or restore a backup";
+            "see to the disk and its room, stop the edge and run `bartizan doctor --rebuild`, or restore a backup to a new \
+             directory (`bartizan restore FILE --data DIR`)";
         problem(What::Store, 1, format!("a part of it is damaged: {reason}"), remedy)
     });
     let lost = (!condition.lost.is_empty()).then(|| {
         let reason = format!("objects are lost or spoilt: {}", condition.lost);
-        let remedy = "write them anew, or restore a backup; `bartizan doctor --rebuild`, while the edge is stopped, lists \
-                      them all and ends this";
+        let remedy = "write them anew, or restore a backup to a new directory; `bartizan doctor --rebuild`, while the edge is \
+                      stopped, lists them all and ends this";
         problem(What::Lost, condition.lost.count, reason, remedy)
     });
     let gone = (condition.gone > 0).then(|| {
         let reason = "the end of the store's journal could not be read, or an older file was put in its place".to_owned();
-        let remedy = "look with `bartizan history` how far it reaches, and make anew what is missing, or restore a backup; \
+        let remedy = "look with `bartizan history` how far it reaches, and make anew what is missing, or restore a backup to a new directory; \
                       `bartizan doctor --rebuild`, while the edge is stopped, ends this";
         problem(What::Gone, condition.gone, reason, remedy)
     });

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use bartizan_api::{DeclareAcmeError, DeclareError, Entry, Fault, Preset, SetUp};
-use bartizan_certs::{Ca, Certs};
+use bartizan_certs::Certs;
 use bartizan_dial::Private;
 use bartizan_dnssec::Dnssec;
 use bartizan_geo::Geo;
@@ -36,11 +36,12 @@ pub use self::words::{AcmeWords, Up, name_server};
 use crate::any_port::Chosen;
 use crate::backup::schedule;
 use crate::client::Api;
-use crate::data_dir::{DataDir, Local};
+use crate::data_dir::{DataDir, Local, Sealed};
 use crate::failure::{Cause, Failure};
 use crate::listen::{self, Addresses, LeftOut, Listeners};
 use crate::output::{Form, Output, json, print_line};
 use crate::planes::{End, Fixed, Planes};
+use crate::remedies::KEYS_BACK;
 use crate::report::{Ready, ZoneRef};
 use crate::rights::{self, Seen, apart};
 use crate::settings::{AcmeSettings, Settings};
@@ -89,6 +90,8 @@ struct Stored {
     publisher: Publisher,
     /// Whether the CA of before is gone, and another one was made.
     is_ca_new: bool,
+    /// Whether nothing sealed opens: then the store is open for reading alone.
+    is_shut: bool,
 }
 
 /// To be called while there is no other thread. After it this one, and those it makes, have no more rights than serving
@@ -154,15 +157,18 @@ pub fn open(up: Up, output: Output) -> anyhow::Result<Opened> {
 impl Stored {
     fn open(data: &DataDir, domain: &ZoneName, settings: &Settings) -> anyhow::Result<Stored> {
         // Before the store, which an older layout is brought up to date in: a start that fails here has changed nothing.
-        let seal = data.seal_key()?;
         data.expect_store()?;
-        backup::sweep(data.path());
         let has_lost_ca = data.has_lost_ca();
-        let ca = Ca::load_or_create(data.path(), &seal, now()).context("the local CA")?;
-        let store = Store::open(data.path()).map_err(|error| Failure::new(Cause::Failed, error.to_string()))?;
+        let Sealed { seal, ca, shut } = data.sealed(now())?;
+        backup::sweep(data.path());
+        let store = match &shut {
+            None => Store::open(data.path()).map_err(|error| Failure::new(Cause::Failed, error.to_string()))?,
+            Some(reason) => Store::open_for_reading(data.path(), reason)
+                .ok_or_else(|| Failure::new(Cause::Failed, reason.clone()).remedy(KEYS_BACK))?,
+        };
         store.keep_audit(settings.history);
         let certs = Certs::new(ca, seal.clone());
-        let is_ca_new = data.notes_lost_ca(has_lost_ca, certs.ca_pem());
+        let is_ca_new = shut.is_none() && data.notes_lost_ca(has_lost_ca, certs.ca_pem());
         let nameservers = nameservers(domain)?;
         let preset = preset(settings)?;
         let prepare = || -> anyhow::Result<_> {
@@ -187,13 +193,14 @@ impl Stored {
             prepared => prepared,
         };
         let (set_up, pop, publisher) = prepared?;
-        Ok(Stored { seal, store, certs, nameservers, set_up, pop, publisher, is_ca_new })
+        let is_shut = shut.is_some();
+        Ok(Stored { seal, store, certs, nameservers, set_up, pop, publisher, is_ca_new, is_shut })
     }
 }
 
 pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
     let Opened { settings, domain, data, mut listeners, addresses, stored, geo, chosen, backup_lock } = opened;
-    let Stored { seal, store, certs, nameservers, set_up, pop, publisher, is_ca_new } = stored;
+    let Stored { seal, store, certs, nameservers, set_up, pop, publisher, is_ca_new, is_shut } = stored;
     let (knows_networks, may_know_tor) = (geo.knows_networks(), geo.has_files());
     let reset_key = Arc::new(seal.reset_key());
     let ports = ports(&chosen);
@@ -212,7 +219,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
     let api_listeners = std::mem::take(&mut listeners.api);
     let left_out = std::mem::take(&mut listeners.left_out);
     let planes = Arc::new(Planes::start(listeners, publisher.bundle(), fixed, chosen)?);
-    report_read_only(&store, &planes.observed().problems);
+    report_read_only(&store, is_shut, &planes.observed().problems);
     report_start(is_ca_new, &left_out, &planes.observed().problems);
     tokio::spawn(disk::watch(data.path().to_owned(), planes.observed().problems.clone()));
     tokio::spawn(clock::watch(planes.dns_counters().clone(), planes.observed().problems.clone()));
@@ -426,14 +433,23 @@ fn takes_no_change(refused: &DeclareError) -> bool {
 }
 
 /// Shows that the store was opened for reading only. That it is so until the next start was logged by the store.
-fn report_read_only(store: &Store, problems: &Problems) {
+fn report_read_only(store: &Store, is_shut: bool, problems: &Problems) {
     let Some(reason) = store.is_read_only() else { return };
+    let reason = if is_shut {
+        format!("{reason}; what needs no key is served, what is sealed is not, and nothing can be changed")
+    } else {
+        reason.to_owned()
+    };
     let problem = Problem {
         what: What::ReadOnly,
         count: 1,
-        reason: reason.to_owned(),
+        reason,
         since: now(),
-        remedy: "make room, or let this user write there, and start the edge again; it serves meanwhile",
+        remedy: if is_shut {
+            KEYS_BACK
+        } else {
+            "make room, or let this user write there, and start the edge again; it serves meanwhile"
+        },
     };
     problems.report(Reporter::Housekeeping, vec![problem], Lease::Held, Instant::now());
 }

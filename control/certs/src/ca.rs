@@ -102,6 +102,29 @@ struct Stored {
 }
 
 impl Stored {
+    /// A new CA.
+    fn new(now: Timestamp) -> Result<Stored, CertsError> {
+        let failed = |source| CertsError::Issue { names: vec!["the local CA".to_owned()], source };
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed)?;
+        let (not_before, not_after) = (earlier(now, BACKDATE), later(now, CA_VALIDITY));
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        // Somebody who runs two of us can tell their CAs apart in a list.
+        let short = &hex::encode(sha256(key.public_key_raw()))[..8];
+        params.distinguished_name.push(DnType::CommonName, format!("Bartizan local CA {short}"));
+        // It signs the certificates of servers, and no other CA (RFC 5280 §4.2.1.9).
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        (params.not_before, params.not_after) = (date(not_before), date(not_after));
+        let certificate = params.self_signed(&key).map_err(failed)?;
+        Ok(Stored {
+            certificate_pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+            not_before: Some(not_before),
+            not_after,
+        })
+    }
+
     fn validity(&self) -> Validity {
         let usual = || earlier(earlier(self.not_after, CA_VALIDITY), BACKDATE);
         Validity { from: self.not_before.unwrap_or_else(usual), until: self.not_after }
@@ -135,6 +158,19 @@ impl Ca {
         let fingerprint = hex::encode(sha256(stored.certificate_pem.as_bytes()));
         let validity = stored.validity();
         Ok(Ca { issuer, certificate_pem: stored.certificate_pem, fingerprint, validity })
+    }
+
+    /// What is left of the CA of a data directory whose key does not open: its certificate, if that is there. Nobody believes
+    /// what it issues.
+    pub fn without_key(dir: &Path, now: Timestamp) -> Result<Ca, CertsError> {
+        let stand_in = Stored::new(now)?;
+        let certificate_pem =
+            fs::read_to_string(dir.join(CERTIFICATE_FILE)).unwrap_or(stand_in.certificate_pem.clone());
+        let damaged = |_| CertsError::DamagedCa { path: dir.join(KEY_FILE) };
+        let key = KeyPair::from_pem(&stand_in.key_pem).map_err(damaged)?;
+        let issuer = Issuer::from_ca_cert_pem(&stand_in.certificate_pem, key).map_err(damaged)?;
+        let fingerprint = hex::encode(sha256(certificate_pem.as_bytes()));
+        Ok(Ca { issuer, certificate_pem, fingerprint, validity: stand_in.validity() })
     }
 
     /// The CA's certificate.
@@ -195,25 +231,7 @@ fn read(path: &Path, seal: &bartizan_seal::Key, sealed: &[u8]) -> Result<Stored,
 }
 
 fn create(path: &Path, seal: &bartizan_seal::Key, now: Timestamp) -> Result<Stored, CertsError> {
-    let failed = |source| CertsError::Issue { names: vec!["the local CA".to_owned()], source };
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed)?;
-    let (not_before, not_after) = (earlier(now, BACKDATE), later(now, CA_VALIDITY));
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    // Somebody who runs two of us can tell their CAs apart in a list.
-    let short = &hex::encode(sha256(key.public_key_raw()))[..8];
-    params.distinguished_name.push(DnType::CommonName, format!("Bartizan local CA {short}"));
-    // It signs the certificates of servers, and no other CA (RFC 5280 §4.2.1.9).
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    (params.not_before, params.not_after) = (date(not_before), date(not_after));
-    let certificate = params.self_signed(&key).map_err(failed)?;
-    let stored = Stored {
-        certificate_pem: certificate.pem(),
-        key_pem: key.serialize_pem(),
-        not_before: Some(not_before),
-        not_after,
-    };
+    let stored = Stored::new(now)?;
     let bytes = serde_json::to_vec(&stored).map_err(|_| CertsError::DamagedCa { path: path.to_owned() })?;
     write_private(path, &seal.seal(CONTEXT, &bytes))
         .map_err(|source| CertsError::File { path: path.to_owned(), source })?;

@@ -6,13 +6,16 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use bartizan_certs::Ca;
 use bartizan_seal::age::{self, FileKey, Lock};
+use bartizan_seal::{Key, KeyError};
 use bartizan_store::{Contents, Store};
 
 use super::Tell;
 use super::archive::{self, FORMAT, Manifest, Member, SECRETS, Told};
 use crate::data_dir::{KEY_FILE, STORE_FILE};
 use crate::failure::{Cause, Failure};
+use crate::remedies::KEYS_BACK;
 use crate::up;
 
 /// Where the copy of the store is meanwhile. What is there was left by an attempt that was cut off.
@@ -45,6 +48,7 @@ pub fn write(data: &Path, to: impl Write, lock: &Lock, tell: &Tell<'_>) -> anyho
     expect_room(data)?;
     tell("copying the store");
     let (secrets, contents) = scratch.copy(data)?;
+    expect_open(data)?;
     let store = scratch.path.join(STORE_FILE);
     let store_bytes = fs::metadata(&store)?.len();
 
@@ -79,6 +83,10 @@ fn secrets(data: &Path) -> anyhow::Result<Secrets> {
         match read {
             Ok(_) => all.push((name, text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound && name != KEY_FILE => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let what = format!("{} is gone, and a backup without it opens nothing", path.display());
+                return Err(Failure::new(Cause::Failed, what).remedy(KEYS_BACK).into());
+            }
             Err(error) => {
                 let what = format!("cannot read {}: {error}", path.display());
                 return Err(Failure::new(Cause::Failed, what).remedy("run this as root or as the edge's user").into());
@@ -86,6 +94,19 @@ fn secrets(data: &Path) -> anyhow::Result<Secrets> {
         }
     }
     Ok(all)
+}
+
+/// A backup of a key that opens nothing would be noticed on the day that it is needed.
+fn expect_open(data: &Path) -> anyhow::Result<()> {
+    let opened = match Key::load_or_create(&data.join(KEY_FILE)) {
+        Ok(key) => Ca::validity_in(data, &key).map(drop).map_err(|error| told(&error)),
+        Err(error @ KeyError::Damaged { .. }) => Err(error.to_string()),
+        Err(error) => return Err(error.into()),
+    };
+    let Err(error) = opened else { return Ok(()) };
+    let reason = error.split_once("; ").map_or(error.as_str(), |(reason, _)| reason);
+    let what = format!("the keys of {} do not open its data: {reason}", data.display());
+    Err(Failure::new(Cause::Failed, what).remedy(KEYS_BACK).into())
 }
 
 fn expect_room(data: &Path) -> anyhow::Result<()> {

@@ -6,6 +6,7 @@
 //! As long as `restore.partial` is there no edge starts in the directory, so that all that is in it is of a restore that was
 //! cut off; the next one begins anew.
 
+use std::fmt::Display;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, copy};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -103,15 +104,22 @@ fn put(backup: &File, path: &Path, data: &Path, unlock: &Unlock, tell: &Tell<'_>
 
 /// Opens all that was put back, and begins the store's log anew.
 fn look_through(staged: &Path, manifest: &Manifest) -> anyhow::Result<()> {
-    let key = Key::load_or_create(&staged.join(KEY_FILE))?;
-    Ca::validity_in(staged, &key).context("the CA of the backup")?;
-    Store::begin_epoch(staged).context("the store of the backup")?;
-    let contents = Store::contents(staged)?.context("the store of the backup does not open")?;
-    anyhow::ensure!(
-        contents.wrong.is_empty() && contents.head.0 == manifest.revision,
-        "the store of the backup is not the one that was copied: take another backup"
-    );
-    Ok(())
+    let key = Key::load_or_create(&staged.join(KEY_FILE)).map_err(|error| of_no_use("the key", &error))?;
+    Ca::validity_in(staged, &key).map_err(|error| of_no_use("the CA", &error))?;
+    Store::begin_epoch(staged).map_err(|error| of_no_use("the store", &error))?;
+    let contents = Store::contents(staged)?.ok_or_else(|| of_no_use("the store", &"it does not open"))?;
+    if contents.wrong.is_empty() && contents.head.0 == manifest.revision {
+        return Ok(());
+    }
+    Err(of_no_use("the store", &"it is not the one that was copied").into())
+}
+
+/// What is said elsewhere of such a fault is about an edge's own directory, and of no help here.
+fn of_no_use(what: &str, error: &dyn Display) -> Failure {
+    let error = error.to_string();
+    let reason = error.split_once("; ").map_or(error.as_str(), |(reason, _)| reason);
+    Failure::new(Cause::Failed, format!("{what} of the backup is of no use: {reason}"))
+        .remedy("restore another backup; nothing was put into the directory")
 }
 
 fn sync(folder: &Path) -> io::Result<()> {

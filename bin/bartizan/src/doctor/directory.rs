@@ -1,15 +1,19 @@
 //! The data directory: whether it can be written and has room, and whether its secrets open.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use bartizan_certs::Ca;
-use bartizan_seal::Key;
+use bartizan_certs::{Ca, CertsError};
+use bartizan_seal::{Key, KeyError};
 use bartizan_store::Store;
+use rustix::process::geteuid;
 
 use crate::data_dir::{self, KEY_FILE, SEALED_FILES};
 use crate::doctor::Finding;
 use crate::failure::Failure;
+use crate::output::quoted;
+use crate::remedies::KEYS_BACK;
 use crate::up::now;
 
 /// What is written to see that the disk takes it: a page of the store's file.
@@ -92,30 +96,37 @@ fn secrets(data: &Path) -> Vec<Finding> {
         let sealed = SEALED_FILES.into_iter().find(|name| data.join(name).exists());
         let gone = |sealed| {
             let detail = format!("{} is gone, and {sealed} is sealed with it", path.display());
-            Finding::bad(what, detail, "put it back from a backup")
+            Finding::bad(what, detail, KEYS_BACK)
         };
         return sealed.map(gone).into_iter().collect();
     }
     let key = match Key::load_or_create(&path) {
         Ok(key) => key,
+        Err(KeyError::File { path, source }) => {
+            let detail = format!("{} cannot be opened: {source}", path.display());
+            return vec![Finding::bad(what, detail, to_open(&path, source.kind()))];
+        }
         Err(error) => return vec![Finding::error(what, error)],
     };
     let ca = match Ca::validity_in(data, &key) {
         Ok(None) if data_dir::has_lost_ca(data) => {
             let detail = "ca.key.sealed and ca.pem are gone: a start makes another one, which nobody trusts yet";
-            Some(Finding::bad("the local CA", detail, "put both back from a backup"))
+            Some(Finding::bad("the local CA", detail, KEYS_BACK))
         }
         Ok(None) => None,
         Ok(Some(_)) if is_another(data) => {
             let detail = "it took the place of one that was lost, and whoever trusted that does not trust it yet";
-            let remedy = "put ca.key.sealed and ca.pem back from a backup; or give ca.pem to all who trusted the old one, \
-                          and delete ca.lost";
+            let remedy = format!("{KEYS_BACK}; or give ca.pem to all who trusted the old one, and delete ca.lost");
             Some(Finding::bad("the local CA", detail, remedy))
         }
         Ok(Some(validity)) => Some(match validity.warning(now()) {
             None => Finding::good("the local CA", format!("opens, and ends on {}", validity.until)),
             Some(warning) => Finding::bad("the local CA", warning.reason, warning.remedy),
         }),
+        Err(CertsError::File { path, source }) => {
+            let detail = format!("{} cannot be opened: {source}", path.display());
+            Some(Finding::bad("the local CA", detail, to_open(&path, source.kind())))
+        }
         Err(error) => Some(Finding::error("the local CA", error)),
     };
     let opens = if ca.as_ref().is_some_and(|ca| ca.ok) { "opens what it sealed" } else { "is there" };
@@ -128,14 +139,26 @@ fn is_another(data: &Path) -> bool {
     data_dir::noted_lost_ca(data).is_some_and(|noted| noted == hex::encode(bartizan_seal::sha256(&pem)))
 }
 
-/// A file without a byte opens as a store in which there is nothing.
+/// A store that has gone is not one that was never there.
 fn store(data: &Path) -> Option<Finding> {
-    let path = data.join("store.sqlite");
-    let is_empty = std::fs::metadata(&path).is_ok_and(|file| file.len() == 0);
-    is_empty.then(|| {
-        let remedy = "restore a backup; or delete it, to begin anew";
-        Finding::bad("the store's file", format!("{} is empty", path.display()), remedy)
-    })
+    let error = data_dir::expect_store(data).err()?;
+    let failure = error.downcast_ref::<Failure>()?;
+    Some(Finding::bad("the store's file", failure.message.clone(), failure.remedy.clone().unwrap_or_default()))
+}
+
+/// What lets this user open a file of the directory.
+pub(super) fn to_open(path: &Path, why: ErrorKind) -> String {
+    if why != ErrorKind::PermissionDenied {
+        return "see to the disk that it is on".to_owned();
+    }
+    let (file, folder) = (quoted(&path.display().to_string()), path.parent().unwrap_or(path));
+    match std::fs::metadata(path) {
+        Ok(found) if found.uid() == geteuid().as_raw() => format!("`chmod u+rw {file}`"),
+        _ => format!(
+            "run this as root or as the edge's user; if that is this one, as root `chown --reference={} {file}`",
+            quoted(&folder.display().to_string())
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -171,7 +194,7 @@ mod tests {
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
         check("chmod 600");
         std::fs::remove_file(&key).unwrap();
-        check("is gone, and ca.key.sealed is sealed with it; put it back");
+        check("is gone, and ca.key.sealed is sealed with it; restore a backup to a new directory");
         Key::load_or_create(&key).unwrap();
         check("from the same backup");
         std::fs::remove_file(&ca).unwrap();
@@ -202,7 +225,8 @@ mod tests {
             std::fs::remove_file(file).unwrap();
         }
         std::fs::write(data.join("store.sqlite"), "").unwrap();
-        check("is empty; restore a backup");
+        std::fs::write(data.join("admin.json"), "{}").unwrap();
+        check("is empty, and an edge has run here before; restore a backup to a new directory");
     }
 
     /// What mending takes depends on the store.

@@ -26,6 +26,7 @@ mod ports;
 mod posts;
 mod public_certificates;
 mod records;
+mod remedies;
 mod rights;
 mod sdk;
 mod signed_zones;
