@@ -53,6 +53,10 @@ pub const CHANGE_BYTES_MAX: usize = 32 << 20;
 /// Guards and operations of one change set.
 const STEPS_MAX: usize = 200_000;
 
+/// Operations of a change set that shares no transaction with others: what is larger (an import goes in pieces of some
+/// hundreds) takes long enough to be felt by whoever lands with it.
+const SHARED_MAX: usize = 200;
+
 /// Change sets in one transaction: enough to share a sync among all who wait, few enough to answer soon.
 const GROUP_MAX: usize = 256;
 
@@ -98,6 +102,11 @@ impl Work {
             Work::Append(prepared) | Work::Apply(prepared, _) => prepared.envelope.set.ops.len(),
             Work::Install(_) | Work::Compact(_) | Work::Forget { .. } | Work::Mend | Work::Settle => 0,
         }
+    }
+
+    /// Whether others go first that ask for less at the same time. What was decided elsewhere has its order.
+    fn is_large(&self) -> bool {
+        matches!(self, Work::Append(_)) && self.operations() > SHARED_MAX
     }
 
     fn bytes(&self) -> usize {
@@ -176,7 +185,7 @@ impl Writer {
                 Ok(first) => {
                     let group = self.gather(first);
                     let group_operations = group.iter().map(|job| job.work.operations()).sum::<usize>();
-                    self.answer(group);
+                    in_turn(group).into_iter().for_each(|together| self.answer(together));
                     self.folder.wake_if_large();
                     fold_at = self.fold_journal(fold_at);
                     self.trim_audit();
@@ -317,5 +326,57 @@ impl Writer {
         transaction.commit()?;
         self.trim.landed(closed.audit_added, closed.audit_gone);
         Ok((closed.head, verdicts))
+    }
+}
+
+/// What of a group is written in one transaction: those who change little together and at first, then each that changes much.
+fn in_turn(group: Vec<Job>) -> Vec<Vec<Job>> {
+    let (large, small): (Vec<Job>, Vec<Job>) = group.into_iter().partition(|job| job.work.is_large());
+    let small = Some(small).filter(|small| !small.is_empty());
+    small.into_iter().chain(large.into_iter().map(|job| vec![job])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::change::{ChangeSet, Meta, Value};
+    use crate::key::Key;
+
+    fn prepared(operations: usize) -> Box<Prepared> {
+        let put = |number: usize| {
+            let value = Value { format: 1, json: "{}".into() };
+            Op::Put { key: Key::meta(&number.to_string()), value }
+        };
+        let meta = Meta {
+            at: Timestamp::from_unix_micros(1),
+            actor: "test".to_owned(),
+            interface: "test".to_owned(),
+            client: None,
+            request_id: [1; 16],
+        };
+        let set = ChangeSet { guards: Vec::new(), ops: (0..operations).map(put).collect(), meta };
+        Box::new(Prepared::new(Envelope::new(Epoch(1), set)).unwrap())
+    }
+
+    /// A piece of an import is in nobody's transaction, and behind who came while the one before it was written.
+    #[test]
+    fn who_changes_little_waits_for_nobody_who_changes_much() {
+        let appended = |operations| Work::Append(prepared(operations));
+        for (group, expect) in [
+            (vec![appended(1)], vec![vec![1]]),
+            (vec![appended(500), appended(1), appended(2)], vec![vec![1, 2], vec![500]]),
+            (vec![appended(1), appended(500), appended(600)], vec![vec![1], vec![500], vec![600]]),
+            (vec![appended(SHARED_MAX), appended(SHARED_MAX)], vec![vec![SHARED_MAX; 2]]),
+            // In the order in which they were decided.
+            (vec![Work::Apply(prepared(500), Rev(1)), Work::Apply(prepared(1), Rev(2))], vec![vec![500, 1]]),
+        ] {
+            let job = |work| Job { work, reply: mpsc::sync_channel(1).0, claim: Arc::default() };
+            let written = in_turn(group.into_iter().map(job).collect());
+            let written: Vec<Vec<usize>> =
+                written.iter().map(|together| together.iter().map(|job| job.work.operations()).collect()).collect();
+            assert_eq!(written, expect);
+        }
     }
 }

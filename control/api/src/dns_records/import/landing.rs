@@ -33,8 +33,9 @@ use crate::writes::{By, Writes, now};
 /// Records that land in one revision if there are no more.
 const ONE_REVISION_MAX: usize = 5_000;
 
-/// Records of a revision that is one of many: others get their turn between.
-pub(super) const PIECE_MAX: usize = 2_000;
+/// Records of a revision that is one of many: others get their turn between. Some 40 µs a record: whoever changes something
+/// meanwhile waits for 10 ms at most.
+pub(super) const PIECE_MAX: usize = 250;
 
 /// Lines of a preview.
 const CHANGES_MAX: usize = 1_000;
