@@ -91,6 +91,8 @@ faults! {
 
     // The request itself.
     BadBody = 400 6007 "Malformed JSON in request body";
+    /// It is JSON, and something in it is of another kind, out of its range or missing.
+    BodyField = 400 6007 "The request body is not as this call takes it";
     BadQuery = 400 6008 "Malformed query parameter";
     /// The caller's `If-Match` says which state they saw.
     ChangedSince = 412 10412 "The object is not as If-Match says: it has changed since, or has no tag";

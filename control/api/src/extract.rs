@@ -11,6 +11,7 @@ use http::request::Parts;
 use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 
 use crate::error::{Error, Fault};
 use crate::query;
@@ -98,12 +99,19 @@ async fn within(wait: Duration, body: axum::body::Body, max: usize) -> Result<By
 /// All bodies are objects (RFC 8259 §4). Said here, because the derived readers would take a list of a struct's fields as well.
 fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
     if text.trim_ascii_start().first() != Some(&b'{') {
-        return Err(Fault::BadBody.because("expected an object"));
+        return Err(match serde_json::from_slice::<serde::de::IgnoredAny>(text) {
+            Ok(_) => Fault::BodyField.because("it must be an object"),
+            Err(error) => Fault::BadBody.because(error),
+        });
     }
     let mut json = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let pointer = pointer(error.path());
-        let fault = Fault::BadBody.because(error.into_inner());
+        let error = error.into_inner();
+        let fault = match error.classify() {
+            Category::Data => Fault::BodyField.because(misfit(&pointer, &error.to_string())),
+            Category::Syntax | Category::Eof | Category::Io => Fault::BadBody.because(error),
+        };
         if pointer.is_empty() { fault } else { fault.at(pointer) }
     })?;
     json.end().map_err(|error| Fault::BadBody.because(error))?;
@@ -122,6 +130,60 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
             Segment::Unknown => None,
         })
         .collect()
+}
+
+/// What is wrong in a body that is JSON, as people say it: `name` must be text, and is a number.
+fn misfit(pointer: &str, told: &str) -> String {
+    // Where in the text it stands is of no use to who never saw the text.
+    let told = told.rsplit_once(" at line ").map_or(told, |(told, _)| told);
+    let field = pointer.trim_start_matches('/').replace('/', ".").replace("~1", "/").replace("~0", "~");
+    let it = if field.is_empty() { "it".to_owned() } else { format!("`{field}`") };
+    if let Some(name) = told.strip_prefix("missing field ") {
+        return if field.is_empty() { format!("{name} is missing") } else { format!("{it} lacks {name}") };
+    }
+    if told.starts_with("data did not match") {
+        return format!("{it} is in none of the forms that it may have");
+    }
+    let kinds = told.strip_prefix("invalid type: ").and_then(|rest| rest.rsplit_once(", expected "));
+    if let Some((found, wanted)) = kinds {
+        return format!("{it} must be {}, and is {}", wanted_kind(wanted), found_kind(found));
+    }
+    let values = told.strip_prefix("invalid value: ").and_then(|rest| rest.rsplit_once(", expected "));
+    match values.map(|(_, wanted)| wanted) {
+        Some(wanted @ ("u8" | "u16" | "u32" | "u64" | "usize")) => {
+            let bits = if wanted == "usize" { "64" } else { &wanted[1..] };
+            format!("{it} must be a whole number from 0 on, of {bits} bits at most")
+        }
+        Some(wanted) => format!("{it} must be {}", wanted_kind(wanted)),
+        None => format!("{it}: {told}"),
+    }
+}
+
+/// A kind of JSON value as the reader of a field names it.
+fn wanted_kind(wanted: &str) -> &str {
+    match wanted {
+        "a string" | "a borrowed string" => "text",
+        "a boolean" => "true or false",
+        "a sequence" => "a list",
+        "a map" => "an object",
+        "u8" | "u16" | "u32" | "u64" | "usize" | "i64" => "a whole number",
+        "f32" | "f64" => "a number",
+        known if known.starts_with("struct ") => "an object",
+        known => known,
+    }
+}
+
+/// The same of what is there, without its value: that is the caller's, and may be long.
+fn found_kind(found: &str) -> &'static str {
+    match found.split([' ', '`']).next() {
+        Some("string") => "text",
+        Some("boolean") => "true or false",
+        Some("integer" | "floating" | "number") => "a number",
+        Some("sequence") => "a list",
+        Some("map") => "an object",
+        Some("null" | "unit") => "null",
+        _ => "something else",
+    }
 }
 
 /// The query string, as [`query`] reads it.
@@ -180,6 +242,55 @@ mod tests {
     struct Inner {
         #[serde(rename = "a/b")]
         port: Option<u16>,
+    }
+
+    /// The field is named, and what it must be; only what is no JSON is called so.
+    #[test]
+    fn what_a_field_must_be_is_told() {
+        #[derive(Debug, serde::Deserialize)]
+        #[allow(dead_code)]
+        struct Every {
+            text: Option<String>,
+            flag: Option<bool>,
+            port: Option<u16>,
+            list: Option<Vec<String>>,
+            inner: Option<Inner>,
+            many: Option<Vec<Needs>>,
+        }
+        #[derive(Debug, serde::Deserialize)]
+        #[allow(dead_code)]
+        struct Needs {
+            id: u64,
+        }
+        let prefix = format!("{}: ", Fault::BodyField.text());
+        for (text, expect) in [
+            (r#"{"text":7}"#, "`text` must be text, and is a number"),
+            (r#"{"text":["a","b"]}"#, "`text` must be text, and is a list"),
+            (r#"{"flag":"yes"}"#, "`flag` must be true or false, and is text"),
+            (r#"{"port":1.5}"#, "`port` must be a whole number, and is a number"),
+            (r#"{"port":70000}"#, "`port` must be a whole number from 0 on, of 16 bits at most"),
+            (r#"{"port":{}}"#, "`port` must be a whole number, and is an object"),
+            (r#"{"list":"a, expected b"}"#, "`list` must be a list, and is text"),
+            (r#"{"list":[true]}"#, "`list.0` must be text, and is true or false"),
+            (r#"{"inner":7}"#, "`inner` must be an object, and is a number"),
+            (r#"{"inner":{"a/b":"x"}}"#, "`inner.a/b` must be a whole number, and is text"),
+            (r#"{"many":[{}]}"#, "`many.0` lacks `id`"),
+            (r#"{"many":[{"id":null}]}"#, "`many.0.id` must be a whole number, and is null"),
+            ("[]", "it must be an object"),
+            ("null", "it must be an object"),
+        ] {
+            let told = parse::<Every>(text.as_bytes()).unwrap_err().problem();
+            assert_eq!(
+                (told.code, told.message.strip_prefix(&prefix)),
+                (6007, Some(expect)),
+                "{text}: {}",
+                told.message
+            );
+        }
+        for text in ["", "[", r#"{"text":"x""#, "{} {}", r#"{"text":'x'}"#] {
+            let told = parse::<Every>(text.as_bytes()).unwrap_err().problem();
+            assert!(told.message.starts_with(Fault::BadBody.text()), "{text}: {}", told.message);
+        }
     }
 
     #[tokio::test]

@@ -77,7 +77,7 @@ async fn create(
     let given = |text: Option<&String>, at: &str, max: usize| match text {
         Some(text) if !text.is_empty() && text.len() <= max => Ok(text.clone()),
         Some(_) => Err(Fault::WrongPassword.into()),
-        None => Err(Error::from(Fault::BadBody).at(at)),
+        None => Err(Fault::BodyField.because(format_args!("`{}` is missing", at.trim_start_matches('/'))).at(at)),
     };
     let email = given(body.email.value(), "/email", EMAIL_MAX)?.trim().to_lowercase();
     let password = given(body.password.value(), "/password", bartizan_model::PASSWORD_MAX)?;

@@ -45,6 +45,8 @@ fn those_that_share_a_code_are_each_met() {
         (Fault::UnknownToken, None, by(&unknown)),
         (Fault::SessionEnded, None, call(&[("cookie", cookie.as_str())], "GET", "/user", "")),
         (Fault::NotAllowed, None, by(&narrow)),
+        (Fault::BadBody, None, asked("POST", "/zones", "{")),
+        (Fault::BodyField, None, asked("POST", "/zones", r#"{"name":7}"#)),
         (Fault::UserUnknown, None, asked("GET", &format!("/bartizan/users/{none}"), "")),
         (Fault::SessionUnknown, None, asked("DELETE", &format!("/bartizan/sessions/{none}"), "")),
         (Fault::MemberUnknown, None, asked("GET", &format!("{members}/{none}"), "")),
