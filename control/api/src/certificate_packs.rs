@@ -19,7 +19,7 @@ use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::extract::{Body, Ids, Query};
 use crate::permission::Permission;
-use crate::reply::{Page, PageSizes, Reply};
+use crate::reply::{Page, PageSizes, Paging, Reply};
 use crate::rights::Target;
 use crate::state::Api;
 use crate::transaction::{Change, Listed, View};
@@ -117,12 +117,6 @@ async fn change_settings(
     Ok(Reply::of(settings))
 }
 
-#[derive(serde::Deserialize, utoipa::IntoParams)]
-struct Paging {
-    page: Option<u32>,
-    per_page: Option<u32>,
-}
-
 /// The certificates that the public authority issues, or is to issue, for a zone.
 #[utoipa::path(
     get,
@@ -135,9 +129,9 @@ async fn list(
     State(api): State<Api>,
     caller: Caller,
     Ids((id,)): Ids<(ZoneId,)>,
-    Query(Paging { page, per_page }): Query<Paging>,
+    Query(paging): Query<Paging>,
 ) -> Result<Reply<Vec<CertificatePack>>, Error> {
-    let page = SIZES.page(page, per_page);
+    let page = paging.of(SIZES);
     let listed = api
         .read_list(move |view| {
             let zone = view.zone_of(&caller, id)?;

@@ -18,7 +18,7 @@ use crate::extract::{Body, Ids, Query};
 use crate::memberships::{OF_ACCOUNT_MAX, OF_USER_MAX, member_id};
 use crate::path::AccountScope;
 use crate::permission::Permission;
-use crate::reply::{PageSizes, Reply};
+use crate::reply::{PageSizes, Paging, Reply};
 use crate::rights::Target;
 use crate::roles::RoleRow;
 use crate::state::Api;
@@ -39,12 +39,6 @@ pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
         .routes(needs(Permission::AccountSettingsRead, api, routes!(role)))
 }
 
-#[derive(serde::Deserialize, utoipa::IntoParams)]
-struct Paging {
-    page: Option<u32>,
-    per_page: Option<u32>,
-}
-
 /// Who belongs to an account, or is invited to it.
 #[utoipa::path(
     get,
@@ -59,7 +53,7 @@ async fn members(
     Ids((account,)): Ids<(AccountScope,)>,
     Query(paging): Query<Paging>,
 ) -> Result<Reply<Vec<Member>>, Error> {
-    let page = SIZES.page(paging.page, paging.per_page);
+    let page = paging.of(SIZES);
     let account = account.of(&caller)?;
     let mut members = api.read_list(move |view| view.members(account)).await?;
     members.sort_by(|(_, one), (_, other)| one.email.cmp(&other.email));
@@ -222,7 +216,7 @@ async fn roles(
     Query(paging): Query<Paging>,
 ) -> Result<Reply<Vec<Role>>, Error> {
     account.of(&caller)?;
-    let page = SIZES.page(paging.page, paging.per_page);
+    let page = paging.of(SIZES);
     let roles: Vec<Role> = RoleRow::all().iter().map(RoleRow::sent).collect();
     let total = roles.len() as u64;
     Ok(Reply::page(page.cut(roles), page, total))

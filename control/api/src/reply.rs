@@ -183,6 +183,19 @@ pub(crate) struct Page {
     pub(crate) size: u32,
 }
 
+/// Which page of a list somebody asks for.
+#[derive(serde::Deserialize, utoipa::IntoParams)]
+pub(crate) struct Paging {
+    page: Option<u32>,
+    per_page: Option<u32>,
+}
+
+impl Paging {
+    pub(crate) fn of(self, sizes: PageSizes) -> Page {
+        sizes.page(self.page, self.per_page)
+    }
+}
+
 /// How large the pages of a list may be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PageSizes {

@@ -186,13 +186,6 @@ pub(crate) enum Edit {
 #[derive(serde::Deserialize, IntoParams)]
 pub(crate) struct All {}
 
-/// Which page of a list.
-#[derive(serde::Deserialize, IntoParams)]
-struct Paging {
-    page: Option<u32>,
-    per_page: Option<u32>,
-}
-
 /// The routes by which a resource is seen, in all its places.
 pub(crate) fn seen<R: Resource>(api: &Api) -> OpenApiRouter<Api> {
     let calls = || {

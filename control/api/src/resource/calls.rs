@@ -5,11 +5,11 @@ use bartizan_store::Scope;
 use bartizan_v4::Deleted;
 
 use super::place::At;
-use super::{Edit, Editable, Here, Paging, Resource, key};
+use super::{Edit, Editable, Here, Resource, key};
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::extract::{Body, Query};
-use crate::reply::Reply;
+use crate::reply::{Paging, Reply};
 use crate::state::Api;
 use crate::tag;
 use crate::transaction::{Change, View};
@@ -21,7 +21,7 @@ pub(super) async fn list<R: Resource>(
     Query(paging): Query<Paging>,
     Query(params): Query<R::Params>,
 ) -> Result<Reply<Vec<R::Sent>>, Error> {
-    let page = R::SIZES.page(paging.page, paging.per_page);
+    let page = paging.of(R::SIZES);
     let listed = api
         .clone()
         .read_list(move |view| {

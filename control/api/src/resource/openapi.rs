@@ -9,7 +9,8 @@ use utoipa::openapi::{Content, HttpMethod, Ref, RefOr, Required, ResponseBuilder
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 use utoipa_axum::router::UtoipaMethodRouter;
 
-use super::{Call, Edit, Editable, Paging, Place, Resource};
+use super::{Call, Edit, Editable, Place, Resource};
+use crate::reply::Paging;
 use crate::state::Api;
 
 impl Call {

@@ -15,7 +15,7 @@ use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::extract::{Ids, Query};
 use crate::permission::Permission;
-use crate::reply::{PageSizes, Reply};
+use crate::reply::{PageSizes, Paging, Reply};
 use crate::state::Api;
 use crate::tokens;
 
@@ -29,26 +29,20 @@ pub(super) fn routes(api: &Api) -> OpenApiRouter<Api> {
     ))
 }
 
-#[derive(serde::Deserialize, utoipa::IntoParams)]
-struct Params {
-    page: Option<u32>,
-    per_page: Option<u32>,
-}
-
 /// The API tokens of a user.
 #[utoipa::path(
     get,
     path = "/bartizan/users/{user_id}/tokens",
     tag = "Users",
-    params(("user_id" = String, Path), Params),
+    params(("user_id" = String, Path), Paging),
     responses((status = 200, body = bartizan_v4::Envelope<Vec<Token>>))
 )]
 async fn list(
     State(api): State<Api>,
     Ids((user,)): Ids<(UserId,)>,
-    Query(params): Query<Params>,
+    Query(paging): Query<Paging>,
 ) -> Result<Reply<Vec<Token>>, Error> {
-    let page = SIZES.page(params.page, params.per_page);
+    let page = paging.of(SIZES);
     let found = api
         .read_list(move |view| {
             view.edge_user(user)?;
