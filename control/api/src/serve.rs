@@ -349,6 +349,30 @@ mod tests {
         }
     }
 
+    /// A head has a hundred fields at most, and some 64 KiB; what is more is refused by name (RFC 6585 §5) and not read.
+    #[test]
+    fn a_head_has_its_bounds() {
+        let server = Server::start(100, LONG);
+        let fields = |count: usize| (1..count).map(|number| format!("X-{number}: a\r\n")).collect::<String>();
+        for (what, rest, status) in [
+            ("as many fields as there may be", fields(100), "200"),
+            ("one more", fields(101), "431"),
+            ("thousands", fields(5_000), "431"),
+            ("a long one", format!("X: {}\r\n", "x".repeat(READ_BYTES_MAX - 1_024)), "200"),
+            ("one that is too long", format!("X: {}\r\n", "x".repeat(4 * READ_BYTES_MAX)), "431"),
+        ] {
+            let mut stream = server.connect();
+            let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{rest}\r\n");
+            stream.write_all(head.as_bytes()).unwrap();
+            // One that is answered goes on, and says so.
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{what}: {answer}");
+        }
+        assert!(ask(&mut server.connect()));
+    }
+
     /// The connection goes on behind a body that nobody wanted, or the answer says that it does not.
     #[test]
     fn a_body_that_nobody_wants() {

@@ -83,6 +83,8 @@ async fn speak(io: Watched, (peer, way): (SocketAddr, Way), shared: &Shared) -> 
     };
     match ended {
         Ok(()) => Some(connection.into_parts().io.into_inner().link),
+        // It was answered, and more of the head may be on its way: closed at once, the answer would be lost.
+        Err(error) if error.is_parse() => Some(connection.into_parts().io.into_inner().link),
         Err(error) => {
             tracing::trace!(%peer, %error, "a connection of the API failed");
             None
