@@ -183,11 +183,19 @@ fn is_id(text: &str) -> bool {
     digits == 32 && text.chars().all(|char| char.is_ascii_hexdigit() || char == '-')
 }
 
+/// As what the API tells of new credentials that a start made.
+const RECOVERY: &str = "recovery";
+
 /// A change as people read it: a line of who did what, and below it the fields that became another.
 fn told(change: &Value) -> String {
     let when = text(change, "when").split(['.', 'Z']).next().unwrap_or_default().replace('T', " ");
     let token = text(&change["bartizan"], "token_name");
-    let who = if token.is_empty() { text(&change["actor"], "email") } else { token };
+    let who = match (token, text(&change["actor"], "email"), text(change, "interface")) {
+        ("", "", RECOVERY) => "the edge itself, as admin.json was not there",
+        ("", "", _) => "the edge itself",
+        ("", email, _) => email,
+        (token, ..) => token,
+    };
     let from = text(&change["actor"], "ip");
     let from = if from.is_empty() { String::new() } else { format!(" from {from}") };
     let revision = change["bartizan"]["revision"].to_string();
@@ -213,7 +221,11 @@ pub fn called(change: &Value) -> String {
         name if name.is_empty() => shown(metadata, "zone_name"),
         name => name,
     };
-    format!("{kind} {name} ({})", text(&change["resource"], "id"))
+    match (&*name, text(&change["resource"], "id")) {
+        (name, "") => format!("{kind} {name}"),
+        ("", id) => format!("{kind} ({id})"),
+        (name, id) => format!("{kind} {name} ({id})"),
+    }
 }
 
 #[cfg(test)]

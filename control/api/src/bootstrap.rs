@@ -15,7 +15,7 @@ use std::sync::Arc;
 use bartizan_certs::{Certs, CertsError};
 use bartizan_names::{AccountId, Name, Timestamp, TokenId, UserId, ZoneId, ZoneName};
 use bartizan_seal as seal;
-use bartizan_store::{Key, Kind, Rev, Scope, Store};
+use bartizan_store::{Key, Kind, RECOVERY, Rev, Scope, Store};
 use bartizan_v4::user::Person;
 use bartizan_v4::{Account, StoredToken, StoredUser, UserStatus};
 
@@ -117,7 +117,9 @@ pub fn bootstrap(
         token: made || preset.token.is_some(),
     };
     let writes = Writes::new(store.clone(), certs.clone(), Arc::default());
-    let set_up = writes.change(By::Edge(INTERFACE), |change| {
+    // Somebody is let in who was not: the history shows it.
+    let is_recovery = made && !is_first;
+    let set_up = writes.change(By::Edge(if is_recovery { RECOVERY } else { INTERFACE }), |change| {
         let account = put_account(change, administrator.account_id)?;
         if damaged.is_none() {
             put_user(change, &administrator, dictated)?;
@@ -147,6 +149,12 @@ pub fn bootstrap(
             tracing::warn!(error = told(&error), "the administrator's file stays as it was");
         }
         saved => saved?,
+    }
+    if is_recovery {
+        tracing::warn!(
+            "{} was not there, or empty: a new token and a new key of the administrator are in it, and the old ones have ended",
+            path.display()
+        );
     }
     let entry = match refused(store, &administrator.token) {
         None => Entry::Open(administrator),

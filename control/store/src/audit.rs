@@ -69,6 +69,9 @@ pub const DELETION: &str = "deletion";
 /// What the edge takes back of an import that did not come to its end: its records had entries when they came.
 pub const IMPORT: &str = "import";
 
+/// New credentials of the administrator, made by a start that found none.
+pub const RECOVERY: &str = "recovery";
+
 /// What of the audit goes with an object of a kind.
 pub(crate) struct Audited {
     /// Where in a document stands what people call the object (RFC 6901).

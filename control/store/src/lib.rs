@@ -56,6 +56,7 @@ mod zone_names;
 
 pub use audit::{
     API, AuditAction, AuditEntry, AuditExtent, AuditOf, AuditPlace, AuditRange, AuditRetention, DELETION, IMPORT,
+    RECOVERY,
 };
 pub use backup::{BackupError, Contents};
 pub use change::{Change, ChangeSet, Entry, Epoch, Guard, Meta, Op, Rev, Value};

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::share::Shares;
 use super::whose::{By, EDGE, Place, account_of, deletion_of};
-use super::{API, AuditAction, DELETION, IMPORT, SMALL, name_in, who, without_secrets};
+use super::{API, AuditAction, DELETION, IMPORT, RECOVERY, SMALL, name_in, who, without_secrets};
 use crate::change::{Meta, Op, Rev};
 use crate::key::{Key, Prefix, Scope};
 use crate::kind::Kind;
@@ -21,10 +21,10 @@ pub(super) const PLACES: u32 = 18;
 /// What an entry takes beside its texts: the row, and its places in the indexes.
 const ROW_BYTES: usize = 300;
 
-/// Whether what was asked for through `interface` has entries. What the edge does by itself has none but two: the rest
-/// of a deletion, and the removal of an import.
+/// Whether what was asked for through `interface` has entries. What the edge does by itself has none but three: the rest
+/// of a deletion, the removal of an import, and new credentials in the place of the administrator's.
 pub(crate) fn is_audited(interface: &str) -> bool {
-    interface == DELETION || interface == IMPORT || interface.split(' ').next() == Some(API)
+    [DELETION, IMPORT, RECOVERY].contains(&interface) || interface.split(' ').next() == Some(API)
 }
 
 /// Where it is read what an object was before.

@@ -130,3 +130,24 @@ fn a_stop_is_clean() {
     let status = edge.program().ended();
     assert!(status.success(), "{status}\n{}", edge.program().output());
 }
+
+/// Whoever owns the data directory gets in that way, and it is no secret that they did.
+#[test]
+fn new_credentials_of_the_administrator_are_in_the_history() {
+    let edge = Edge::start();
+    let before = edge.token().to_owned();
+    std::fs::remove_file(edge.data().join("admin.json")).expect("the administrator's file");
+    let mut edge = edge.restart_after_kill();
+    assert_ne!(edge.token(), before);
+    let log = edge.program().output();
+    assert!(log.contains("admin.json was not there") && !log.contains(&before), "{log}");
+    let history = finish(&mut edge.command(["history"])).ok();
+    let told = |line: &str| {
+        line.contains("change token administrator") && line.contains("the edge itself, as admin.json was not there")
+    };
+    assert!(history.lines().any(told), "{history}");
+    assert!(history.lines().any(|line| line.contains("change user admin@")), "{history}");
+    // A start like any other is nothing to tell.
+    let edge = edge.restart_after_kill();
+    assert_eq!(finish(&mut edge.command(["history"])).ok(), history);
+}
