@@ -211,6 +211,35 @@ fn a_copy_takes_only_what_follows() {
     }
 }
 
+/// What was restored has another log: whoever followed the old one takes nothing of it, and what was meant for the old one does
+/// not land.
+#[test]
+fn what_was_restored_has_another_log() {
+    let (dir, restored) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(&dir);
+    let write = |store: &Store| store.commit(set(vec![], vec![put(Key::meta("a"), "1")])).unwrap();
+    for _ in 0..3 {
+        write(&store);
+    }
+    let (old, head) = store.head().unwrap();
+    let follower = Copy::of(state(&store.read().unwrap(), &Filter::Everything, &[]));
+    let late = Envelope::new(old, set(vec![], vec![put(Key::meta("a"), "2")]));
+    store.backup(&restored.path().join("store.sqlite")).unwrap();
+    assert_eq!(Store::begin_epoch(restored.path()).unwrap(), head);
+    let contents = Store::contents(restored.path()).unwrap().unwrap();
+    assert_ne!(contents.epoch, old);
+    assert_eq!((contents.head, contents.wrong), (head, vec![]));
+
+    let restored = open(&restored);
+    assert_eq!(restored.append(late).unwrap(), Verdict::Foreign);
+    assert_eq!(write(&restored), Rev(head.0 + 1));
+    let (new, _) = restored.head().unwrap();
+    let change = restored.tail(head, &Filter::Everything, ALL).unwrap().remove(0);
+    assert_eq!(format!("{:?}", follower.store.apply(new, change)), "Err(Foreign)");
+    // The old one, should it still be there, goes on beside it.
+    assert_eq!((store.head().unwrap(), write(&store)), ((old, head), Rev(head.0 + 1)));
+}
+
 #[test]
 fn a_state_comes_whole_or_not_at_all() {
     let dir = tempfile::tempdir().unwrap();

@@ -45,6 +45,14 @@ pub(crate) fn certificate(edge: &Edge, host: &str) -> String {
     rest.split_once("-----END CERTIFICATE-----").expect("its end").0.to_owned()
 }
 
+/// Which log a store has.
+fn epoch(data: &Path) -> String {
+    const READ: &str = "import sqlite3, sys\n\
+                        store = sqlite3.connect(f'file:{sys.argv[1]}?mode=ro', uri=True)\n\
+                        print(store.execute('SELECT epoch FROM log').fetchone()[0])";
+    finish(Command::new("python3").args(["-c", READ]).arg(data.join("store.sqlite"))).ok()
+}
+
 /// Zones, a token, a tunnel and certificates, on another directory as if nothing had happened.
 #[test]
 fn a_lost_disk_is_no_lost_edge() {
@@ -92,6 +100,7 @@ fn a_lost_disk_is_no_lost_edge() {
     assert_eq!(names(kept.path()), ["edge.backup"], "nothing else is left");
     assert!(!names(&edge.data()).iter().any(|name| name.contains("partial")), "{:?}", names(&edge.data()));
     let (token, ca) = (edge.token().to_owned(), fs::read(edge.ca()).expect("a CA"));
+    let log = epoch(&edge.data());
     drop((edge, connector));
 
     let seen = finish(&mut command(kept.path(), &["backup", "verify", "--json", text(&file)])).ok();
@@ -101,6 +110,7 @@ fn a_lost_disk_is_no_lost_edge() {
     let data = folder.path().join("data");
     finish(&mut command(folder.path(), &["restore", text(&file), "--data-dir", text(&data)])).ok();
     assert_eq!(names(&data), ["admin.json", "ca.key.sealed", "ca.pem", "lock", "seal.key", "store.sqlite"]);
+    assert_ne!(epoch(&data), log, "who followed the old edge's log reads everything anew");
 
     let edge = Edge::start_on(folder);
     assert_eq!((edge.token(), &fs::read(edge.ca()).expect("a CA")), (&*token, &ca));
