@@ -215,3 +215,56 @@ fn a_refusal_is_a_refusal() {
     let undone = edge.post(&tried("/bartizan/undo"), &json!({"revision": before + 1}).to_string()).result();
     assert_eq!((&undone["done"], edge.revision()), (&json!(false), before + 1));
 }
+
+/// What an undoing would do is told by it, and judged: what came after it, and rights.
+#[test]
+fn an_undoing_that_is_only_tried() {
+    let lab = Lab::new();
+    let edge = &lab.edge;
+    let add =
+        edge.post(&format!("/zones/{}/dns_records", lab.zone), r#"{"type":"A","name":"u","content":"192.0.2.1"}"#);
+    let (one, added) =
+        (format!("/zones/{}/dns_records/{}", lab.zone, add.result()["id"].as_str().unwrap()), edge.revision());
+    edge.call("PATCH", &one, r#"{"content":"192.0.2.2"}"#).result();
+    let changed = edge.revision();
+    let ask = |path: &str, body: serde_json::Value| edge.post(path, &body.to_string());
+    let words = tried("/bartizan/undo");
+    let tries = [
+        (words.as_str(), json!({})),
+        ("/bartizan/undo", json!({"dry_run": true})),
+        (&words, json!({"dry_run": false})),
+    ];
+    for (path, mut body) in tries {
+        body["revision"] = json!(changed);
+        let told = ask(path, body.clone()).json();
+        let would = &told["result"]["changes"][0];
+        assert_eq!(
+            (&told["result"]["done"], told["result"]["changes"].as_array().map(Vec::len)),
+            (&json!(false), Some(1))
+        );
+        assert_eq!(
+            (&would["oldValueJson"]["content"], &would["newValueJson"]["content"]),
+            (&json!("192.0.2.2"), &json!("192.0.2.1"))
+        );
+        assert!(told.get("dry_run").is_none(), "it is told once: {told}");
+        body["revision"] = json!(added);
+        assert_eq!(ask(path, body.clone()).verdict(), "400 10424", "it was changed since");
+        body["force"] = json!(true);
+        assert_eq!(ask(path, body.clone()).result()["changes"][0]["action"]["type"], "delete");
+        body["revision"] = json!(999_999);
+        assert_eq!(ask(path, body).verdict(), "404 10404");
+        assert_eq!((edge.revision(), edge.get(&one).result()["content"].clone()), (changed, json!("192.0.2.2")));
+    }
+    // Of a large import it says the number.
+    let lines = (0..6_000).map(|number| format!("n{number}.tried.example. 300 IN TXT x\n")).collect::<String>();
+    let imported = crate::imports::import_into(edge, &lab.zone, &lines).json();
+    assert_eq!(imported["result"]["recs_added"], 6_000, "{imported}");
+    let newest = edge.revision();
+    let piece =
+        edge.get(&format!("/accounts/{}/audit_logs?per_page=1", lab.account)).result()[0]["bartizan"]["revision"]
+            .clone();
+    let told = ask(&words, json!({"revision": piece})).result();
+    assert_eq!((&told["done"], &told["objects"], edge.revision()), (&json!(false), &json!(6_000), newest), "{told}");
+    let all = edge.get(&format!("/zones/{}/dns_records?per_page=1", lab.zone)).json();
+    assert!(all["result_info"]["total_count"].as_u64() > Some(6_000), "{all}");
+}
