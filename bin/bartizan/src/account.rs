@@ -4,8 +4,9 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use crate::client::Api;
+use crate::consent::Consent;
 use crate::failure::{Cause, Failure};
-use crate::output::{self, Output, table};
+use crate::output::{Output, table};
 use crate::zone::{self, text};
 
 #[derive(Subcommand)]
@@ -28,9 +29,8 @@ pub enum AccountAction {
     Delete {
         /// By name or id
         account: String,
-        /// Do not ask
-        #[arg(long, short)]
-        yes: bool,
+        #[command(flatten)]
+        consent: Consent,
     },
     /// Who belongs to an account: add, list, remove, roles
     Member {
@@ -65,6 +65,8 @@ pub enum MemberAction {
         /// By name or id [default: the only one]
         #[arg(long, value_name = "ACCOUNT")]
         account: Option<String>,
+        #[command(flatten)]
+        consent: Consent,
     },
     /// The roles that there are
     Roles {
@@ -94,11 +96,9 @@ pub async fn run(action: AccountAction, api: &Api, output: Output) -> anyhow::Re
             let account = api.put(&one, &json!({"name": name})).await?;
             output.result(&account, || format!("account {} is called {name}", text(&account, "id")))
         }
-        AccountAction::Delete { account, yes } => {
+        AccountAction::Delete { account, consent } => {
             let one = path_of(api, Some(&account)).await?;
-            if !yes && !output::agrees(&format!("delete the account {account}, with its tokens and members?"))? {
-                return Err(Failure::new(Cause::Failed, format!("{account} stays")).into());
-            }
+            consent.ask(&format!("delete the account {account}, with its tokens and members?"), &account, output)?;
             let gone = api.delete(&one).await?;
             output.result(&gone, || format!("the account {account} is deleted"))
         }
@@ -128,7 +128,7 @@ async fn member(action: MemberAction, api: &Api, output: Output) -> anyhow::Resu
                 _ => format!("{email} is a member: {}", roles(&member)),
             })
         }
-        MemberAction::Remove { email, account } => {
+        MemberAction::Remove { email, account, consent } => {
             let members = format!("{}/members", path_of(api, account.as_deref()).await?);
             let all = api.list(&members).await?;
             let is = |member: &&Value| text(&member["user"], "email").eq_ignore_ascii_case(email.trim());
@@ -136,6 +136,7 @@ async fn member(action: MemberAction, api: &Api, output: Output) -> anyhow::Resu
                 Failure::new(Cause::NotFound, format!("{email} is no member of this account"))
                     .remedy("`bartizan account member list` shows them")
             })?;
+            consent.ask(&format!("take {email} out of this account?"), &email, output)?;
             let gone = api.delete(&format!("{members}/{}", text(found, "id"))).await?;
             output.result(&gone, || format!("{email} is no member any more"))
         }

@@ -14,8 +14,9 @@ use self::permissions::Zones;
 use self::shown::{Names, describe, row};
 use crate::account;
 use crate::client::Api;
+use crate::consent::Consent;
 use crate::failure::{Cause, Failure};
-use crate::output::{self, Output, quoted, table};
+use crate::output::{Output, quoted, table};
 use crate::people;
 use crate::zone::{self, text};
 
@@ -49,9 +50,8 @@ pub enum TokenAction {
         token: String,
         #[command(flatten)]
         whose: Whose,
-        /// Do not ask
-        #[arg(long, short)]
-        yes: bool,
+        #[command(flatten)]
+        consent: Consent,
     },
 }
 
@@ -111,15 +111,13 @@ pub async fn run(action: TokenAction, api: &Api, output: Output) -> anyhow::Resu
             let place = place(api, &Whose { user: None, account }).await?;
             let token = by_name_or_id(api, &place, &token).await?;
             let value = api.put(&format!("{place}/{}/value", text(&token, "id")), &json!({})).await?;
-            output.progress("the old text of the token has ended; this one is shown once");
-            output.result(&value, || value.as_str().unwrap_or_default().to_owned())
+            let said = "the old text of the token has ended; this one is shown once";
+            output.secret(said, &value, || value.as_str().unwrap_or_default().to_owned())
         }
-        TokenAction::Delete { token, whose, yes } => {
+        TokenAction::Delete { token, whose, consent } => {
             let place = place(api, &whose).await?;
             let token = by_name_or_id(api, &place, &token).await?;
-            if !yes && !output::agrees(&question(api, &token).await)? {
-                return Err(Failure::new(Cause::Failed, format!("the token {} stays", text(&token, "name"))).into());
-            }
+            consent.ask(&question(api, &token).await, &format!("the token {}", text(&token, "name")), output)?;
             let gone = api.delete(&format!("{place}/{}", text(&token, "id"))).await?;
             output.result(&gone, || format!("the token {} has ended", text(&token, "name")))
         }
@@ -200,8 +198,8 @@ async fn create(words: TokenWords, api: &Api, output: Output) -> anyhow::Result<
     }
     let token = api.post(TOKENS, &body).await?;
     let names = Names::of(api, std::slice::from_ref(&token)).await;
-    output.progress(format!("{}\nThe token, shown this once:", describe(&token, &names)));
-    output.result(&token, || text(&token, "value").to_owned())
+    let said = format!("{}\nThe token, shown this once:", describe(&token, &names));
+    output.secret(&said, &token, || text(&token, "value").to_owned())
 }
 
 /// When a token ends: a time, a day, or so many days or hours from `now` (`90d`, `12h`).

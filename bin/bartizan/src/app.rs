@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::client::Api;
+use crate::consent::Consent;
 use crate::failure::{Cause, Failure};
 use crate::output::{Output, bold, say, table};
 use crate::zone::{self, shown, text};
@@ -26,6 +27,8 @@ pub enum AppAction {
     Delete {
         /// By name or id
         app: String,
+        #[command(flatten)]
+        consent: Consent,
     },
 }
 
@@ -54,7 +57,7 @@ pub async fn run(action: AppAction, api: &Api, output: Output) -> anyhow::Result
             let zone = zone::of_name(api, &words.name).await?;
             let app = api.post(&base(&zone), &body(&words)).await?;
             output.result(&app, || describe(&app))?;
-            warn_if_not_listening(api, &zone, &app).await
+            if api.only_tries() { Ok(()) } else { warn_if_not_listening(api, &zone, &app).await }
         }
         AppAction::List => {
             let mut apps = Vec::new();
@@ -74,10 +77,12 @@ pub async fn run(action: AppAction, api: &Api, output: Output) -> anyhow::Result
             let document = if let [app] = &shown[..] { app.clone() } else { Value::Array(shown.clone()) };
             output.result(&document, || shown.iter().map(describe).collect::<Vec<_>>().join("\n"))
         }
-        AppAction::Delete { app } => {
+        AppAction::Delete { app, consent } => {
             let (zone, app) = by_name_or_id(api, &app).await?;
+            let what = format!("{} {}", shown(&app["dns"], "name"), text(&app, "protocol"));
+            consent.ask(&format!("delete the application {what}?"), &what, output)?;
             let gone = api.delete(&format!("{}/{}", base(&zone), text(&app, "id"))).await?;
-            output.result(&gone, || format!("{} {} is deleted", text(&app["dns"], "name"), text(&app, "protocol")))
+            output.result(&gone, || format!("{what} is deleted"))
         }
     }
 }

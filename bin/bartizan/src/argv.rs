@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 /// Commands that stay what they are, whatever the program is called.
-const OWN_COMMANDS: [&str; 4] = ["tunnel", "login", "help", "version"];
+const OWN_COMMANDS: [&str; 5] = ["tunnel", "login", "logout", "help", "version"];
 
 /// Puts `tunnel` in front where the words mean the connector.
 pub fn rewrite(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {

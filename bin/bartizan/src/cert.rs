@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::client::Api;
+use crate::consent::Consent;
 use crate::failure::{Cause, Failure};
 use crate::output::{Output, bad, bold, faint, good, one_line, quoted, table};
 use crate::url::with_query;
@@ -76,6 +77,8 @@ pub enum CertAction {
     Delete {
         #[command(flatten)]
         one: One,
+        #[command(flatten)]
+        consent: Consent,
     },
     /// Who we are to the public authority: show, set, remove
     Account {
@@ -112,7 +115,10 @@ pub enum AccountAction {
         agree_terms: bool,
     },
     /// Have it issue nothing any more; what it issued is served until its end
-    Remove,
+    Remove {
+        #[command(flatten)]
+        consent: Consent,
+    },
 }
 
 /// How long it is waited for a certificate, and how often it is looked.
@@ -188,10 +194,11 @@ pub async fn run(action: CertAction, api: &Api, output: Output) -> anyhow::Resul
             };
             output.result(&brought, || described(&brought))
         }
-        CertAction::Delete { one: One { zone, id } } => {
+        CertAction::Delete { one: One { zone, id }, consent } => {
             let zone = id_of(api, &zone).await?;
             let is_brought = api.find(&custom_path(&zone, &id)).await?.is_some();
             let path = if is_brought { custom_path(&zone, &id) } else { pack_path(&zone, &id) };
+            consent.ask(&format!("delete the certificate {id}?"), &id, output)?;
             let gone = api.delete(&path).await?;
             output.result(&gone, || format!("{id} is deleted"))
         }
@@ -214,7 +221,9 @@ async fn account(action: AccountAction, api: &Api, output: Output) -> anyhow::Re
             let account = api.put("/bartizan/acme", &body).await?;
             output.result(&account, || about_account(&account))
         }
-        AccountAction::Remove => {
+        AccountAction::Remove { consent } => {
+            let question = "have the public authority issue nothing any more?";
+            consent.ask(question, "the account at the public authority", output)?;
             let gone = api.delete("/bartizan/acme").await?;
             output.result(&gone, || "the public authority issues nothing any more".to_owned())
         }
@@ -338,6 +347,10 @@ async fn tell(
     wait: bool,
     output: Output,
 ) -> anyhow::Result<()> {
+    // What was only tried is nowhere.
+    if api.only_tries() {
+        return Ok(());
+    }
     let mut packs = Vec::new();
     let waiting = async {
         for (index, id) in ids.iter().enumerate() {

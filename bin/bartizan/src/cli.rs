@@ -10,18 +10,20 @@ use crate::cert::CertAction;
 use crate::credentials::Edge;
 use crate::dns::DnsAction;
 use crate::dnssec::DnssecAction;
+use crate::dry_run;
 use crate::firewall::FirewallAction;
 use crate::history::HistoryWords;
 use crate::import::ImportSource;
-use crate::output::{Form, Output};
+use crate::login::Login;
+use crate::output::{DryRun, Form, Output};
 use crate::people::UserAction;
 use crate::record::RecordAction;
-use crate::status::Login;
 use crate::trust::Trust;
 use crate::tunnel::Tunnel;
 use crate::undo::UndoWords;
 use crate::up::Up;
 use crate::zone::ZoneAction;
+use crate::zone_file::export::ExportTarget;
 
 /// An edge network that you run yourself.
 #[derive(Parser)]
@@ -43,11 +45,16 @@ pub struct Global {
     /// No progress on stderr, only results and errors.
     #[arg(long, short, global = true)]
     pub quiet: bool,
+    /// Say what the edge would change, and change nothing
+    #[arg(long, global = true)]
+    pub dry_run: bool,
 }
 
-impl Global {
-    pub fn output(&self) -> Output {
-        Output { form: if self.json { Form::Json } else { Form::Text }, quiet: self.quiet }
+impl Cli {
+    /// How the command is told; a refusal if it is to be tried and cannot be.
+    pub fn output(&self) -> anyhow::Result<Output> {
+        let dry_run = if self.global.dry_run { dry_run::of(&self.command)? } else { DryRun::No };
+        Ok(Output { form: if self.global.json { Form::Json } else { Form::Text }, quiet: self.global.quiet, dry_run })
     }
 }
 
@@ -55,8 +62,10 @@ impl Global {
 pub enum Command {
     /// A whole edge on this machine: API, DNS, HTTP, tunnels, and a hello page behind a tunnel
     Up(Up),
-    /// Store the credential of an edge, so that later commands find it
+    /// Store the credential of an edge, so that later commands find it: a token, or a session that a password begins
     Login(Login),
+    /// Forget what `login` stored; a session ends
+    Logout,
     /// Put a local service on the edge: no open port, no public address
     Tunnel(Box<Tunnel>),
     /// Zones: list, show, create, delete, import, export, check and diff
@@ -87,10 +96,17 @@ pub enum Command {
         #[command(flatten)]
         edge: Edge,
     },
-    /// Take over what is elsewhere: an account of the vendor, zone files of octoDNS
+    /// Take over what is elsewhere: an account of the vendor, zone files of BIND and of octoDNS
     Import {
         #[command(subcommand)]
         source: ImportSource,
+        #[command(flatten)]
+        edge: Edge,
+    },
+    /// Take a zone out, as a file that other programs read: bind, octodns
+    Export {
+        #[command(subcommand)]
+        target: ExportTarget,
         #[command(flatten)]
         edge: Edge,
     },
@@ -198,6 +214,29 @@ mod tests {
         cli.build();
         walk(&cli, "bartizan", &mut without);
         assert_eq!(without, Vec::<String>::new());
+    }
+
+    /// Whatever deletes something asks, and takes the same flag from whoever cannot be asked.
+    #[test]
+    fn every_deletion_is_asked_for() {
+        fn walk(command: &clap::Command, path: &str, unasked: &mut Vec<String>, asked: &mut usize) {
+            for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
+                let path = format!("{path} {}", below.get_name());
+                if ["delete", "remove"].contains(&below.get_name()) {
+                    let yes = below.get_arguments().find(|argument| argument.get_long() == Some("yes"));
+                    let told = yes.and_then(|yes| yes.get_help()).map(ToString::to_string).unwrap_or_default();
+                    match yes.and_then(clap::Arg::get_short) == Some('y') && told.contains("where nobody can be asked")
+                    {
+                        true => *asked += 1,
+                        false => unasked.push(path.clone()),
+                    }
+                }
+                walk(below, &path, unasked, asked);
+            }
+        }
+        let (mut unasked, mut asked) = (Vec::new(), 0);
+        walk(&super::Cli::command(), "bartizan", &mut unasked, &mut asked);
+        assert_eq!((unasked, asked), (Vec::<String>::new(), 12));
     }
 
     #[test]

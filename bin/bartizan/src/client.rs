@@ -1,6 +1,7 @@
 //! The API's client: what every command but `up` and `doctor` works through. Nothing here cannot be done by curl.
 
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -11,7 +12,7 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use crate::api_token::permissions::words_for;
@@ -47,12 +48,21 @@ pub const PAGE_RECORDS: usize = 5_000;
 /// What a request carries.
 type Payload = BoxBody<Bytes, io::Error>;
 
+/// By what a command is let in.
+#[derive(Clone)]
+pub enum Pass {
+    Token(String),
+    /// The cookie of a session, as `name=secret`.
+    Session(String),
+}
+
 /// Where the API is and how to be let in.
 #[derive(Clone)]
 pub struct Api {
     /// With `/client/v4`, without a final slash.
     base: String,
-    token: String,
+    /// None for the call that asks for one.
+    pass: Option<Pass>,
     /// Our own CA, where the API is reached by https.
     ca: Option<String>,
     /// What helps whoever is not let in.
@@ -61,13 +71,42 @@ pub struct Api {
     command: &'static str,
     /// How long the head of an answer may take.
     head_max: Duration,
+    /// What calls said that were only tried; none if calls are meant.
+    tried: Option<Arc<Mutex<Vec<Value>>>>,
 }
 
 impl Api {
     pub fn new(base: &str, token: &str, ca: Option<String>) -> Api {
-        let when_refused = "check the token: `bartizan login` stores one, --api-token gives one";
+        Api::with(base, Pass::Token(token.trim().to_owned()), ca)
+    }
+
+    pub fn with(base: &str, pass: Pass, ca: Option<String>) -> Api {
+        let when_refused = match &pass {
+            Pass::Token(_) => "check the token: `bartizan login` stores one, --api-token gives one",
+            Pass::Session(_) => "the session may have ended: `bartizan login --user EMAIL` begins another one",
+        };
+        Api { pass: Some(pass), when_refused, ..Api::without_pass(base, ca) }
+    }
+
+    fn without_pass(base: &str, ca: Option<String>) -> Api {
         let base = base.trim_end_matches('/').to_owned();
-        Api { base, token: token.trim().to_owned(), ca, when_refused, command: "", head_max: HEAD_MAX }
+        Api { base, pass: None, ca, when_refused: "", command: "", head_max: HEAD_MAX, tried: None }
+    }
+
+    /// Begins a session.
+    pub async fn log_in(base: &str, ca: Option<String>, email: &str, password: &str) -> anyhow::Result<Api> {
+        let when_refused = "check the address and the password; `bartizan user passwd` gives another one, by who may";
+        let api = Api { when_refused, ..Api::without_pass(base, ca.clone()) };
+        let url = format!("{}/bartizan/sessions", api.base);
+        let payload = Bytes::from(serde_json::to_vec(&json!({"email": email, "password": password}))?);
+        let payload = Full::new(payload).map_err(|never| match never {}).boxed();
+        let response = api.ask(Method::POST, &url, Some("application/json"), payload, HEAD_MAX).await?;
+        let cookie = response.headers().get(header::SET_COOKIE).and_then(|cookie| cookie.to_str().ok());
+        let cookie = cookie.and_then(|cookie| cookie.split(';').next()).map(str::to_owned);
+        let (status, answer) = whole(&url, response).await?;
+        check_envelope(&url, status, &answer, api.when_refused, "")?;
+        let cookie = cookie.ok_or_else(|| Failure::new(Cause::Failed, format!("{url} began no session")))?;
+        Ok(Api::with(base, Pass::Session(cookie), ca))
     }
 
     /// For calls whose work may take so long.
@@ -92,12 +131,40 @@ impl Api {
         Api { when_refused, ..self }
     }
 
+    /// Changes nothing any more: what a call would do is kept for [`Api::tried`].
+    pub fn trying(self) -> Api {
+        Api { tried: Some(Arc::default()), ..self }
+    }
+
+    pub fn only_tries(&self) -> bool {
+        self.tried.is_some()
+    }
+
+    /// What calls that were only tried have answered.
+    pub fn tried(&self) -> Vec<Value> {
+        let tried = self.tried.as_ref().map(|tried| tried.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        tried.unwrap_or_default()
+    }
+
+    /// For what would be done next, and cannot be tried before what is in front of it is done.
+    pub fn foretell(&self, message: &str) {
+        if let Some(tried) = &self.tried {
+            let answer = json!({"messages": [{"message": message}]});
+            tried.lock().unwrap_or_else(PoisonError::into_inner).push(answer);
+        }
+    }
+
     pub fn base(&self) -> &str {
         &self.base
     }
 
-    pub fn token(&self) -> &str {
-        &self.token
+    /// By what it is let in.
+    pub fn pass(&self) -> Option<&Pass> {
+        self.pass.as_ref()
+    }
+
+    pub fn is_session(&self) -> bool {
+        matches!(self.pass, Some(Pass::Session(_)))
     }
 
     pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
@@ -174,16 +241,24 @@ impl Api {
 
     /// The answer to one call that went well. `path` begins with a slash and is relative to the base.
     async fn envelope(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
-        let url = format!("{}{path}", self.base);
+        let tried = self.tried.as_ref().filter(|_| !method.is_safe());
+        let url = match tried {
+            Some(_) => format!("{}{}", self.base, and_tried(path)),
+            None => format!("{}{path}", self.base),
+        };
         let exchange = self.exchange(method, &url, body);
         tokio::pin!(exchange);
-        match tokio::time::timeout(QUIET_MAX, &mut exchange).await {
-            Ok(answer) => answer,
+        let answer = match tokio::time::timeout(QUIET_MAX, &mut exchange).await {
+            Ok(answer) => answer?,
             Err(_) => {
                 tracing::info!("waiting for {url} to answer");
-                exchange.await
+                exchange.await?
             }
+        };
+        if let Some(tried) = tried {
+            tried.lock().unwrap_or_else(PoisonError::into_inner).push(answer.clone());
         }
+        Ok(answer)
     }
 
     async fn exchange(&self, method: Method, url: &str, body: Option<&Value>) -> anyhow::Result<Value> {
@@ -217,9 +292,20 @@ impl Api {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header(header::HOST, authority)
-            .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
+            .header(header::HOST, &authority)
             .header(header::USER_AGENT, concat!("bartizan/", env!("CARGO_PKG_VERSION")));
+        request = match &self.pass {
+            Some(Pass::Token(token)) => request.header(header::AUTHORIZATION, format!("Bearer {token}")),
+            // What a session changes must be asked for from the edge's own origin.
+            pass => {
+                let origin = format!("{}://{authority}", if secure { "https" } else { "http" });
+                let request = request.header(header::ORIGIN, origin);
+                match pass {
+                    Some(Pass::Session(cookie)) => request.header(header::COOKIE, cookie),
+                    _ => request,
+                }
+            }
+        };
         if let Some(content_type) = content_type {
             request = request.header(header::CONTENT_TYPE, content_type);
         }
@@ -242,6 +328,11 @@ impl Api {
         };
         sent.ok_or_else(|| mute(url, head_max))?
     }
+}
+
+/// The same call, only tried.
+fn and_tried(path: &str) -> String {
+    format!("{path}{}dry_run=true", if path.contains('?') { '&' } else { '?' })
 }
 
 fn with_messages(mut envelope: Value) -> (Value, Vec<String>) {

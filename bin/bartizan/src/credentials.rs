@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use crate::client::Api;
+use crate::client::{Api, Pass};
 use crate::data_dir::Local;
 use crate::failure::{Cause, Failure};
 use crate::token::{self, Secret, Seen};
@@ -47,45 +47,70 @@ impl Secret for ApiToken {
     }
 }
 
-/// What `login` stores, mode 0600.
+/// What `login` stores, mode 0600: one of a token and a session.
 #[derive(Serialize, Deserialize)]
 struct Credential {
     api: String,
-    token: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+    /// The cookie of a session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
     ca: Option<String>,
+}
+
+impl Credential {
+    /// What it has for the API at this URL. A session is for the edge that it was begun at, and told to no other.
+    fn pass(self, api: &str) -> Option<Pass> {
+        let is_there = self.api == api.trim_end_matches('/');
+        self.token.map(Pass::Token).or(self.session.filter(|_| is_there).map(Pass::Session))
+    }
 }
 
 /// The edge that a command is for. URL and token come from the first source that has them, each on its own.
 pub fn find(edge: &Edge) -> anyhow::Result<Api> {
-    let local = local_edge(edge);
-    let stored = if edge.data.is_some() { None } else { read_credential() };
-    let api = edge
-        .api
-        .clone()
-        .or_else(|| local.as_ref().map(|local| local.api.clone()))
-        .or_else(|| stored.as_ref().map(|stored| stored.api.clone()));
+    let (local, stored) = known(edge);
+    let api = url(edge, local.as_ref(), stored.as_ref())?;
+    let given = token::given("--api-token", &edge.api_token, edge.api_token_file.as_deref())?;
+    let by_variable = given.is_some() && edge.api_token_file.is_none() && !edge.api_token.is_typed();
+    let is_local = given.is_none() && local.is_some();
+    let token = given.or_else(|| local.map(|local| local.token));
+    let pass = token.map(Pass::Token).or_else(|| stored.and_then(|stored| stored.pass(&api)));
+    let Some(pass) = pass else {
+        return Err(Failure::new(Cause::Usage, format!("the API is at {api}, but no token is known"))
+            .remedy("give one with --api-token-file or BARTIZAN_API_TOKEN, or log in with a password: `bartizan login`")
+            .into());
+    };
+    let api = Api::with(&api, pass, ca(edge)?);
+    Ok(match (is_local, by_variable) {
+        (true, _) => api.with_local_token(),
+        (_, true) => api.with_token_of_the_environment(),
+        _ => api,
+    })
+}
+
+/// The edge on this machine, and what `login` stored.
+fn known(edge: &Edge) -> (Option<Local>, Option<Credential>) {
+    (local_edge(edge), if edge.data.is_some() { None } else { read_credential() })
+}
+
+/// Where the API is, from the first source that says it.
+fn url(edge: &Edge, local: Option<&Local>, stored: Option<&Credential>) -> anyhow::Result<String> {
+    let api = edge.api.clone();
+    let api = api.or_else(|| local.map(|local| local.api.clone())).or_else(|| stored.map(|stored| stored.api.clone()));
     let Some(api) = api else {
         return Err(Failure::new(Cause::NotFound, no_edge(edge))
             .remedy("start one with `bartizan up`, or name yours: `bartizan login --api URL --api-token-file FILE`")
             .into());
     };
     check(&api)?;
-    let given = token::given("--api-token", &edge.api_token, edge.api_token_file.as_deref())?;
-    let by_variable = given.is_some() && edge.api_token_file.is_none() && !edge.api_token.is_typed();
-    let is_local = given.is_none() && local.is_some();
-    let token =
-        given.or_else(|| local.map(|local| local.token)).or_else(|| stored.as_ref().map(|stored| stored.token.clone()));
-    let Some(token) = token else {
-        return Err(Failure::new(Cause::Usage, format!("the API is at {api}, but no token is known"))
-            .remedy("give one with --api-token-file or BARTIZAN_API_TOKEN")
-            .into());
-    };
-    let api = Api::new(&api, &token, ca(edge)?);
-    Ok(match (is_local, by_variable) {
-        (true, _) => api.with_local_token(),
-        (_, true) => api.with_token_of_the_environment(),
-        _ => api,
-    })
+    Ok(api)
+}
+
+/// Where the API is that somebody wants to log in at, and the CA of its certificate.
+pub fn place(edge: &Edge) -> anyhow::Result<(String, Option<String>)> {
+    let (local, stored) = known(edge);
+    Ok((url(edge, local.as_ref(), stored.as_ref())?, ca(edge)?))
 }
 
 /// A URL that a client can follow. `127.0.0.1:8787` is what people type, and reads as a scheme.
@@ -161,13 +186,26 @@ fn read_credential() -> Option<Credential> {
     serde_json::from_str(&std::fs::read_to_string(credential_path().ok()?).ok()?).ok()
 }
 
+/// What `login` stored, which is not there any more then.
+pub fn take() -> anyhow::Result<Option<Api>> {
+    let Some(stored) = read_credential() else { return Ok(None) };
+    std::fs::remove_file(credential_path()?)?;
+    let (api, ca) = (stored.api.clone(), stored.ca.clone());
+    Ok(stored.pass(&api).map(|pass| Api::with(&api, pass, ca)))
+}
+
 /// Stores the way to an edge for later commands.
-pub fn store_credential(api: &Api, ca: Option<String>) -> anyhow::Result<PathBuf> {
+pub fn store(api: &Api, ca: Option<String>) -> anyhow::Result<PathBuf> {
     let path = credential_path()?;
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    let credential = Credential { api: api.base().to_owned(), token: api.token().to_owned(), ca };
+    let (token, session) = match api.pass() {
+        Some(Pass::Token(token)) => (Some(token.clone()), None),
+        Some(Pass::Session(cookie)) => (None, Some(cookie.clone())),
+        None => (None, None),
+    };
+    let credential = Credential { api: api.base().to_owned(), token, session, ca };
     bartizan_seal::write_private(&path, &serde_json::to_vec_pretty(&credential)?)?;
     Ok(path)
 }

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use crate::output::{bad, good, one_line};
+use crate::history::called;
+use crate::output::{bad, bold, good, one_line};
+use crate::zone::text;
 
 /// Characters of a value that are shown.
 const VALUE_MAX: usize = 120;
@@ -10,8 +12,33 @@ const VALUE_MAX: usize = 120;
 /// Lines of one difference.
 const LINES_MAX: usize = 40;
 
+/// Objects whose differences are shown one by one.
+const SHOWN_MAX: usize = 50;
+
 /// What every change of an object changes.
 const NOISE: [&str; 2] = ["modified_on", "version"];
+
+/// What would become of objects, each with a line and its fields; nothing if nothing would.
+pub fn plan(would: &Value) -> String {
+    let mut lines = Vec::new();
+    for change in would["changes"].as_array().into_iter().flatten().take(SHOWN_MAX) {
+        lines.push(bold(&one_line(&format!("{} {}", text(&change["action"], "type"), called(change)))));
+        let fields = diff(&change["oldValueJson"], &change["newValueJson"]);
+        lines.extend(fields.into_iter().map(|line| format!("    {line}")));
+    }
+    let more = objects(would).saturating_sub(SHOWN_MAX as u64);
+    if more > 0 {
+        let how = if would["objects"].is_null() { "all" } else { "more of them" };
+        lines.push(format!("… and {more} objects more (--dry-run --json shows {how})"));
+    }
+    lines.join("\n")
+}
+
+/// How many objects there are, shown or not.
+pub fn objects(would: &Value) -> u64 {
+    let shown = would["changes"].as_array().map_or(0, |changes| changes.len() as u64);
+    would["objects"].as_u64().unwrap_or(shown)
+}
 
 /// A line for each field that is another, or not there any more, or new.
 pub fn diff(old: &Value, new: &Value) -> Vec<String> {

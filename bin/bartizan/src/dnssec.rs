@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::client::Api;
+use crate::consent::Consent;
 use crate::failure::{Cause, Failure, instead_of};
 use crate::output::{Output, bad, bold, good, one_line, quoted, table};
 use crate::url::with_query;
@@ -101,6 +102,8 @@ pub enum RegistryAction {
     Remove {
         /// The parent zone
         parent: String,
+        #[command(flatten)]
+        consent: Consent,
     },
 }
 
@@ -300,7 +303,8 @@ async fn registry(action: RegistryAction, api: &Api, output: Output) -> anyhow::
             let set = api.put(&format!("/bartizan/registries/{parent}"), &body).await?;
             output.result(&set, || format!("{}: {}", text(&set, "name"), text(&set, "way")))
         }
-        RegistryAction::Remove { parent } => {
+        RegistryAction::Remove { parent, consent } => {
+            consent.ask(&format!("leave {parent} to persons again?"), &format!("the way into {parent}"), output)?;
             let gone = api.delete(&format!("/bartizan/registries/{parent}")).await?;
             output.result(&gone, || format!("{parent} is left to persons"))
         }

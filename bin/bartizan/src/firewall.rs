@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::account;
 use crate::client::Api;
+use crate::consent::Consent;
 use crate::failure::{Cause, Failure};
 use crate::output::{Output, bad, good, one_line, quoted, table};
 use crate::url::with_query;
@@ -43,6 +44,8 @@ pub enum FirewallAction {
         source: String,
         #[command(flatten)]
         scope: Scope,
+        #[command(flatten)]
+        consent: Consent,
     },
     /// Which rule decides for an address, and why
     Test {
@@ -75,7 +78,7 @@ pub async fn run(action: FirewallAction, api: &Api, output: Output) -> anyhow::R
                 table(&["rule", "source", "scope", "id", "notes"], &rows)
             })
         }
-        FirewallAction::Remove { source, scope } => remove(&source, &scope, api, output).await,
+        FirewallAction::Remove { source, scope, consent } => remove(&source, &scope, &consent, api, output).await,
         FirewallAction::Test { address, app } => test(&address, app.as_deref(), api, output).await,
     }
 }
@@ -147,7 +150,7 @@ async fn put(mode: &str, source: &str, scope: &Scope, notes: &str, api: &Api, ou
     })
 }
 
-async fn remove(source: &str, scope: &Scope, api: &Api, output: Output) -> anyhow::Result<()> {
+async fn remove(source: &str, scope: &Scope, consent: &Consent, api: &Api, output: Output) -> anyhow::Result<()> {
     let base = base(scope, api).await?;
     // The API compares what people type in the one spelling that it keeps.
     let rules = match configuration(source) {
@@ -162,8 +165,10 @@ async fn remove(source: &str, scope: &Scope, api: &Api, output: Output) -> anyho
             .remedy("`bartizan firewall list` shows them; --zone and --account for those of one zone or account")
             .into());
     };
+    let what = row(rule).join("  ").trim_end().to_owned();
+    consent.ask(&format!("remove the rule {what}?"), &what, output)?;
     let gone = api.delete(&format!("{base}/{}", text(rule, "id"))).await?;
-    output.result(&gone, || format!("removed: {}", row(rule).join("  ").trim_end()))
+    output.result(&gone, || format!("removed: {what}"))
 }
 
 /// Which rule decides for an address, and why.

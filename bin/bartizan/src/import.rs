@@ -29,13 +29,15 @@ use crate::token::{self, Secret, Seen};
 use crate::up;
 use crate::url::segment;
 use crate::zone::{self, shown, text};
-use crate::zone_file::{self, Wish};
+use crate::zone_file::{self, Wish, ZoneImport};
 
 #[derive(Subcommand)]
 pub enum ImportSource {
     /// Zones of an account of Cloudflare, or of any API of its dialect: records, settings, access rules. It reads there
     /// and writes here; started again, it goes on where it ended
     Cloudflare(CloudflareWords),
+    /// A master file (a BIND zone file) into a zone: all of its records, or none; the same as `zone import`
+    Bind(ZoneImport),
     /// Zone files of octoDNS (YAML) into the zones that they are called after: the records of each, all of them or none
     Octodns(OctodnsWords),
 }
@@ -59,9 +61,6 @@ pub struct CloudflareWords {
     /// Take the access rules that the zones show, and leave those of the account and of the user there
     #[arg(long, conflicts_with = "without_rules")]
     pub zone_rules_only: bool,
-    /// Say what would change, and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
 }
 
 /// The token of an account that is taken over.
@@ -241,7 +240,7 @@ const WITHOUT_RULES: &str =
 
 /// The zone here, made if it is not there.
 async fn ours(step: &mut Step<'_>, report: &mut Report) -> anyhow::Result<()> {
-    let (name, dry_run) = (text(step.theirs, "name"), step.words.dry_run);
+    let (name, dry_run) = (text(step.theirs, "name"), step.output.is_dry_run());
     let is_paused = step.theirs["paused"] == true;
     step.ours = zone::find(step.here, name).await?;
     let path = |ours: &Value| format!("/zones/{}", segment(text(ours, "id")));
@@ -279,7 +278,7 @@ async fn records(step: &Step<'_>, export: anyhow::Result<Export>, report: &mut R
     let zone = step.ours.as_ref().unwrap_or(step.theirs);
     let envelope = match &step.ours {
         Some(ours) => {
-            let wish = Wish { zone: ours, proxied: false, dry_run: step.words.dry_run, sent: Arc::default() };
+            let wish = Wish { zone: ours, proxied: false, dry_run: step.output.is_dry_run(), sent: Arc::default() };
             let file = export.reader()?;
             zone_file::send(&wish, step.here, step.output, |feed| zone_file::whole(feed, file)).await?
         }
@@ -290,7 +289,8 @@ async fn records(step: &Step<'_>, export: anyhow::Result<Export>, report: &mut R
         return Err(zone_file::refused("none is put in", &errors, &envelope));
     }
     let notes = export.by_record(zone_file::texts(&envelope, "messages"))?;
-    report.lines.extend(zone_file::told(notes, &envelope, zone).lines().map(str::to_owned));
+    let so_far = zone_file::so_far(&envelope, step.here).await;
+    report.lines.extend(zone_file::told(notes, &envelope, zone, so_far).lines().map(str::to_owned));
     Ok(())
 }
 

@@ -17,6 +17,7 @@ mod cli;
 mod client;
 mod clock;
 mod connect;
+mod consent;
 mod credentials;
 mod data_dir;
 mod demo;
@@ -25,6 +26,7 @@ mod disk;
 mod dns;
 mod dnssec;
 mod doctor;
+mod dry_run;
 mod edge_files;
 mod failure;
 mod fd_store;
@@ -34,6 +36,7 @@ mod holder;
 mod host;
 mod import;
 mod listen;
+mod login;
 mod octodns;
 mod output;
 mod people;
@@ -48,6 +51,7 @@ mod settings;
 mod status;
 mod store_condition;
 mod target;
+mod terminal;
 mod token;
 mod traces;
 mod trust;
@@ -65,7 +69,10 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command};
+use crate::client::Api;
+use crate::credentials::Edge;
 use crate::import::ImportSource;
+use crate::output::Output;
 
 fn main() -> ExitCode {
     let cli = Cli::parse_from(argv::rewrite(std::env::args_os()));
@@ -91,7 +98,7 @@ fn start_log(cli: &Cli) {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
-    let output = cli.global.output();
+    let output = cli.output()?;
     match cli.command {
         Command::FdStore(task) => fd_store::run(&task),
         Command::Doctor { rebuild: false, up } => doctor::run(up, output),
@@ -106,46 +113,81 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }),
         Command::Backup(words) => backup::run(*words, output),
         Command::Restore(words) => backup::put_back(&words, output),
-        Command::Login(login) => runtime()?.block_on(status::login(&login.edge, output)),
+        Command::Trust(words) => trust::run(&words, output),
+        Command::Login(words) => runtime()?.block_on(login::login(words, output)),
+        Command::Logout => runtime()?.block_on(login::logout(output)),
         Command::Status { edge } => runtime()?.block_on(status::run(&edge, output)),
         Command::Tunnel(tunnel) => tunnel::run(*tunnel, output),
-        Command::App { action, edge } => {
-            runtime()?.block_on(async { app::run(action, &credentials::find(&edge)?.running("app"), output).await })
-        }
+        Command::App { action, edge } => on_edge(&edge, "app", output, async |api| app::run(action, api, output).await),
         Command::Dns { action, edge } => {
-            runtime()?.block_on(async { dns::run(action, &credentials::find(&edge)?.running("record"), output).await })
+            on_edge(&edge, "record", output, async |api| dns::run(action, api, output).await)
         }
-        Command::Firewall { action, edge } => runtime()?
-            .block_on(async { firewall::run(action, &credentials::find(&edge)?.running("firewall"), output).await }),
-        Command::Token { action, edge } => runtime()?
-            .block_on(async { api_token::run(action, &credentials::find(&edge)?.running("token"), output).await }),
+        Command::Firewall { action, edge } => {
+            on_edge(&edge, "firewall", output, async |api| firewall::run(action, api, output).await)
+        }
+        Command::Token { action, edge } => {
+            on_edge(&edge, "token", output, async |api| api_token::run(action, api, output).await)
+        }
         Command::User { action, edge } => {
-            runtime()?.block_on(async { people::run(action, &credentials::find(&edge)?.running("user"), output).await })
+            on_edge(&edge, "user", output, async |api| people::run(action, api, output).await)
         }
-        Command::Account { action, edge } => runtime()?
-            .block_on(async { account::run(action, &credentials::find(&edge)?.running("account"), output).await }),
-        Command::History { words, edge } => runtime()?
-            .block_on(async { history::run(words, &credentials::find(&edge)?.running("history"), output).await }),
+        Command::Account { action, edge } => {
+            on_edge(&edge, "account", output, async |api| account::run(action, api, output).await)
+        }
+        Command::History { words, edge } => {
+            on_edge(&edge, "history", output, async |api| history::run(words, api, output).await)
+        }
         Command::Undo { words, edge } => {
-            runtime()?.block_on(async { undo::run(words, &credentials::find(&edge)?.running("undo"), output).await })
+            on_edge(&edge, "undo", output, async |api| undo::run(words, api, output).await)
         }
         Command::Import { source: ImportSource::Cloudflare(words), edge } => {
-            runtime()?.block_on(async { import::cloudflare(words, &credentials::find(&edge)?, output).await })
+            on_edge(&edge, "", output, async |api| import::cloudflare(words, api, output).await)
         }
-        Command::Import { source: ImportSource::Octodns(words), edge } => runtime()?
-            .block_on(async { import::octodns(words, &credentials::find(&edge)?.running("zone"), output).await }),
+        Command::Import { source: ImportSource::Octodns(words), edge } => {
+            on_edge(&edge, "zone", output, async |api| import::octodns(words, api, output).await)
+        }
+        Command::Import { source: ImportSource::Bind(words), edge } => {
+            on_edge(&edge, "zone", output, async |api| zone_file::import(words, api, output).await)
+        }
+        Command::Export { target, edge } => {
+            on_edge(&edge, "zone", output, async |api| zone_file::export(target.into(), api, output).await)
+        }
         Command::Zone { action, edge } => {
-            runtime()?.block_on(async { zone::run(action, &credentials::find(&edge)?.running("zone"), output).await })
+            on_edge(&edge, "zone", output, async |api| zone::run(action, api, output).await)
         }
         Command::Cert { action, edge } => {
-            runtime()?.block_on(async { cert::run(action, &credentials::find(&edge)?.running("cert"), output).await })
+            on_edge(&edge, "cert", output, async |api| cert::run(action, api, output).await)
         }
-        Command::Trust(words) => trust::run(&words, output),
-        Command::Dnssec { action, edge } => runtime()?
-            .block_on(async { dnssec::run(action, &credentials::find(&edge)?.running("dnssec"), output).await }),
-        Command::Record { action, edge } => runtime()?
-            .block_on(async { record::run(action, &credentials::find(&edge)?.running("record"), output).await }),
+        Command::Dnssec { action, edge } => {
+            on_edge(&edge, "dnssec", output, async |api| dnssec::run(action, api, output).await)
+        }
+        Command::Record { action, edge } => {
+            on_edge(&edge, "record", output, async |api| record::run(action, api, output).await)
+        }
     }
+}
+
+/// A command that does what it does by calls of the API.
+fn on_edge(
+    edge: &Edge,
+    command: &'static str,
+    output: Output,
+    run: impl AsyncFnOnce(&Api) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    runtime()?.block_on(with_edge(edge, command, output, run))
+}
+
+/// Runs a command through the API of its edge. With `--dry-run` nothing gets through that changes something.
+async fn with_edge(
+    edge: &Edge,
+    command: &'static str,
+    output: Output,
+    run: impl AsyncFnOnce(&Api) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let api = credentials::find(edge)?.running(command);
+    let api = if output.is_dry_run() { api.trying() } else { api };
+    run(&api).await?;
+    dry_run::tell(&api, output)
 }
 
 /// No more threads than there are processors: they would wake each other for every request.

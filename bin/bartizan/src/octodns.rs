@@ -100,6 +100,8 @@ impl Names {
         for ((_, name), kinds) in &self.sets {
             text += &format!("{}:\n", Value::from(name.as_str()));
             for (kind, set) in kinds {
+                // A zone's own name that stands for another one is of a type of its own there.
+                let kind = if name.is_empty() && kind == "CNAME" { "ALIAS" } else { kind };
                 text += &format!("- {}\n", set.document(kind));
             }
         }
@@ -117,7 +119,7 @@ impl Set {
         document.insert("ttl".to_owned(), self.ttl.into());
         document.insert("type".to_owned(), kind.into());
         match (kind, self.values.as_slice()) {
-            ("CNAME", [value, ..]) => document.insert("value".to_owned(), value.clone()),
+            ("CNAME" | "ALIAS", [value, ..]) => document.insert("value".to_owned(), value.clone()),
             (_, values) => document.insert("values".to_owned(), values.into()),
         };
         Value::Object(document)

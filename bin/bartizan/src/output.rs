@@ -19,11 +19,22 @@ pub enum Form {
     Json,
 }
 
+/// Whether a command is only tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DryRun {
+    No,
+    /// Its calls are, and what they would do is told in place of its own results.
+    Calls,
+    /// It tells itself what it would do.
+    Preview,
+}
+
 /// Where results and progress of one command go.
 #[derive(Clone, Copy, Debug)]
 pub struct Output {
     pub form: Form,
     pub quiet: bool,
+    pub dry_run: DryRun,
 }
 
 impl Output {
@@ -34,8 +45,29 @@ impl Output {
         }
     }
 
-    /// The result: the API's own document as JSON, or what `text` prints.
+    pub fn is_dry_run(self) -> bool {
+        self.dry_run != DryRun::No
+    }
+
+    /// The result: the API's own document as JSON, or what `text` prints. Nothing of a command whose calls were only tried.
     pub fn result(self, document: &serde_json::Value, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+        if self.dry_run == DryRun::Calls { Ok(()) } else { self.show(document, text) }
+    }
+
+    /// A result that is a secret and shown this once, behind what is said of it.
+    pub fn secret(
+        self,
+        said: &str,
+        document: &serde_json::Value,
+        secret: impl FnOnce() -> String,
+    ) -> anyhow::Result<()> {
+        if self.dry_run != DryRun::Calls {
+            self.progress(said);
+        }
+        self.result(document, secret)
+    }
+
+    pub fn show(self, document: &serde_json::Value, text: impl FnOnce() -> String) -> anyhow::Result<()> {
         let text = match self.form {
             Form::Json => json(document)?,
             Form::Text => text(),

@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 
 use crate::account;
 use crate::client::Api;
+use crate::consent::Consent;
 use crate::failure::{Cause, Failure};
-use crate::output::{self, Output, table};
+use crate::output::{Output, table};
 use crate::url::with_query;
 use crate::zone::text;
 
@@ -53,9 +54,8 @@ pub enum UserAction {
     Delete {
         /// By address or id
         user: String,
-        /// Do not ask
-        #[arg(long, short)]
-        yes: bool,
+        #[command(flatten)]
+        consent: Consent,
     },
 }
 
@@ -94,6 +94,10 @@ pub async fn run(action: UserAction, api: &Api, output: Output) -> anyhow::Resul
             // The user is there and the password told, whatever becomes of the rest.
             let joined = match &place {
                 None => Ok(()),
+                Some(_) if api.only_tries() => {
+                    api.foretell(&format!("and they would be a member: {}", role.join(", ")));
+                    Ok(())
+                }
                 Some(place) => account::add_at(api, place, &email, &role).await.map(drop),
             };
             match (&joined, &place) {
@@ -115,11 +119,9 @@ pub async fn run(action: UserAction, api: &Api, output: Output) -> anyhow::Resul
         }
         UserAction::Disable { user } => set(api, output, &user, "disabled", "is not let in any more").await,
         UserAction::Enable { user } => set(api, output, &user, "active", "is let in again").await,
-        UserAction::Delete { user, yes } => {
+        UserAction::Delete { user, consent } => {
             let one = path_of(api, &user).await?;
-            if !yes && !output::agrees(&format!("delete {user}, with their tokens and sessions?"))? {
-                return Err(Failure::new(Cause::Failed, format!("{user} stays")).into());
-            }
+            consent.ask(&format!("delete {user}, with their tokens and sessions?"), &user, output)?;
             let gone = api.delete(&one).await?;
             output.result(&gone, || format!("{user} is deleted, with their tokens and sessions"))
         }
@@ -134,24 +136,28 @@ async fn set(api: &Api, output: Output, user: &str, status: &str, what: &str) ->
 /// A password that was made up is the result; nobody is told it again.
 fn tell(output: Output, user: &Value, what: &str, password: Option<&String>) -> anyhow::Result<()> {
     let Some(password) = password else { return output.result(user, || what.to_owned()) };
-    output.progress(format!("{what}. The password, shown this once:"));
     let mut told = user.clone();
     told["password"] = json!(password);
-    output.result(&told, || password.clone())
+    output.secret(&format!("{what}. The password, shown this once:"), &told, || password.clone())
 }
 
 /// The password that somebody gives, or one that is made up.
 fn given(words: &PasswordWords) -> anyhow::Result<(String, bool)> {
     match &words.password_file {
         None => Ok((made_up(), true)),
-        Some(path) if path == Path::new("-") => Ok((read(std::io::stdin().lock(), "standard input")?, false)),
-        Some(path) => {
-            let failed = |error: std::io::Error| {
-                Failure::new(Cause::Usage, format!("cannot read the password in {}: {error}", path.display()))
-            };
-            Ok((read(File::open(path).map_err(failed)?, &path.display().to_string())?, false))
-        }
+        Some(path) => Ok((read_password(path)?, false)),
     }
+}
+
+/// The password in a file; `-` is standard input.
+pub fn read_password(path: &Path) -> anyhow::Result<String> {
+    if path == Path::new("-") {
+        return read(std::io::stdin().lock(), "standard input");
+    }
+    let failed = |error: std::io::Error| {
+        Failure::new(Cause::Usage, format!("cannot read the password in {}: {error}", path.display()))
+    };
+    read(File::open(path).map_err(failed)?, &path.display().to_string())
 }
 
 /// Whatever it is but the end of its line.

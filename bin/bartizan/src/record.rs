@@ -1,11 +1,12 @@
 //! `bartizan record`: thin clients of `/zones/Z/dns_records`.
 
 use anyhow::Context;
-use bartizan_names::RecordType;
+use bartizan_names::{RecordId, RecordType};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use crate::client::Api;
+use crate::consent::Consent;
 use crate::failure::{Cause, Failure};
 use crate::output::{Output, one_line, quoted, table};
 use crate::url::{segment, with_query};
@@ -28,30 +29,37 @@ pub enum RecordAction {
     Create(RecordWords),
     /// Change a record: `record update www.example.com A --content 192.0.2.2`
     Update(RecordUpdate),
-    /// Delete records: by name and type, or by `--id`
-    Delete {
-        /// The whole name; its zone is found by itself
-        name: String,
-        /// The type; needed where the name has several
-        kind: Option<String>,
-        /// Only the record with this id
-        #[arg(long)]
-        id: Option<String>,
-    },
+    /// Delete a record: by name and type, or by `--id`
+    Delete(RecordDeletion),
 }
 
+/// Which record is meant.
 #[derive(Args)]
-pub struct RecordUpdate {
-    /// The whole name; or with `--zone` the record's id
+pub struct Which {
+    /// The whole name; with `--zone` also one in it (`www`, `@`), or the record's id
     pub name: String,
     /// The type; needed where the name has several
     pub kind: Option<String>,
     /// Only the record with this id
     #[arg(long)]
     pub id: Option<String>,
-    /// The zone of a record that is named by its id
+    /// The zone that it is in, by name or id [default: the longest one that ends the name]
     #[arg(long, value_name = "ZONE")]
     pub zone: Option<String>,
+}
+
+#[derive(Args)]
+pub struct RecordDeletion {
+    #[command(flatten)]
+    pub which: Which,
+    #[command(flatten)]
+    pub consent: Consent,
+}
+
+#[derive(Args)]
+pub struct RecordUpdate {
+    #[command(flatten)]
+    pub which: Which,
     /// What it says from now on
     #[arg(long)]
     pub content: Option<String>,
@@ -71,7 +79,7 @@ pub struct RecordUpdate {
 
 #[derive(Args)]
 pub struct RecordWords {
-    /// The whole name; its zone is found by itself
+    /// The whole name; with `--zone` also one in it (`www`, `@`)
     pub name: String,
     /// A, AAAA, CNAME, MX, NS, TXT, SRV, CAA, HTTPS, TLSA, and all others that the API has
     pub kind: String,
@@ -93,9 +101,9 @@ pub struct RecordWords {
     /// A tag, repeatable: `owner:ann`
     #[arg(long, value_name = "NAME:VALUE")]
     pub tag: Vec<String>,
-    /// Say what would be sent, and send nothing
-    #[arg(long)]
-    pub dry_run: bool,
+    /// The zone that it comes into, by name or id [default: the longest one that ends the name; for DS the one above it]
+    #[arg(long, value_name = "ZONE")]
+    pub zone: Option<String>,
 }
 
 pub async fn run(action: RecordAction, api: &Api, output: Output) -> anyhow::Result<()> {
@@ -117,7 +125,7 @@ pub async fn run(action: RecordAction, api: &Api, output: Output) -> anyhow::Res
         }
         RecordAction::Create(words) => create(words, api, output).await,
         RecordAction::Update(words) => update(words, api, output).await,
-        RecordAction::Delete { name, kind, id } => delete(&name, kind.as_deref(), id.as_deref(), api, output).await,
+        RecordAction::Delete(words) => delete(&words, api, output).await,
     }
 }
 
@@ -131,7 +139,7 @@ fn known_type(kind: &str) -> anyhow::Result<RecordType> {
 }
 
 async fn update(words: RecordUpdate, api: &Api, output: Output) -> anyhow::Result<()> {
-    let RecordUpdate { name, kind, id, zone, content, ttl, proxied, comment, tag } = words;
+    let RecordUpdate { which, content, ttl, proxied, comment, tag } = words;
     let mut body = Map::new();
     body.extend(ttl.map(|ttl| ("ttl".to_owned(), json!(ttl))));
     body.extend(proxied.map(|proxied| ("proxied".to_owned(), json!(proxied))));
@@ -144,16 +152,7 @@ async fn update(words: RecordUpdate, api: &Api, output: Output) -> anyhow::Resul
             .remedy("--content, --ttl, --proxied, --comment or --tag")
             .into());
     }
-    let (path, record) = match zone {
-        // By its id alone.
-        Some(zone) if !name.contains('.') => {
-            let zone = zone::by_name_or_id(api, &zone).await?;
-            let path = format!("/zones/{}/dns_records/{}", text(&zone, "id"), segment(&name));
-            let record = api.get(&path).await?;
-            (path, record)
-        }
-        _ => choose("update", &name, kind.as_deref(), id.as_deref(), api).await?,
-    };
+    let (path, record) = choose("update", &which, api).await?;
     if let Some(content) = content {
         body.extend(said(text(&record, "type"), &[content])?);
     }
@@ -162,14 +161,38 @@ async fn update(words: RecordUpdate, api: &Api, output: Output) -> anyhow::Resul
 }
 
 async fn create(words: RecordWords, api: &Api, output: Output) -> anyhow::Result<()> {
-    let zone = zone::of_name(api, &words.name).await?;
-    let body = body(&words)?;
+    let (zone, name) = place(&words.name, Some(&words.kind), words.zone.as_deref(), api).await?;
+    let body = body(&name, &words)?;
     let path = format!("/zones/{}/dns_records", text(&zone, "id"));
-    if words.dry_run {
-        return output.result(&body, || format!("would POST {path}\n{body:#}"));
-    }
     let record = api.post(&path, &body).await?;
     output.result(&record, || line(&record))
+}
+
+/// The zone that a record is in, and its whole name.
+async fn place(name: &str, kind: Option<&str>, zone: Option<&str>, api: &Api) -> anyhow::Result<(Value, String)> {
+    if let Some(zone) = zone {
+        let zone = zone::by_name_or_id(api, zone).await?;
+        let name = within(name, text(&zone, "name"));
+        return Ok((zone, name));
+    }
+    // Those of a delegation are above it, and never at the apex of the zone itself (RFC 4034 §5).
+    let in_zone = match (kind, name.split_once('.')) {
+        (Some(kind), Some((_, above))) if kind.eq_ignore_ascii_case("DS") => above,
+        _ => name,
+    };
+    Ok((zone::of_name(api, in_zone).await?, name.to_owned()))
+}
+
+/// A name in a zone as a whole one, as the API reads it: `www`, `@`, `www.example.com`.
+fn within(name: &str, zone: &str) -> String {
+    let name = name.trim_end_matches('.');
+    let ascii = bartizan_names::to_ascii(name).unwrap_or(name.into()).to_ascii_lowercase();
+    let is_whole = ascii.strip_suffix(zone).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    match name {
+        "@" | "" => zone.to_owned(),
+        whole if is_whole => whole.to_owned(),
+        part => format!("{part}.{zone}"),
+    }
 }
 
 /// What a record of a type says, as the API takes it: MX, SRV and CAA have their numbers in front, as in a zone file.
@@ -213,9 +236,9 @@ fn said(kind: &str, content: &[String]) -> anyhow::Result<Map<String, Value>> {
 }
 
 /// The request body.
-fn body(words: &RecordWords) -> anyhow::Result<Value> {
+fn body(name: &str, words: &RecordWords) -> anyhow::Result<Value> {
     let kind = words.kind.to_ascii_uppercase();
-    let mut body = json!({ "type": kind, "name": words.name, "ttl": words.ttl, "proxied": words.proxied });
+    let mut body = json!({ "type": kind, "name": name, "ttl": words.ttl, "proxied": words.proxied });
     said(&kind, &words.content)?.into_iter().for_each(|(field, value)| body[field] = value);
     if let Some(comment) = &words.comment {
         body["comment"] = json!(comment);
@@ -229,38 +252,39 @@ fn body(words: &RecordWords) -> anyhow::Result<Value> {
     Ok(body)
 }
 
-async fn delete(name: &str, kind: Option<&str>, id: Option<&str>, api: &Api, output: Output) -> anyhow::Result<()> {
-    let (path, record) = choose("delete", name, kind, id, api).await?;
+async fn delete(words: &RecordDeletion, api: &Api, output: Output) -> anyhow::Result<()> {
+    let (path, record) = choose("delete", &words.which, api).await?;
+    words.consent.ask(&format!("delete {}?", line(&record)), &line(&record), output)?;
     let gone = api.delete(&path).await?;
     output.result(&gone, || format!("deleted: {}", line(&record)))
 }
 
 /// The one record that is meant, and its path; `command` is told to be typed again where several are.
-async fn choose(
-    command: &str,
-    name: &str,
-    kind: Option<&str>,
-    id: Option<&str>,
-    api: &Api,
-) -> anyhow::Result<(String, Value)> {
-    let zone = zone::of_name(api, name).await?;
+async fn choose(command: &str, which: &Which, api: &Api) -> anyhow::Result<(String, Value)> {
+    let Which { name, kind, id, zone: named } = which;
+    let (zone, name) = place(name, kind.as_deref(), named.as_deref(), api).await?;
     let zone_id = text(&zone, "id");
-    let found = api
-        .list(&with_query(&format!("/zones/{zone_id}/dns_records"), &[("name", name.trim_end_matches('.'))]))
-        .await?;
+    let records = format!("/zones/{zone_id}/dns_records");
+    if named.is_some() && which.name.parse::<RecordId>().is_ok() {
+        let path = format!("{records}/{}", segment(&which.name));
+        if let Some(record) = api.find(&path).await? {
+            return Ok((path, record));
+        }
+    }
+    let found = api.list(&with_query(&records, &[("name", name.trim_end_matches('.'))])).await?;
     let chosen: Vec<&Value> = found
         .iter()
-        .filter(|record| kind.is_none_or(|kind| text(record, "type").eq_ignore_ascii_case(kind)))
-        .filter(|record| id.is_none_or(|id| text(record, "id") == id))
+        .filter(|record| kind.as_ref().is_none_or(|kind| text(record, "type").eq_ignore_ascii_case(kind)))
+        .filter(|record| id.as_ref().is_none_or(|id| text(record, "id") == id))
         .collect();
     match chosen.as_slice() {
         [] => Err(Failure::new(Cause::NotFound, format!("no such record at {name}"))
             .remedy(format!("`bartizan record list {}` shows them", text(&zone, "name")))
             .into()),
-        [record] => Ok((format!("/zones/{zone_id}/dns_records/{}", text(record, "id")), (*record).clone())),
+        [record] => Ok((format!("{records}/{}", text(record, "id")), (*record).clone())),
         several => {
             let lines: Vec<_> = several.iter().map(|record| format!("  {}", line(record))).collect();
-            let commands: Vec<_> = several.iter().map(|record| one_of(command, several, name, record)).collect();
+            let commands: Vec<_> = several.iter().map(|record| one_of(command, several, which, record)).collect();
             Err(Failure::new(Cause::Usage, format!("{name} has several records:\n{}", lines.join("\n")))
                 .remedy(format!("say which, in the same order:\n    {}", commands.join("\n    ")))
                 .into())
@@ -269,12 +293,13 @@ async fn choose(
 }
 
 /// The command for this one of `several`: by its type if no other has it.
-fn one_of(command: &str, several: &[&Value], name: &str, record: &Value) -> String {
+fn one_of(command: &str, several: &[&Value], which: &Which, record: &Value) -> String {
     let alike = several.iter().filter(|other| other["type"] == record["type"]).count();
-    let name = quoted(name);
+    let name = quoted(&which.name);
+    let zone = which.zone.as_ref().map(|zone| format!(" --zone {}", quoted(zone))).unwrap_or_default();
     match alike {
-        1 => format!("bartizan record {command} {name} {}", text(record, "type")),
-        _ => format!("bartizan record {command} {name} --id {}", text(record, "id")),
+        1 => format!("bartizan record {command} {name} {}{zone}", text(record, "type")),
+        _ => format!("bartizan record {command} {name} --id {}{zone}", text(record, "id")),
     }
 }
 
@@ -316,10 +341,28 @@ mod tests {
         let record = |kind: &str, id: &str| json!({"type": kind, "id": id});
         let all = [record("A", "1"), record("A", "2"), record("TXT", "3")];
         let several: Vec<&Value> = all.iter().collect();
-        let commands: Vec<_> = several.iter().map(|one| one_of("delete", &several, "www.example", one)).collect();
-        let expect = ["www.example --id 1", "www.example --id 2", "www.example TXT"];
-        assert_eq!(commands, expect.map(|words| format!("bartizan record delete {words}")));
+        for (zone, behind) in [(None, ""), (Some("example"), " --zone example")] {
+            let which = Which { name: "www.example".into(), kind: None, id: None, zone: zone.map(str::to_owned) };
+            let commands: Vec<_> = several.iter().map(|one| one_of("delete", &several, &which, one)).collect();
+            let expect = ["www.example --id 1", "www.example --id 2", "www.example TXT"];
+            assert_eq!(commands, expect.map(|words| format!("bartizan record delete {words}{behind}")));
+        }
         assert!(known_type("aaaa").is_ok() && known_type("AX").is_err());
+    }
+
+    #[test]
+    fn names_in_a_zone() {
+        for (name, expect) in [
+            ("www", "www.example.com"),
+            ("_sip._tcp", "_sip._tcp.example.com"),
+            ("@", "example.com"),
+            ("Example.com.", "Example.com"),
+            ("www.example.com", "www.example.com"),
+            ("notexample.com", "notexample.com.example.com"),
+        ] {
+            assert_eq!(within(name, "example.com"), expect);
+        }
+        assert_eq!(within("www.bücher.example", "xn--bcher-kva.example"), "www.bücher.example");
     }
 
     #[test]
@@ -346,15 +389,15 @@ mod tests {
                 origin_port: None,
                 comment: Some("why".into()),
                 tag: vec!["owner:ann".into()],
-                dry_run: false,
+                zone: None,
             };
-            assert_eq!(body(&words).unwrap()[member], expect, "{kind} {content}");
+            assert_eq!(body(&words.name, &words).unwrap()[member], expect, "{kind} {content}");
             assert_eq!(
-                (&body(&words).unwrap()["comment"], &body(&words).unwrap()["tags"]),
+                (&body(&words.name, &words).unwrap()["comment"], &body(&words.name, &words).unwrap()["tags"]),
                 (&json!("why"), &json!(["owner:ann"]))
             );
             let words = RecordWords { content: vec!["1".into()], ..words };
-            assert_eq!(body(&words).is_err(), matches!(kind, "MX" | "SRV" | "CAA"), "{kind}");
+            assert_eq!(body(&words.name, &words).is_err(), matches!(kind, "MX" | "SRV" | "CAA"), "{kind}");
         }
     }
 }

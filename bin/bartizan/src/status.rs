@@ -1,22 +1,14 @@
-//! `bartizan status` and `bartizan login`: which edge, and what runs there.
+//! `bartizan status`: which edge, and what runs there.
 
 use bartizan_v4::{Edge as EdgeFacts, EdgePorts, EdgeProcess, Pop, Status, StatusAudit};
-use clap::Args;
 use serde_json::{Value, json};
 
 use crate::client::Api;
 use crate::credentials::{self, Edge};
-use crate::failure::{Cause, Failure, cause};
 use crate::output::{Output, bold, faint, table};
 use crate::rights::Seen;
 use crate::tunnel;
 use crate::zone::{state, text};
-
-#[derive(Args)]
-pub struct Login {
-    #[command(flatten)]
-    pub edge: Edge,
-}
 
 /// What the API says of its edge.
 pub async fn facts(api: &Api) -> anyhow::Result<EdgeFacts> {
@@ -118,37 +110,4 @@ fn ports(ports: &EdgePorts) -> String {
 fn rights(process: &EdgeProcess) -> String {
     let EdgeProcess { uid, capabilities, no_new_privileges } = process.clone();
     Seen { uid, capabilities, no_new_privileges }.to_string()
-}
-
-/// Checks the way to an edge and stores it.
-pub async fn login(edge: &Edge, output: Output) -> anyhow::Result<()> {
-    let api = credentials::find(edge)?;
-    let token = api.get("/user/tokens/verify").await?;
-    if text(&token, "status") != "active" {
-        return Err(Failure::new(Cause::Refused, "this token is not active").into());
-    }
-    let facts = match facts(&api).await {
-        Ok(facts) => Some(facts),
-        // A token for other things is stored all the same.
-        Err(error) if cause(&error) == Some(Cause::Refused) => None,
-        Err(error) => return Err(error),
-    };
-    let (ca, domain) = facts.map(|facts| (facts.ca, facts.domain)).unzip();
-    let path = credentials::store_credential(&api, ca)?;
-    // Said of another edge than this one, it would be of no use as long as that is here.
-    let first = credentials::goes_first(edge).filter(|local| local.api != api.base());
-    let document = json!({
-        "api": api.base(), "credential": path, "goes_first": first.as_ref().map(|local| &local.api),
-    });
-    output.result(&document, || {
-        let next = domain.map(|domain| format!("\ntry: bartizan tunnel --hostname app.{domain} http://localhost:9000"));
-        let first = first.map(|local| {
-            format!(
-                "\nstill, commands of this user on this machine go to its own edge, {}; for the other: --api {}, or BARTIZAN_API",
-                local.api,
-                api.base()
-            )
-        });
-        format!("stored in {}{}{}", path.display(), first.unwrap_or_default(), next.unwrap_or_default())
-    })
 }

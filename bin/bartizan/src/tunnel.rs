@@ -7,8 +7,8 @@ use bartizan_connector::{Ingress, OriginRequest};
 use rustix::thread::CapabilitySet;
 use serde_json::{Value, json};
 
-pub use self::words::{Connector, Tunnel};
-use self::words::{TunnelAction, TunnelRoute};
+use self::words::TunnelRoute;
+pub use self::words::{Connector, Tunnel, TunnelAction};
 use crate::app;
 use crate::client::Api;
 use crate::connect::{self, Plan};
@@ -99,7 +99,7 @@ async fn prepare(tunnel: Tunnel, output: Output) -> anyhow::Result<Option<Plan>>
             Plan::from_token(&token, &connector, Some(api)).await.map(Some)
         }
         Some(action) => {
-            manage(action, &credentials::find(&edge)?.running("tunnel"), output).await?;
+            crate::with_edge(&edge, "tunnel", output, async |api| manage(action, api, output).await).await?;
             Ok(None)
         }
     }
@@ -334,8 +334,10 @@ async fn manage(action: TunnelAction, api: &Api, output: Output) -> anyhow::Resu
             document["connectors"] = connectors.clone();
             output.result(&document, || describe(&tunnel, &connectors))
         }
-        TunnelAction::Delete { tunnel, force } => {
+        TunnelAction::Delete { tunnel, force, consent } => {
             let tunnel = by_name_or_id(api, &account, &tunnel).await?;
+            let name = text(&tunnel, "name");
+            consent.ask(&format!("delete the tunnel {name}?"), &format!("the tunnel {name}"), output)?;
             let cascade = if force { "?cascade=true" } else { "" };
             let gone = api.delete(&format!("{base}/{}{cascade}", text(&tunnel, "id"))).await;
             let gone = gone.map_err(|error| {
@@ -343,7 +345,7 @@ async fn manage(action: TunnelAction, api: &Api, output: Output) -> anyhow::Resu
                     refused.remedy("stop its connectors first, or give --force, which ends their connections")
                 })
             })?;
-            output.result(&gone, || format!("{} is deleted", text(&tunnel, "name")))
+            output.result(&gone, || format!("{name} is deleted"))
         }
         TunnelAction::Cleanup { tunnel } => {
             let tunnel = by_name_or_id(api, &account, &tunnel).await?;

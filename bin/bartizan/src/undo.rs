@@ -6,18 +6,13 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::client::Api;
-use crate::diff::diff;
-use crate::history::called;
-use crate::output::{Output, agrees, bold, one_line, say};
-use crate::zone::text;
+use crate::diff::{self, objects};
+use crate::output::{Output, agrees, say};
 
 #[derive(Args)]
 pub struct UndoWords {
     /// The revision of the change, as `history` shows it
     pub revision: u64,
-    /// Show what would become what, and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
@@ -29,15 +24,12 @@ pub struct UndoWords {
 /// How long it may take: an import of a million records goes in pieces.
 const WAIT_MAX: Duration = Duration::from_secs(3_600);
 
-/// Objects whose differences are shown one by one.
-const SHOWN_MAX: usize = 50;
-
 pub async fn run(words: UndoWords, api: &Api, output: Output) -> anyhow::Result<()> {
-    let UndoWords { revision, dry_run, yes, force } = words;
+    let UndoWords { revision, yes, force } = words;
     let api = api.clone().waiting(WAIT_MAX);
     let ask = |dry_run| json!({ "revision": revision, "dry_run": dry_run, "force": force });
     let (would, warnings) = api.post_with_messages("/bartizan/undo", &ask(true)).await?;
-    if dry_run {
+    if output.is_dry_run() {
         warnings.iter().for_each(|warning| say(warning));
         return output.result(&would, || plan(&would));
     }
@@ -55,12 +47,6 @@ pub async fn run(words: UndoWords, api: &Api, output: Output) -> anyhow::Result<
     output.result(&done, || undone(revision, objects(&done)))
 }
 
-/// How many objects there are, shown or not.
-fn objects(undone: &Value) -> u64 {
-    let shown = undone["changes"].as_array().map_or(0, |changes| changes.len() as u64);
-    undone["objects"].as_u64().unwrap_or(shown)
-}
-
 fn undone(revision: u64, count: u64) -> String {
     let objects = match count {
         0 => return format!("nothing is changed: what revision {revision} did is not there any more"),
@@ -72,22 +58,10 @@ fn undone(revision: u64, count: u64) -> String {
 
 /// What is put back, as people read it.
 fn plan(would: &Value) -> String {
-    let changes: Vec<&Value> = would["changes"].as_array().into_iter().flatten().collect();
-    if changes.is_empty() {
-        return "all of it is as it was before".to_owned();
+    match diff::plan(would) {
+        plan if plan.is_empty() => "all of it is as it was before".to_owned(),
+        plan => plan,
     }
-    let mut lines = Vec::new();
-    for change in changes.iter().take(SHOWN_MAX) {
-        lines.push(bold(&one_line(&format!("{} {}", text(&change["action"], "type"), called(change)))));
-        let fields = diff(&change["oldValueJson"], &change["newValueJson"]);
-        lines.extend(fields.into_iter().map(|line| format!("    {line}")));
-    }
-    let more = objects(would).saturating_sub(SHOWN_MAX as u64);
-    if more > 0 {
-        let how = if would["objects"].is_null() { "all" } else { "more of them" };
-        lines.push(format!("… and {more} objects more (--dry-run --json shows {how})"));
-    }
-    lines.join("\n")
 }
 
 #[cfg(test)]

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 
 use self::diff::ZoneDiff;
 use crate::client::Api;
+use crate::consent::Consent;
 use crate::dnssec;
 use crate::failure::{Cause, Failure, cause};
-use crate::output::{self, Output, table};
+use crate::output::{Output, table};
 use crate::url::with_query;
 use crate::zone_file::export::ZoneExport;
 use crate::zone_file::{self, ZoneImport};
@@ -56,9 +57,8 @@ pub enum ZoneAction {
     Delete {
         /// By name or id
         zone: String,
-        /// Do not ask
-        #[arg(long, short)]
-        yes: bool,
+        #[command(flatten)]
+        consent: Consent,
         /// Also while the parent zone has a DS record of it, or when that cannot be told
         #[arg(long)]
         force: bool,
@@ -112,13 +112,11 @@ pub async fn run(action: ZoneAction, api: &Api, output: Output) -> anyhow::Resul
                 _ => format!("{name} is flagged: DNS says that its mail is to be rejected, whatever its records say"),
             })
         }
-        ZoneAction::Delete { zone, yes, force } => {
+        ZoneAction::Delete { zone, consent, force } => {
             let zone = by_name_or_id(api, &zone).await?;
             let (name, id) = (shown(&zone, "name"), text(&zone, "id"));
             let contents = contents(api, id).await?;
-            if !yes && !output::agrees(&format!("delete {name}, with {contents}?"))? {
-                return Err(Failure::new(Cause::Failed, format!("{name} stays")).into());
-            }
+            consent.ask(&format!("delete {name}, with {contents}?"), &name, output)?;
             let force = if force { &[("force", "true")][..] } else { &[] };
             let gone = api.delete(&with_query(&format!("/zones/{id}"), force)).await;
             let gone = gone.map_err(|error| dnssec::told_of_deletion(error, &name))?;

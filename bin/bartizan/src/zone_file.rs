@@ -31,9 +31,6 @@ pub struct ZoneImport {
     /// Records that can be proxied are, where the file does not say it
     #[arg(long)]
     pub proxied: bool,
-    /// Say what would change, and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
 }
 
 pub use export::export;
@@ -46,6 +43,10 @@ const STDIN: &str = "-";
 
 /// How often it is told how far a long import is.
 const TOLD_EVERY: Duration = Duration::from_secs(2);
+
+/// How long it is waited for that what has landed is served, and how often it is looked.
+const IN_FORCE_MAX: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// The API's code for too much at once.
 const BUSY: u64 = 10_505;
@@ -60,7 +61,7 @@ pub async fn import(words: ZoneImport, api: &Api, output: Output) -> anyhow::Res
         None => zone::of_name(api, &of_file(&start)?).await?,
     };
     let file = std::io::Cursor::new(start).chain(file);
-    let wish = Wish { zone: &zone, proxied: words.proxied, dry_run: words.dry_run, sent: Arc::default() };
+    let wish = Wish { zone: &zone, proxied: words.proxied, dry_run: output.is_dry_run(), sent: Arc::default() };
     let stopped = up::signal();
     let envelope = tokio::select! {
         envelope = send(&wish, api, output, |feed| whole(feed, file)) => envelope?,
@@ -68,7 +69,8 @@ pub async fn import(words: ZoneImport, api: &Api, output: Output) -> anyhow::Res
     };
     match texts(&envelope, "errors") {
         errors if errors.is_empty() => {
-            output.result(&envelope["result"], || told(texts(&envelope, "messages"), &envelope, &zone))
+            let so_far = so_far(&envelope, api).await;
+            output.result(&envelope["result"], || told(texts(&envelope, "messages"), &envelope, &zone, so_far))
         }
         errors => {
             let nothing = format!("nothing of the file is in {}", shown(&zone, "name"));
@@ -219,8 +221,31 @@ pub fn texts(envelope: &Value, member: &str) -> Vec<String> {
     envelope[member].as_array().into_iter().flatten().map(|one| one_line(text(one, "message"))).collect()
 }
 
-/// What became of a file, in words, behind what is said of its lines.
-pub fn told(mut lines: Vec<String>, envelope: &Value, zone: &Value) -> String {
+/// Waits until what has landed is served, as far as it can be seen; how it is said.
+pub async fn so_far(envelope: &Value, api: &Api) -> &'static str {
+    let result = &envelope["result"];
+    if result["bartizan"]["dry_run"] == true || result["recs_added"].as_u64() == Some(0) {
+        return "";
+    }
+    let waiting = async {
+        let status = api.get("/bartizan/status").await?;
+        let landed = status["revision"].as_u64();
+        let mut applied = status["applied"].as_u64();
+        while applied < landed {
+            tokio::time::sleep(LOOK).await;
+            applied = api.get("/bartizan/status").await?["applied"].as_u64();
+        }
+        anyhow::Ok(())
+    };
+    match tokio::time::timeout(IN_FORCE_MAX, waiting).await {
+        Ok(Ok(())) => ", and in force",
+        // Whoever may put records into a zone need not see how the edge is.
+        Ok(Err(_)) | Err(_) => ", and in force in a moment",
+    }
+}
+
+/// What became of a file, in words, behind what is said of its lines. `so_far` says whether it is served.
+pub fn told(mut lines: Vec<String>, envelope: &Value, zone: &Value, so_far: &str) -> String {
     let result = &envelope["result"];
     let (added, parsed) =
         (result["recs_added"].as_u64().unwrap_or(0), result["total_records_parsed"].as_u64().unwrap_or(0));
@@ -232,7 +257,7 @@ pub fn told(mut lines: Vec<String>, envelope: &Value, zone: &Value) -> String {
     let name = shown(zone, "name");
     lines.push(match preview["dry_run"] == true {
         true => format!("{added} of {parsed} records would come into {name}"),
-        false => format!("{added} of {parsed} records are new in {name}"),
+        false => format!("{added} of {parsed} records are new in {name}{so_far}"),
     });
     lines.join("\n")
 }
@@ -268,6 +293,6 @@ mod tests {
             "messages": [{"message": "line 1: left out"}],
         });
         let expect = "line 1: left out\n+ a. 1 IN TXT \"\\u{202e}\"\n+ and 6 more\n7 of 9 records would come into bücher.example";
-        assert_eq!(told(texts(&envelope, "messages"), &envelope, &zone), expect);
+        assert_eq!(told(texts(&envelope, "messages"), &envelope, &zone, ", and in force"), expect);
     }
 }

@@ -1,14 +1,14 @@
 //! What a backup is sealed to and opened with. A secret is never on the command line, where everybody on a machine sees it.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, Write};
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use bartizan_seal::age::{Identity, Lock, Passphrase, Recipient, Unlock, is_for_passphrase};
 use clap::Args;
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use crate::failure::{Cause, Failure};
+use crate::terminal;
 
 /// Who may open a backup: keys, else a passphrase of a file, of BARTIZAN_BACKUP_PASSPHRASE or typed.
 #[derive(Args)]
@@ -130,26 +130,13 @@ fn identities(path: &PathBuf) -> anyhow::Result<Vec<Identity>> {
     if found.is_empty() { Err(failed(&"no key is there").into()) } else { Ok(found) }
 }
 
-/// Asks at the terminal, which does not show what is typed.
+/// Asks at the terminal.
 fn ask(question: &str) -> anyhow::Result<String> {
     let none = |error: io::Error| {
         Failure::new(Cause::Usage, format!("no passphrase is given, and there is no terminal to ask at ({error})"))
             .remedy(format!("give one with --passphrase-file FILE (- for standard input) or {VARIABLE}"))
     };
-    let mut terminal = File::options().read(true).write(true).open("/dev/tty").map_err(none)?;
-    let before = tcgetattr(&terminal).map_err(|error| none(error.into()))?;
-    let mut silent = before.clone();
-    silent.local_modes.remove(LocalModes::ECHO);
-    terminal.write_all(question.as_bytes())?;
-    tcsetattr(&terminal, OptionalActions::Flush, &silent).map_err(|error| none(error.into()))?;
-    let mut line = String::new();
-    let read = BufReader::new(&terminal).take(PASSPHRASE_MAX).read_line(&mut line);
-    // Whatever came of it, the terminal is left as it was.
-    let restored = tcsetattr(&terminal, OptionalActions::Flush, &before);
-    terminal.write_all(b"\n")?;
-    read?;
-    restored.map_err(io::Error::from)?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+    Ok(terminal::ask_unseen(question).map_err(none)?)
 }
 
 #[cfg(test)]

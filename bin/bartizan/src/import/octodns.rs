@@ -26,9 +26,6 @@ pub struct OctodnsWords {
     /// The zone of one that is called otherwise
     #[arg(long, value_name = "ZONE")]
     pub zone: Option<String>,
-    /// Say what would change, and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
 }
 
 /// Bytes of a file. The edge takes no more in one import, and lines there are shorter.
@@ -49,7 +46,7 @@ pub async fn octodns(words: OctodnsWords, api: &Api, output: Output) -> anyhow::
         output.progress(format!("{zone} …"));
         let stopped = up::signal();
         reports.push(tokio::select! {
-            report = take(zone, file, &words, api, output) => report?,
+            report = take(zone, file, api, output) => report?,
             signal = stopped => return Err(Failure::new(Cause::Stopped, format!("{signal}: stopped at {zone}"))
                 .remedy("what came whole stays; start it again, and it goes on")
                 .into()),
@@ -92,7 +89,7 @@ fn zone_of(file: &Path, words: &OctodnsWords) -> anyhow::Result<String> {
     })
 }
 
-async fn take(zone: &str, file: &Path, words: &OctodnsWords, api: &Api, output: Output) -> anyhow::Result<Report> {
+async fn take(zone: &str, file: &Path, api: &Api, output: Output) -> anyhow::Result<Report> {
     let (path, name) = (file.to_owned(), zone.to_owned());
     let File { text, left_out, faults } = tokio::task::spawn_blocking(move || read(&path, &name)).await??;
     let lines = left_out.into_iter().map(|line| format!("left out: {line}")).collect();
@@ -103,11 +100,11 @@ async fn take(zone: &str, file: &Path, words: &OctodnsWords, api: &Api, output: 
     let mut export = Export::of(&text)?;
     let envelope = match zone::find(api, zone).await? {
         Some(ours) => {
-            let wish = Wish { zone: &ours, proxied: false, dry_run: words.dry_run, sent: Arc::default() };
+            let wish = Wish { zone: &ours, proxied: false, dry_run: output.is_dry_run(), sent: Arc::default() };
             let lines = export.reader()?;
             zone_file::send(&wish, api, output, |feed| zone_file::whole(feed, lines)).await?
         }
-        None if words.dry_run => export.foretold(zone).await?,
+        None if output.is_dry_run() => export.foretold(zone).await?,
         None => {
             report.result = Err(vec![format!("there is no such zone here: `bartizan zone create {zone}` makes it")]);
             return Ok(report);
@@ -120,7 +117,8 @@ async fn take(zone: &str, file: &Path, words: &OctodnsWords, api: &Api, output: 
     }
     let notes = export.by_record(zone_file::texts(&envelope, "messages"))?;
     let shown = json!({ "name": zone });
-    report.lines.extend(zone_file::told(notes, &envelope, &shown).lines().map(str::to_owned));
+    let so_far = zone_file::so_far(&envelope, api).await;
+    report.lines.extend(zone_file::told(notes, &envelope, &shown, so_far).lines().map(str::to_owned));
     report.result = Ok(envelope["result"].clone());
     Ok(report)
 }
@@ -149,7 +147,7 @@ mod tests {
             ("example.com", None, None),
             ("zones.yaml", Some("example.com."), Some("example.com")),
         ] {
-            let words = OctodnsWords { file: vec![file.into()], zone: zone.map(str::to_owned), dry_run: false };
+            let words = OctodnsWords { file: vec![file.into()], zone: zone.map(str::to_owned) };
             assert_eq!(zone_of(Path::new(file), &words).ok().as_deref(), expect, "{file}");
         }
     }

@@ -173,7 +173,7 @@ async fn put_one(
             )),
         };
     }
-    let Some(path) = path.filter(|_| !step.words.dry_run) else {
+    let Some(path) = path.filter(|_| !step.output.is_dry_run()) else {
         known.insert(target, mode.as_str().to_owned());
         return Ok(Fate::Foretold);
     };

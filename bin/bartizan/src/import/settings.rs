@@ -25,12 +25,12 @@ pub async fn take_over(step: &Step<'_>, report: &mut Report) -> anyhow::Result<(
             Some(known) if known["editable"] == true => {
                 let change = json!({ "value": theirs["value"] });
                 let changed = match &path {
-                    Some(path) if !step.words.dry_run => {
+                    Some(path) if !step.output.is_dry_run() => {
                         step.here.patch(&format!("{path}/{}", segment(&name)), &change).await.map(drop)
                     }
                     _ => fits(&name, &theirs["value"]),
                 };
-                let sign = if step.words.dry_run { "+ " } else { "" };
+                let sign = if step.output.is_dry_run() { "+ " } else { "" };
                 match changed {
                     Ok(()) => report.lines.push(format!("{sign}{name} = {}", one_line(&theirs["value"].to_string()))),
                     Err(error) => report.fail(&name, &error),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::consent::Consent;
 use crate::credentials::Edge;
 use crate::token::{Secret, Seen};
 
@@ -96,6 +97,8 @@ pub enum TunnelAction {
         /// Even with connections
         #[arg(long, short)]
         force: bool,
+        #[command(flatten)]
+        consent: Consent,
     },
     /// Drop a tunnel's connections
     Cleanup {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
 
 use crate::client::Api;
@@ -21,6 +21,34 @@ pub struct ZoneExport {
     /// What it is written as
     #[arg(long, value_enum, default_value_t = ZoneFormat::Bind)]
     pub format: ZoneFormat,
+}
+
+/// `export`: the form first, as with `import`.
+#[derive(Subcommand)]
+pub enum ExportTarget {
+    /// A master file, as BIND and its kin read it; the same as `zone export`
+    Bind(ExportWords),
+    /// The YAML that octoDNS's YamlProvider reads: `export octodns example.com --to config/example.com.yaml`
+    Octodns(ExportWords),
+}
+
+#[derive(Args)]
+pub struct ExportWords {
+    /// The zone, by name or id
+    pub zone: String,
+    /// Into this file [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub to: Option<PathBuf>,
+}
+
+impl From<ExportTarget> for ZoneExport {
+    fn from(target: ExportTarget) -> ZoneExport {
+        let (ExportWords { zone, to }, format) = match target {
+            ExportTarget::Bind(words) => (words, ZoneFormat::Bind),
+            ExportTarget::Octodns(words) => (words, ZoneFormat::Octodns),
+        };
+        ZoneExport { zone, to, format }
+    }
 }
 
 /// How a zone is written.

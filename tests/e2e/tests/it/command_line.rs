@@ -23,8 +23,9 @@ fn exit_codes() {
         ("record create WWW A 192.0.2.1", 0),
         ("record create WWW A 192.0.2.1", 4),
         ("record create WWW AAAA 192.0.2.1", 1),
-        ("record delete WWW A", 0),
-        ("record delete WWW A", 3),
+        ("record delete WWW A", 2),
+        ("record delete WWW A -y", 0),
+        ("record delete WWW A -y", 3),
         ("record create WWW A 192.0.2.1 --comment why --tag owner:ann", 0),
         ("record update WWW A --content 192.0.2.2 --comment so", 0),
         ("record update WWW TXT --content x", 3),
@@ -46,7 +47,8 @@ fn exit_codes() {
         ("tunnel create one", 0),
         ("tunnel create one", 4),
         ("tunnel info two", 3),
-        ("tunnel delete one", 0),
+        ("tunnel delete one", 2),
+        ("tunnel delete one --yes", 0),
         ("frobnicate", 2),
         ("zone", 2),
         ("up --dns nonsense", 2),
@@ -131,13 +133,13 @@ fn a_rule_is_found_in_any_spelling() {
     ] {
         finish(&mut edge.command(["firewall", "block", "198.51.100.1"])).ok();
         finish(&mut edge.command(["firewall", "block", made])).ok();
-        finish(&mut edge.command(["firewall", "remove", removed])).ok();
+        finish(&mut edge.command(["firewall", "remove", removed, "-y"])).ok();
         let left = finish(&mut edge.command(["firewall", "list"])).ok();
         assert!(
             !left.to_lowercase().contains(&made.to_lowercase()) && left.contains("198.51.100.1"),
             "{removed}\n{left}"
         );
-        finish(&mut edge.command(["firewall", "remove", "198.51.100.1"])).ok();
+        finish(&mut edge.command(["firewall", "remove", "198.51.100.1", "-y"])).ok();
     }
 }
 
@@ -263,7 +265,7 @@ fn refusals_name_what_to_type() {
         ("tunnel --hostname HOST --hello-world", "`bartizan record delete HOST`"),
         ("tunnel --hostname NEW --hello-world --edge nowhere.invalid:7844", "nowhere.invalid:7844 cannot be found"),
         ("tunnel --hostname NEW --hello-world --cacert /nowhere/ca.pem", "cannot read /nowhere/ca.pem"),
-        ("record update 12 --zone DOMAIN --ttl 60", "`list`"),
+        ("record update 12 --zone DOMAIN --ttl 60", "`bartizan record list DOMAIN`"),
         ("tunnel --hostname NEW http://localhost:99999", "is not one of http://"),
         ("zone list --api ROOT", "ends in /client/v4"),
         ("zone list --api 127.0.0.1:8787", "--api http://127.0.0.1:8787/client/v4"),
@@ -283,9 +285,9 @@ fn refusals_name_what_to_type() {
     let _connector = Connector::start(&edge, &["--hostname", &new, "--hello-world", "--cacert", &ca]);
     let is_up = |tunnel: &Value| tunnel["name"] == new.as_str() && tunnel["status"] == "healthy";
     wait::until_eq("the tunnel is up", &true, || tunnels().as_array().is_some_and(|all| all.iter().any(is_up)));
-    let refused = finish(&mut edge.command(["tunnel", "delete", &new])).failed_with(1);
+    let refused = finish(&mut edge.command(["tunnel", "delete", &new, "-y"])).failed_with(1);
     assert!(refused.contains("--force"), "{refused}");
-    finish(&mut edge.command(["tunnel", "delete", &new, "--force"])).ok();
+    finish(&mut edge.command(["tunnel", "delete", &new, "--force", "-y"])).ok();
 }
 
 /// On a disk that can only be read it serves what is there, and says why nothing can be changed.
@@ -572,7 +574,7 @@ fn a_change_is_seen_and_undone() {
     let www = format!("www.{}", edge.domain());
     let run = |line: &str| finish(&mut edge.command(line.split(' ')));
     run(&format!("record create {www} A 192.0.2.1")).ok();
-    run(&format!("record delete {www} A")).ok();
+    run(&format!("record delete {www} A -y")).ok();
     let history = run(&format!("history {www}")).ok();
     let first = history.lines().next().unwrap_or_default();
     assert!(first.contains(&format!("delete record {www}")) && history.contains("- content: 192.0.2.1"), "{history}");

@@ -269,7 +269,7 @@ for name, kind, data in lame:
     run(PROGRAM, "record", "create", f"{name}.{ZONE}", kind, data)
 told["children"] = complaints()
 for name, kind, _ in lame:
-    run(PROGRAM, "record", "delete", f"{name}.{ZONE}", kind)
+    run(PROGRAM, "record", "delete", "-y", f"{name}.{ZONE}", kind)
 delegated(f"ns1.{ZONE}.", "127.0.0.77")
 told["complaints"].append(complaints())
 delegated(f"ns1.{ZONE}.", EDGE, (ZONE, "DS", "1 13 2 " + "ab" * 32))

@@ -15,6 +15,7 @@ mod dns_posts;
 mod dnssec;
 mod document;
 mod drains;
+mod dry_runs;
 mod first_days;
 mod first_run;
 mod http_edge;

@@ -1,6 +1,8 @@
 //! From an account elsewhere: another edge, as the dialect is the same.
 
-use bartizan_e2e::{Edge, Finished, finish};
+use std::time::Duration;
+
+use bartizan_e2e::{Edge, Finished, Program, finish, wait};
 use serde_json::{Value, json};
 
 use crate::zone_files::{export, file};
@@ -164,4 +166,66 @@ fn what_stays_behind_is_told() {
     let text = not_whole(take_over(&there, &here, there.token(), &["--zone", "moved.test"]));
     assert!(text.contains("www.moved.test. 1 IN CNAME x.test."), "{text}");
     assert!(!text.contains("line ") && !text.contains("the file"), "{text}");
+}
+
+/// Cut off in the middle, and started again: nothing is there twice, nothing is missing, and the report says what is new.
+#[test]
+fn a_move_that_was_cut_off_goes_on() {
+    const RECORDS: u64 = 6_000;
+    let there = Edge::start_with(&["--domain", "there.test"]);
+    let here = Edge::start_with(&["--domain", "here.test"]);
+    let zones = ["a.test", "b.test", "c.test"];
+    for zone in zones {
+        let id = make_zone(&there, zone);
+        let lines = (0..RECORDS).map(|number| format!("n{number}.{zone}. 300 IN TXT \"{number}\"\n"));
+        let path = file(&there, &format!("{zone}.txt"), &lines.collect::<String>());
+        finish(there.command(["zone", "import"]).arg(path)).ok();
+        put_rule(&there, &format!("/zones/{id}"), "block", "192.0.2.66");
+    }
+    put_rule(&there, "/user", "block", "192.0.2.68");
+    let token = file(&there, "token", there.token());
+    let words = ["import", "cloudflare", "--from", there.api_url(), "--token-file"];
+    let selected = zones.iter().flat_map(|zone| ["--zone", zone]);
+    let run = || {
+        let mut command = here.command(words);
+        command.arg(&token).args(selected.clone());
+        command
+    };
+    let total = |zone: &str| {
+        let zones = here.get(&format!("/zones?name={zone}"));
+        let Some(id) = zones[0]["id"].as_str() else { return 0 };
+        let page = here.ask("GET", &format!("/zones/{id}/dns_records?per_page=1"), None);
+        page.json["result_info"]["total_count"].as_u64().unwrap_or(0)
+    };
+    // As far as the second zone, of which some has landed.
+    let first = Program::start("import", &mut run());
+    wait::until_by("some of the second zone is here", Duration::from_secs(120), || {
+        (total("b.test") > 0 && total("b.test") < RECORDS).then_some(())
+    });
+    first.kill();
+    let before = export(&here, "a.test");
+    assert_eq!(before, export(&there, "a.test"), "the first zone was whole");
+    assert_eq!(total("c.test"), 0);
+
+    // What the edge had whole lands all the same, and until then another import into the zone is refused.
+    let again = wait::until_by("it goes on", Duration::from_secs(120), || {
+        let again = finish(&mut run());
+        let is_busy = again.out.contains("has not begun");
+        assert!(again.status.success() || is_busy, "{}{}", again.out, again.err);
+        again.status.success().then_some(again.out)
+    });
+    for zone in zones {
+        assert_eq!(export(&here, zone), export(&there, zone), "{zone}");
+    }
+    assert_eq!(rules(&here, "/user"), ["block 192.0.2.68"]);
+    let new = |zone: &str| {
+        let (_, report) = again.split_once(&format!("{zone}\n")).unwrap_or_else(|| panic!("{zone}: {again}"));
+        let line = report.lines().find(|line| line.contains("records are new")).expect("a line of what is new");
+        line.trim().split(' ').next().and_then(|count| count.parse::<u64>().ok()).expect("a number")
+    };
+    assert_eq!((new("a.test"), new("c.test")), (0, RECORDS), "{again}");
+    assert!([0, RECORDS].contains(&new("b.test")), "all of it had landed, or nothing: {again}");
+    let whole = finish(&mut run()).ok();
+    assert_eq!(whole.matches("0 of 6003 records are new").count(), 3, "{whole}");
+    assert!(!whole.contains("rule is new") && !whole.contains("the zone is new"), "{whole}");
 }

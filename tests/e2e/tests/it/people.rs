@@ -1,6 +1,9 @@
 //! Users, accounts and sessions, as people meet them.
 
-use bartizan_e2e::{Edge, finish};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+
+use bartizan_e2e::{Edge, bartizan, finish};
 use serde_json::json;
 
 /// What `curl` shows of an answer, with its head.
@@ -87,10 +90,71 @@ fn a_person_gets_in_and_does_what_they_may() {
     assert!(members.contains("bob@example.com") && !members.contains("ann@example.com"), "{members}");
     let several = finish(&mut edge.command(["account", "member", "list"])).failed_with(2);
     assert!(several.contains("--account ID"), "{several}");
-    finish(&mut edge.command(["account", "member", "remove", "bob@example.com", "--account", "Customer"])).ok();
+    finish(&mut edge.command(["account", "member", "remove", "bob@example.com", "--account", "Customer", "-y"])).ok();
     let deleted = finish(&mut edge.command(["account", "delete", "Customer", "--yes"])).ok();
     assert!(deleted.contains("is deleted"), "{deleted}");
     finish(&mut edge.command(["user", "delete", "bob@example.com", "--yes"])).ok();
     let error = finish(&mut edge.command(["user", "passwd", "bob@example.com"])).failed_with(3);
     assert!(error.contains("no user bob@example.com here"), "{error}");
+}
+
+/// With a password at the command line: what is stored is a session, which `logout` ends.
+#[test]
+fn a_person_logs_in_at_the_command_line() {
+    let edge = Edge::start();
+    let file = edge.folder().join("password");
+    std::fs::write(&file, "correct horse battery\n").expect("a file");
+    finish(edge.command(["user", "create", "ann@example.com", "--role", "DNS", "--password-file"]).arg(&file)).ok();
+    // Another machine, which knows nothing of the edge.
+    let home = tempfile::tempdir().expect("a folder");
+    let run = |words: &[&str]| finish(bartizan(home.path()).args(words));
+    let url = edge.api_url().strip_suffix("/client/v4").expect("the API's base");
+    let path = file.to_string_lossy();
+    let log_in = |path: &str| run(&["login", url, "--user", "ann@example.com", "--password-file", path]);
+    run(&["zone", "list"]).failed_with(3);
+    let wrong = home.path().join("wrong");
+    std::fs::write(&wrong, "incorrect horse battery\n").expect("a file");
+    assert!(log_in(&wrong.to_string_lossy()).failed_with(5).contains("check the address and the password"));
+    run(&["zone", "list"]).failed_with(3);
+    assert!(log_in(&path).ok().starts_with("stored in "));
+    // Nothing of the password is kept, and nobody else reads what is.
+    let stored = home.path().join(".config/bartizan/credential.json");
+    let kept = std::fs::read_to_string(&stored).expect("it is stored");
+    assert!(kept.contains("session") && !kept.contains("horse") && !kept.contains("token"), "{kept}");
+    assert_eq!(std::fs::metadata(&stored).expect("it is stored").permissions().mode() & 0o777, 0o600);
+    let www = format!("www.{}", edge.domain());
+    run(&["record", "create", &www, "A", "192.0.2.1"]).ok();
+    let by_ann = finish(&mut edge.command(["history", "--by", "ann@example.com"])).ok();
+    assert!(by_ann.contains(&format!("add record {www}")), "{by_ann}");
+    run(&["tunnel", "create", "more"]).failed_with(5);
+    // It is for this edge, and told to no other.
+    let other = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let elsewhere = format!("http://{}/client/v4", other.local_addr().expect("bound"));
+    assert!(run(&["zone", "list", "--api", &elsewhere]).failed_with(2).contains("no token is known"));
+    let cookie = serde_json::from_str::<serde_json::Value>(&kept).expect("a document")["session"].clone();
+    let cookie = format!("cookie: {}", cookie.as_str().expect("a cookie"));
+    assert!(curl(&edge, &["-H", &cookie], "/user").starts_with("HTTP/1.1 200"));
+    assert!(run(&["logout"]).ok().contains("has ended"));
+    assert!(curl(&edge, &["-H", &cookie], "/user").starts_with("HTTP/1.1 403"), "the session, not the file alone");
+    assert!(!stored.exists());
+    run(&["zone", "list"]).failed_with(3);
+    run(&["logout"]).failed_with(3);
+
+    // One that the edge has ended says what to do; nobody is asked where there is no terminal.
+    log_in(&path).ok();
+    finish(edge.command(["user", "passwd", "ann@example.com", "--password-file"]).arg(&wrong)).ok();
+    assert!(run(&["zone", "list"]).failed_with(5).contains("`bartizan login --user EMAIL`"));
+    assert!(run(&["logout"]).ok().contains("has ended"));
+    let mut unasked = std::process::Command::new("setsid");
+    let login = bartizan(home.path());
+    unasked.arg(login.get_program()).args(["login", url, "--user", "ann@example.com"]).env("HOME", home.path());
+    assert!(finish(&mut unasked).failed_with(2).contains("--password-file"));
+
+    // A token that is forgotten lets in whoever has it.
+    let token = home.path().join("token");
+    std::fs::write(&token, edge.token()).expect("a file");
+    run(&["login", url, "--api-token-file", &token.to_string_lossy()]).ok();
+    run(&["zone", "list"]).ok();
+    assert!(run(&["logout"]).ok().contains("`bartizan token delete`"));
+    finish(&mut edge.command(["zone", "list"])).ok();
 }

@@ -120,7 +120,7 @@ fn a_tcp_port_and_its_numbers() {
     assert_eq!(shown["bartizan"]["listening"], "ok", "{shown}");
     assert!(shown["bartizan"]["counters"]["bytes_ingress"].as_u64() >= Some(3 << 20), "{shown}");
 
-    finish(&mut edge.command(["app", "delete", &name])).ok();
+    finish(&mut edge.command(["app", "delete", &name, "-y"])).ok();
     wait::until("the port is closed", || TcpStream::connect(edge_address).err());
     assert_eq!(edge.dig(&[&name, "A"]).status, "NXDOMAIN");
 }
@@ -239,7 +239,7 @@ fn a_blocked_address_is_refused_before_the_origin_hears_of_it() {
     let again = finish(&mut edge.command(["firewall", "allow", "127.0.0.0/8"])).failed_with(4);
     assert!(again.contains("a rule for 127.0.0.0/8 here already"), "{again}");
     wait::until("the port is open", || through(place, b"hello"));
-    finish(&mut edge.command(["firewall", "remove", "127.0.0.0/8"])).ok();
+    finish(&mut edge.command(["firewall", "remove", "127.0.0.0/8", "-y"])).ok();
     wait::until("the port is closed", || through(place, b"hello").is_none().then_some(()));
     edge.delete(&format!("{rules}/{}", rule["id"].as_str().expect("an id")));
     wait::until("the port is open", || through(place, b"hello"));

@@ -225,7 +225,7 @@ fn what_somebody_brings_goes_before_all_others_and_goes_again() {
     let refused = finish(&mut edge.command(locked)).failed_with(1);
     assert!(refused.contains("it is encrypted; take the passphrase away first"), "{refused}");
 
-    run(&edge, &["cert", "delete", "acme.example", brought["id"].as_str().unwrap()]);
+    run(&edge, &["cert", "delete", "acme.example", brought["id"].as_str().unwrap(), "-y"]);
     wait::until("the one of the authority", || shown(&edge, "www.acme.example", &root).ok());
 }
 

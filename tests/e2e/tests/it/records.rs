@@ -1,6 +1,6 @@
 //! What the API was told is what DNS answers, and it survives a power cut.
 
-use bartizan_e2e::{Edge, curl, wait};
+use bartizan_e2e::{Edge, curl, finish, wait};
 use serde_json::json;
 
 #[test]
@@ -203,4 +203,52 @@ fn ipv6_has_no_off_switch() {
     assert_eq!(answer.result()["value"], "on");
     let name = format!("www.{}", edge.domain());
     wait::until_eq("the name has AAAA", &vec!["AAAA ::1".to_owned()], || edge.dig(&[&name, "AAAA"]).answers());
+}
+
+/// Where a zone and one below it are both here, a record at the cut is in the one that is said.
+#[test]
+fn a_record_comes_into_the_zone_that_is_said() {
+    let edge = Edge::start();
+    let run = |line: &str| finish(&mut edge.command(line.split(' ')));
+    for zone in ["parent.example", "child.parent.example"] {
+        run(&format!("zone create {zone}")).ok();
+    }
+    let digest = "ab".repeat(32);
+    for line in [
+        "record create child.parent.example NS ns.elsewhere.example --zone parent.example".to_owned(),
+        "record create ns.child A 192.0.2.53 --zone parent.example".to_owned(),
+        // What only the zone above may have goes there by itself.
+        format!("record create child.parent.example DS 1 13 2 {digest}"),
+        "record create child.parent.example TXT in-the-child".to_owned(),
+        "record create @ TXT in-the-parent --zone parent.example".to_owned(),
+    ] {
+        run(&line).ok();
+    }
+    let listed = |zone: &str| run(&format!("record list {zone}")).ok();
+    let (parent, child) = (listed("parent.example"), listed("child.parent.example"));
+    for part in ["ns.elsewhere.example", "192.0.2.53", &digest, "in-the-parent"] {
+        assert!(parent.contains(part) && !child.contains(part), "{part}\n{parent}\n{child}");
+    }
+    assert!(child.contains("in-the-child") && !parent.contains("in-the-child"), "{parent}\n{child}");
+
+    run("record update child.parent.example NS --content ns.other.example --zone parent.example").ok();
+    assert!(listed("parent.example").contains("ns.other.example"));
+    let ds = run("--json record list parent.example --type DS").ok();
+    let ds: serde_json::Value = serde_json::from_str(&ds).expect("a list");
+    let id = ds[0]["id"].as_str().expect("an id");
+    run(&format!("record update {id} --zone parent.example --ttl 600")).ok();
+    run(&format!("record delete {id} --zone parent.example -y")).ok();
+    run("record delete child.parent.example NS -y").failed_with(3);
+    run("record delete child.parent.example NS --zone parent.example -y").ok();
+    run("record delete ns.child --zone parent.example -y").ok();
+    let left = listed("parent.example");
+    assert!(!left.contains("child.parent.example") && left.contains("in-the-parent"), "{left}");
+    // And a file.
+    let file = edge.folder().join("cut.txt");
+    std::fs::write(&file, "child.parent.example. 300 IN NS ns.file.example.\n").expect("a file of the test");
+    let file = file.to_string_lossy();
+    run(&format!("zone import {file} --zone parent.example")).ok();
+    assert!(
+        listed("parent.example").contains("ns.file.example") && !listed("child.parent.example").contains("ns.file")
+    );
 }

@@ -1,9 +1,10 @@
 //! Tools that people have already, unmodified and as they come: octoDNS, and certbot's plugin with a token for one zone.
 
+use std::path::Path;
 use std::process::Command;
 
 use bartizan_e2e::origin::here;
-use bartizan_e2e::{Edge, finish, python_with_sdk};
+use bartizan_e2e::{Edge, finish, python_with_sdk, wait};
 use serde_json::json;
 
 const CONFIG: &str = "\
@@ -79,6 +80,21 @@ const SHOWN: [(&str, &str, &str); 8] = [
 /// SHA-256 of nothing.
 const DIGEST: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
+/// Runs octoDNS, which tells what it does on stderr.
+fn octodns_sync(edge: &Edge, config: &Path, words: &[&str]) -> String {
+    let finished = finish(
+        Command::new(python_with_sdk())
+            .args(["-m", "octodns.cmds.sync", "--config-file"])
+            .arg(config)
+            .args(words)
+            .env("EDGE_TOKEN", edge.token())
+            .env("EDGE_ACCOUNT", edge.account())
+            .env("EDGE_API", edge.api_url()),
+    );
+    assert!(finished.status.success(), "{}{}", finished.out, finished.err);
+    finished.err
+}
+
 /// Plan, apply, and a second plan without anything in it, with the provider's defaults and all types that it has.
 #[test]
 fn octodns_with_its_default_configuration() {
@@ -87,20 +103,7 @@ fn octodns_with_its_default_configuration() {
     std::fs::write(&config, CONFIG.replace("FOLDER", &edge.folder().to_string_lossy())).expect("a file of the test");
     let records = ZONE.replace("DIGEST", DIGEST);
     std::fs::write(&zone, &records).expect("a file of the test");
-    // It tells what it does on stderr.
-    let sync = |words: &[&str]| {
-        let finished = finish(
-            Command::new(python_with_sdk())
-                .args(["-m", "octodns.cmds.sync", "--config-file"])
-                .arg(&config)
-                .args(words)
-                .env("EDGE_TOKEN", edge.token())
-                .env("EDGE_ACCOUNT", edge.account())
-                .env("EDGE_API", edge.api_url()),
-        );
-        assert!(finished.status.success(), "{}{}", finished.out, finished.err);
-        finished.err
-    };
+    let sync = |words: &[&str]| octodns_sync(&edge, &config, words);
     let plan = sync(&[]);
     assert!(plan.contains("Create"), "{plan}");
     sync(&["--doit"]);
@@ -165,6 +168,48 @@ fn octodns_with_its_default_configuration() {
     let refused = import(&[]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(refused.out.contains("its dynamic has no counterpart here"), "{}{}", refused.out, refused.err);
+}
+
+/// A zone's own name that stands for another one: what octoDNS calls ALIAS is a CNAME in the dialect.
+#[test]
+fn octodns_with_an_alias() {
+    let edge = Edge::start();
+    let folder = edge.folder().to_string_lossy().into_owned();
+    let (config, zone) = (edge.folder().join("octodns.yaml"), edge.folder().join("octodns.example.yaml"));
+    std::fs::write(&config, CONFIG.replace("FOLDER", &folder)).expect("a file of the test");
+    let sync = |words: &[&str]| octodns_sync(&edge, &config, words);
+    let www = "www: {type: A, value: 192.0.2.1}\n";
+    for (target, octodns) in [
+        ("www.octodns.example", ""),
+        ("target.octodns.example", ", octodns: {cloudflare: {auto-ttl: true}}"),
+        ("www.octodns.example", ", octodns: {cloudflare: {proxied: true}}"),
+    ] {
+        let records = format!("'': {{type: ALIAS, value: {target}.{octodns}}}\n{www}");
+        let records = records + "target: {type: A, value: 192.0.2.2}\n";
+        std::fs::write(&zone, &records).expect("a file of the test");
+        sync(&["--doit"]);
+        let plan = sync(&[]);
+        assert!(plan.contains("No changes were planned"), "{records}{plan}");
+        let address = match (octodns.contains("proxied"), target.starts_with("www")) {
+            (true, _) => "A 127.0.0.1",
+            (false, true) => "A 192.0.2.1",
+            (false, false) => "A 192.0.2.2",
+        };
+        wait::until_eq("the alias is served", &vec![address.to_owned()], || {
+            edge.dig(&["octodns.example", "A"]).answers()
+        });
+        // Out in its own words, and in again.
+        finish(edge.command(["export", "octodns", "octodns.example", "--to"]).arg(&zone)).ok();
+        let exported = std::fs::read_to_string(&zone).expect("a file of the test");
+        assert!(exported.contains(r#""type":"ALIAS""#) && !exported.contains("CNAME"), "{exported}");
+        let plan = sync(&[]);
+        assert!(plan.contains("No changes were planned"), "{exported}{plan}");
+    }
+    finish(&mut edge.command(["zone", "delete", "octodns.example", "--yes"])).ok();
+    finish(&mut edge.command(["zone", "create", "octodns.example"])).ok();
+    finish(edge.command(["import", "octodns"]).arg(&zone)).ok();
+    let plan = sync(&[]);
+    assert!(plan.contains("No changes were planned"), "{plan}");
 }
 
 /// The types that octoDNS does not have, made by the command line, and a delegation, as another program reads them.

@@ -25,14 +25,14 @@ fn a_word_is_enough_for_its_command() {
     let revision = history[0]["bartizan"]["revision"].to_string();
     for (word, lines) in [
         ("zone", &["zone create two.example", "zone list", "zone show two.example", "zone delete two.example -y"][..]),
-        ("record", &["record create www.DOMAIN A 192.0.2.1", "record list DOMAIN", "record delete www.DOMAIN A"]),
+        ("record", &["record create www.DOMAIN A 192.0.2.1", "record list DOMAIN", "record delete www.DOMAIN A -y"]),
         (
             "app",
             &[
                 "app create ssh.DOMAIN tcp/22 tcp://192.0.2.1:22",
                 "app list",
                 "app show ssh.DOMAIN",
-                "app delete ssh.DOMAIN",
+                "app delete ssh.DOMAIN -y",
             ],
         ),
         (
@@ -43,8 +43,8 @@ fn a_word_is_enough_for_its_command() {
                 "firewall list",
                 "firewall list --zone one.example",
                 "firewall test 192.0.2.1",
-                "firewall remove 192.0.2.1",
-                "firewall remove 192.0.2.2 --zone one.example",
+                "firewall remove 192.0.2.1 -y",
+                "firewall remove 192.0.2.2 --zone one.example -y",
             ],
         ),
         (
@@ -56,7 +56,7 @@ fn a_word_is_enough_for_its_command() {
                 "tunnel token office",
                 "tunnel route dns office office.DOMAIN",
                 "tunnel cleanup office",
-                "tunnel delete office",
+                "tunnel delete office -y",
             ],
         ),
         (

@@ -1,0 +1,23 @@
+//! What every command asks that deletes something: one rule for all of them.
+
+use clap::Args;
+
+use crate::failure::{Cause, Failure};
+use crate::output::{Output, agrees};
+
+#[derive(Args)]
+pub struct Consent {
+    /// Do not ask. Without it a person at a terminal is asked, and where nobody can be asked nothing is deleted
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+impl Consent {
+    /// Ends the command unless it is meant. `what` stays otherwise.
+    pub fn ask(&self, question: &str, what: &str, output: Output) -> anyhow::Result<()> {
+        if self.yes || output.is_dry_run() || agrees(question)? {
+            return Ok(());
+        }
+        Err(Failure::new(Cause::Failed, format!("{what} stays")).into())
+    }
+}
