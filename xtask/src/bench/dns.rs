@@ -52,7 +52,7 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
 
     let edge = Edge::start(&binaries.join("bartizan"), &folder.join("data"), Some(SERVER_CORE))?;
     edge.fill(names)?;
-    let peers = [plane(&binaries, names)?, echo(&binaries)?, nsd(&folder)?, knot(&folder)?];
+    let peers = [plane(&binaries, names)?, echo(&binaries, 0)?, nsd(&folder)?, knot(&folder)?];
     let mut servers = vec![Measured::new("bartizan", edge.dns, edge.process())];
     let mut before = Vec::new();
     for binary in options.words("--before") {
@@ -169,9 +169,11 @@ fn table(servers: &[Measured]) -> String {
     text
 }
 
-fn echo(binaries: &Path) -> Result<Peer> {
+/// It sends what it gets, or so many bytes if that is more.
+fn echo(binaries: &Path, bytes: usize) -> Result<Peer> {
     let address = free_apart()?;
-    Peer::start("echo", address, pinned(&binaries.join("echo")).args(["--listen", &address.to_string()]))
+    let words = ["--listen", &address.to_string(), "--bytes", &bytes.to_string()];
+    Peer::start("echo", address, pinned(&binaries.join("echo")).args(words))
 }
 
 /// Our DNS plane with nothing around it: the difference to the whole binary is what the rest of it takes.

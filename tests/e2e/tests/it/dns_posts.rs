@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use bartizan_e2e::dns::Reply;
+use bartizan_e2e::dns::{Reply, kdig};
 use bartizan_e2e::{Edge, binary, finish, wait};
 use serde_json::{Value, json};
 
@@ -251,6 +251,9 @@ fn all_addresses_come_in_one_answer() {
     };
     wait::until_eq("the zone is served", &all.map(str::to_owned).to_vec(), || asked("example.test"));
     assert_eq!(asked("both.example.test"), all);
+    // kdig prints them in the order in which they come.
+    let printed = kdig(edge.dns(), &["both.example.test", "-t", "TYPE65535", "+short"]);
+    assert_eq!(printed.lines().collect::<Vec<_>>(), all);
     assert_eq!(asked("edge.example.test"), ["127.0.0.1", "::1"]);
     assert!(asked("text.example.test").is_empty());
     let by_alias = short(&edge, &["alias.example.test", "-t", "TYPE65535"]);
