@@ -11,6 +11,7 @@ mod access_rule;
 mod app_error;
 mod app_origin;
 mod application;
+mod client_host;
 mod fixed_settings;
 mod pop;
 mod record;
@@ -28,6 +29,7 @@ pub use access_rule::{
 pub use app_error::{AppError, OriginReason};
 pub use app_origin::ORIGINS_MAX;
 pub use application::{AppDnsType, Application, EDGE_IPS_MAX, EdgeIps};
+pub use client_host::{ClientHost, ClientHostError};
 pub use fixed_settings::FixedSetting;
 pub use pop::{Pop, PopError};
 pub use record::{COMMENT_MAX, Record, RecordError, Stamp, TAGS_MAX, TTL_MAX, TTL_MIN, Ttl, merge, of_the_edge};

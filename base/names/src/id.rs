@@ -142,6 +142,10 @@ hex_id!(
     CertificateId
 );
 hex_id!(
+    /// A certificate that was issued to a client, a device for example.
+    ClientCertificateId
+);
+hex_id!(
     /// An application: ports of our own addresses, and the origin behind them.
     AppId
 );
@@ -156,6 +160,10 @@ hex_id!(
 uuid_id!(
     /// A tunnel: what connectors connect for.
     TunnelId
+);
+uuid_id!(
+    /// An authority whose certificates clients may show.
+    ClientRootId
 );
 uuid_id!(
     /// One connector process, for as long as it runs.

@@ -8,6 +8,7 @@ mod access_rule;
 mod app_origin;
 mod application;
 mod asn;
+mod client_auth;
 mod country;
 mod host;
 mod id;
@@ -31,11 +32,14 @@ pub use access_rule::{AccessMode, AccessTarget, AccessTargetError};
 pub use app_origin::{AppOrigin, DirectOrigin, DnsKind, OriginPort};
 pub use application::{AppTls, Families, ProxyProtocol};
 pub use asn::{Asn, AsnError};
+pub use client_auth::{
+    ClientField, ClientMode, ClientPolicy, ClientRefusal, ClientStatus, RefusalForm, ToldField, Unbelieved,
+};
 pub use country::{CountryCode, CountryCodeError};
 pub use host::{Authority, Host};
 pub use id::{
-    AccountId, AppId, CertificateId, ConnectorId, IdError, PopId, RecordId, RuleId, SessionId, TokenId, TunnelId,
-    UserId, ZoneId,
+    AccountId, AppId, CertificateId, ClientCertificateId, ClientRootId, ConnectorId, IdError, PopId, RecordId, RuleId,
+    SessionId, TokenId, TunnelId, UserId, ZoneId,
 };
 pub use idn::{to_ascii, to_unicode};
 pub use name::{Labels, NAME_WIRE_MAX, Name, NameError, ZoneName};

@@ -55,7 +55,10 @@ pub(crate) use words;
 
 #[cfg(test)]
 mod tests {
-    use crate::{AccessMode, AppTls, Cipher, Families, OldestTls, ProxyProtocol, Ssl, Tls13, WordError};
+    use crate::{
+        AccessMode, AppTls, Cipher, ClientField, ClientMode, Families, OldestTls, ProxyProtocol, RefusalForm, Ssl,
+        Tls13, Unbelieved, WordError,
+    };
 
     #[test]
     fn words_read_what_they_write() {
@@ -80,5 +83,9 @@ mod tests {
         check(OldestTls::ALL, OldestTls::as_str);
         check(Tls13::ALL, Tls13::as_str);
         check(Cipher::ALL, Cipher::as_str);
+        check(ClientMode::ALL, ClientMode::as_str);
+        check(ClientField::ALL, ClientField::as_str);
+        check(Unbelieved::ALL, Unbelieved::as_str);
+        check(RefusalForm::ALL, RefusalForm::as_str);
     }
 }

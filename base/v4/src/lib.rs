@@ -13,6 +13,7 @@ pub mod access_rule;
 pub mod account;
 pub mod audit_log;
 pub mod certificate;
+pub mod client_auth;
 pub mod delegation;
 pub mod dns_import;
 pub mod dns_record;
