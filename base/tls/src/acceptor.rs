@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use bartizan_names::Ciphers;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{Accepted, AcceptedAlert, ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign;
 use rustls::{Error, PeerIncompatible, ServerConfig};
@@ -18,7 +19,7 @@ use crate::policy::Versions;
 use crate::provider::provider_with;
 use crate::quic::OneCertificate;
 use crate::server::Server;
-use crate::sessions::Sessions;
+use crate::sessions::{Sessions, Terms};
 use crate::stream::ServerStream;
 use crate::{AcceptError, CertifiedKey, Hosts, TlsPolicy};
 
@@ -151,7 +152,9 @@ impl Acceptor {
         };
         turn.await;
         let config = self.config(&host, name)?;
-        self.shake_hands(accepted, io, config, asked).await
+        // The name of the host is kept only where somebody will ask for it.
+        let client_of = host.clients.is_some().then(|| Box::from(name));
+        self.shake_hands(accepted, io, config, (asked, client_of)).await
     }
 
     /// The same with one certificate, whatever name is asked for, or none: who it is for decides whether to believe it.
@@ -162,18 +165,19 @@ impl Acceptor {
         let accepted = read_hello(&mut io).await?;
         let name = name_in(&accepted);
         await_turn().await;
-        let host = Host { certificate: certificate.clone(), policy: TlsPolicy::default(), zone: None, known_end: 0 };
+        let (certificate, policy) = (certificate.clone(), TlsPolicy::default());
+        let host = Host { certificate, policy, zone: None, known_end: 0, clients: None };
         let config = self.config(&host, name.as_deref().unwrap_or_default())?;
-        self.shake_hands(accepted, io, config, name).await
+        self.shake_hands(accepted, io, config, (name, None)).await
     }
 
-    /// The rest of a handshake.
+    /// The rest of a handshake. Of which host it asks its client is said if it does.
     async fn shake_hands<IO>(
         &self,
         accepted: Accepted,
         mut io: IO,
         config: Arc<ServerConfig>,
-        asked: Option<String>,
+        (asked, client_of): (Option<String>, Option<Box<str>>),
     ) -> Result<ServerStream<IO>, AcceptError>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
@@ -187,20 +191,26 @@ impl Acceptor {
         };
         let mut server = Box::new(Server::new(io, connection));
         poll_fn(|cx| server.poll_accept(cx)).await.map_err(AcceptError::from_handshake)?;
-        Ok(ServerStream::new(server, asked))
+        Ok(ServerStream::new(server, asked, client_of))
     }
 
     /// The configuration of one handshake. It goes with the handshake, so that nothing is kept for each host. The name is
     /// that of the host, also for a client that sent none: it may take up a session of this host and of no other.
     fn config(&self, host: &Host, name: &str) -> Result<Arc<ServerConfig>, AcceptError> {
-        let Host { certificate, policy, zone, known_end } = host;
+        let Host { certificate, policy, zone, known_end, clients } = host;
         let shared = &*self.0;
         let number = policy.versions.number() * Ciphers::SETS + policy.ciphers.number();
-        let common = shared.configs[number].get_or_init(|| Box::new(config(policy)));
-        let mut config =
-            ServerConfig::clone((**common).as_ref().map_err(|error| AcceptError::Handshake(error.clone()))?);
+        let mut config = match clients {
+            None => {
+                let common = shared.configs[number].get_or_init(|| Box::new(config(policy, None)));
+                (**common).as_ref().map_err(|error| AcceptError::Handshake(error.clone()))?.clone()
+            }
+            // Who is asked for cannot be filled in later.
+            Some(auth) => config(policy, Some(auth.trust.asks())).map_err(AcceptError::Handshake)?,
+        };
         config.cert_resolver = Arc::new(OneCertificate::of(certificate).map_err(AcceptError::Certificate)?);
-        config.session_storage = Arc::new(shared.sessions.of((name, *zone), *known_end, *policy));
+        let terms = Terms { policy: *policy, asks_client: clients.is_some() };
+        config.session_storage = Arc::new(shared.sessions.of((name, *zone), *known_end, terms));
         let offered = shared.alpn.iter().filter(|protocol| policy.http2 || *protocol != HTTP2);
         config.alpn_protocols = offered.cloned().collect();
         if policy.early_data && shared.early_data == EarlyData::Taken {
@@ -217,11 +227,15 @@ fn name_in(accepted: &Accepted) -> Option<String> {
 }
 
 /// What all handshakes under policies with these versions and suites have in common.
-fn config(policy: &TlsPolicy) -> Common {
-    let mut config = ServerConfig::builder_with_provider(provider_with(policy.ciphers))
-        .with_protocol_versions(policy.versions.offered())?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(NoCertificate));
+/// `asks` is who asks clients for a certificate.
+fn config(policy: &TlsPolicy, asks: Option<Arc<dyn ClientCertVerifier>>) -> Common {
+    let builder = ServerConfig::builder_with_provider(provider_with(policy.ciphers))
+        .with_protocol_versions(policy.versions.offered())?;
+    let builder = match asks {
+        Some(asks) => builder.with_client_cert_verifier(asks),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(NoCertificate));
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(config)
 }

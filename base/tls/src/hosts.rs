@@ -13,14 +13,15 @@
 //! `child.example.com` is a zone of somebody else. What the edge has of its own is for all names.
 //!
 //! A policy belongs to a zone, and is held once for it, so that a change of it touches no name. A name has that of the
-//! innermost zone that it lies in, whoever shows a certificate for it.
+//! innermost zone that it lies in, whoever shows a certificate for it. What some hosts of a zone want of their clients is held
+//! beside it, for the few zones that want something.
 
 use std::sync::Arc;
 
 use bartizan_live::PersistentMap;
 use bartizan_names::{CertificateId, Timestamp, ZoneId, ZoneName};
 
-use crate::{CertifiedKey, TlsPolicy};
+use crate::{CertifiedKey, ClientAuth, ClientHosts, RevokedId, TlsPolicy};
 
 /// Octets of a name in text, without a final dot (RFC 1035 §2.3.4 limits the wire form to 255, which has two more).
 const NAME_TEXT_MAX: usize = 253;
@@ -54,6 +55,8 @@ pub(crate) struct Host {
     /// So many octets at the end of the name are not made up by who asks: the apex of its zone, else what a certificate
     /// has of it.
     pub(crate) known_end: usize,
+    /// None: it asks its clients for no certificate.
+    pub(crate) clients: Option<Arc<ClientAuth>>,
 }
 
 /// All names that we can prove to be. Immutable and cheap to clone.
@@ -65,6 +68,10 @@ pub struct Hosts {
     by_id: PersistentMap<CertificateId, Arc<Held>>,
     /// What holds for the names of a zone, by its apex in text, in lower case.
     zones: PersistentMap<Arc<[u8]>, ZoneTls>,
+    /// What hosts want of their clients, by the apex of their zone.
+    clients: PersistentMap<Arc<[u8]>, Arc<ClientHosts>>,
+    /// Certificates of clients that the edge's own authorities have revoked.
+    revoked: PersistentMap<RevokedId, ()>,
     /// In lower case.
     default_name: Option<Arc<str>>,
 }
@@ -112,6 +119,8 @@ impl Hosts {
             by_name: PersistentMap::with_seed(seed),
             by_id: PersistentMap::with_seed(seed),
             zones: PersistentMap::with_seed(seed),
+            clients: PersistentMap::with_seed(seed),
+            revoked: PersistentMap::with_seed(seed),
             default_name: None,
         }
     }
@@ -161,6 +170,37 @@ impl Hosts {
         self.zones.get(&*text_of(apex)).map(|zone| (zone.id, zone.policy))
     }
 
+    /// Whether a handshake for this name asks for a certificate.
+    pub fn asks_client(&self, name: &str) -> bool {
+        self.client_auth(name).is_some()
+    }
+
+    /// What the host with this name wants of its clients; none if it does not ask who they are.
+    // Hot: once a request for a zone where some host does. No allocation.
+    pub fn client_auth(&self, name: &str) -> Option<&Arc<ClientAuth>> {
+        if self.clients.is_empty() {
+            return None;
+        }
+        let asked = self.asked(name)?;
+        let (length, _) = asked.zone?;
+        self.clients_of(asked.name(), length)
+    }
+
+    /// Whether both would find the same of each client.
+    pub fn knows_the_same(&self, other: &Hosts) -> bool {
+        self.clients.is_same(&other.clients) && self.revoked.is_same(&other.revoked)
+    }
+
+    /// What the hosts of the zone with this apex want of their clients, as it was put.
+    pub fn clients_of_zone(&self, apex: &ZoneName) -> Option<&Arc<ClientHosts>> {
+        self.clients.get(&*text_of(apex))
+    }
+
+    /// Whether an authority of this edge has revoked a certificate that it issued.
+    pub fn is_revoked(&self, id: &RevokedId) -> bool {
+        self.revoked.contains_key(id)
+    }
+
     /// How many certificates there are.
     pub fn len(&self) -> usize {
         self.by_id.len()
@@ -178,8 +218,17 @@ impl Hosts {
         let own = self.best(&asked, 0).map(|_| len);
         let parent = asked.name().iter().position(|octet| *octet == b'.').map_or(0, |dot| len - dot);
         let known_end = zone.map(|(length, _)| length).or(own).unwrap_or(parent);
+        let clients = zone.and_then(|(length, _)| self.clients_of(asked.name(), length)).cloned();
         let certificate = self.certificate(asked)?.clone();
-        Some(Host { certificate, policy, zone: zone.map(|(_, zone)| zone.id), known_end })
+        Some(Host { certificate, policy, zone: zone.map(|(_, zone)| zone.id), known_end, clients })
+    }
+
+    /// What a host wants of its clients, in a zone whose apex has so many octets.
+    fn clients_of(&self, lower: &[u8], apex: usize) -> Option<&Arc<ClientAuth>> {
+        if self.clients.is_empty() {
+            return None;
+        }
+        self.clients.get(&lower[lower.len() - apex..])?.find(lower)
     }
 
     pub(crate) fn default_name(&self) -> Option<&str> {
@@ -326,7 +375,28 @@ impl HostsEdit {
 
     /// Forgets a zone. Its names have the policy of the zone around it, or the one that holds where nobody chose.
     pub fn remove_zone(&mut self, apex: &ZoneName) {
-        self.0.zones.remove(&*text_of(apex));
+        let apex = text_of(apex);
+        self.0.zones.remove(&*apex);
+        self.0.clients.remove(&*apex);
+    }
+
+    /// Says which hosts of a zone ask their clients for a certificate. They must lie in it.
+    pub fn put_clients(&mut self, apex: &ZoneName, hosts: &Arc<ClientHosts>) {
+        if hosts.is_empty() {
+            self.0.clients.remove(&*text_of(apex));
+        } else {
+            self.0.clients.insert(text_of(apex), Arc::clone(hosts));
+        }
+    }
+
+    /// From now on a certificate of a client counts as revoked, on connections that are open too.
+    pub fn revoke(&mut self, id: RevokedId) {
+        self.0.revoked.insert(id, ());
+    }
+
+    /// It does not any more.
+    pub fn reactivate(&mut self, id: &RevokedId) {
+        self.0.revoked.remove(id);
     }
 
     /// The table with all of these changes.

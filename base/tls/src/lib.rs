@@ -8,12 +8,14 @@
 //! TLS 1.3 (RFC 8446) and 1.2, one crypto provider (AWS-LC), hybrid key agreement `X25519MLKEM768` preferred. Which of it
 //! is offered, and whether data may come before the handshake is over, is for the policy of a name's zone to say
 //! ([`TlsPolicy`]). It is asked at each handshake; a session that was made under another policy is not taken up again.
-//! No client certificates yet: they belong to that policy.
+//! Some hosts ask their clients for a certificate. The handshake ends well whatever comes of that ([`Client`]).
 //! Not here: time-outs. Who calls [`Acceptor::accept`] or [`connect`] sets one deadline around it.
 
 mod acceptor;
 mod certified_key;
 mod client;
+mod client_certificate;
+mod clients;
 mod error;
 mod handshake_end;
 mod hosts;
@@ -30,6 +32,8 @@ mod verifier;
 pub use acceptor::{Acceptor, HELLO_BYTES_MAX};
 pub use certified_key::CertifiedKey;
 pub use client::{Roots, client_config, connect};
+pub use client_certificate::{ClientCertificate, ClientFacts};
+pub use clients::{Client, ClientAuth, ClientHosts, ClientRoots, ClientTrust, RevokedId, revoked_id};
 pub use error::{AcceptError, TlsError};
 pub use handshake_end::HandshakeEnd;
 pub use hosts::{Certificate, Hosts, HostsEdit};

@@ -11,7 +11,8 @@ pub(crate) enum Versions {
     Both,
 }
 
-/// What a zone wants of TLS with those who ask for its names. What a client must show of itself becomes a field here.
+/// What a zone wants of TLS with those who ask for its names. What some of its hosts want to know of their clients is apart
+/// ([`crate::ClientHosts`]), since it has no bound.
 ///
 /// It is held once for a zone, and looked at in each handshake anew: also by those who take up an old session again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,8 @@
 //! ```text
 //! end of a handshake ─► keep ─► one of many shards, by the session's id ─► take ─► next handshake of that client
 //! ```
+//! A session has the certificate that its client showed, so that whoever takes it up again is judged as in a handshake.
+//!
 //! What is kept here can be bounded, forgotten and judged. A session of TLS 1.3 is given away once, so that early data cannot
 //! be sent to this edge a second time (RFC 8446 §8.1). One is given only to who asks for the same name, in the zone and under
 //! the policy that it was made under: who changes a policy need not think of those who were here before.
@@ -28,8 +30,12 @@ const SHARDS: usize = 64;
 /// each for another site; nothing before there are any.
 const SESSIONS_MAX: usize = 128 * 1024;
 
-/// Octets of one. What the library keeps of a client without a certificate is below 400, with the longest name.
-const SESSION_BYTES_MAX: usize = 1024;
+/// Octets of one. What the library keeps of a client without a certificate is below 400, with the longest name; of one with a
+/// certificate it keeps the whole chain, some kilobytes. Who has a longer one makes a whole handshake each time.
+const SESSION_BYTES_MAX: usize = 8 * 1024;
+
+/// Octets of all of them, so that those with a chain take no more memory than so many without: they are fewer then.
+const BYTES_MAX: usize = SESSIONS_MAX * 400;
 
 /// How long one can be taken up. The library tells clients the same.
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
@@ -57,8 +63,18 @@ struct Shard {
     places: HashMap<u64, u32>,
     /// How many each site has.
     sites: HashMap<SiteNumber, u32>,
+    /// Octets of what is kept, as the library writes it.
+    bytes: usize,
     /// Sessions that found no room, or went before their time to make some.
     displaced: u64,
+}
+
+/// What a handshake is made under: a session of another one is not taken up again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Terms {
+    pub(crate) policy: TlsPolicy,
+    /// Its client was asked for a certificate. Which ones are believed is judged anew each time.
+    pub(crate) asks_client: bool,
 }
 
 /// A host by a hash of its name and its zone: who gets the name in another zone did not make the sessions.
@@ -71,7 +87,7 @@ struct Session {
     id: Id,
     host: HostNumber,
     site: SiteNumber,
-    policy: TlsPolicy,
+    terms: Terms,
     since: Instant,
     /// As the library writes it, its secret included.
     value: Box<[u8]>,
@@ -83,16 +99,16 @@ impl Sessions {
         Arc::new(Sessions { shards, hasher: RandomState::new() })
     }
 
-    /// Those of one name in its zone, under a policy. They count for all names with so many last octets.
+    /// Those of one name in its zone, under these terms. They count for all names with so many last octets.
     pub(crate) fn of(
         self: &Arc<Self>,
         (name, zone): (&str, Option<ZoneId>),
         known_end: usize,
-        policy: TlsPolicy,
+        terms: Terms,
     ) -> HostSessions {
         let site = &name.as_bytes()[name.len().saturating_sub(known_end)..];
         let (host, site) = (self.hasher.hash_one((name, zone)), self.hasher.hash_one(site));
-        HostSessions { host, site, policy, all: Arc::clone(self) }
+        HostSessions { host, site, terms, all: Arc::clone(self) }
     }
 
     fn shard(&self, id: &Id) -> MutexGuard<'_, Shard> {
@@ -113,15 +129,19 @@ impl Sessions {
 
 impl Shard {
     const SESSIONS_MAX: usize = SESSIONS_MAX / SHARDS;
+    const BYTES_MAX: usize = BYTES_MAX / SHARDS;
 
     /// Says whether it was kept.
     fn keep(&mut self, session: Session) -> bool {
         if let Some(place) = self.place(&session.id) {
             self.remove(place);
         }
-        if self.kept.len() >= Shard::SESSIONS_MAX && !self.make_room(&session) {
-            return false;
+        while self.kept.len() >= Shard::SESSIONS_MAX || self.bytes + session.value.len() > Shard::BYTES_MAX {
+            if !self.make_room(&session) {
+                return false;
+            }
         }
+        self.bytes += session.value.len();
         self.places.insert(start(&session.id), self.kept.len() as u32); // bounded above
         *self.sites.entry(session.site).or_default() += 1;
         self.kept.push(session);
@@ -136,6 +156,7 @@ impl Shard {
 
     fn remove(&mut self, place: usize) -> Session {
         let session = self.kept.swap_remove(place);
+        self.bytes -= session.value.len();
         self.places.remove(&start(&session.id));
         if let Some(moved) = self.kept.get(place) {
             self.places.insert(start(&moved.id), place as u32);
@@ -182,14 +203,14 @@ pub(crate) struct HostSessions {
     all: Arc<Sessions>,
     host: HostNumber,
     site: SiteNumber,
-    policy: TlsPolicy,
+    terms: Terms,
 }
 
 impl HostSessions {
     fn keep(&self, id: &[u8], value: Vec<u8>, now: Instant) -> bool {
         let (Ok(id), true) = (Id::try_from(id), value.len() <= SESSION_BYTES_MAX) else { return false };
         let session =
-            Session { id, host: self.host, site: self.site, policy: self.policy, since: now, value: value.into() };
+            Session { id, host: self.host, site: self.site, terms: self.terms, since: now, value: value.into() };
         self.all.shard(&id).keep(session)
     }
 
@@ -198,11 +219,11 @@ impl HostSessions {
         let id = Id::try_from(id).ok()?;
         let mut shard = self.all.shard(&id);
         let place = shard.place(&id)?;
-        let Session { host, policy, since, value, .. } = &shard.kept[place];
+        let Session { host, terms, since, value, .. } = &shard.kept[place];
         if *host != self.host {
             return None;
         }
-        let is_of_use = *policy == self.policy && now.saturating_duration_since(*since) < LIFETIME;
+        let is_of_use = *terms == self.terms && now.saturating_duration_since(*since) < LIFETIME;
         match (is_of_use, how) {
             (true, Use::Again) => Some(value.to_vec()),
             (true, Use::Once) => Some(shard.remove(place).value.into()),
@@ -243,7 +264,7 @@ impl StoresServerSessions for HostSessions {
 
 impl std::fmt::Debug for HostSessions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HostSessions").field("policy", &self.policy).finish_non_exhaustive()
+        f.debug_struct("HostSessions").field("terms", &self.terms).finish_non_exhaustive()
     }
 }
 
@@ -261,12 +282,17 @@ mod tests {
         id
     }
 
+    fn usual() -> Terms {
+        Terms { policy: TlsPolicy::default(), asks_client: false }
+    }
+
     #[test]
     fn who_gets_a_session() {
         let (all, now) = (Sessions::empty(), Instant::now());
-        let default = TlsPolicy::default();
-        let strict = TlsPolicy { http2: false, ..default };
-        let a = |policy| all.of(("a.test", None), 6, policy);
+        let default = usual();
+        let strict = Terms { policy: TlsPolicy { http2: false, ..default.policy }, ..default };
+        let asking = Terms { asks_client: true, ..default };
+        let a = |terms| all.of(("a.test", None), 6, terms);
         for (asks, after, expect) in [
             (a(default), Duration::ZERO, true),
             (all.of(("a.test", None), 6, default), Duration::ZERO, true),
@@ -274,6 +300,7 @@ mod tests {
             (all.of(("a.test", Some(ZoneId::from_bytes([1; 16]))), 6, default), Duration::ZERO, false),
             (all.of(("", None), 0, default), Duration::ZERO, false),
             (a(strict), Duration::ZERO, false),
+            (a(asking), Duration::ZERO, false),
             (a(default), LIFETIME - Duration::from_secs(1), true),
             (a(default), LIFETIME, false),
         ] {
@@ -298,7 +325,7 @@ mod tests {
     #[test]
     fn a_crowd_takes_nobody_elses_place() {
         let (all, now) = (Sessions::empty(), Instant::now());
-        let of = |host: &str| all.of((host, None), host.len(), TlsPolicy::default());
+        let of = |host: &str| all.of((host, None), host.len(), usual());
         let (small, crowd, other) = (of("small.test"), of("crowd.test"), of("other.test"));
         let few = 1_000;
         assert!((0..few).all(|number| small.keep(&id(number), Vec::new(), now)));
@@ -319,19 +346,31 @@ mod tests {
         assert_eq!(all.len(), SESSIONS_MAX);
     }
 
+    /// Those with the chain of a client take the room of several, and no more than there is.
+    #[test]
+    fn sessions_with_chains_are_fewer() {
+        let (all, now) = (Sessions::empty(), Instant::now());
+        let asking = all.of(("a.test", None), 6, Terms { asks_client: true, ..usual() });
+        let many = 2 * (BYTES_MAX / SESSION_BYTES_MAX) as u64;
+        assert!((0..many).all(|number| asking.keep(&id(number), vec![7; SESSION_BYTES_MAX], now)));
+        let bytes: usize = all.shards.iter().map(|shard| shard.lock().unwrap().bytes).sum();
+        assert_eq!(bytes, all.len() * SESSION_BYTES_MAX);
+        assert!(bytes <= BYTES_MAX && bytes > BYTES_MAX / 2, "{bytes}");
+        let left = (0..many).filter(|number| asking.find(&id(*number), Use::Once, now).is_some()).count();
+        assert_eq!((left, all.len()), (bytes / SESSION_BYTES_MAX, 0));
+        assert!(all.shards.iter().all(|shard| shard.lock().unwrap().bytes == 0));
+    }
+
     /// Names under a wildcard cost nothing: whoever makes them up has no more room by that than with one.
     #[test]
     fn many_names_are_one_crowd() {
         let (all, now) = (Sessions::empty(), Instant::now());
-        let busy = all.of(("busy.test", None), 9, TlsPolicy::default());
+        let busy = all.of(("busy.test", None), 9, usual());
         let few = SESSIONS_MAX as u64 / 4;
         assert!((0..few).all(|number| busy.keep(&id(number), Vec::new(), now)));
         for number in few..few + 2 * SESSIONS_MAX as u64 {
-            all.of((&format!("a{number}.crowd.test"), None), 10, TlsPolicy::default()).keep(
-                &id(number),
-                Vec::new(),
-                now,
-            );
+            let crowd = all.of((&format!("a{number}.crowd.test"), None), 10, usual());
+            crowd.keep(&id(number), Vec::new(), now);
         }
         let left = (0..few).filter(|number| busy.find(&id(*number), Use::Again, now).is_some()).count() as u64;
         assert_eq!(left, few);
@@ -342,7 +381,7 @@ mod tests {
     fn nothing_is_left() {
         let (all, now) = (Sessions::empty(), Instant::now());
         let hosts: Vec<HostSessions> =
-            ["a.test", "b.test"].map(|name| all.of((name, None), name.len(), TlsPolicy::default())).into();
+            ["a.test", "b.test"].map(|name| all.of((name, None), name.len(), usual())).into();
         for number in 0..10_000 {
             assert!(hosts[number as usize % 2].keep(&id(number), number.to_le_bytes().to_vec(), now));
         }

@@ -19,4 +19,6 @@ use bartizan_names::ZoneSettings;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     pub settings: ZoneSettings,
+    /// Whether any host of it asks its clients for a certificate. Whom it believes is found where handshakes find it.
+    pub asks_clients: bool,
 }

@@ -1,0 +1,384 @@
+//! Clients that are known by their certificates: which hosts ask for one, and what is found of it.
+//!
+//! ```text
+//! publish ─► ClientHosts of a zone ─► Hosts ─► handshake: asks, proves that the key is the client's, and goes on
+//!                                       └────► a plane, for each request: Client::standing ─► none, valid, invalid
+//! ```
+//! The handshake ends well whatever a client shows or does not show: what becomes of it is for the plane to say, in words
+//! that the client's people can read. Only who shows a certificate without its key is refused there, for that is a lie.
+//!
+//! What is found is kept with the connection, and found anew when the host's authorities change or a date of the chain has
+//! passed; so it is for sessions that are taken up again, which bring their chain along.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use bartizan_names::{ClientPolicy, ClientStatus, Unbelieved, ZoneId};
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{
+    CryptoProvider, verify_tls12_signature, verify_tls13_signature, verify_tls13_signature_with_raw_key,
+};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::certified_key::certificates_of;
+use crate::provider::provider;
+use crate::{ClientCertificate, Hosts, TlsError};
+
+/// Certificates of a chain that a client may send, and octets of them all. A device has two or three of less than 2 KB.
+const CHAIN_MAX: usize = 10;
+const CHAIN_BYTES_MAX: usize = 32 * 1024;
+
+/// Octets of the names of authorities that clients are told, so that they know which certificate to show. With more of them
+/// none is told, which asks for any (RFC 8446 §4.2.4).
+const HINT_BYTES_MAX: usize = 4 * 1024;
+
+/// Which certificate, of all that authorities of this edge have issued: by whom, and its number.
+pub type RevokedId = [u8; 16];
+
+/// Whom a host believes.
+pub struct ClientTrust {
+    /// None: nobody.
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
+    asks: Arc<Asks>,
+    /// The authority of this edge among them, and the zone that it is for.
+    managed: Option<(ZoneId, Box<[u8]>)>,
+}
+
+/// What a trust is made of.
+#[derive(Default)]
+pub struct ClientRoots {
+    /// Certificates of authorities in PEM.
+    pub pems: Vec<String>,
+    /// The certificate of the zone's own authority, also in PEM.
+    pub managed: Option<(ZoneId, String)>,
+    /// Lists of what the authorities have revoked, in PEM (RFC 5280 §5). Those of others say nothing.
+    pub crls: Vec<String>,
+}
+
+impl ClientTrust {
+    pub fn new(roots: ClientRoots) -> Result<ClientTrust, TlsError> {
+        let ClientRoots { pems, managed, crls } = roots;
+        let mut store = RootCertStore::empty();
+        let mut own = None;
+        for pem in &pems {
+            for certificate in certificates_of(pem)? {
+                store.add(certificate)?;
+            }
+        }
+        if let Some((zone, pem)) = managed {
+            let certificate = certificates_of(&pem)?.into_iter().next().ok_or(TlsError::NoCertificate)?;
+            let (_, parsed) = X509Certificate::from_der(&certificate).map_err(|_| TlsError::NoCertificate)?;
+            own = Some((zone, parsed.subject().as_raw().into()));
+            store.add(certificate)?;
+        }
+        let hints = store.subjects();
+        let is_short = hints.iter().map(|hint| hint.as_ref().len() + 2).sum::<usize>() <= HINT_BYTES_MAX;
+        let asks = Arc::new(Asks { hints: if is_short { hints } else { Vec::new() }, provider: provider() });
+        let verifier = match store.is_empty() {
+            true => None,
+            false => {
+                let read = |pem: &String| {
+                    let lists = CertificateRevocationListDer::pem_slice_iter(pem.as_bytes());
+                    lists.collect::<Result<Vec<_>, _>>().map_err(TlsError::Pem)
+                };
+                let crls = crls.iter().map(read).collect::<Result<Vec<_>, _>>()?.into_iter().flatten();
+                let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider());
+                // Of an authority without a list nothing is revoked, and the last list that came is better than none.
+                let built = builder.with_crls(crls).allow_unknown_revocation_status().build();
+                Some(built.map_err(|error| TlsError::Refused(Error::General(error.to_string())))?)
+            }
+        };
+        Ok(ClientTrust { verifier, asks, managed: own })
+    }
+
+    /// One that believes nobody.
+    pub fn nobody() -> ClientTrust {
+        let asks = Arc::new(Asks { hints: Vec::new(), provider: provider() });
+        ClientTrust { verifier: None, asks, managed: None }
+    }
+
+    pub(crate) fn asks(&self) -> Arc<dyn ClientCertVerifier> {
+        Arc::clone(&self.asks) as Arc<dyn ClientCertVerifier>
+    }
+
+    /// What is found of a chain now, without what the edge's own authorities have revoked.
+    fn judge(&self, certificate: &ClientCertificate, now: u64) -> ClientStatus {
+        let (leaf, above) = certificate.chain();
+        let Some(verifier) = &self.verifier else { return ClientStatus::Invalid(Unbelieved::Untrusted) };
+        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now));
+        match verifier.verify_client_cert(leaf, above, now) {
+            Ok(_) => ClientStatus::Valid,
+            Err(error) => ClientStatus::Invalid(reason(&error)),
+        }
+    }
+
+    /// By what it is found whether the edge's own authority has revoked it; none if it is another's.
+    fn revoked_id(&self, certificate: &ClientCertificate) -> Option<RevokedId> {
+        let (zone, subject) = self.managed.as_ref()?;
+        let (issuer, serial) = certificate.issuer_and_serial()?;
+        (*issuer == **subject).then(|| revoked_id(*zone, &serial))
+    }
+}
+
+impl fmt::Debug for ClientTrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientTrust").finish_non_exhaustive()
+    }
+}
+
+/// The number of a certificate that the authority of a zone has issued, as [`Hosts`] keeps those that are revoked: 16 octets
+/// each, however long the number is.
+pub fn revoked_id(zone: ZoneId, serial: &[u8]) -> RevokedId {
+    let start = serial.iter().position(|octet| *octet != 0).unwrap_or(serial.len());
+    let mut text = zone.as_bytes().to_vec();
+    text.extend(&serial[start..]);
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest(&SHA256, &text).as_ref()[..16]);
+    id
+}
+
+fn reason(error: &Error) -> Unbelieved {
+    use CertificateError as At;
+    match error {
+        Error::InvalidCertificate(at) => match at {
+            At::Expired | At::ExpiredContext { .. } => Unbelieved::Expired,
+            At::NotValidYet | At::NotValidYetContext { .. } => Unbelieved::NotYetValid,
+            At::Revoked => Unbelieved::Revoked,
+            At::InvalidPurpose | At::InvalidPurposeContext { .. } => Unbelieved::WrongUsage,
+            At::BadEncoding
+            | At::UnhandledCriticalExtension
+            | At::UnsupportedSignatureAlgorithmContext { .. }
+            | At::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => Unbelieved::Unreadable,
+            // Of an old version, or of no use as what it is shown as.
+            At::Other(_) => Unbelieved::Unreadable,
+            _ => Unbelieved::Untrusted,
+        },
+        _ => Unbelieved::Untrusted,
+    }
+}
+
+/// What a host wants of its clients, and whom it believes.
+#[derive(Debug)]
+pub struct ClientAuth {
+    pub policy: ClientPolicy,
+    /// One value for all hosts of a zone that believe the same.
+    pub trust: Arc<ClientTrust>,
+}
+
+/// The hosts of a zone that ask their clients for a certificate.
+#[derive(Debug, Default)]
+pub struct ClientHosts(Box<[AskingHost]>);
+
+/// Its name, in lower case, and what it wants.
+type AskingHost = (Box<[u8]>, Arc<ClientAuth>);
+
+impl ClientHosts {
+    /// Names as `www.example.com` or `*.example.com`, where `*` stands for one label.
+    pub fn new(hosts: impl IntoIterator<Item = (String, ClientAuth)>) -> ClientHosts {
+        let lower = |name: String| name.to_ascii_lowercase().into_bytes().into_boxed_slice();
+        let mut hosts: Vec<_> = hosts.into_iter().map(|(name, auth)| (lower(name), Arc::new(auth))).collect();
+        hosts.sort_by(|(one, _), (other, _)| one.cmp(other));
+        ClientHosts(hosts.into())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What the host with exactly this name, in lower case, or the wildcard one label up wants.
+    pub(crate) fn find(&self, lower: &[u8]) -> Option<&Arc<ClientAuth>> {
+        if self.0.is_empty() {
+            return None;
+        }
+        self.exactly(lower).or_else(|| {
+            let dot = lower.iter().position(|octet| *octet == b'.')?;
+            let parent = &lower[dot..];
+            let is_wildcard = |name: &[u8]| name.strip_prefix(b"*").is_some_and(|rest| rest == parent);
+            self.0
+                .iter()
+                .take_while(|(name, _)| name.starts_with(b"*"))
+                .find(|(name, _)| is_wildcard(name))
+                .map(|(_, auth)| auth)
+        })
+    }
+
+    fn exactly(&self, lower: &[u8]) -> Option<&Arc<ClientAuth>> {
+        let at = self.0.binary_search_by(|(name, _)| (**name).cmp(lower)).ok()?;
+        Some(&self.0[at].1)
+    }
+
+    /// As it was put.
+    pub fn get(&self, name: &str) -> Option<&Arc<ClientAuth>> {
+        self.exactly(name.to_ascii_lowercase().as_bytes())
+    }
+}
+
+/// The client of a connection whose handshake asked for a certificate.
+#[derive(Debug)]
+pub struct Client {
+    /// The host that it asked for, in lower case.
+    host: Box<str>,
+    certificate: Option<ClientCertificate>,
+    judged: RefCell<Option<Judged>>,
+}
+
+/// What was found, of what, and how long that holds.
+#[derive(Debug)]
+struct Judged {
+    by: Arc<ClientTrust>,
+    status: ClientStatus,
+    revoked_id: Option<RevokedId>,
+    /// In seconds of Unix, the last one excluded.
+    steady: (u64, u64),
+}
+
+impl Client {
+    pub(crate) fn new(host: &str, certificate: Option<ClientCertificate>) -> Client {
+        Client { host: host.into(), certificate, judged: RefCell::default() }
+    }
+
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub fn certificate(&self) -> Option<&ClientCertificate> {
+        self.certificate.as_ref()
+    }
+
+    /// What it is to a host that believes `trust`, at a time in seconds of Unix.
+    // Hot: once a request. Signatures are checked once a connection, and no allocation after that.
+    pub fn standing(&self, hosts: &Hosts, trust: &Arc<ClientTrust>, now: u64) -> ClientStatus {
+        let Some(certificate) = &self.certificate else { return ClientStatus::None };
+        let mut judged = self.judged.borrow_mut();
+        let holds =
+            |judged: &Judged| Arc::ptr_eq(&judged.by, trust) && (judged.steady.0..judged.steady.1).contains(&now);
+        let found = match judged.take().filter(holds) {
+            Some(found) => found,
+            None => Judged {
+                by: Arc::clone(trust),
+                status: trust.judge(certificate, now),
+                revoked_id: trust.revoked_id(certificate),
+                steady: certificate.steady_around(now),
+            },
+        };
+        let found = judged.insert(found);
+        match (found.status, found.revoked_id) {
+            (ClientStatus::Valid, Some(id)) if hosts.is_revoked(&id) => ClientStatus::Invalid(Unbelieved::Revoked),
+            (status, _) => status,
+        }
+    }
+}
+
+/// Asks for a certificate, takes any or none, and sees that who shows one has its key.
+#[derive(Debug)]
+struct Asks {
+    hints: Vec<DistinguishedName>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ClientCertVerifier for Asks {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.hints
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let bytes = end_entity.len() + intermediates.iter().map(|one| one.len()).sum::<usize>();
+        if intermediates.len() >= CHAIN_MAX || bytes > CHAIN_BYTES_MAX {
+            return Err(CertificateError::ApplicationVerificationFailure.into());
+        }
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        let Some(key) = key_apart(certificate) else {
+            return verify_tls12_signature(message, certificate, signed, known);
+        };
+        let (_, ways) =
+            known.mapping.iter().find(|(scheme, _)| *scheme == signed.scheme).ok_or(CertificateError::BadSignature)?;
+        // Which of them fits the key shows itself: each says which keys it is for.
+        let is_signed = ways.iter().any(|way| {
+            key.algorithm == way.public_key_alg_id().as_ref()
+                && way.verify_signature(key.bits, message, signed.signature()).is_ok()
+        });
+        if is_signed { Ok(HandshakeSignatureValid::assertion()) } else { Err(CertificateError::BadSignature.into()) }
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        match key_apart(certificate) {
+            Some(key) => {
+                verify_tls13_signature_with_raw_key(message, &SubjectPublicKeyInfoDer::from(key.whole), signed, known)
+            }
+            None => verify_tls13_signature(message, certificate, signed, known),
+        }
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// A public key as a certificate has it (RFC 5280 §4.1.2.7).
+struct Key<'c> {
+    whole: &'c [u8],
+    /// What is in the sequence that names the algorithm.
+    algorithm: &'c [u8],
+    bits: &'c [u8],
+}
+
+/// The key of a certificate that the library does not read, such as one of version 1, which OpenSSL 3.0 still makes when
+/// nobody asks for an extension. It will not be believed, but its owner is to be told so.
+fn key_apart<'c>(certificate: &'c CertificateDer<'_>) -> Option<Key<'c>> {
+    if rustls::server::ParsedCertificate::try_from(certificate).is_ok() {
+        return None;
+    }
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let (whole, bits) =
+        (parsed.tbs_certificate.subject_pki.raw, &parsed.tbs_certificate.subject_pki.subject_public_key);
+    // The bits stand at the end of the certificate's own octets.
+    let start = whole.len().checked_sub(bits.data.len())?;
+    Some(Key { whole, algorithm: algorithm_of(whole)?, bits: &whole[start..] })
+}
+
+/// What is in the first sequence of a sequence, both shorter than 64 KB (X.690 §8.1.3).
+fn algorithm_of(der: &[u8]) -> Option<&[u8]> {
+    content(content(der)?)
+}
+
+fn content(der: &[u8]) -> Option<&[u8]> {
+    let (&[0x30, length], rest) = der.split_first_chunk::<2>()? else { return None };
+    let (length, rest) = match (length, rest) {
+        (0..=0x7f, rest) => (usize::from(length), rest),
+        (0x81, [one, rest @ ..]) => (usize::from(*one), rest),
+        (0x82, [high, low, rest @ ..]) => (usize::from(*high) << 8 | usize::from(*low), rest),
+        _ => return None,
+    };
+    rest.get(..length)
+}

@@ -1,0 +1,336 @@
+//! Clients with certificates: the handshake ends well whatever they show, and what they showed is judged for each request.
+
+use std::sync::Arc;
+
+use bartizan_names::{ClientMode, ClientPolicy, ClientStatus, Name, Unbelieved, ZoneId, ZoneName};
+use bartizan_tls::{
+    Acceptor, Client, ClientAuth, ClientConfig, ClientHosts, ClientRoots, ClientTrust, Hosts, TlsPolicy, connect,
+    revoked_id,
+};
+use rcgen::{
+    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    PKCS_ED25519, PKCS_RSA_SHA256, date_time_ymd,
+};
+use rustls::client::ResolvesClientCert;
+use rustls::crypto::aws_lc_rs::{default_provider, sign::any_supported_type};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, SignatureScheme, SupportedProtocolVersion, version};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+use super::{Ca, PIPE_BYTES};
+
+/// 2025-06-01, in seconds of Unix.
+const NOW: u64 = 1_748_736_000;
+
+const ZONE: ZoneId = ZoneId::from_bytes([7; 16]);
+
+/// What a client has to show.
+#[derive(Clone, Debug)]
+struct Shows(Option<Arc<CertifiedKey>>);
+
+impl ResolvesClientCert for Shows {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.clone()
+    }
+
+    fn has_certs(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+/// An authority of clients, valid from 2020 to 2030.
+pub(super) struct Authority {
+    pub(super) pem: String,
+    der: CertificateDer<'static>,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+fn params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2030, 1, 1));
+    params
+}
+
+impl Authority {
+    pub(super) fn new(name: &str) -> Authority {
+        Authority::made(name, |params, key| params.self_signed(key).unwrap())
+    }
+
+    /// One below another.
+    fn below(&self, name: &str) -> Authority {
+        Authority::made(name, |params, key| params.signed_by(key, &self.issuer).unwrap())
+    }
+
+    fn made(name: &str, sign: impl FnOnce(&CertificateParams, &KeyPair) -> rcgen::Certificate) -> Authority {
+        let key = KeyPair::generate().unwrap();
+        let mut params = params(name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = sign(&params, &key);
+        let (pem, der) = (certificate.pem(), certificate.der().clone());
+        Authority { pem, der, issuer: Issuer::new(params, key) }
+    }
+
+    /// A certificate and its key.
+    fn issue(&self, change: impl FnOnce(&mut CertificateParams)) -> (CertificateDer<'static>, KeyPair) {
+        self.issue_for(KeyPair::generate().unwrap(), change)
+    }
+
+    fn issue_for(
+        &self,
+        key: KeyPair,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> (CertificateDer<'static>, KeyPair) {
+        let mut params = params("a client");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        change(&mut params);
+        (params.signed_by(&key, &self.issuer).unwrap().der().clone(), key)
+    }
+
+    fn trust(&self) -> ClientTrust {
+        ClientTrust::new(ClientRoots { pems: vec![self.pem.clone()], ..ClientRoots::default() }).unwrap()
+    }
+}
+
+fn shows(chain: &[&CertificateDer<'static>], key: &KeyPair) -> Shows {
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let chain = chain.iter().map(|one| (*one).clone()).collect();
+    Shows(Some(Arc::new(CertifiedKey::new(chain, any_supported_type(&key).unwrap()))))
+}
+
+fn config(ca: &Ca, shows: Shows, version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    let pem = ca.pem.as_bytes();
+    roots.add(rustls::pki_types::pem::PemObject::from_pem_slice(pem).unwrap()).unwrap();
+    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
+    let builder = builder.with_protocol_versions(&[version]).unwrap().with_root_certificates(roots);
+    Arc::new(builder.with_client_cert_resolver(Arc::new(shows)))
+}
+
+fn auth(trust: Arc<ClientTrust>) -> ClientAuth {
+    let policy = ClientPolicy { mode: ClientMode::Enforce, refusal: None, told: Box::default(), forwards: false };
+    ClientAuth { policy, trust }
+}
+
+fn zone(text: &str) -> ZoneName {
+    ZoneName::new(Name::parse(text).unwrap()).unwrap()
+}
+
+/// The zone `test`, of which these hosts ask their clients.
+fn asking(hosts: &Hosts, trusts: &[(&str, &Arc<ClientTrust>)]) -> Hosts {
+    let mut edit = hosts.edit();
+    edit.put_zone(&zone("test"), ZONE, TlsPolicy::default());
+    let hosts = trusts.iter().map(|(name, trust)| ((*name).to_owned(), auth(Arc::clone(trust))));
+    edit.put_clients(&zone("test"), &Arc::new(ClientHosts::new(hosts)));
+    edit.finish()
+}
+
+/// A handshake and a word each way: who the client is to the server, and whether a session was taken up again.
+async fn meet(
+    acceptor: &Acceptor,
+    hosts: &Hosts,
+    client: &Arc<ClientConfig>,
+    name: &str,
+) -> Result<(Option<Client>, bool), String> {
+    let (near, far) = duplex(PIPE_BYTES);
+    let server = async {
+        let mut stream = acceptor.accept(far, hosts).await.map_err(|error| format!("{error:?}"))?;
+        let seen = (stream.client(), stream.resumed());
+        stream.write_all(b"pong").await.map_err(|error| error.to_string())?;
+        stream.shutdown().await.map_err(|error| error.to_string())?;
+        Ok::<_, String>(seen)
+    };
+    let client = async {
+        let mut stream = connect(client, name, near).await.map_err(|error| error.to_string())?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.map_err(|error| error.to_string())?;
+        Ok::<_, String>(answer)
+    };
+    let (server, client) = tokio::join!(server, client);
+    let seen = server?;
+    assert_eq!(client?, b"pong");
+    Ok(seen)
+}
+
+#[tokio::test]
+async fn whatever_a_client_shows_the_handshake_ends_well() {
+    use ClientStatus::{Invalid, Valid};
+    let (ca, ours, theirs) = (Ca::new(), Authority::new("ours"), Authority::new("theirs"));
+    let middle = ours.below("middle");
+    let trust = Arc::new(ours.trust());
+    let hosts = asking(&ca.hosts(&[&["a.test"]]), &[("a.test", &trust)]);
+    let acceptor = Acceptor::new(&[]);
+    let one = |(der, key): (CertificateDer<'static>, KeyPair)| shows(&[&der], &key);
+    let (below, below_key) = middle.issue(|_| {});
+    let (expired, early) = (date_time_ymd(2024, 1, 1), date_time_ymd(2026, 1, 1));
+    let unknown = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99_999], vec![5, 0]);
+    let self_signed = {
+        let key = KeyPair::generate().unwrap();
+        let der = params("myself").self_signed(&key).unwrap().der().clone();
+        shows(&[&der], &key)
+    };
+    for (what, shows, expect) in [
+        ("nothing", Shows(None), ClientStatus::None),
+        ("P-256", one(ours.issue(|_| {})), Valid),
+        ("Ed25519", one(ours.issue_for(KeyPair::generate_for(&PKCS_ED25519).unwrap(), |_| {})), Valid),
+        ("RSA", one(ours.issue_for(KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap(), |_| {})), Valid),
+        ("no usage", one(ours.issue(|params| params.extended_key_usages.clear())), Valid),
+        ("through another", shows(&[&below, &middle.der], &below_key), Valid),
+        ("through another, with the root", shows(&[&below, &middle.der, &ours.der], &below_key), Valid),
+        ("without the other", shows(&[&below], &below_key), Invalid(Unbelieved::Untrusted)),
+        ("expired", one(ours.issue(|params| params.not_after = expired)), Invalid(Unbelieved::Expired)),
+        ("early", one(ours.issue(|params| params.not_before = early)), Invalid(Unbelieved::NotYetValid)),
+        ("foreign", one(theirs.issue(|_| {})), Invalid(Unbelieved::Untrusted)),
+        ("self-signed", self_signed, Invalid(Unbelieved::Untrusted)),
+        (
+            "for servers",
+            one(ours.issue(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth])),
+            Invalid(Unbelieved::WrongUsage),
+        ),
+        (
+            "a critical extension",
+            one(ours.issue(|params| {
+                let mut unknown = unknown.clone();
+                unknown.set_criticality(true);
+                params.custom_extensions = vec![unknown];
+            })),
+            Invalid(Unbelieved::Unreadable),
+        ),
+    ] {
+        for tls in [&version::TLS13, &version::TLS12] {
+            let seen = meet(&acceptor, &hosts, &config(&ca, shows.clone(), tls), "a.test").await;
+            let (client, resumed) = seen.unwrap_or_else(|error| panic!("{what} {tls:?}: {error}"));
+            let client = client.expect("it was asked");
+            assert_eq!((client.standing(&hosts, &trust, NOW), resumed), (expect, false), "{what} {tls:?}");
+            assert_eq!(client.certificate().is_some(), expect != ClientStatus::None, "{what} {tls:?}");
+            assert_eq!(client.host(), "a.test");
+        }
+    }
+}
+
+/// Who has seen the certificate of another cannot show it (RFC 8446 §4.4.3).
+#[tokio::test]
+async fn a_certificate_without_its_key_ends_the_handshake() {
+    let (ca, ours) = (Ca::new(), Authority::new("ours"));
+    let trust = Arc::new(ours.trust());
+    let hosts = asking(&ca.hosts(&[&["a.test"]]), &[("a.test", &trust)]);
+    let (der, _) = ours.issue(|_| {});
+    let stolen = shows(&[&der], &KeyPair::generate().unwrap());
+    for tls in [&version::TLS13, &version::TLS12] {
+        let seen = meet(&Acceptor::new(&[]), &hosts, &config(&ca, stolen.clone(), tls), "a.test").await;
+        assert!(seen.as_ref().is_err_and(|error| error.contains("BadSignature")), "{seen:?}");
+    }
+}
+
+/// Hosts that do not ask are not told, whatever a client has.
+#[tokio::test]
+async fn only_some_hosts_ask() {
+    let (ca, ours) = (Ca::new(), Authority::new("ours"));
+    let trust = Arc::new(ours.trust());
+    let names = &["a.test", "b.test", "x.wild.test", "y.x.wild.test", "other.example"];
+    let hosts = asking(&ca.hosts(&[names]), &[("A.test", &trust), ("*.wild.test", &trust)]);
+    let (der, key) = ours.issue(|_| {});
+    let client = config(&ca, shows(&[&der], &key), &version::TLS13);
+    for (name, asks) in
+        [("a.test", true), ("b.test", false), ("x.wild.test", true), ("y.x.wild.test", false), ("other.example", false)]
+    {
+        let (seen, _) = meet(&Acceptor::new(&[]), &hosts, &client, name).await.unwrap();
+        assert_eq!((seen.is_some(), hosts.asks_client(name)), (asks, asks), "{name}");
+    }
+    let mut edit = hosts.edit();
+    edit.remove_zone(&zone("test"));
+    assert!(!edit.finish().asks_client("a.test"));
+    assert!(hosts.asks_client("A.TEST"));
+}
+
+/// What a session brings along is judged by what is believed now.
+#[tokio::test]
+async fn a_session_is_no_way_around() {
+    use ClientStatus::{Invalid, Valid};
+    let (ca, ours, others) = (Ca::new(), Authority::new("ours"), Authority::new("others"));
+    let trust = Arc::new(ours.trust());
+    let plain = ca.hosts(&[&["a.test"]]);
+    let hosts = asking(&plain, &[("a.test", &trust)]);
+    let (der, key) = ours.issue(|_| {});
+    for tls in [&version::TLS13, &version::TLS12] {
+        let acceptor = Acceptor::new(&[]);
+        let client = config(&ca, shows(&[&der], &key), tls);
+        // Before the host asked: that session says nothing of the client.
+        let (seen, resumed) = meet(&acceptor, &plain, &client, "a.test").await.unwrap();
+        assert!(seen.is_none() && !resumed);
+        let (seen, resumed) = meet(&acceptor, &hosts, &client, "a.test").await.unwrap();
+        assert_eq!((seen.unwrap().standing(&hosts, &trust, NOW), resumed), (Valid, false), "{tls:?}");
+        let (seen, resumed) = meet(&acceptor, &hosts, &client, "a.test").await.unwrap();
+        let seen = seen.unwrap();
+        assert_eq!((seen.standing(&hosts, &trust, NOW), resumed), (Valid, true), "{tls:?}");
+        // The same client, when time goes on and when the host believes others.
+        let year = 365 * 86_400;
+        assert_eq!(seen.standing(&hosts, &trust, NOW + 5 * year), Invalid(Unbelieved::Expired));
+        assert_eq!(seen.standing(&hosts, &trust, NOW), Valid);
+        let changed = Arc::new(others.trust());
+        assert_eq!(seen.standing(&hosts, &changed, NOW), Invalid(Unbelieved::Untrusted));
+        let hosts = asking(&plain, &[("a.test", &changed)]);
+        let (seen, resumed) = meet(&acceptor, &hosts, &client, "a.test").await.unwrap();
+        let standing = seen.unwrap().standing(&hosts, &changed, NOW);
+        assert_eq!((standing, resumed), (Invalid(Unbelieved::Untrusted), true), "{tls:?}");
+    }
+}
+
+/// What the zone's own authority has revoked is so at once; what another has, by its list.
+#[tokio::test]
+async fn revoked_certificates() {
+    use ClientStatus::{Invalid, Valid};
+    let (ca, own) = (Ca::new(), Authority::new("own"));
+    let managed = Some((ZONE, own.pem.clone()));
+    let trust = Arc::new(ClientTrust::new(ClientRoots { managed, ..ClientRoots::default() }).unwrap());
+    let hosts = asking(&ca.hosts(&[&["a.test"]]), &[("a.test", &trust)]);
+    let serial = [0x40, 2, 3, 4];
+    let (der, key) = own.issue(|params| params.serial_number = Some(serial.to_vec().into()));
+    let client = config(&ca, shows(&[&der], &key), &version::TLS13);
+    let (client, _) = meet(&Acceptor::new(&[]), &hosts, &client, "a.test").await.unwrap();
+    let client = client.unwrap();
+    assert_eq!(client.standing(&hosts, &trust, NOW), Valid);
+    for (zone, serial, expect) in [
+        (ZoneId::from_bytes([8; 16]), &serial[..], Valid),
+        (ZONE, &serial[..3], Valid),
+        (ZONE, &serial[..], Invalid(Unbelieved::Revoked)),
+    ] {
+        let mut edit = hosts.edit();
+        edit.revoke(revoked_id(zone, serial));
+        let after = edit.finish();
+        assert!(!after.knows_the_same(&hosts));
+        assert_eq!(client.standing(&after, &trust, NOW), expect, "{zone} {serial:?}");
+        let mut edit = after.edit();
+        edit.reactivate(&revoked_id(zone, serial));
+        assert_eq!(client.standing(&edit.finish(), &trust, NOW), Valid);
+    }
+    // Zeros in front are no other number.
+    assert_eq!(revoked_id(ZONE, &[0, 0, 1]), revoked_id(ZONE, &[1]));
+
+    let now = date_time_ymd(2025, 1, 1);
+    let list = rcgen::CertificateRevocationListParams {
+        this_update: now,
+        next_update: date_time_ymd(2025, 2, 1),
+        crl_number: 1_u64.into(),
+        issuing_distribution_point: None,
+        revoked_certs: vec![rcgen::RevokedCertParams {
+            serial_number: serial.to_vec().into(),
+            revocation_time: now,
+            reason_code: None,
+            invalidity_date: None,
+        }],
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    // It has run out, and is the last that there is.
+    let crls = vec![list.signed_by(&own.issuer).unwrap().pem().unwrap()];
+    let (pems, foreign) = (vec![own.pem.clone()], Authority::new("foreign"));
+    let listed = Arc::new(ClientTrust::new(ClientRoots { pems, crls: crls.clone(), managed: None }).unwrap());
+    assert_eq!(client.standing(&hosts, &listed, NOW), Invalid(Unbelieved::Revoked));
+    // Of another authority it says nothing.
+    let pems = vec![own.pem.clone()];
+    let crls = vec![list.signed_by(&foreign.issuer).unwrap().pem().unwrap()];
+    let listed = Arc::new(ClientTrust::new(ClientRoots { pems, crls, managed: None }).unwrap());
+    assert_eq!(client.standing(&hosts, &listed, NOW), Valid);
+}
