@@ -277,7 +277,7 @@ fn micros(duration: Duration) -> u64 {
 }
 
 /// Certificates know whole seconds (RFC 5280 §4.1.2.5).
-fn date(at: Timestamp) -> OffsetDateTime {
+pub(crate) fn date(at: Timestamp) -> OffsetDateTime {
     i64::try_from(at.unix_seconds())
         .ok()
         .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())

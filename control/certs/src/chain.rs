@@ -49,6 +49,8 @@ impl fmt::Debug for Chain {
 pub enum At {
     Certificate,
     Key,
+    /// A list of revoked certificates.
+    Crl,
 }
 
 /// Why a certificate is not taken.
@@ -56,7 +58,7 @@ pub enum At {
 pub enum ChainError {
     #[error("the text is longer than {} KB", TEXT_MAX >> 10)]
     Long(At),
-    #[error("there is none in the text: it begins with -----BEGIN {}-----", match .0 { At::Certificate => "CERTIFICATE", At::Key => "PRIVATE KEY" })]
+    #[error("there is none in the text: it begins with -----BEGIN {}-----", match .0 { At::Certificate => "CERTIFICATE", At::Key => "PRIVATE KEY", At::Crl => "X509 CRL" })]
     Missing(At),
     #[error("block {number} of the text is damaged: {what}")]
     Pem { at: At, number: usize, what: &'static str },
@@ -94,6 +96,12 @@ pub enum ChainError {
     Nameless,
     #[error("it has more than {NAMES_MAX} names")]
     ManyNames,
+    #[error("{subject} is no authority (RFC 5280 §4.2.1.9): clients are believed by what issued their certificates")]
+    NotAuthority { subject: String },
+    #[error("it cannot be used: {0}")]
+    AuthorityUnusable(String),
+    #[error("{0}")]
+    Crl(&'static str),
     #[error("none of its names lies in the zone {zone}: {names}")]
     Elsewhere { zone: ZoneName, names: String },
 }
@@ -102,6 +110,7 @@ impl ChainError {
     pub fn at(&self) -> At {
         match self {
             ChainError::Long(at) | ChainError::Missing(at) | ChainError::Pem { at, .. } => *at,
+            ChainError::Crl(_) => At::Crl,
             ChainError::Encrypted
             | ChainError::NotKey(_)
             | ChainError::Keys
@@ -226,7 +235,7 @@ fn is_issued_by(certificate: &X509Certificate<'_>, by: &X509Certificate<'_>) -> 
         )
 }
 
-fn validity(certificate: &X509Certificate<'_>) -> (Timestamp, Timestamp) {
+pub(crate) fn validity(certificate: &X509Certificate<'_>) -> (Timestamp, Timestamp) {
     let at = |seconds: i64| Timestamp::from_unix_micros(u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000_000));
     let validity = certificate.validity();
     (at(validity.not_before.timestamp()), at(validity.not_after.timestamp()))
@@ -246,7 +255,7 @@ fn names(leaf: &X509Certificate<'_>) -> Result<Vec<String>, X509Error> {
     Ok(names)
 }
 
-fn called(name: &X509Name<'_>) -> String {
+pub(crate) fn called(name: &X509Name<'_>) -> String {
     let common = name.iter_common_name().find_map(|name| name.as_str().ok());
     common.map_or_else(|| name.to_string(), str::to_owned)
 }
@@ -257,7 +266,7 @@ fn organisation(name: &X509Name<'_>) -> String {
 }
 
 /// The dialect's word for a signature algorithm.
-fn signature(oid: &str) -> Result<&'static str, ChainError> {
+pub(crate) fn signature(oid: &str) -> Result<&'static str, ChainError> {
     Ok(match oid {
         "1.2.840.113549.1.1.10" => "RSASSA-PSS",
         "1.2.840.113549.1.1.11" => "SHA256WithRSA",
@@ -271,9 +280,9 @@ fn signature(oid: &str) -> Result<&'static str, ChainError> {
     })
 }
 
-fn certificates(text: &str) -> Result<Vec<Vec<u8>>, ChainError> {
+pub(crate) fn certificates(text: &str) -> Result<Vec<Vec<u8>>, ChainError> {
     let mut ders: Vec<Vec<u8>> = Vec::new();
-    for (block, number) in blocks(text, At::Certificate)?.into_iter().zip(1..) {
+    for (block, number) in blocks(text, TEXT_MAX, At::Certificate)?.into_iter().zip(1..) {
         if block.label != "CERTIFICATE" {
             // Not what it holds: it may be a key.
             return Err(ChainError::NotCertificate { number, label: block.label });
@@ -288,7 +297,7 @@ fn certificates(text: &str) -> Result<Vec<Vec<u8>>, ChainError> {
 
 /// The only private key of a text, as DER. The parameters of a curve, which some tools put in front, are passed over.
 fn key(text: &str) -> Result<Vec<u8>, ChainError> {
-    let blocks = blocks(text, At::Key)?;
+    let blocks = blocks(text, TEXT_MAX, At::Key)?;
     let mut found = None;
     for (block, number) in blocks.into_iter().zip(1..) {
         match block.label.as_str() {
@@ -308,8 +317,8 @@ fn key(text: &str) -> Result<Vec<u8>, ChainError> {
 }
 
 /// A block of a text (RFC 7468 §2).
-struct Block<'t> {
-    label: String,
+pub(crate) struct Block<'t> {
+    pub(crate) label: String,
     body: Vec<&'t str>,
 }
 
@@ -319,7 +328,13 @@ impl Block<'_> {
         self.body.iter().any(|line| line.starts_with("Proc-Type:") && line.contains("ENCRYPTED"))
     }
 
-    fn der(&self, at: At, number: usize) -> Result<Vec<u8>, ChainError> {
+    /// In its normal form.
+    pub(crate) fn text(&self, label: &str) -> String {
+        let body: String = self.body.iter().map(|line| format!("{line}\n")).collect();
+        format!("-----BEGIN {label}-----\n{body}-----END {label}-----\n")
+    }
+
+    pub(crate) fn der(&self, at: At, number: usize) -> Result<Vec<u8>, ChainError> {
         let text: String =
             self.body.iter().flat_map(|line| line.chars()).filter(|char| !char.is_whitespace()).collect();
         BASE64.decode(text).map_err(|_| ChainError::Pem { at, number, what: "what is in it is not base64" })
@@ -327,8 +342,8 @@ impl Block<'_> {
 }
 
 /// The blocks of a text. What stands between them is for people.
-fn blocks(text: &str, at: At) -> Result<Vec<Block<'_>>, ChainError> {
-    if text.len() > TEXT_MAX {
+pub(crate) fn blocks(text: &str, max: usize, at: At) -> Result<Vec<Block<'_>>, ChainError> {
+    if text.len() > max {
         return Err(ChainError::Long(at));
     }
     let (mut blocks, mut open): (Vec<Block<'_>>, Option<Block<'_>>) = (Vec::new(), None);
@@ -351,7 +366,7 @@ fn blocks(text: &str, at: At) -> Result<Vec<Block<'_>>, ChainError> {
 }
 
 /// RFC 7468 §3.
-fn pem(der: &[u8]) -> String {
+pub(crate) fn pem(der: &[u8]) -> String {
     let text = BASE64.encode(der);
     let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
     for line in text.as_bytes().chunks(64) {

@@ -12,12 +12,15 @@
 //!
 //! What others issue stands beside it: the public authority ([`acme`]), and owners of zones who bring theirs ([`Upload`]).
 //!
-//! Not here: device certificates, TLS itself (`base/tls`), and the clock: `now` is the caller's.
+//! Certificates of clients are issued and read here too ([`ClientCa`], [`Authorities`]).
+//!
+//! Not here: TLS itself (`base/tls`), and the clock: `now` is the caller's.
 
 mod acme;
 mod ca;
 mod certs;
 mod chain;
+mod clients;
 mod document;
 mod error;
 mod sealed;
@@ -31,6 +34,9 @@ pub use acme::{
 pub use ca::{Ca, Issued, REMEDY as CA_REMEDY, Validity, Warning};
 pub use certs::Certs;
 pub use chain::{At, Chain, ChainError};
+pub use clients::{
+    Authorities, CLIENT_VALIDITY_DAYS, ClientCa, ClientCaError, IssuedToClient, Subject as ClientSubject, read_crl,
+};
 pub use document::{Document, Purpose};
 pub use error::CertsError;
 pub use upload::{Kept, PRIORITY_MAX, Upload};

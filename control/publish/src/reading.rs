@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use bartizan_names::ZoneId;
 use bartizan_seal::SealedError;
-use bartizan_store::{Blame, Entry, Filter, Key, Kind, Lost, ReadError, Rev, Snapshot, Unreadable};
+use bartizan_store::{
+    Blame, Entry, Filter, Key, Kind, Lost, Prefix, ReadError, Rev, Scope, Snapshot, Unreadable,
+};
 use serde::de::DeserializeOwned;
 
 use crate::problems::Problems;
@@ -62,6 +64,8 @@ pub(crate) struct Reading<'s> {
     ahead: Ahead,
     /// What damage took; read when it is first asked for.
     lost: Option<Lost>,
+    /// What of it zones have several of.
+    lost_in_zones: Option<HashMap<(ZoneId, Kind), Vec<Key>>>,
     /// Keys that the log tells of. What the log says of them is right, also that they are deleted.
     logged: Option<&'s Touched>,
     faults: Vec<(Arc<str>, Arc<str>, Blame)>,
@@ -76,10 +80,18 @@ struct Ahead {
     /// The newest revision of every zone.
     serials: Option<HashMap<ZoneId, Rev>>,
     of_zones: OfZones,
+    /// Keys of what some zones have several of, by zone and kind; none: they are to be looked up.
+    in_zones: Option<HashMap<(ZoneId, Kind), Vec<Key>>>,
 }
 
 /// What a zone has one of, or none.
 const OF_ZONES: &[Kind] = &[Kind::Settings, Kind::Dnssec];
+
+/// What few zones have any of, and those several.
+const IN_ZONES: &[Kind] = &[Kind::ClientHost];
+
+/// Of these, so many of a zone are read: more than the API makes.
+const IN_ZONE_MAX: usize = 10_000;
 
 /// Whether some of it that was not read ahead may still be in the store.
 #[derive(Default, PartialEq, Eq)]
@@ -92,7 +104,8 @@ enum OfZones {
 impl<'s> Reading<'s> {
     pub(crate) fn new(snapshot: &'s Snapshot, problems: &Problems) -> Reading<'s> {
         let fine = (!problems.is_empty()).then(Vec::new);
-        Reading { snapshot, ahead: Ahead::default(), lost: None, logged: None, faults: Vec::new(), fine }
+        let (lost, lost_in_zones) = (None, None);
+        Reading { snapshot, ahead: Ahead::default(), lost, lost_in_zones, logged: None, faults: Vec::new(), fine }
     }
 
     /// The same for what changes touched.
@@ -112,6 +125,15 @@ impl<'s> Reading<'s> {
         if snapshot.for_each(&all, &mut |entry| self.hand_ahead(entry))?.is_empty() {
             self.ahead.of_zones = OfZones::AllRead;
         }
+        let mut in_zones: HashMap<(ZoneId, Kind), Vec<Key>> = HashMap::new();
+        let unreadable = snapshot.for_each(&Filter::Kinds(IN_ZONES.to_vec()), &mut |entry| {
+            if let Some(zone) = entry.key.zone_id() {
+                in_zones.entry((zone, entry.key.kind())).or_default().push(entry.key.clone());
+            }
+            self.hand_ahead(entry);
+        })?;
+        // What is damaged still has its key, which a look-up finds.
+        self.ahead.in_zones = unreadable.is_empty().then_some(in_zones);
         Ok(())
     }
 
@@ -126,6 +148,28 @@ impl<'s> Reading<'s> {
             None => self.snapshot.get(key),
             found => Ok(found),
         }
+    }
+
+    /// The keys of all objects of a kind in a zone, those that damage took included.
+    pub(crate) fn keys_in(&mut self, zone: ZoneId, kind: Kind) -> Result<Vec<Key>, ReadError> {
+        debug_assert!(IN_ZONES.contains(&kind));
+        let mut keys = match &mut self.ahead.in_zones {
+            Some(in_zones) => in_zones.remove(&(zone, kind)).unwrap_or_default(),
+            None => self.snapshot.keys(&Prefix::of(Scope::Zone(zone), kind), None, IN_ZONE_MAX)?,
+        };
+        if self.lost_in_zones.is_none() {
+            let mut lost: HashMap<(ZoneId, Kind), Vec<Key>> = HashMap::new();
+            for key in self.lost().guards().filter(|key| IN_ZONES.contains(&key.kind())) {
+                if let Some(zone) = key.zone_id() {
+                    lost.entry((zone, key.kind())).or_default().push(key);
+                }
+            }
+            self.lost_in_zones = Some(lost);
+        }
+        let lost = self.lost_in_zones.as_ref().and_then(|lost| lost.get(&(zone, kind)));
+        let missing: Vec<Key> = lost.into_iter().flatten().filter(|key| !keys.contains(key)).cloned().collect();
+        keys.extend(missing);
+        Ok(keys)
     }
 
     /// The newest revision of a zone; none if there never was such a zone.

@@ -1,5 +1,6 @@
 //! What several parts are made of, read once for all of them: zones with their policies and keys, and owner names.
 
+mod clients;
 mod copy;
 mod directory;
 mod held;

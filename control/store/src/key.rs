@@ -12,7 +12,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use bartizan_names::{
-    AccountId, AppId, CertificateId, Name, PopId, RecordId, RuleId, SessionId, TokenId, TunnelId, UserId, ZoneId,
+    AccountId, AppId, CertificateId, ClientCertificateId, ClientRootId, Name, PopId, RecordId, RuleId, SessionId,
+    TokenId, TunnelId, UserId, ZoneId,
 };
 
 use crate::kind::{Ids, Kind, Owner};
@@ -265,6 +266,29 @@ impl Key {
     /// In the scope of a user, an account or a zone.
     pub fn access_rule(scope: Scope, id: RuleId) -> Key {
         Key::new(scope, Kind::AccessRule, id)
+    }
+
+    /// In the scope of a zone, or of an account.
+    pub fn client_root(scope: Scope, id: ClientRootId) -> Key {
+        Key::new(scope, Kind::ClientRoot, id)
+    }
+
+    /// By the host's name, of which the first label may be `*`.
+    pub fn client_host(zone: ZoneId, host: &Name) -> Key {
+        Key::new(Scope::Zone(zone), Kind::ClientHost, host)
+    }
+
+    pub fn client_authority(zone: ZoneId) -> Key {
+        Key::one(Scope::Zone(zone), Kind::ClientAuthority)
+    }
+
+    pub fn client_certificate(zone: ZoneId, id: ClientCertificateId) -> Key {
+        Key::new(Scope::Zone(zone), Kind::ClientCertificate, id)
+    }
+
+    /// By the number of the certificate, in hexadecimal digits.
+    pub fn client_revocation(zone: ZoneId, serial: &str) -> Key {
+        Key::new(Scope::Zone(zone), Kind::ClientRevocation, serial)
     }
 
     /// Stands for objects of a kind in a scope whose own keys nobody knows: no object has its id, and no two scopes the same.

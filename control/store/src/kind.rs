@@ -8,7 +8,8 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use bartizan_names::{
-    AccountId, AppId, CertificateId, Name, PopId, RecordId, RuleId, SessionId, TokenId, TunnelId, ZoneId,
+    AccountId, AppId, CertificateId, ClientCertificateId, ClientRootId, Name, PopId, RecordId, RuleId, SessionId,
+    TokenId, TunnelId, ZoneId,
 };
 
 use crate::audit::Audited;
@@ -148,6 +149,22 @@ kinds! {
         Declaration::new(&[Owner::Edge], Ids::One).audited("/directory", &["sealed_key"]);
     /// What is answered to a public authority that asks over HTTP whether a name is ours.
     AcmeToken = 25 "acme_token" Declaration::new(&[Owner::Edge], Ids::Many(is_text));
+    /// An authority whose certificates clients of some hosts may show: of a zone, or of an account for its zones.
+    ClientRoot = 26 "client_root"
+        Declaration::new(&[Owner::Account, Owner::Zone], Ids::Many(is::<ClientRootId>)).audited("/name", &[]);
+    /// What a host wants to know of its clients. Without it all of them are let in.
+    ClientHost = 27 "client_host"
+        Declaration::new(&[Owner::Zone], Ids::Many(is::<Name>)).guards().audited("/hostname", &[]);
+    /// The authority of a zone that issues certificates to clients.
+    ClientAuthority = 28 "client_authority"
+        Declaration::new(&[Owner::Zone], Ids::One).audited("/name", &["sealed_key"]);
+    /// A certificate that it issued.
+    ClientCertificate = 29 "client_certificate"
+        Declaration::new(&[Owner::Zone], Ids::Many(is::<ClientCertificateId>))
+            .listed(&query::CLIENT_CERTIFICATES)
+            .audited("/common_name", &[]);
+    /// That one of them is revoked, by its number in hexadecimal digits.
+    ClientRevocation = 30 "client_revocation" Declaration::new(&[Owner::Zone], Ids::Many(is_serial)).guards();
     AccessRule = 12 "access_rule"
         Declaration::new(&[Owner::User, Owner::Account, Owner::Zone], Ids::Many(is::<RuleId>))
             .guards()
@@ -240,6 +257,12 @@ fn is<T: FromStr + Display>(text: &str) -> bool {
 
 fn is_text(text: &str) -> bool {
     !text.is_empty()
+}
+
+/// At most 20 octets (RFC 5280 §4.1.2.2).
+fn is_serial(text: &str) -> bool {
+    let is_digit = |digit: u8| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit);
+    (2..=40).contains(&text.len()) && text.len().is_multiple_of(2) && text.bytes().all(is_digit)
 }
 
 fn is_unique(text: &str) -> bool {

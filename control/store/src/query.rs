@@ -3,6 +3,7 @@
 mod access_rules;
 mod anchors;
 mod certificates;
+mod client_certificates;
 mod dnssec;
 mod filter;
 mod public_certificates;
@@ -16,6 +17,8 @@ pub use access_rules::{AccessRuleOrder, AccessRuleQuery};
 pub(crate) use anchors::Anchors;
 pub use certificates::renew_at;
 pub(crate) use certificates::{CERTIFICATES, due};
+pub use client_certificates::ClientCertificateQuery;
+pub(crate) use client_certificates::{CLIENT_CERTIFICATES, client_certificates};
 pub use dnssec::DnssecQuery;
 pub(crate) use dnssec::{DNSSEC, dnssec, dnssec_due};
 pub use filter::{Direction, Match, Text};
@@ -197,6 +200,15 @@ mod tests {
             let plan = plan(&connection, &records::listed(&query, Search::ByLetters, Some("x.test")));
             assert!(plan.contains("SEARCH record USING INTEGER PRIMARY KEY"), "{query:?}\n{plan}");
             assert!(plan.contains("record_text VIRTUAL TABLE INDEX"), "{query:?}\n{plan}");
+        }
+        for (status, index) in [
+            (None, "client_certificate_issued (zone=?)"),
+            (Some("revoked".to_owned()), "client_certificate_status (zone=? AND status=?)"),
+        ] {
+            let zone = ZoneId::from_bytes([1; 16]);
+            let query = ClientCertificateQuery { zone, status, page: 1, per_page: 50 };
+            let plan = plan(&connection, &client_certificates::listed(&query));
+            assert!(plan.contains(index) && !plan.contains("SCAN"), "{query:?}\n{plan}");
         }
         type RuleChange = fn(&mut AccessRuleQuery);
         let rows: [(RuleChange, &str); 6] = [

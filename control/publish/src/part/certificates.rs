@@ -4,19 +4,22 @@
 //! Those that a zone's owner brought go before those of the public authority, and these before our own, as long as they last;
 //! and they are for the names of that zone alone, never for those of another zone of the edge in it.
 //!
-//! Beside them is what the settings of a zone say about TLS: both are needed in a handshake, before anybody asks for anything.
+//! Beside them is what the settings of a zone say about TLS: both are needed in a handshake, before anybody asks for anything;
+//! and what hosts want of their clients, with the certificates of those that are revoked.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bartizan_certs::{AcmeCertificate, Document, Purpose, Upload};
 use bartizan_live::Generation;
 use bartizan_names::{CertificateId, ZoneSettings};
 use bartizan_seal::Key as SealKey;
 use bartizan_store::{Entry, Kind, ReadError};
-use bartizan_tls::{Certificate, CertifiedKey, Hosts, HostsEdit, TlsPolicy};
+use bartizan_tls::{Certificate, CertifiedKey, Hosts, HostsEdit, RevokedId, TlsPolicy, revoked_id};
+use serde::de::IgnoredAny;
 
 use crate::part::{Edge, Part, secret_seed};
-use crate::reading::{Fault, Found, Reading, Touched};
+use crate::reading::{Fault, Found, Reading, Touched, document};
 use crate::unit::{ServedZone, ZoneChanges};
 
 /// Which certificates go before which. One that has run out serves where there is no other.
@@ -30,6 +33,14 @@ const BROUGHT: u32 = 3;
 pub(super) enum Served {
     Visitors(Certificate),
     Connectors(CertifiedKey),
+}
+
+/// What a step changes.
+#[derive(Default)]
+pub(super) struct CertificatesPatch {
+    certificates: Vec<(CertificateId, Option<Served>)>,
+    /// Certificates of clients, and whether they are revoked.
+    revocations: Vec<(RevokedId, bool)>,
 }
 
 pub(super) struct CertificatesPart {
@@ -55,14 +66,23 @@ impl CertificatesPart {
             edit.get_or_insert_with(|| hosts.edit()).remove_zone(apex);
         }
         let served = zones.by_id.values().filter_map(|change| change.after.as_deref());
-        let served =
-            served.map(|ServedZone { zone, policy, .. }| (&zone.name, zone.id, TlsPolicy::of(&policy.settings)));
+        let nobody = Arc::default();
+        let served = served.map(|ServedZone { zone, policy, clients, .. }| {
+            (&zone.name, zone.id, TlsPolicy::of(&policy.settings), &clients.0)
+        });
         // Nobody knows what was promised to whom.
-        let held = zones.hold.iter().map(|(id, apex)| (apex, *id, TlsPolicy::of(&ZoneSettings::strict())));
-        for (apex, id, policy) in served.chain(held) {
+        let held = zones.hold.iter().map(|(id, apex)| (apex, *id, TlsPolicy::of(&ZoneSettings::strict()), &nobody));
+        for (apex, id, policy, clients) in served.chain(held) {
             // Most settings say nothing about TLS.
             if edit.is_some() || hosts.zone(apex) != Some((id, policy)) {
                 edit.get_or_insert_with(|| hosts.edit()).put_zone(apex, id, policy);
+            }
+            let is_as_before = match hosts.clients_of_zone(apex) {
+                None => clients.is_empty(),
+                Some(before) => Arc::ptr_eq(before, clients),
+            };
+            if edit.is_some() || !is_as_before {
+                edit.get_or_insert_with(|| hosts.edit()).put_clients(apex, clients);
             }
         }
         if let Some(edit) = edit {
@@ -115,9 +135,10 @@ impl CertificatesPart {
 }
 
 impl Part for CertificatesPart {
-    const KINDS: &'static [Kind] = &[Kind::Certificate, Kind::AcmeCertificate, Kind::CustomCertificate];
+    const KINDS: &'static [Kind] =
+        &[Kind::Certificate, Kind::AcmeCertificate, Kind::CustomCertificate, Kind::ClientRevocation];
 
-    type Patch = Vec<(CertificateId, Option<Served>)>;
+    type Patch = CertificatesPatch;
 
     fn empty(edge: &Edge) -> CertificatesPart {
         let hosts = Generation { number: 0, value: Hosts::with_seed(secret_seed()) };
@@ -126,25 +147,36 @@ impl Part for CertificatesPart {
     }
 
     fn read(&self, reading: &mut Reading<'_>, touched: &Touched) -> Result<Self::Patch, ReadError> {
-        let mut patch = Vec::new();
-        for key in Self::KINDS.iter().flat_map(|kind| touched.of(*kind)) {
+        let mut patch = CertificatesPatch::default();
+        // That it is there is all that counts, also if it cannot be read.
+        for key in touched.of(Kind::ClientRevocation) {
+            let (Some(zone), Ok(serial)) = (key.zone_id(), hex::decode(key.id())) else { continue };
+            let found = reading.get(key, document::<IgnoredAny>)?;
+            patch.revocations.push((revoked_id(zone, &serial), !matches!(found, Found::Nothing)));
+        }
+        let certificates = [Kind::Certificate, Kind::AcmeCertificate, Kind::CustomCertificate];
+        for key in certificates.into_iter().flat_map(|kind| touched.of(kind)) {
             let Some(id) = key.id_as() else { continue };
             let served = match reading.get(key, |entry| self.open(entry))? {
                 Found::Value(certificate) => certificate,
                 Found::Nothing => None,
                 Found::Bad => self.get(id),
             };
-            patch.push((id, served));
+            patch.certificates.push((id, served));
         }
         Ok(patch)
     }
 
     fn apply(&mut self, patch: Self::Patch, at: u64) {
-        if patch.is_empty() {
+        let CertificatesPatch { certificates, revocations } = patch;
+        if certificates.is_empty() && revocations.is_empty() {
             return;
         }
         let mut hosts = self.hosts.value.edit();
-        for (id, certificate) in patch {
+        for (id, is_revoked) in revocations {
+            if is_revoked { hosts.revoke(id) } else { hosts.reactivate(&id) }
+        }
+        for (id, certificate) in certificates {
             hosts.remove(id);
             if self.connectors.value.remove(&id).is_some() {
                 self.connectors.number = at;

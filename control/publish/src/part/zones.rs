@@ -121,7 +121,7 @@ pub fn soa_serial(changed: Rev) -> u32 {
 }
 
 fn facts(served: &ServedZone, changed: Rev) -> ZoneFacts {
-    let ServedZone { zone, policy, keys } = served;
+    let ServedZone { zone, policy, keys, .. } = served;
     ZoneFacts {
         apex: zone.name.clone(),
         serial: soa_serial(changed),

@@ -11,8 +11,13 @@ use crate::reading::{Found, Reading, document};
 pub(super) const KINDS: &[Kind] = &[Kind::Settings];
 
 /// What cannot be read keeps its last value.
-pub(super) fn read(reading: &mut Reading<'_>, zone: ZoneId, last: Option<&Policy>) -> Result<Policy, ReadError> {
-    Ok(Policy { settings: settings(reading, zone, last.map(|last| &last.settings))? })
+pub(super) fn read(
+    reading: &mut Reading<'_>,
+    zone: ZoneId,
+    last: Option<&Policy>,
+    asks_clients: bool,
+) -> Result<Policy, ReadError> {
+    Ok(Policy { settings: settings(reading, zone, last.map(|last| &last.settings))?, asks_clients })
 }
 
 fn settings(reading: &mut Reading<'_>, zone: ZoneId, last: Option<&ZoneSettings>) -> Result<ZoneSettings, ReadError> {

@@ -11,8 +11,9 @@ use bartizan_store::{Blame, Filter, Index, Key, Kind, ReadError, Rev, Scope};
 
 use crate::dnssec::Signing;
 use crate::reading::{Found, Reading, Touched, document};
+use crate::unit::clients::Clients;
 use crate::unit::directory::Directory;
-use crate::unit::{held, keys, policy};
+use crate::unit::{clients, held, keys, policy};
 
 /// A zone that is served.
 #[derive(Debug, PartialEq)]
@@ -21,6 +22,7 @@ pub(crate) struct ServedZone {
     pub(crate) policy: Arc<Policy>,
     /// None: it is not signed.
     pub(crate) keys: Option<Arc<ZoneKeys>>,
+    pub(crate) clients: Clients,
 }
 
 /// All zones that are served.
@@ -127,7 +129,7 @@ impl KnownZones {
         touched: &Touched,
     ) -> Result<ZoneChanges, ReadError> {
         let mut changes = ZoneChanges::default();
-        let kinds = [Kind::Zone, Kind::Dnssec].iter().chain(policy::KINDS);
+        let kinds = [Kind::Zone, Kind::Dnssec].iter().chain(policy::KINDS).chain(clients::KINDS);
         let mut ids: BTreeSet<ZoneId> = kinds.flat_map(|kind| touched.of(*kind)).filter_map(Key::zone_id).collect();
         // A zone of which only the name is left ends when the name is freed.
         let is_touched = |apex: &ZoneName| touched.contains(&Key::unique(Scope::Edge, Index::ZoneName, apex));
@@ -295,9 +297,10 @@ fn read_zone(last: &KnownZones, reading: &mut Reading<'_>, id: ZoneId, signing: 
         (Found::Bad, Some(last)) => last.zone.clone(),
         (Found::Bad, None) => return Ok(Read::Held(held::apex_told(reading.snapshot, id)?)),
     };
-    let policy = policy::read(reading, id, last.map(|last| &*last.policy))?;
+    let clients = clients::read(reading, &zone, last.map(|last| &last.clients))?;
+    let policy = policy::read(reading, id, last.map(|last| &*last.policy), !clients.0.is_empty())?;
     let keys = keys::read(reading, id, last.and_then(|last| last.keys.as_ref()), signing)?;
-    Ok(Read::Zone(Arc::new(ServedZone { zone, policy: Arc::new(policy), keys })))
+    Ok(Read::Zone(Arc::new(ServedZone { zone, policy: Arc::new(policy), keys, clients })))
 }
 
 /// The newest revision of a zone. If it cannot be read, any newer one will do, because serials must only grow.

@@ -7,7 +7,9 @@ use crate::change::Entry;
 use crate::error::ReadError;
 use crate::key::{Key, Scope};
 use crate::kind::Kind;
-use crate::query::{self, AccessRuleQuery, AcmeQuery, DnssecQuery, Page, RecordQuery, TunnelQuery, ZoneQuery};
+use crate::query::{
+    self, AccessRuleQuery, AcmeQuery, ClientCertificateQuery, DnssecQuery, Page, RecordQuery, TunnelQuery, ZoneQuery,
+};
 
 impl Snapshot {
     /// A page of the records of a zone.
@@ -100,6 +102,11 @@ impl Snapshot {
     /// The keys of a piece of the zones with DNSSEC, in the order of their ids.
     pub fn dnssec(&self, query: &DnssecQuery) -> Result<Vec<Key>, ReadError> {
         self.look(|connection| query::dnssec(connection, query))
+    }
+
+    /// A page of the certificates that a zone's own authority has issued to clients.
+    pub fn client_certificates(&self, query: &ClientCertificateQuery) -> Result<Page<Entry>, ReadError> {
+        self.look(|connection| query::client_certificates(connection, query))
     }
 
     /// A page of the access rules of a scope.
