@@ -12,7 +12,7 @@ use bartizan_exchange::{LocalBoxFuture, Request, Response, Upstream, UpstreamErr
 use bartizan_firewall::Firewall;
 use bartizan_geo::Geo;
 use bartizan_live::Live;
-use bartizan_names::{Name, OriginHost, TunnelId, ZoneId, ZoneName, ZoneSettings};
+use bartizan_names::{Name, OriginHost, TunnelId, ZoneId, ZoneName};
 use bartizan_plane_http::{Config, Limits, Neighbours, Plane, ServerFacts, Sockets, start};
 use bartizan_policy::Policy;
 use bartizan_routes::{Routes, Server, Site, Target};
@@ -66,7 +66,7 @@ fn edge(origin: SocketAddr) -> (Plane, SocketAddr) {
     let (mut routes, mut zones) = (Routes::empty().edit(), Zones::empty().edit());
     zones.put_zone(ZoneFacts::new(apex.clone()));
     zones.put_name(&apex, &host, NameContent { sets: Vec::new(), proxied: Proxied::UnlessPaused });
-    let policy = Arc::new(Policy { settings: ZoneSettings::default() });
+    let policy = Arc::new(Policy::default());
     let site = routes.add_site(Site { zone: ZoneId::from_bytes([0; 16]), apex, policy });
     let target = Server { hosts: [OriginHost::Address(origin.ip())].into(), port: Some(origin.port()) };
     routes.put(site, &host, Target::Origin(target));

@@ -28,6 +28,7 @@ use http::{HeaderMap, StatusCode};
 
 use crate::answered::Answered;
 use crate::arrived::Arrived;
+use crate::clients::Told;
 use crate::counters::Counters;
 use crate::forward::{self, FIELDS_TO_ORIGIN, Provenance};
 use crate::ingress::RequestGuard;
@@ -47,6 +48,8 @@ pub(crate) struct Destination<'r> {
     /// Whose it is. To be told when a connection is made for it.
     pub(crate) request: &'r RequestGuard,
     pub(crate) ray: Ray,
+    /// What is known of the visitor by its certificate, where that is asked for.
+    pub(crate) client: Option<&'r Rc<Told>>,
 }
 
 impl Destination<'_> {
@@ -58,6 +61,7 @@ impl Destination<'_> {
             host: arrived.host.as_str(),
             ray: &self.ray,
             is_early: self.request.connection.handshake_end().is_some(),
+            client: self.client,
         }
     }
 }
@@ -257,6 +261,9 @@ impl Egress {
             | Problem::WebSocketOff
             | Problem::Http2Off
             | Problem::TlsRefused
+            | Problem::OtherClients
+            | Problem::CertificateMissing
+            | Problem::CertificateRefused(_)
             | Problem::TooEarly
             | Problem::Loop
             | Problem::BodyBroken => {}

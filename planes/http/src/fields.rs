@@ -103,6 +103,9 @@ pub(crate) trait Sink: Sized {
 
     /// Adds a field that `pass` did not.
     fn add(self, name: Name, value: Own<'_>) -> Self;
+
+    /// The same under a name that is no word of ours.
+    fn tell(self, name: &str, value: &[u8]) -> Self;
 }
 
 /// The name of a field that the edge adds.
@@ -146,6 +149,10 @@ impl Sink for HeadWriter<'_> {
             Own::Parts(parts) => self.parts(name.written.as_bytes(), parts),
         }
     }
+
+    fn tell(self, name: &str, value: &[u8]) -> Self {
+        self.field(name.as_bytes(), value)
+    }
 }
 
 impl Sink for HeaderMap {
@@ -188,6 +195,13 @@ impl Sink for HeaderMap {
         // Parts are of what was read, or digits and letters.
         if let Ok(value) = value {
             self.append(HeaderName::from_static(name.lower), value);
+        }
+        self
+    }
+
+    fn tell(mut self, name: &str, value: &[u8]) -> Self {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
+            self.append(name, value);
         }
         self
     }

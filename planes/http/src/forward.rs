@@ -1,5 +1,7 @@
 //! Which fields pass the edge, and which the edge adds (design §2.5): the same in all forms that fields have.
 
+use std::rc::Rc;
+
 use bartizan_firewall::Source;
 use bartizan_names::{CountryCode, is_session_cookie};
 use bartizan_routes::Scheme;
@@ -8,6 +10,7 @@ use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::answered::Answered;
+use crate::clients::Told;
 use crate::date::Dates;
 use crate::fields::{Fields, Name, Own, Sink};
 use crate::limits::LOOPS_MAX;
@@ -32,7 +35,7 @@ const X_FORWARDED_PROTO: Name = Name { lower: "x-forwarded-proto", written: "X-F
 /// Our name in `CDN-Loop` and `Server`.
 const EDGE: &str = "bartizan";
 
-/// How many fields [`to_origin`] may add. Room for them is made when a map is: one that grows is built anew.
+/// How many fields [`to_origin`] may add, but for what is told of certificates. Room for them is made when a map is: one that grows is built anew.
 pub(crate) const FIELDS_TO_ORIGIN: usize = 10;
 
 /// A source as origins are told of it. Written once for a connection.
@@ -57,6 +60,8 @@ pub(crate) struct Provenance<'r> {
     pub(crate) ray: &'r Ray,
     /// It goes on before the visitor's handshake is over.
     pub(crate) is_early: bool,
+    /// What is known of the visitor by its certificate, where that is asked for.
+    pub(crate) client: Option<&'r Rc<Told>>,
 }
 
 /// How often the request has passed an edge of this kind, as `CDN-Loop` says (RFC 8586 §2).
@@ -91,7 +96,9 @@ pub(crate) fn to_origin<S: Sink>(method: &Method, fields: &Fields, provenance: &
     let without_session = cookies_without_session(fields);
     let mut cookies = without_session.iter();
     let mut is_early = provenance.is_early;
+    let is_chosen = |name: &[u8]| provenance.client.is_some_and(|told| told.is_chosen(name));
     let sink = sink.pass(fields, |name, value| match Fate::with_an_origin(name) {
+        _ if is_chosen(name) => Rewrite::Drop,
         Fate::Cookie if shows_session(value) => match cookies.next() {
             Some(rest) if !rest.is_empty() => Rewrite::Replace(rest),
             _ => Rewrite::Drop,
@@ -131,7 +138,9 @@ pub(crate) fn to_origin<S: Sink>(method: &Method, fields: &Fields, provenance: &
         passed.push(EDGE.as_bytes());
         Own::Parts(&passed)
     };
-    sink.add(X_FORWARDED_FOR, Own::Parts(&[address]))
+    let told = provenance.client.into_iter().flat_map(|told| &told.fields);
+    told.fold(sink, |sink, (name, value)| sink.tell(name, value))
+        .add(X_FORWARDED_FOR, Own::Parts(&[address]))
         .add(CF_CONNECTING_IP, Own::Parts(&[address]))
         .add(X_FORWARDED_PROTO, Own::Word(proto))
         .add(CF_VISITOR, Own::Word(visitor))

@@ -32,7 +32,7 @@ use bartizan_routes::Scheme;
 use bartizan_tls::ServerStream;
 use tokio::net::TcpStream;
 
-pub(crate) use connection::{Connections, RequestGuard};
+pub(crate) use connection::{Connection, Connections, RequestGuard};
 pub(crate) use deadline::Awaited;
 #[cfg(test)]
 pub(crate) use http2::Block;
@@ -42,7 +42,6 @@ pub(crate) use requests::UnderWay;
 pub(crate) use turn::looked;
 
 use crate::worker::Worker;
-use connection::Connection;
 
 /// The protocols of a TLS connection by their names in ALPN (RFC 7301), best first.
 pub(crate) const ALPN: &[&[u8]] = &[ALPN_HTTP2, b"http/1.1"];

@@ -23,6 +23,7 @@
 
 mod answered;
 mod arrived;
+mod clients;
 mod counters;
 mod date;
 mod dns_query;

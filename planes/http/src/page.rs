@@ -2,8 +2,11 @@
 //!
 //! Nothing of the request is repeated in a page, and no address of an origin ever appears.
 
+use std::sync::Arc;
+
 use bartizan_exchange::{Body, LocalBoxFuture, Request, Response, Service};
-use bartizan_names::OriginFault;
+use bartizan_names::{OriginFault, RefusalForm, Unbelieved};
+use bartizan_tls::ClientAuth;
 use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
@@ -14,6 +17,8 @@ use crate::ray::Ray;
 /// What the edge answers in place of an origin.
 pub(crate) enum Instead<'w> {
     Problem(Problem),
+    /// The host lets in nobody who is not known to it, and may have words of its own for that.
+    Stranger(Problem, Arc<ClientAuth>),
     /// The URL to go to instead.
     Moved(HeaderValue),
     /// What can be asked of the edge itself.
@@ -40,6 +45,10 @@ impl Service for Page<'_> {
     fn answer(&self, request: Request) -> LocalBoxFuture<'_, Response> {
         let response = match &self.instead {
             Instead::Problem(problem) => problem.page(&request.headers, &self.ray),
+            Instead::Stranger(problem, auth) => match &auth.policy.refusal {
+                Some(words) => refused(words.form, words.body.to_string()),
+                None => problem.page(&request.headers, &self.ray),
+            },
             Instead::Moved(location) => moved(location.clone()),
             Instead::Options => options(),
             Instead::Shown(text) => shown(text.clone()),
@@ -63,6 +72,12 @@ pub(crate) enum Problem {
     Http2Off,
     /// The connection came about with what the site does not take.
     TlsRefused,
+    /// The connection was made for a host that asks something else of its clients.
+    OtherClients,
+    /// The site wants a certificate, and the visitor has shown none.
+    CertificateMissing,
+    /// The visitor has shown one that the site does not believe.
+    CertificateRefused(Unbelieved),
     /// It may be a copy, and the handshake that would tell did not end in time.
     TooEarly,
     Loop,
@@ -150,6 +165,39 @@ impl Problem {
                 "This site wants a newer version of TLS, or another cipher, than this connection was made with.",
                 "Ask again on a new connection, with a newer browser if that does not help. Owner: the zone's settings \
                  \"min_tls_version\" and \"ciphers\" say what is wanted.",
+            ),
+            Problem::OtherClients => (
+                421,
+                "other_clients",
+                "Not on this connection",
+                "This site asks other questions about its visitors' certificates than the one that this connection was made \
+                 for.",
+                "Ask again on a new connection.",
+            ),
+            Problem::CertificateMissing => (
+                403,
+                "certificate_missing",
+                "A certificate is wanted",
+                "This site lets in visitors with a certificate of theirs alone, and none was shown.",
+                "Visitors: choose the certificate that the owner of this site has given you, in a new window. Programs: \
+                 send it in the TLS handshake. Owner: the host's client certificate policy is \"enforce\".",
+            ),
+            Problem::CertificateRefused(reason) => (
+                403,
+                "certificate_refused",
+                "Your certificate is not accepted",
+                match reason {
+                    Unbelieved::Expired => "The certificate that was shown, or one above it, has run out.",
+                    Unbelieved::NotYetValid => "The certificate that was shown, or one above it, is not valid yet.",
+                    Unbelieved::Untrusted => {
+                        "The certificate that was shown comes from nobody whom this site believes."
+                    }
+                    Unbelieved::Revoked => "The certificate that was shown was revoked.",
+                    Unbelieved::WrongUsage => "The certificate that was shown is not for clients.",
+                    Unbelieved::Unreadable => "The certificate that was shown has a form that cannot be used.",
+                },
+                "Visitors: ask the owner of this site for a new certificate. Owner: the policy, the authorities and the \
+                 revoked certificates of this host say whom it believes.",
             ),
             // RFC 8470 §5.2.
             Problem::TooEarly => (
@@ -331,6 +379,19 @@ impl Words {
 fn options() -> Response {
     let headers = HeaderMap::from_iter([(ALLOW, HeaderValue::from_static(METHODS))]);
     Response { status: StatusCode::OK, headers, body: Body::whole(""), upgraded: None }
+}
+
+/// In the words of the site's owner.
+fn refused(form: RefusalForm, body: String) -> Response {
+    let kind = match form {
+        RefusalForm::Json => "application/json",
+        RefusalForm::Html => "text/html; charset=utf-8",
+    };
+    let headers = HeaderMap::from_iter([
+        (CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ]);
+    Response { status: StatusCode::FORBIDDEN, headers, body: Body::whole(body), upgraded: None }
 }
 
 fn shown(text: String) -> Response {

@@ -11,10 +11,11 @@
 
 use std::ops::ControlFlow;
 use std::pin::pin;
+use std::sync::Arc;
 
 use bartizan_exchange::{Service, Upgrade};
 use bartizan_firewall::Verdict;
-use bartizan_names::{Ssl, ZoneSettings};
+use bartizan_names::{ClientMode, ClientStatus, Ssl, ZoneSettings};
 use bartizan_routes::Scheme;
 use bartizan_tls::TlsPolicy;
 use http::header::STRICT_TRANSPORT_SECURITY;
@@ -22,6 +23,7 @@ use http::{HeaderMap, HeaderValue, Version};
 
 use crate::answered::Answered;
 use crate::arrived::Arrived;
+use crate::clients::Standing;
 use crate::dns_query::{self, DnsQuery};
 use crate::egress::Destination;
 use crate::forward;
@@ -48,7 +50,7 @@ fn answer(instead: impl Into<Instead<'static>>) -> Stage {
 pub(crate) async fn serve(arrived: &mut Arrived, guard: &RequestGuard) -> Answered {
     let proof = zero_rtt::wait(arrived, guard).await;
     // The snapshot is held for as long as this lasts, so a request never sees parts of two configurations.
-    let (known, ray) = guard.worker.look_up(arrived);
+    let (known, ray) = guard.worker.look_up(arrived, &guard.connection);
     guard.record().note_ray(ray);
     guard.record().note_asked(arrived);
     let decided = match proof {
@@ -60,7 +62,7 @@ pub(crate) async fn serve(arrived: &mut Arrived, guard: &RequestGuard) -> Answer
             match decided {
                 ControlFlow::Continue(known) => send(arrived, known, ray, guard).await,
                 ControlFlow::Break(instead) => {
-                    if let Instead::Problem(problem) = instead {
+                    if let Instead::Problem(problem) | Instead::Stranger(problem, _) = instead {
                         guard.record().note_problem(problem);
                     }
                     arrived.body.meter(guard.record().received());
@@ -101,6 +103,7 @@ fn request_stages<'k>(
     allow_version(arrived, settings)?;
     allow_tls(guard, settings)?;
     right_scheme(arrived, settings, &guard.worker)?;
+    know_client(known, guard)?;
     allow_upgrade(arrived, settings)?;
     break_loop(arrived)?;
     answer_options(arrived)?;
@@ -148,7 +151,8 @@ async fn send(arrived: &mut Arrived, known: &Known, ray: Ray, guard: &RequestGua
     guard.record().note_target(target);
     arrived.body.meter(guard.record().received());
     let settings = &known.site.policy.settings;
-    let destination = Destination { zone, target, settings, request: guard, ray };
+    let client = known.client.as_ref().and_then(Standing::told);
+    let destination = Destination { zone, target, settings, request: guard, ray, client };
     guard.worker.egress.send(&destination, arrived).await
 }
 
@@ -217,6 +221,25 @@ fn right_scheme(arrived: &Arrived, settings: &ZoneSettings, worker: &Worker) -> 
     let location = format!("{scheme}://{}{port}{}", arrived.host.name(), arrived.path);
     // Both parts were read as parts of a target, so they make one.
     HeaderValue::try_from(location).map_or(GO_ON, |location| ControlFlow::Break(Instead::Moved(location)))
+}
+
+/// Asked for each request: whoever takes up a session again, or was let in before, passes by nothing.
+fn know_client(known: &Known, guard: &RequestGuard) -> Stage {
+    match &known.client {
+        None => GO_ON,
+        Some(Standing::Elsewhere) => answer(Problem::OtherClients),
+        Some(Standing::Known { auth, status, .. }) => {
+            let problem = match (auth.policy.mode, status) {
+                (_, ClientStatus::Valid) | (ClientMode::Report, _) => {
+                    guard.connection.welcome();
+                    return GO_ON;
+                }
+                (ClientMode::Enforce, ClientStatus::None) => Problem::CertificateMissing,
+                (ClientMode::Enforce, ClientStatus::Invalid(reason)) => Problem::CertificateRefused(*reason),
+            };
+            ControlFlow::Break(Instead::Stranger(problem, Arc::clone(auth)))
+        }
+    }
 }
 
 fn allow_upgrade(arrived: &Arrived, settings: &ZoneSettings) -> Stage {

@@ -226,11 +226,10 @@ impl WorkerSetup {
         });
         let crowd = Rc::new(Crowd::default());
         // It runs until the end, since connections that drain can be blocked too.
-        tokio::task::spawn_local(recheck(
-            Rc::clone(&worker),
-            worker.hold_config().value.firewall.clone(),
-            self.live.changes(),
-        ));
+        let first = worker.hold_config();
+        let judged = (first.value.firewall.clone(), first.value.hosts.clone());
+        drop(first);
+        tokio::task::spawn_local(recheck(Rc::clone(&worker), judged, self.live.changes()));
         // So are waits.
         tokio::task::spawn_local(expire(Rc::clone(&worker)));
         tokio::task::spawn_local(ingress::ferry(Rc::clone(&worker.lanes)));

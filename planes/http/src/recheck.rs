@@ -1,20 +1,33 @@
-//! Judges all open connections of a worker again when the firewall has changed.
+//! Judges all open connections of a worker again when the firewall has changed, or whom hosts know by a certificate.
 
 use std::rc::Rc;
 
 use bartizan_firewall::Firewall;
+use bartizan_tls::Hosts;
 use tokio::sync::watch;
 
 use crate::limits::RECHECK_PAUSE;
 use crate::worker::Worker;
 
-/// Ends what is not allowed any more, until the task is aborted. `judged` is the firewall of the first connections.
-pub(crate) async fn recheck(worker: Rc<Worker>, mut judged: Firewall, mut changes: watch::Receiver<u64>) {
+/// Ends what is not allowed any more, until the task is aborted. `judged` is what the first connections came under.
+pub(crate) async fn recheck(
+    worker: Rc<Worker>,
+    (mut firewall, mut hosts): (Firewall, Hosts),
+    mut changes: watch::Receiver<u64>,
+) {
     while changes.changed().await.is_ok() {
         let config = worker.hold_config();
-        if !config.value.firewall.is_same(&judged) {
+        let others_come_in = !config.value.firewall.is_same(&firewall);
+        let others_are_known = !config.value.hosts.knows_the_same(&hosts);
+        if others_come_in {
             worker.connections.judge(&config);
-            judged = config.value.firewall.clone();
+            firewall = config.value.firewall.clone();
+        }
+        if others_are_known {
+            worker.connections.judge_clients(&config.value.hosts, worker.dates.unix());
+            hosts = config.value.hosts.clone();
+        }
+        if others_come_in || others_are_known {
             drop(config);
             tokio::time::sleep(RECHECK_PAUSE).await;
         }

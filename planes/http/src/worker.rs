@@ -16,10 +16,11 @@ use bartizan_tls::{Acceptor, Hosts};
 use tokio::sync::Notify;
 
 use crate::arrived::Arrived;
+use crate::clients::Standing;
 use crate::counters::Counters;
 use crate::date::Dates;
 use crate::egress::Egress;
-use crate::ingress::{Connections, Lanes};
+use crate::ingress::{Connection, Connections, Lanes};
 use crate::ray::{Ray, Rays};
 use crate::spare::Spare;
 use crate::{Config, Limits};
@@ -56,6 +57,8 @@ pub(crate) struct Known {
     pub(crate) site: Arc<Site<Policy>>,
     pub(crate) route: Arc<Route>,
     pub(crate) verdict: Verdict,
+    /// None: the host does not ask who its clients are.
+    pub(crate) client: Option<Standing>,
 }
 
 impl Worker {
@@ -71,13 +74,14 @@ impl Worker {
     }
 
     /// The configuration is looked at once, here; site and route are shared and so outlive a change.
-    pub(crate) fn look_up(&self, arrived: &Arrived) -> (Option<Known>, Ray) {
+    pub(crate) fn look_up(&self, arrived: &Arrived, connection: &Connection) -> (Option<Known>, Ray) {
         let mut reader = self.config.borrow_mut();
         let config = &reader.take().value;
         let known = config.routes.find(&config.zones, arrived.host.name()).map(|found| Known {
             site: Arc::clone(found.site),
             route: Arc::clone(found.route),
             verdict: config.firewall.decide(found.site.zone, &arrived.source),
+            client: Standing::of(arrived, connection, found.site.policy.asks_clients, &config.hosts, self.dates.unix()),
         });
         (known, self.rays.draw(&config.server.pop))
     }

@@ -1,9 +1,12 @@
 //! A request as it goes to an origin: its head as bytes, in origin form, with a `Host` and with framing.
 
+use std::rc::Rc;
+
 use bartizan_exchange::{Body, Length, Upgrade};
 use bartizan_wire::http1::{self, Asked, HeadWriter, Illegal};
 
 use crate::arrived::Arrived;
+use crate::clients::Told;
 use crate::forward::{self, Provenance};
 
 pub(crate) struct Composed {
@@ -12,6 +15,8 @@ pub(crate) struct Composed {
     pub(super) asked: Asked,
     /// Whether it may be sent again after all of it has left (RFC 9110 §9.2.2).
     pub(super) may_repeat: bool,
+    /// Whose fields may not come behind the body either.
+    pub(super) client: Option<Rc<Told>>,
 }
 
 impl Composed {
@@ -37,6 +42,7 @@ impl Composed {
             Length::Unknown => http1::Body::Chunked,
         };
         writer.body(framing).end()?;
-        Ok(Composed { head, body, asked: Asked::by(method.as_str()), may_repeat })
+        let client = provenance.client.map(Rc::clone);
+        Ok(Composed { head, body, asked: Asked::by(method.as_str()), may_repeat, client })
     }
 }

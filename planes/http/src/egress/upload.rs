@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bartizan_exchange::{Body, BodyError, Frame, Io, Length};
@@ -11,6 +12,7 @@ use http::HeaderMap;
 use tokio::io::AsyncWrite;
 
 use super::composed::Composed;
+use crate::clients::Told;
 use crate::limits::GATHER_BYTES_MAX;
 
 pub(super) struct Upload {
@@ -26,6 +28,7 @@ pub(super) struct Upload {
     body: Body,
     framing: Framing,
     stage: Stage,
+    client: Option<Rc<Told>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,19 +59,20 @@ pub(super) enum Failed {
 
 impl Upload {
     pub(super) fn new(request: Composed) -> Upload {
-        let Composed { head, body, asked, may_repeat } = request;
+        let Composed { head, body, asked, may_repeat, client } = request;
         let framing = match body.length() {
             Length::Absent => Framing::Left(0),
             Length::Known(length) => Framing::Left(length),
             Length::Unknown => Framing::Chunks,
         };
-        Upload { asked, may_repeat, out: head, written: 0, large: Bytes::new(), body, framing, stage: Stage::Untouched }
+        let (large, stage) = (Bytes::new(), Stage::Untouched);
+        Upload { asked, may_repeat, out: head, written: 0, large, body, framing, stage, client }
     }
 
     /// The request, if nothing of it was sent, or if that does no harm.
     pub(super) fn into_repeatable(self) -> Option<Composed> {
-        let Upload { asked, may_repeat, out: head, body, stage, .. } = self;
-        (stage == Stage::Untouched || may_repeat).then_some(Composed { head, body, asked, may_repeat })
+        let Upload { asked, may_repeat, out: head, body, stage, client, .. } = self;
+        (stage == Stage::Untouched || may_repeat).then_some(Composed { head, body, asked, may_repeat, client })
     }
 
     /// The memory of what was written.
@@ -178,6 +182,8 @@ impl Upload {
             Framing::Left(_) => return Err(BodyError::new("shorter than announced")),
             Framing::Chunks => {
                 let fields = trailers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+                let is_ours = |name: &[u8]| self.client.as_ref().is_some_and(|told| told.is_chosen(name));
+                let fields = fields.filter(|(name, _)| !is_ours(name));
                 write_last_chunk(fields, &mut self.out);
             }
         }

@@ -15,7 +15,7 @@ use bartizan_live::Generation;
 use bartizan_names::ZoneId;
 use bartizan_quotas::{Held, Place};
 use bartizan_routes::Scheme;
-use bartizan_tls::{Agreed, HandshakeEnd, ServerStream};
+use bartizan_tls::{Agreed, HandshakeEnd, Hosts, ServerStream};
 use http::StatusCode;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -25,6 +25,7 @@ use super::deadline::Deadline;
 use super::requests::{Left, Requests, UnderWay};
 use super::turn::Turn;
 use crate::Config;
+use crate::clients::Shown;
 use crate::fields::Fields;
 use crate::forward::SourceFields;
 use crate::limits::{
@@ -44,6 +45,8 @@ pub(crate) struct Connection {
     pub(crate) scheme: Scheme,
     /// How it came about, over TLS.
     agreed: Cell<Option<Agreed>>,
+    /// Who the visitor is, if it was asked for a certificate. In a box, since few are.
+    shown: OnceCell<Box<Shown>>,
     /// What is known of a handshake that is not over while its visitor asks already.
     early: OnceCell<Box<Early>>,
     /// The number of the configuration in force when it was accepted.
@@ -103,6 +106,7 @@ impl Connection {
             source_fields: SourceFields::from(&source),
             scheme,
             agreed: Cell::new(None),
+            shown: OnceCell::new(),
             early: OnceCell::new(),
             generation,
             carries: Cell::new(Carries::One),
@@ -124,6 +128,9 @@ impl Connection {
     /// TLS has come about, as far as it has; what is left may take so long.
     pub(super) fn note_tls(&self, stream: &ServerStream<TcpStream>, time: Duration) {
         self.agreed.set(stream.agreed());
+        if let Some(client) = stream.client() {
+            let _ = self.shown.set(Box::new(client.into()));
+        }
         if let Some(end) = stream.handshake_end() {
             // It is the only handshake.
             let _ = self.early.set(Box::new(Early { end, due: Instant::now() + time, overdue: Cancel::default() }));
@@ -133,6 +140,18 @@ impl Connection {
     /// What the visitor's end of TLS has agreed to.
     pub(crate) fn agreed(&self) -> Option<Agreed> {
         self.agreed.get()
+    }
+
+    /// Who the visitor is, if it was asked for a certificate.
+    pub(crate) fn shown(&self) -> Option<&Shown> {
+        self.shown.get().map(|shown| &**shown)
+    }
+
+    /// A host that asks who its clients are has let it in.
+    pub(crate) fn welcome(&self) {
+        if let Some(shown) = self.shown() {
+            shown.welcome();
+        }
     }
 
     /// The end of the handshake, and when it is due, as long as it is still to come: what the visitor asks until then may be
@@ -247,6 +266,14 @@ impl Connection {
         let last_is_refused = self.zone.get().is_none_or(refused);
         let is_of_no_use = || firewall.decide_everywhere(&self.source).refused_by().is_some();
         if was_the_only_one || (!some_go_on && last_is_refused && is_of_no_use()) {
+            self.cut.trigger();
+        }
+    }
+
+    /// Ends all that is under way. The next request is judged by itself.
+    fn end_requests(&self) {
+        let ended = self.requests.borrow().end_those(|_| true).some_ended;
+        if ended && self.carries.get() == Carries::One {
             self.cut.trigger();
         }
     }
@@ -375,6 +402,15 @@ impl Connections {
     /// Tells those that wait for a request to look whether they should.
     pub(crate) fn wake(&self) {
         self.open.borrow().values().for_each(|connection| connection.reading.wake());
+    }
+
+    /// Ends what is under way of clients that were let in by what they have shown, and would not be now.
+    pub(crate) fn judge_clients(&self, hosts: &Hosts, now: u64) {
+        for connection in self.open.borrow().values() {
+            if connection.shown().is_some_and(|shown| shown.is_over(hosts, now)) {
+                connection.end_requests();
+            }
+        }
     }
 
     /// Ends what the firewall of this configuration does not allow. Those that came under it need no look:

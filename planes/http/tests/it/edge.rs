@@ -17,7 +17,7 @@ use bartizan_names::{
 use bartizan_plane_http::{Config, Limits, Neighbours, Plane, ServerFacts, Sockets, Totals, start};
 use bartizan_policy::Policy;
 use bartizan_routes::{Challenges, Routes, Server, Target};
-use bartizan_tls::{Certificate, CertifiedKey, Hosts, TlsPolicy};
+use bartizan_tls::{Certificate, CertifiedKey, Hosts, HostsEdit, TlsPolicy};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use super::dns_over_https::Told;
@@ -141,6 +141,14 @@ impl Edge {
         self.put_in_force(Config { firewall: edit.finish(), ..self.live.snapshot().value.clone() });
     }
 
+    /// Lets hosts ask their clients for certificates, or changes what is known of these.
+    pub(crate) fn publish_clients(&self, change: impl FnOnce(&mut HostsEdit)) {
+        let config = self.live.snapshot().value.clone();
+        let mut edit = config.hosts.edit();
+        change(&mut edit);
+        self.put_in_force(Config { hosts: edit.finish(), ..config });
+    }
+
     /// Answers a public authority that asks with this token whether a host is ours.
     pub(crate) fn publish_challenge(&self, token: &str, host: &str, text: &str) {
         let mut challenges = Challenges::default();
@@ -235,7 +243,7 @@ fn config(sites: &[Site<'_>], firewall: Firewall, ca: &Ca) -> Config {
         let site = edit.add_site(bartizan_routes::Site {
             zone: zone_id(number as u8),
             apex: apex.clone(),
-            policy: Arc::new(Policy { settings: settings.clone() }),
+            policy: Arc::new(Policy { settings: settings.clone(), asks_clients: true }),
         });
         edit.put(site, &host, target.clone());
     }

@@ -1,5 +1,6 @@
 //! The plane over real sockets: raw bytes in, what reached the origin and what came back out.
 
+mod clients;
 mod destinations;
 mod dns_over_https;
 mod early;

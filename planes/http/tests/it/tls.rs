@@ -9,7 +9,7 @@ use bartizan_names::{OldestTls, ZoneSettings};
 use bartizan_plane_http::{Limits, Visitors};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
 
@@ -17,8 +17,8 @@ use super::edge::{Edge, STUCK, dial, field, origin_at, plain, read_answer, statu
 use super::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, block, frame, get, request};
 use super::origin::{Origin, Seen, ok};
 
-const HTTP1: &[&[u8]] = &[b"http/1.1"];
-const HTTP2: &[&[u8]] = &[b"h2"];
+pub(crate) const HTTP1: &[&[u8]] = &[b"http/1.1"];
+pub(crate) const HTTP2: &[&[u8]] = &[b"h2"];
 
 fn early() -> ZoneSettings {
     ZoneSettings { early_data: true, ..plain() }
@@ -26,25 +26,38 @@ fn early() -> ZoneSettings {
 
 /// A client that remembers sessions, and sends early data with them.
 fn config(edge: &Edge, alpn: &[&[u8]], version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
+    config_with(edge, alpn, version, None)
+}
+
+/// The same with a certificate to show, if there is one.
+pub(crate) fn config_with(
+    edge: &Edge,
+    alpn: &[&[u8]],
+    version: &'static SupportedProtocolVersion,
+    shows: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(edge.ca.pem.as_bytes()).unwrap()).unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
-    let builder = builder.with_protocol_versions(&[version]).unwrap();
-    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    let builder = builder.with_protocol_versions(&[version]).unwrap().with_root_certificates(roots);
+    let mut config = match shows {
+        Some((chain, key)) => builder.with_client_auth_cert(chain, key).unwrap(),
+        None => builder.with_no_client_auth(),
+    };
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     config.enable_early_data = true;
     Arc::new(config)
 }
 
 /// A visitor whose every flight is sent when the test says so.
-struct Visitor {
-    tls: ClientConnection,
+pub(crate) struct Visitor {
+    pub(crate) tls: ClientConnection,
     socket: TcpStream,
     sent: Vec<u8>,
 }
 
 impl Visitor {
-    fn dial(edge: &Edge, config: &Arc<ClientConfig>, name: &str) -> Visitor {
+    pub(crate) fn dial(edge: &Edge, config: &Arc<ClientConfig>, name: &str) -> Visitor {
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let tls = ClientConnection::new(Arc::clone(config), name).unwrap();
         Visitor { tls, socket: dial(edge.https), sent: Vec::new() }
@@ -60,7 +73,7 @@ impl Visitor {
     }
 
     /// The first flight, with these bytes ahead of the end of the handshake.
-    fn send_early(&mut self, bytes: &[u8]) {
+    pub(crate) fn send_early(&mut self, bytes: &[u8]) {
         let written = self.tls.early_data().expect("a session that allows it").write(bytes).unwrap();
         assert_eq!(written, bytes.len());
         self.send();
@@ -82,7 +95,7 @@ impl Visitor {
     }
 
     /// Shakes hands and asks.
-    fn ask(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn ask(&mut self, bytes: &[u8]) -> io::Result<()> {
         while self.tls.is_handshaking() {
             self.send();
             self.receive()?;
@@ -93,7 +106,7 @@ impl Visitor {
     }
 
     /// Asks by HTTP/1.1; the status of the answer.
-    fn get(&mut self, host: &str) -> io::Result<String> {
+    pub(crate) fn get(&mut self, host: &str) -> io::Result<String> {
         self.ask(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes())?;
         Ok(status(&read_answer(self).0).to_owned())
     }
@@ -103,7 +116,7 @@ impl Visitor {
     }
 
     /// Reads frames to the end of these streams.
-    fn read_streams(&mut self, streams: &[u32]) {
+    pub(crate) fn read_streams(&mut self, streams: &[u32]) {
         let mut left = streams.to_vec();
         while !left.is_empty() {
             let mut head = [0; 9];

@@ -68,6 +68,11 @@ impl Sink for Block<'_> {
         }
         self
     }
+
+    fn tell(mut self, name: &str, value: &[u8]) -> Self {
+        self.field(name.as_bytes(), value);
+        self
+    }
 }
 
 /// Whether a field is worth a place in the table, which the next answers share: not if its value is another each time. What
