@@ -6,8 +6,8 @@
 //! | version 2 | in front of a TCP stream, or of a datagram | PROXY protocol §2.2: binary |
 //! | simple | in front of every UDP datagram | 38 octets, see [`write_simple`] |
 //!
-//! The PROXY protocol is the HAProxy project's `proxy-protocol.txt`. Of version 2 we write no extensions (TLVs, §2.2)
-//! and skip those that we read, a checksum among them: it guards against accidents only, as TCP's does.
+//! The PROXY protocol is the HAProxy project's `proxy-protocol.txt`. Of version 2 we write one extension (TLV, §2.2.6:
+//! what is known of a client by its certificate) and skip all that we read, a checksum among them: it guards against accidents only, as TCP's does.
 //!
 //! Whether a peer may say who its client is, and must, is the caller's business (§2: never guess). All addresses come out
 //! as IPv4 where they are (`::ffff:192.0.2.1` is `192.0.2.1`), so that nobody passes a rule in another form.
@@ -215,6 +215,48 @@ pub fn write_v2(hop: &Hop, protocol: Protocol) -> HeaderBytes {
     }
     push_ports(&mut header, hop);
     header
+}
+
+/// What a proxy that ends TLS found of a client's certificate (§2.2.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shown<'c> {
+    /// Whether it has shown one: in this handshake, or in that of the session that it took up again.
+    pub certificate: bool,
+    /// Zero if that is believed.
+    pub verify: u32,
+    pub common_name: Option<&'c str>,
+}
+
+/// Octets of a common name (RFC 5280, appendix A.1, ub-common-name, of four octets each); a longer one is left out.
+const COMMON_NAME_MAX: usize = 256;
+
+const TYPE_SSL: u8 = 0x20;
+const SUBTYPE_SSL_CN: u8 = 0x22;
+
+/// Its client came over TLS, has shown a certificate on this connection, and did so in this session.
+const CLIENT_SSL: u8 = 1;
+const CLIENT_CERT_CONN: u8 = 2;
+const CLIENT_CERT_SESS: u8 = 4;
+
+/// Version 2 in front of a TCP stream, with what is known of its client by a certificate.
+pub fn write_v2_of_client(hop: &Hop, shown: Shown<'_>) -> Vec<u8> {
+    let certificate = if shown.certificate { CLIENT_CERT_CONN | CLIENT_CERT_SESS } else { 0 };
+    let mut found = vec![CLIENT_SSL | certificate];
+    found.extend(shown.verify.to_be_bytes());
+    if let Some(name) = shown.common_name.filter(|name| name.len() <= COMMON_NAME_MAX) {
+        push_tlv(&mut found, SUBTYPE_SSL_CN, name.as_bytes());
+    }
+    let mut header = write_v2(hop, Protocol::Tcp).to_vec();
+    push_tlv(&mut header, TYPE_SSL, &found);
+    let rest = (header.len() - V2_FIXED) as u16; // some hundred octets
+    header[V2_FIXED - 2..V2_FIXED].copy_from_slice(&rest.to_be_bytes());
+    header
+}
+
+fn push_tlv(to: &mut Vec<u8>, kind: u8, value: &[u8]) {
+    to.push(kind);
+    to.extend((value.len() as u16).to_be_bytes()); // as above
+    to.extend(value);
 }
 
 /// The simple header: magic `0x56EC`, client address, dialled address (16 octets each, IPv4 as `::ffff:192.0.2.1`),
@@ -467,6 +509,31 @@ mod tests {
         ] {
             let expect = [hex(V2), hex(octets)].concat();
             assert_eq!(*write_v2(&hop(client, dialled), protocol), expect, "{client} {dialled} {protocol}");
+        }
+    }
+
+    /// §2.2.6, as HAProxy's `send-proxy-v2-ssl-cn` has it.
+    #[test]
+    fn version_2_of_a_client_with_a_certificate() {
+        let hop = hop("192.0.2.1:4660", "198.51.100.2:443");
+        let start = "0d0a0d0a000d0a515549540a 21 11";
+        let addresses = "c0000201 c6336402 1234 01bb";
+        for (shown, expect) in [
+            (Shown { certificate: false, verify: 1, common_name: None }, "0014 @ 20 0005 01 00000001"),
+            (
+                Shown { certificate: true, verify: 0, common_name: Some("dev-7") },
+                "001c @ 20 000d 07 00000000 22 0005 6465762d37",
+            ),
+            (
+                Shown { certificate: true, verify: 10, common_name: Some(&"x".repeat(257)) },
+                "0014 @ 20 0005 07 0000000a",
+            ),
+        ] {
+            let (length, rest) = expect.split_once('@').unwrap();
+            let written = write_v2_of_client(&hop, shown);
+            assert_eq!(written, hex(&format!("{start} {length} {addresses} {rest}")), "{shown:?}");
+            let read = read(&[&written[..], b"payload"].concat()).unwrap().unwrap();
+            assert_eq!(read, Header { hop: Some(hop), length: written.len() });
         }
     }
 

@@ -18,6 +18,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
 use crate::counters::OriginFailure;
+use crate::pipeline;
 use crate::relay::Origin;
 use crate::session::Session;
 use crate::worker::Worker;
@@ -40,8 +41,16 @@ impl Egress {
         let config = worker.hold_config();
         let connecting = async {
             let mut link = self.dial(session).await?;
-            if let Some(header) = header_of(&session.app, &session.hop) {
-                link.say(&header).await?;
+            let of_client = (session.app.proxy_protocol == ProxyProtocol::V2)
+                .then(|| pipeline::tell(&config.value, session, |shown| proxy::write_v2_of_client(&session.hop, shown)))
+                .flatten();
+            match of_client {
+                Some(header) => link.say(&header).await?,
+                None => {
+                    if let Some(header) = header_of(&session.app, &session.hop) {
+                        link.say(&header).await?;
+                    }
+                }
             }
             match self.tls.client(encryption(session.app.tls)).map_err(|_| OriginFailure::Tls)? {
                 Some(client) => link.encrypt(client, &session.app).await,

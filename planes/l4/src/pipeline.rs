@@ -5,6 +5,7 @@
 //!                                      └─ begin_flow (UDP): origin → datagrams both ways
 //! ```
 
+mod clients;
 mod flow;
 mod verdict;
 
@@ -18,6 +19,7 @@ use bartizan_tls::ServerStream;
 use bartizan_wire::proxy::Hop;
 use tokio::net::TcpStream;
 
+pub(crate) use clients::tell;
 pub(crate) use flow::{Back, begin_flow};
 pub(crate) use verdict::{Admitted, Refused, Whom, decide, judge};
 
@@ -69,6 +71,7 @@ async fn open<'w>(stream: TcpStream, admitted: Admitted, worker: &'w Worker) -> 
                 Ok(stream) => {
                     let stream = stream?;
                     entry.session.agreed.set(stream.agreed());
+                    clients::note(&entry.session, &stream);
                     judge_again(&entry.session, worker);
                     Some((Client::Tls(Box::new(stream)), entry))
                 }
@@ -81,23 +84,22 @@ async fn open<'w>(stream: TcpStream, admitted: Admitted, worker: &'w Worker) -> 
         Whom::Named(apps) => {
             let stream = Box::pin(decrypt(stream, &hop, apps[0].id, None, worker)).await?;
             let named = apps.iter().find(|app| is_named(app, stream.sni()));
-            let agreed = stream.agreed();
-            let client = Client::Tls(Box::new(stream));
             let Some(app) = named else {
                 worker.counters.event(EdgeEvent::NoSuchName);
-                client.reset();
+                Client::Tls(Box::new(stream)).reset();
                 return None;
             };
             match enter(worker, app, &hop) {
                 Ok(permit) => {
                     let permits = Permits { _source: source, _app: permit };
                     let entry = begin(worker, Arc::clone(app), hop, local, permits);
-                    entry.session.agreed.set(agreed);
+                    entry.session.agreed.set(stream.agreed());
+                    clients::note(&entry.session, &stream);
                     judge_again(&entry.session, worker);
-                    Some((client, entry))
+                    Some((Client::Tls(Box::new(stream)), entry))
                 }
                 Err(Refused) => {
-                    client.reset();
+                    Client::Tls(Box::new(stream)).reset();
                     None
                 }
             }
@@ -111,7 +113,7 @@ fn begin(worker: &Worker, app: Arc<App>, hop: Hop, local: SocketAddr, permits: P
 }
 
 /// A change that came since the decision, or since the handshake began, has not judged this session, and will not do so
-/// later.
+/// later; and who the client is by its certificate is known only now.
 fn judge_again(session: &Session, worker: &Worker) {
     let end = worker.with_config(|config| judge(config, session));
     end.into_iter().for_each(|end| session.cancel.trigger(end));

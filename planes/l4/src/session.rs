@@ -1,6 +1,6 @@
 //! The connections that are open on one worker, so that they can be counted, judged again and ended.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bartizan_names::AppId;
 use bartizan_quotas::{Held, Memory, Permit, SourcePermit};
 use bartizan_routes::App;
-use bartizan_tls::Agreed;
+use bartizan_tls::{Agreed, Client};
 use bartizan_wire::proxy::Hop;
 
 use crate::counters::{Limit, Tally};
@@ -90,6 +90,8 @@ pub(crate) struct Session {
     /// What waits for its readers.
     held: Held,
     memory: Memory,
+    /// Who the client is, if its application asks for a certificate. In a box, since few do.
+    pub(crate) client: OnceCell<Box<Client>>,
     opened: Instant,
     permits: Cell<Option<Permits>>,
 }
@@ -165,6 +167,7 @@ impl Session {
             traffic,
             held: Held::default(),
             memory,
+            client: OnceCell::new(),
             opened: now,
             permits: Cell::new(Some(permits)),
         }

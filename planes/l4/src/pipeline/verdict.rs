@@ -10,6 +10,7 @@ use bartizan_quotas::{Over, Permit, SourceKey, SourcePermit};
 use bartizan_routes::App;
 use bartizan_wire::proxy::Hop;
 
+use super::clients;
 use crate::Config;
 use crate::counters::{EdgeEvent, Limit};
 use crate::limits::Ceilings;
@@ -131,7 +132,7 @@ pub(crate) fn judge(config: &Config, session: &Session) -> Option<End> {
     if !is_there || app.tls != session.app.tls || session.agreed.get().is_some_and(is_weak) {
         return Some(End::Removed);
     }
-    is_blocked(config, app, &session.hop).then_some(End::Blocked)
+    (is_blocked(config, app, &session.hop) || clients::is_refused(config, session)).then_some(End::Blocked)
 }
 
 /// The counts to use, and the ceilings: as configured, or lower if there is less room.

@@ -18,7 +18,7 @@ use bartizan_names::{
 };
 use bartizan_plane_l4::{AppTotals, Config, Limits, Plane, Tier, Totals, start};
 use bartizan_routes::{App, AppAddresses, Apps, Pools};
-use bartizan_tls::{Certificate, CertifiedKey, Hosts, TlsPolicy};
+use bartizan_tls::{Certificate, CertifiedKey, Hosts, HostsEdit, TlsPolicy};
 use bytes::Bytes;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::io::ReadBuf;
@@ -166,6 +166,16 @@ impl Edge {
         let mut number = self.generation.lock().unwrap();
         *number += 1;
         self.live.publish(Generation { number: *number, value: config(setup, &self.ca, &self.hosts) });
+    }
+
+    /// Lets applications ask their clients for certificates, or changes what is known of these.
+    pub(crate) fn publish_clients(&self, change: impl FnOnce(&mut HostsEdit)) {
+        let mut number = self.generation.lock().unwrap();
+        *number += 1;
+        let config = self.live.snapshot().value.clone();
+        let mut edit = config.hosts.edit();
+        change(&mut edit);
+        self.live.publish(Generation { number: *number, value: Config { hosts: edit.finish(), ..config } });
     }
 
     pub(crate) fn plane(&self) -> &Plane {

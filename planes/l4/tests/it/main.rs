@@ -1,5 +1,6 @@
 //! The plane over real sockets of the loopback network: what clients see, and what reaches the origins.
 
+mod clients;
 mod edge;
 mod faults;
 mod listening;
