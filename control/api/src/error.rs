@@ -11,7 +11,8 @@ use axum::response::{IntoResponse, Response};
 use bartizan_certs::{AcmeAccountError, At, CertsError, ChainError};
 use bartizan_dnssec::KeepError;
 use bartizan_model::{
-    AccessRuleError, AppError, DataError, EmailError, PasswordError, RecordError, SettingError, TunnelError, ZoneError,
+    AccessRuleError, AppError, ClientHostError, DataError, EmailError, PasswordError, RecordError, SettingError,
+    TunnelError, ZoneError,
 };
 use bartizan_publish::Refused;
 use bartizan_store::{CommitError, ReadError};
@@ -175,6 +176,11 @@ faults! {
 
     // Certificates of zones.
     CertificateUnknown = 404 1003 "Certificate not found";
+    ClientRootUnknown = 404 1003 "Certificate of an authority not found";
+    ClientCertificateUnknown = 404 1003 "Client certificate not found";
+    ClientHostUnknown = 404 1164 "The host asks its clients for no certificate";
+    ClientHostInvalid = 400 1165 "A host cannot ask that of its clients";
+    ClientRootInUse = 400 1166 "The certificate of this authority is in use";
     CertificateInvalid = 400 1160 "This certificate cannot be used";
     AcmeUnknown = 404 1161 "This edge has no account at a public authority";
     AcmeAccount = 400 1162 "The account at the public authority cannot be like this";
@@ -427,6 +433,7 @@ impl From<ChainError> for Error {
         let pointer = match error.at() {
             At::Certificate => "/certificate",
             At::Key => "/private_key",
+            At::Crl => "/crl",
         };
         Fault::CertificateInvalid.because(error).at(pointer)
     }
@@ -545,6 +552,13 @@ impl From<AppError> for Error {
             | AppError::TrafficType(_) => Fault::AppOption,
         };
         fault.because(&error).at(error.pointer())
+    }
+}
+
+impl From<ClientHostError> for Error {
+    fn from(error: ClientHostError) -> Error {
+        let pointer = error.pointer();
+        Fault::ClientHostInvalid.because(error).at(pointer)
     }
 }
 

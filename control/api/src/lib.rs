@@ -15,7 +15,7 @@
 //! ```text
 //! whole       bootstrap · page · router · serve
 //! background  deletions · renewals · acme_worker
-//! resources   accounts · certificates · certificate_packs · acme · zones · phishing · resource · custom_certificates · tokens · sessions · users ·
+//! resources   accounts · certificates · certificate_packs · acme · zones · phishing · resource · custom_certificates · client_hosts · client_roots · client_certificates · tokens · sessions · users ·
 //!             members · user · invites · settings · zone_facts · dnssec · registries · tunnels · apps · owner_names · dns_records · dns_trace · delegation · page_rules · tunnel_routes · pops · app_addresses ·
 //!             spectrum · access_rules · firewall · audit_logs · edge · status · ips · probes
 //! guard       here · state (Api) · auth
@@ -44,6 +44,9 @@ mod caller;
 mod calls;
 mod certificate_packs;
 mod certificates;
+mod client_certificates;
+mod client_hosts;
+mod client_roots;
 mod cookie;
 mod cookie_secrets;
 mod custom_certificates;

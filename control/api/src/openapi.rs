@@ -134,7 +134,10 @@ fn parameter(parameter: &mut Value) {
     }
     match name.as_str() {
         "parent" if in_path => drop(schema.insert("pattern".to_owned(), "^[A-Za-z0-9._-]{1,253}$".into())),
-        "tunnel_id" if in_path => drop(schema.insert("format".to_owned(), "uuid".into())),
+        "hostname" if in_path => drop(schema.insert("pattern".to_owned(), "^[A-Za-z0-9.*_-]{1,253}$".into())),
+        "tunnel_id" | "certificate_id" | "mtls_certificate_id" if in_path => {
+            drop(schema.insert("format".to_owned(), "uuid".into()))
+        }
         name if in_path && name.ends_with("_id") && name != SETTING_ID => {
             schema.insert("pattern".to_owned(), "^[0-9a-f]{32}$".into());
         }

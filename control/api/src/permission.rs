@@ -82,6 +82,8 @@ permissions! {
     EdgeZonesWrite = Account "Edge Zones Write";
     FirewallRead = Zone "Firewall Services Read" "#waf:read";
     FirewallWrite = Zone "Firewall Services Write" with FirewallRead "#waf:edit";
+    MtlsRead = Account "Access: Mutual TLS Certificates Read";
+    MtlsWrite = Account "Access: Mutual TLS Certificates Write" with MtlsRead;
     MembershipsRead = User "Memberships Read";
     MembershipsWrite = User "Memberships Write" with MembershipsRead;
     SslRead = Zone "SSL and Certificates Read" "#ssl:read";

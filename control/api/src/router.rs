@@ -29,10 +29,10 @@ use crate::state::{Api, Background, Dependencies};
 use crate::turns::Turns;
 use crate::writes::Writes;
 use crate::{
-    access_rules, accounts, acme, acme_worker, audit_logs, certificate_packs, custom_certificates, delegation,
-    dns_records, dns_trace, dnssec, edge, firewall, front, invites, ips, members, openapi, page, page_rules, phishing,
-    pops, probes, registries, sessions, settings, spectrum, status, tokens, tunnel_routes, tunnels, user, users,
-    zone_facts, zones,
+    access_rules, accounts, acme, acme_worker, audit_logs, certificate_packs, client_certificates, client_hosts,
+    client_roots, custom_certificates, delegation, dns_records, dns_trace, dnssec, edge, firewall, front, invites, ips,
+    members, openapi, page, page_rules, phishing, pops, probes, registries, sessions, settings, spectrum, status,
+    tokens, tunnel_routes, tunnels, user, users, zone_facts, zones,
 };
 
 /// The whole API as a service, for [`crate::serve()`] and for tests.
@@ -107,6 +107,9 @@ fn dialect(api: &Api) -> OpenApiRouter<Api> {
         .merge(dnssec::routes(api))
         .merge(registries::routes(api))
         .merge(custom_certificates::routes(api))
+        .merge(client_roots::routes(api))
+        .merge(client_hosts::routes(api))
+        .merge(client_certificates::routes(api))
         .merge(certificate_packs::routes(api))
         .merge(acme::routes(api))
         .merge(zone_facts::routes(api))

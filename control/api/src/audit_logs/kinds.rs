@@ -2,6 +2,7 @@
 //! may put it back. How that is done has an arm in `undo/back.rs`.
 
 use bartizan_store::{Kind, Scope};
+use bartizan_v4::client_auth::{ClientCertificate, ClientHost, StoredClientRoot};
 use bartizan_v4::{
     Account, Record, StoredAccessRule, StoredApp, StoredMembership, StoredSettings, TunnelConfiguration, Zone,
     registry::Registry,
@@ -10,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::shown::{AcmeAccount, CustomCertificate, Dnssec, Session, Token, Tunnel, User};
+use super::shown::{AcmeAccount, ClientAuthority, CustomCertificate, Dnssec, Session, Token, Tunnel, User};
 use crate::permission::Permission;
 
 /// One kind.
@@ -63,7 +64,15 @@ fn declared(kind: Kind) -> Option<Declared> {
         Kind::AcmeAccount => Declared::of::<AcmeAccount>(|_| Some(AccountSettingsRead)),
         // It comes back by an upload alone: its key is not in the history.
         Kind::CustomCertificate => Declared::of::<CustomCertificate>(|_| Some(SslRead)),
-        Kind::AcmeCertificate
+        Kind::ClientRoot => Declared::of::<StoredClientRoot>(|scope| match scope {
+            Scope::Zone(_) => Some(SslRead),
+            _ => Some(MtlsRead),
+        }),
+        Kind::ClientHost => Declared::of::<ClientHost>(|_| Some(SslRead)),
+        Kind::ClientAuthority => Declared::of::<ClientAuthority>(|_| Some(SslRead)),
+        Kind::ClientCertificate => Declared::of::<ClientCertificate>(|_| Some(SslRead)),
+        Kind::ClientRevocation
+        | Kind::AcmeCertificate
         | Kind::AcmeToken
         | Kind::Meta
         | Kind::Pop

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use bartizan_names::{AccountId, CertificateId, SessionId, Timestamp, TokenId, TunnelId, UserId};
+use bartizan_names::{AccountId, CertificateId, ClientRootId, SessionId, Timestamp, TokenId, TunnelId, UserId};
 use bartizan_v4::dnssec::{StoredDnssecKey, StoredParent};
 use bartizan_v4::user::Person;
 use bartizan_v4::{Condition, StoredPolicy, UserStatus};
@@ -90,6 +90,15 @@ pub(super) struct AcmeAccount {
 }
 
 /// Without the key.
+#[derive(Serialize, Deserialize)]
+pub(super) struct ClientAuthority {
+    id: ClientRootId,
+    name: String,
+    certificate: String,
+    expires_on: Timestamp,
+    created_on: Timestamp,
+}
+
 #[derive(Serialize, Deserialize)]
 pub(super) struct CustomCertificate {
     id: CertificateId,

@@ -23,7 +23,7 @@ fn of_pair(fault: Fault) -> (u16, u32) {
 fn those_that_share_a_code_are_each_met() {
     let edge = Edge::new();
     let account = format!("/accounts/{}", edge.account());
-    let none = "0".repeat(32);
+    let (none, uuid) = ("0".repeat(32), "00000000-0000-4000-8000-000000000000");
     let member = edge.get(&format!("{account}/members")).result()[0]["id"].as_str().unwrap().to_owned();
     let policy = json!({"permission_groups": [{"name": "Account Settings Read"}], "resources": {"com.cloudflare.api.account.*": "*"}});
     let narrow = edge.post("/user/tokens", &json!({"name": "narrow", "policies": [policy]}).to_string()).result();
@@ -55,6 +55,16 @@ fn those_that_share_a_code_are_each_met() {
             Fault::CertificateUnknown,
             None,
             asked("GET", &format!("/zones/{}/custom_certificates/{none}", edge.zone()), ""),
+        ),
+        (
+            Fault::ClientRootUnknown,
+            None,
+            asked("GET", &format!("/zones/{}/access/certificates/{uuid}", edge.zone()), ""),
+        ),
+        (
+            Fault::ClientCertificateUnknown,
+            None,
+            asked("GET", &format!("/zones/{}/client_certificates/{none}", edge.zone()), ""),
         ),
         (Fault::TokenUnknown, None, asked("GET", &format!("/user/tokens/{none}"), "")),
         (Fault::UserExists, None, asked("POST", "/bartizan/users", &json!({"email": EMAIL}).to_string())),

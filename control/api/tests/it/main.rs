@@ -7,6 +7,7 @@ mod auth;
 mod batch;
 mod certificate_packs;
 mod clients;
+mod clients_known;
 mod cloudflare_go;
 mod custom_certificates;
 mod damage;

@@ -107,12 +107,24 @@ fn no_write_passes_over_a_tag() {
         ("dns_record_id", made(&edge.records(), r#"{"type":"A","name":"www","content":"192.0.2.1"}"#)),
         ("tunnel_id", made("/user/tunnels", r#"{"name":"office"}"#)),
         ("app_id", made(&format!("/zones/{zone}/spectrum/apps"), app)),
+        ("hostname", "www.bartizan.localhost".to_owned()),
+        (
+            "mtls_certificate_id",
+            made(&format!("/accounts/{account}/mtls_certificates"), &crate::clients_known::authority("certificates")),
+        ),
+        (
+            "client_certificate_id",
+            made(&format!("/zones/{zone}/client_certificates"), &crate::clients_known::request()),
+        ),
         (
             "custom_certificate_id",
             made(&format!("/zones/{zone}/custom_certificates"), &crate::custom_certificates::brought()),
         ),
     ];
+    let authority = crate::clients_known::authority("certificate");
     let own = [
+        ("/accounts", "certificate_id", made(&format!("/accounts/{account}/access/certificates"), &authority)),
+        ("/zones", "certificate_id", made(&format!("/zones/{zone}/access/certificates"), &authority)),
         ("/user/tokens", "token_id", made("/user/tokens", &token)),
         ("/accounts", "token_id", made(&format!("/accounts/{account}/tokens"), &token)),
         ("/bartizan/users", "token_id", "0".repeat(32)),

@@ -59,7 +59,10 @@ pub(crate) fn operations(edge: &Edge) -> Vec<(String, String, Option<String>)> {
 /// A path of the document with ids of things that are there as far as its owner goes, and not as far as the thing itself.
 pub(crate) fn concrete(path: &str, zone: &str, account: &str) -> String {
     let path = path.replace("{zone_id}", zone).replace("{account_id}", account).replace("{setting_id}", "http2");
-    let path = path.replace("{tunnel_id}", "00000000-0000-4000-8000-000000000000");
+    let uuid = "00000000-0000-4000-8000-000000000000";
+    let path = ["{tunnel_id}", "{certificate_id}", "{mtls_certificate_id}"]
+        .iter()
+        .fold(path, |path, name| path.replace(name, uuid));
     let parts = path.split('/').map(|part| if part.starts_with('{') { "0".repeat(32) } else { part.to_owned() });
     parts.collect::<Vec<_>>().join("/")
 }

@@ -1,0 +1,401 @@
+//! Clients that are known by a certificate: authorities, hosts, and certificates that the edge issues.
+
+use std::time::{Duration, SystemTime};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension, DnType, IsCa, Issuer,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
+};
+use serde_json::{Value, json};
+
+use crate::edge::Edge;
+
+const HOST: &str = "iot.bartizan.localhost";
+
+/// An authority of clients.
+struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Authority {
+        Authority::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut CertificateParams)) -> Authority {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "Wind Sensors Root");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        change(&mut params);
+        let pem = params.self_signed(&key).unwrap().pem();
+        Authority { pem, issuer: Issuer::new(params, key) }
+    }
+
+    fn crl(&self, days_ago: u64, serials: &[u8]) -> String {
+        let at = |days: u64| (SystemTime::now() - Duration::from_secs(days * 86_400)).into();
+        let revoked = |serial: &u8| RevokedCertParams {
+            serial_number: vec![*serial].into(),
+            revocation_time: at(days_ago),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: at(days_ago),
+            next_update: at(0),
+            crl_number: 1_u64.into(),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).unwrap().pem().unwrap()
+    }
+
+    fn body(&self, hosts: &[&str]) -> String {
+        json!({"name": "sensors", "certificate": self.pem, "associated_hostnames": hosts}).to_string()
+    }
+}
+
+/// What makes one, with its certificate in this field.
+pub(crate) fn authority(field: &str) -> String {
+    json!({"name": "sensors", field: Authority::new().pem, "ca": true}).to_string()
+}
+
+/// A device's request, with this change.
+fn csr(change: impl FnOnce(&mut CertificateParams)) -> String {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["seven.devices.test".to_owned()]).unwrap();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "sensor 7");
+    params.distinguished_name.push(DnType::OrganizationName, "Wind & Sons");
+    change(&mut params);
+    params.serialize_request(&key).unwrap().pem().unwrap()
+}
+
+/// What has a certificate issued.
+pub(crate) fn request() -> String {
+    json!({"csr": csr(|_| {}), "validity_days": 365}).to_string()
+}
+
+fn roots(edge: &Edge) -> String {
+    format!("/zones/{}/access/certificates", edge.zone())
+}
+
+fn hosts(edge: &Edge) -> String {
+    format!("/bartizan/zones/{}/client_hosts", edge.zone())
+}
+
+fn host(edge: &Edge, name: &str) -> Value {
+    edge.get(&format!("{}/{name}", hosts(edge))).result()
+}
+
+#[test]
+fn an_authority_and_the_hosts_that_believe_it() {
+    let (edge, ours) = (Edge::new(), Authority::new());
+    let before = edge.revision();
+    let tried = edge.post(&format!("{}?dry_run=true", roots(&edge)), &ours.body(&[HOST]));
+    assert_eq!(tried.json()["dry_run"]["changes"].as_array().unwrap().len(), 2, "{}", tried.text);
+    assert_eq!(edge.revision(), before);
+    let made =
+        edge.post(&roots(&edge), &ours.body(&["IOT.bartizan.localhost.", "*.sensors.bartizan.localhost"])).result();
+    assert_eq!(made["name"], "sensors");
+    assert_eq!(made["associated_hostnames"], json!(["*.sensors.bartizan.localhost", HOST]));
+    assert_eq!(
+        (made["fingerprint"].as_str().unwrap().len(), &made["bartizan"]["issuer"]),
+        (64, &json!("Wind Sensors Root"))
+    );
+    let id = made["id"].as_str().unwrap();
+    let one = format!("{}/{id}", roots(&edge));
+    assert_eq!(edge.get(&one).result(), made);
+    assert_eq!(edge.get(&roots(&edge)).result(), json!([made]));
+    let known = host(&edge, HOST);
+    assert_eq!((&known["mode"], &known["authorities"]), (&json!("report"), &json!([id])));
+
+    // What is said of a host stays when its authorities change, and the other way round.
+    let policy = json!({
+        "mode": "enforce",
+        "refusal": {"content_type": "application/json", "body": "{\"error\":\"who?\"}"},
+        "headers": [{"name": "X-Device", "value": "common_name"}],
+        "client_certificate_forwarding": true,
+    });
+    let path = format!("{}/{HOST}", hosts(&edge));
+    let put = edge.call("PUT", &path, &policy.to_string()).result();
+    for field in ["mode", "refusal", "headers", "client_certificate_forwarding"] {
+        assert_eq!(put[field], policy[field], "{field}");
+    }
+    assert_eq!(put["authorities"], json!([id]));
+    let changed =
+        edge.call("PUT", &one, r#"{"name":"others","associated_hostnames":["b.bartizan.localhost"]}"#).result();
+    assert_eq!(
+        (&changed["name"], &changed["associated_hostnames"]),
+        (&json!("others"), &json!(["b.bartizan.localhost"]))
+    );
+    let known = host(&edge, HOST);
+    assert_eq!((&known["mode"], &known["authorities"]), (&json!("enforce"), &json!([])));
+    assert_eq!(host(&edge, "b.bartizan.localhost")["authorities"], json!([id]));
+    // One that nobody said anything of goes with its last authority.
+    assert_eq!(edge.get(&format!("{}/*.sensors.bartizan.localhost", hosts(&edge))).verdict(), "404 1164");
+    let patched = edge.call("PATCH", &path, r#"{"mode":"report","refusal":null}"#).result();
+    assert_eq!(
+        (&patched["mode"], &patched["refusal"], &patched["headers"]),
+        (&json!("report"), &Value::Null, &policy["headers"])
+    );
+    assert_eq!(edge.call("DELETE", &one, "").result(), json!({"id": id}));
+    assert_eq!(edge.call("DELETE", &one, "").verdict(), "404 1003");
+    assert_eq!(edge.get(&hosts(&edge)).result().as_array().unwrap().len(), 1);
+    assert_eq!(edge.call("DELETE", &path, "").verdict(), "200");
+    assert_eq!(edge.call("PATCH", &path, r#"{"mode":"report"}"#).verdict(), "404 1164");
+    let audit = edge.get("/user/audit_logs").text;
+    assert!(audit.contains("client_root") && audit.contains("client_host"), "{audit}");
+}
+
+#[test]
+fn what_cannot_be_is_refused_and_changes_nothing() {
+    let (edge, ours) = (Edge::new(), Authority::new());
+    let no_authority = Authority::with(|params| params.is_ca = IsCa::ExplicitNoCa);
+    let over = Authority::with(|params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
+    let id = edge.post(&roots(&edge), &ours.body(&[])).result()["id"].clone();
+    let one = format!("{}/{}", roots(&edge), id.as_str().unwrap());
+    let before = edge.revision();
+    let body = |certificate: &str, more: Value| {
+        let mut body = json!({"name": "sensors", "certificate": certificate});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body.to_string()
+    };
+    let host_body = |headers: Value| json!({"headers": headers}).to_string();
+    let path = format!("{}/{HOST}", hosts(&edge));
+    let rows: Vec<(&str, String, String, &str)> = vec![
+        ("POST", roots(&edge), "{}".to_owned(), "400 1160 /certificate"),
+        ("POST", roots(&edge), body("no pem", json!({})), "400 1160 /certificate"),
+        ("POST", roots(&edge), body(&no_authority.pem, json!({})), "400 1160 /certificate"),
+        ("POST", roots(&edge), body(&over.pem, json!({})), "400 1160 /certificate"),
+        ("POST", roots(&edge), body(&ours.pem, json!({"name": ""})), "400 1160 /name"),
+        (
+            "POST",
+            roots(&edge),
+            body(&ours.pem, json!({"associated_hostnames": [HOST, "iot.elsewhere.example"]})),
+            "400 1165 /associated_hostnames/1",
+        ),
+        ("POST", roots(&edge), body(&ours.pem, json!({"crl": "x"})), "400 1160 /crl"),
+        ("POST", roots(&edge), body(&ours.pem, json!({"crl": Authority::new().crl(1, &[7])})), "400 1160 /crl"),
+        ("PUT", one.clone(), body(&Authority::new().pem, json!({})), "400 1160 /certificate"),
+        ("PUT", format!("{}/iot.elsewhere.example", hosts(&edge)), "{}".to_owned(), "400 1165 /hostname"),
+        ("PUT", path.clone(), r#"{"mode":"on"}"#.to_owned(), "400 1165 /mode"),
+        (
+            "PUT",
+            path.clone(),
+            r#"{"refusal":{"content_type":"text/plain"}}"#.to_owned(),
+            "400 1165 /refusal/content_type",
+        ),
+        (
+            "PUT",
+            path.clone(),
+            r#"{"refusal":{"content_type":"application/json","body":"{"}}"#.to_owned(),
+            "400 1165 /refusal/body",
+        ),
+        ("PUT", path.clone(), host_body(json!([{"name": "Host", "value": "ski"}])), "400 1165 /headers"),
+        ("PUT", path.clone(), host_body(json!([{"name": "X-A", "value": "colour"}])), "400 1165 /headers"),
+        (
+            "PUT",
+            format!("/zones/{}/certificate_authorities/hostname_associations", edge.zone()),
+            json!({"hostnames": [HOST], "mtls_certificate_id": "00000000-0000-4000-8000-000000000000"}).to_string(),
+            "404 1003 /mtls_certificate_id",
+        ),
+        (
+            "PUT",
+            format!("{}/settings", roots(&edge)),
+            json!({"settings": [{"hostname": HOST, "china_network": false, "client_certificate_forwarding": true}]})
+                .to_string(),
+            "404 1164 /settings/0/hostname",
+        ),
+    ];
+    for (method, path, body, expect) in rows {
+        assert_eq!(edge.call(method, &path, &body).verdict(), expect, "{method} {path} {body}");
+    }
+    assert_eq!(edge.revision(), before);
+}
+
+#[test]
+fn authorities_of_an_account_are_for_all_its_zones() {
+    let (edge, ours) = (Edge::new(), Authority::new());
+    let other = edge.new_zone("other.example");
+    let (account, zone) = (edge.account(), edge.zone());
+    let mtls = format!("/accounts/{account}/mtls_certificates");
+    let body = json!({"name": "fleet", "certificates": ours.pem, "ca": true}).to_string();
+    let made = edge.post(&mtls, &body).result();
+    let id = made["id"].as_str().unwrap();
+    assert_eq!((&made["ca"], &made["issuer"]), (&json!(true), &json!("Wind Sensors Root")));
+    assert_eq!(edge.post(&mtls, &json!({"certificates": ours.pem, "ca": false}).to_string()).verdict(), "400 1160 /ca");
+    assert_eq!(edge.post(&mtls, r#"{"ca":true}"#).verdict(), "400 1160 /certificates");
+    let associations = |zone: &str| format!("/zones/{zone}/certificate_authorities/hostname_associations");
+    for (zone, host) in [(&zone, HOST), (&other, "iot.other.example")] {
+        let body = json!({"hostnames": [host], "mtls_certificate_id": id}).to_string();
+        assert_eq!(edge.call("PUT", &associations(zone), &body).result(), json!({"hostnames": [host]}));
+        let asked = format!("{}?mtls_certificate_id={id}", associations(zone));
+        assert_eq!(edge.get(&asked).result(), json!({"hostnames": [host]}));
+        assert_eq!(edge.get(&associations(zone)).result(), json!({"hostnames": []}));
+    }
+    let used = edge.get(&format!("{mtls}/{id}/associations")).result();
+    assert_eq!(used.as_array().unwrap().len(), 2, "{used}");
+    assert_eq!(edge.call("DELETE", &format!("{mtls}/{id}"), "").verdict(), "400 1166");
+    // The same object by its other path, where hosts of several zones are named at once.
+    let access = format!("/accounts/{account}/access/certificates/{id}");
+    let body = json!({"associated_hostnames": ["b.other.example", HOST]}).to_string();
+    let changed = edge.call("PUT", &access, &body).result();
+    assert_eq!(changed["associated_hostnames"], json!(["b.other.example", HOST]));
+    assert_eq!(
+        edge.get(&format!("{}?mtls_certificate_id={id}", associations(&other))).result()["hostnames"],
+        json!(["b.other.example"])
+    );
+    assert_eq!(host(&edge, HOST)["authorities"], json!([id]));
+    let settings = format!("/zones/{zone}/access/certificates/settings");
+    let forward =
+        json!({"settings": [{"hostname": HOST, "china_network": false, "client_certificate_forwarding": true}]});
+    assert_eq!(edge.call("PUT", &settings, &forward.to_string()).result(), forward["settings"]);
+    assert_eq!(edge.get(&settings).result(), forward["settings"]);
+    assert_eq!(edge.call("PUT", &access, r#"{"associated_hostnames":[]}"#).verdict(), "200");
+    assert_eq!(edge.call("DELETE", &format!("{mtls}/{id}"), "").verdict(), "200");
+    assert_eq!(edge.get(&mtls).result(), json!([]));
+}
+
+/// Nobody says whom the hosts of others believe, or sees it.
+#[test]
+fn tenants_do_not_meet() {
+    let (edge, ours) = (Edge::new(), Authority::new());
+    let made = edge.post("/accounts", r#"{"name":"tenant"}"#).result();
+    let tenant = made["id"].as_str().unwrap();
+    let theirs =
+        edge.post("/zones", &json!({"name": "tenant.example", "account": {"id": tenant}}).to_string()).result();
+    let groups =
+        ["SSL and Certificates Write", "Access: Mutual TLS Certificates Write"].map(|name| json!({"name": name}));
+    let resources = json!({
+        format!("com.cloudflare.api.account.{tenant}"): "*",
+        format!("com.cloudflare.api.account.zone.{}", theirs["id"].as_str().unwrap()): "*",
+    });
+    let token =
+        json!({"name": "t", "policies": [{"effect": "allow", "permission_groups": groups, "resources": resources}]});
+    let token = edge.post("/user/tokens", &token.to_string()).result()["value"].as_str().unwrap().to_owned();
+    let bearer = format!("Bearer {token}");
+    let call = |method: &str, path: &str, body: &str| {
+        edge.send_as(&[("authorization", bearer.as_str())], method, &format!("/client/v4{path}"), body)
+    };
+    let id = edge.post(&roots(&edge), &ours.body(&[HOST])).result()["id"].as_str().unwrap().to_owned();
+    let host = format!("{}/{HOST}", hosts(&edge));
+    let of_tenant = format!("/accounts/{tenant}/access/certificates");
+    for (method, path, body) in [
+        ("GET", roots(&edge), String::new()),
+        ("GET", format!("{}/{id}", roots(&edge)), String::new()),
+        ("GET", host.clone(), String::new()),
+        ("PUT", host.clone(), r#"{"mode":"off"}"#.to_owned()),
+        ("DELETE", host.clone(), String::new()),
+        ("DELETE", format!("{}/{id}", roots(&edge)), String::new()),
+        ("POST", format!("/zones/{}/client_certificates", edge.zone()), request()),
+        ("GET", format!("/zones/{}/client_certificates", edge.zone()), String::new()),
+    ] {
+        assert_eq!(call(method, &path, &body).verdict(), "404 1001", "{method} {path}");
+    }
+    let others = format!("/accounts/{}/access/certificates", edge.account());
+    assert_eq!(call("GET", &others, "").verdict(), "403 9109");
+    // Nor by an authority of their own that a host of ours is to believe.
+    assert_eq!(call("POST", &of_tenant, &ours.body(&[HOST])).verdict(), "400 1165 /associated_hostnames/0");
+    assert_eq!(call("POST", &of_tenant, &ours.body(&["iot.tenant.example"])).verdict(), "200");
+    let associations =
+        format!("/zones/{}/certificate_authorities/hostname_associations", theirs["id"].as_str().unwrap());
+    let body = json!({"hostnames": ["iot.tenant.example"], "mtls_certificate_id": id}).to_string();
+    assert_eq!(call("PUT", &associations, &body).verdict(), "404 1003 /mtls_certificate_id");
+}
+
+#[test]
+fn lists_of_revoked_certificates() {
+    let (edge, ours) = (Edge::new(), Authority::new());
+    let made = edge.post(&roots(&edge), &ours.body(&[HOST])).result();
+    assert_eq!(made["bartizan"]["crl"], Value::Null);
+    let one = format!("{}/{}", roots(&edge), made["id"].as_str().unwrap());
+    let put = |crl: Value| edge.call("PUT", &one, &json!({"crl": crl}).to_string());
+    let shown = put(json!(ours.crl(2, &[7, 8]))).result();
+    assert_eq!((&shown["bartizan"]["crl"]["count"], &shown["associated_hostnames"]), (&json!(2), &json!([HOST])));
+    assert_eq!(put(json!(ours.crl(1, &[7, 8, 9]))).result()["bartizan"]["crl"]["count"], 3);
+    // Who was revoked since does not come back by an old list.
+    assert_eq!(put(json!(ours.crl(3, &[]))).verdict(), "400 1160 /crl");
+    assert_eq!(put(json!(Authority::new().crl(0, &[]))).verdict(), "400 1160 /crl");
+    assert_eq!(put(Value::Null).result()["bartizan"]["crl"], Value::Null);
+}
+
+#[test]
+fn certificates_are_issued_revoked_and_reactivated() {
+    let edge = Edge::new();
+    let path = format!("/zones/{}/client_certificates", edge.zone());
+    let made = edge.post(&path, &request()).result();
+    for (field, expect) in [
+        ("status", json!("active")),
+        ("common_name", json!("sensor 7")),
+        ("organization", json!("Wind & Sons")),
+        ("validity_days", json!(365)),
+        ("signature", json!("ECDSAWithSHA256")),
+    ] {
+        assert_eq!(made[field], expect, "{field}");
+    }
+    assert_eq!(made["certificate_authority"]["name"], "Managed CA for bartizan.localhost");
+    let issued = made["certificate"].as_str().unwrap();
+    let one = format!("{path}/{}", made["id"].as_str().unwrap());
+    assert_eq!(edge.get(&one).result(), made);
+    // What a device asks to be is not what it becomes.
+    let greedy = csr(|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
+    let second = edge.post(&path, &json!({"csr": greedy, "validity_days": "30"}).to_string()).result();
+    let der = |pem: &str| x509(pem);
+    assert!(!der(second["certificate"].as_str().unwrap()).is_ca && !der(issued).is_ca);
+    assert!(der(issued).is_for_clients && !der(issued).is_for_servers);
+    assert_eq!(second["certificate_authority"], made["certificate_authority"]);
+    assert_ne!(second["serial_number"], made["serial_number"]);
+
+    let revoked = edge.call("DELETE", &one, "").result();
+    assert_eq!((&revoked["status"], &revoked["id"]), (&json!("revoked"), &made["id"]));
+    assert_eq!(edge.call("DELETE", &one, "").result(), revoked, "a second time");
+    let ids = |query: &str| -> Vec<Value> {
+        let list = edge.get(&format!("{path}?{query}")).result();
+        list.as_array().unwrap().iter().map(|one| one["id"].clone()).collect()
+    };
+    assert_eq!(ids("status=revoked"), std::slice::from_ref(&made["id"]));
+    assert_eq!(ids("status=active"), std::slice::from_ref(&second["id"]));
+    assert_eq!(ids("status=all").len(), 2);
+    assert_eq!(ids("status=pending_revocation").len(), 0);
+    assert_eq!(edge.get(&format!("{path}?per_page=5")).json()["result_info"]["total_count"], 2);
+    assert_eq!(edge.call("PATCH", &one, "").result()["status"], "active");
+    assert_eq!(ids("status=revoked").len(), 0);
+
+    let unsigned = CustomExtension::from_oid_content(&[1, 2, 3], vec![5, 0]);
+    for (body, expect) in [
+        (json!({"validity_days": 30}), "400 1160 /csr"),
+        (json!({"csr": "x", "validity_days": 30}), "400 1160 /csr"),
+        (json!({"csr": csr(|params| params.custom_extensions = vec![unsigned]), "validity_days": 30}), "400 1160 /csr"),
+        (json!({"csr": csr(|_| {})}), "400 1160 /validity_days"),
+        (json!({"csr": csr(|_| {}), "validity_days": 0}), "400 1160 /validity_days"),
+        (json!({"csr": csr(|_| {}), "validity_days": 36_500}), "400 1160 /validity_days"),
+    ] {
+        assert_eq!(edge.post(&path, &body.to_string()).verdict(), expect, "{body}");
+    }
+    // The authority's key is shown to nobody.
+    let audit = edge.get("/user/audit_logs").text;
+    assert!(audit.contains("client_authority") && !audit.contains("sealed_key"), "{audit}");
+    // Which hosts believe it.
+    let associations = format!("/zones/{}/certificate_authorities/hostname_associations", edge.zone());
+    let body = json!({"hostnames": [HOST]}).to_string();
+    assert_eq!(edge.call("PUT", &associations, &body).result()["hostnames"], json!([HOST]));
+    assert_eq!(host(&edge, HOST)["managed"], true);
+}
+
+struct Read {
+    is_ca: bool,
+    is_for_clients: bool,
+    is_for_servers: bool,
+}
+
+fn x509(pem: &str) -> Read {
+    use x509_parser::prelude::{FromDer, X509Certificate, parse_x509_pem};
+    let (_, block) = parse_x509_pem(pem.as_bytes()).unwrap();
+    let (_, certificate) = X509Certificate::from_der(&block.contents).unwrap();
+    let usage = certificate.extended_key_usage().unwrap().unwrap().value;
+    Read { is_ca: certificate.is_ca(), is_for_clients: usage.client_auth, is_for_servers: usage.server_auth }
+}
