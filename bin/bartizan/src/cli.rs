@@ -7,6 +7,7 @@ use crate::api_token::TokenAction;
 use crate::app::AppAction;
 use crate::backup::{Backup, Restore};
 use crate::cert::CertAction;
+use crate::client_cert::ClientCertAction;
 use crate::credentials::Edge;
 use crate::dns::DnsAction;
 use crate::dnssec::DnssecAction;
@@ -93,6 +94,13 @@ pub enum Command {
     Cert {
         #[command(subcommand)]
         action: CertAction,
+        #[command(flatten)]
+        edge: Edge,
+    },
+    /// Clients that are known by a certificate, devices for example: issue, revoke, authority, host
+    ClientCert {
+        #[command(subcommand)]
+        action: ClientCertAction,
         #[command(flatten)]
         edge: Edge,
     },

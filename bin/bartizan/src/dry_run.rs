@@ -12,6 +12,7 @@ use crate::app::AppAction;
 use crate::cert::{self, CertAction};
 use crate::cli::Command;
 use crate::client::Api;
+use crate::client_cert::{AuthorityAction, ClientCertAction, HostAction};
 use crate::diff;
 use crate::dns::DnsAction;
 use crate::dnssec::{DnssecAction, RegistryAction};
@@ -96,6 +97,15 @@ fn trial(command: &Command) -> Trial {
             CertAction::List { .. }
             | CertAction::Show { .. }
             | CertAction::Account { action: cert::AccountAction::Show } => Reads,
+        },
+        Command::ClientCert { action, .. } => match action {
+            ClientCertAction::Issue { .. } | ClientCertAction::Revoke { .. } | ClientCertAction::Reactivate { .. } => {
+                Calls
+            }
+            ClientCertAction::Authority { action: AuthorityAction::List { .. } }
+            | ClientCertAction::Host { action: HostAction::List { .. } }
+            | ClientCertAction::List { .. } => Reads,
+            ClientCertAction::Authority { .. } | ClientCertAction::Host { .. } => Calls,
         },
         Command::Import { .. } | Command::Undo { .. } => Preview,
         Command::App { action, .. } => match action {

@@ -15,6 +15,7 @@ mod backup;
 mod cert;
 mod cli;
 mod client;
+mod client_cert;
 mod clock;
 mod connect;
 mod consent;
@@ -163,6 +164,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Record { action, edge } => {
             on_edge(&edge, "record", output, async |api| record::run(action, api, output).await)
+        }
+        Command::ClientCert { action, edge } => {
+            on_edge(&edge, "cert", output, async |api| client_cert::run(action, api, output).await)
         }
     }
 }

@@ -11,9 +11,7 @@ use std::sync::Arc;
 
 use bartizan_names::ZoneId;
 use bartizan_seal::SealedError;
-use bartizan_store::{
-    Blame, Entry, Filter, Key, Kind, Lost, Prefix, ReadError, Rev, Scope, Snapshot, Unreadable,
-};
+use bartizan_store::{Blame, Entry, Filter, Key, Kind, Lost, Prefix, ReadError, Rev, Scope, Snapshot, Unreadable};
 use serde::de::DeserializeOwned;
 
 use crate::problems::Problems;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bartizan_model::{ClientHost, Zone};
 use bartizan_names::{ClientRootId, Name};
-use bartizan_store::{Key, Kind, ReadError, Scope};
+use bartizan_store::{Blame, Key, Kind, ReadError, Scope};
 use bartizan_tls::{ClientAuth, ClientHosts, ClientRoots, ClientTrust};
 use bartizan_v4::client_auth::{StoredClientAuthority, StoredClientRoot};
 
@@ -97,7 +97,7 @@ impl Roots<'_> {
             }
         }
         Ok(ClientTrust::new(roots).unwrap_or_else(|error| {
-            reading.fault(of, &format!("an authority that it believes cannot be used: {error}"));
+            reading.fault(of, &format!("an authority that it believes cannot be used: {error}"), Blame::Document);
             ClientTrust::nobody()
         }))
     }
