@@ -4,6 +4,7 @@ mod acme;
 mod api_tls;
 mod backups;
 mod both_ways;
+mod client_certificates;
 mod command_line;
 mod constants;
 mod crowds;
