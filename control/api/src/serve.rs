@@ -174,8 +174,10 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 mod tests {
     use std::io::{Read, Write};
     use std::net::{SocketAddr, TcpStream};
+    use std::time::SystemTime;
 
     use axum::routing::{get, post};
+    use bartizan_certs::{Ca, Certs};
     use bartizan_observed::Measured;
     use tokio::sync::oneshot;
 
@@ -200,6 +202,10 @@ mod tests {
 
     impl Server {
         fn start(share: usize, times: Times) -> Server {
+            Server::start_with(share, times, None)
+        }
+
+        fn start_with(share: usize, times: Times, shown: Option<Shown>) -> Server {
             async fn take(Body(value): Body<serde_json::Value>) -> Result<String, Error> {
                 Ok(value.to_string())
             }
@@ -214,7 +220,7 @@ mod tests {
             let door = Door::single(share, SOURCE, Instant::now());
             let (stop, stopped) = oneshot::channel::<()>();
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-            let given = (router, door, Arc::clone(&counters), times, None);
+            let given = (router, door, Arc::clone(&counters), times, shown);
             let serving = runtime.spawn(serve_router(vec![listener], given, async { drop(stopped.await) }));
             Server { address, counters, stop: Some(stop), runtime, serving }
         }
@@ -298,6 +304,32 @@ mod tests {
             server.wait_until(|| server.open() == 0);
             assert_eq!(server.counted("too_slow"), too_slow, "{what}");
         }
+    }
+
+    /// A handshake has the time of a head, which is what it leads to, also if its octets come one by one.
+    #[test]
+    fn no_handshake_lasts_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = || bartizan_seal::Key::load_or_create(&folder.path().join("seal.key")).unwrap();
+        let ca = Ca::load_or_create(folder.path(), &key(), SystemTime::now().into()).unwrap();
+        let shown = Shown::new(Certs::new(ca, key()), vec!["127.0.0.1".to_owned()]);
+        let server = Server::start_with(100, Times { head: SHORT, ..LONG }, Some(shown));
+        // Of a record with a ClientHello (RFC 8446 §5.1): its first octet, its head, and the beginning of the message.
+        for (number, sent) in
+            (1..).zip([&b"\x16"[..], b"\x16\x03\x01\x02\x00", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc"])
+        {
+            let mut stream = server.connect();
+            stream.write_all(sent).unwrap();
+            wait_for_the_end(&mut stream);
+            server.wait_until(|| server.open() == 0);
+            assert_eq!(server.counted("too_slow"), number, "{sent:?}");
+        }
+        let mut stream = server.connect();
+        stream.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+        let pause = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        while stream.write_all(b"a").is_ok() && stream.read(&mut [0]).is_err_and(pause) {}
+        server.wait_until(|| server.counted("too_slow") == 4);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::edge::{Edge, commit, put};
 
-fn connect(edge: &Edge, tunnel: &str, connections: u8) -> ConnectorId {
+pub(crate) fn connect(edge: &Edge, tunnel: &str, connections: u8) -> ConnectorId {
     let connector = ConnectorId::from_random([9; 16]);
     let one = |index| Connection {
         tunnel: tunnel.parse::<TunnelId>().unwrap(),

@@ -4,12 +4,19 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bartizan_e2e::{Connector, Edge, Program, curl, finish, wait};
+use bartizan_tls::{Roots, client_config};
+use quinn::Endpoint;
+use quinn::crypto::rustls::QuicClientConfig;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
+use tokio::task::JoinSet;
 
 use crate::ports::{Echo, create, some_port};
 use crate::tunnels::with_another_secret;
@@ -22,6 +29,9 @@ const CROWD: usize = 1_200;
 
 /// UDP flows that are begun.
 const FLOWS: usize = 1_200;
+
+/// And connections over QUIC, of which there may be 512 that have not registered.
+const STRANGERS: usize = 3_000;
 
 /// What the edge may grow by while all ports are full, and what may be left of that: 1,024 descriptors with the buffers
 /// that their connections have.
@@ -79,6 +89,47 @@ fn echoed_by(app: SocketAddr) -> std::io::Result<String> {
     let mut answer = [0; 5];
     client.read_exact(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// Strangers who shake hands at the port of the tunnels and say nothing more, one after the other until it is dropped.
+struct Strangers {
+    is_enough: Arc<AtomicBool>,
+    knocking: Option<JoinHandle<()>>,
+}
+
+impl Strangers {
+    fn knock(tunnels: SocketAddr) -> Strangers {
+        let is_enough = Arc::new(AtomicBool::new(false));
+        let enough = Arc::clone(&is_enough);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let knock = async move {
+            let tls = client_config(&Roots::Unverified, &[b"argotunnel"]).expect("a configuration");
+            let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).expect("QUIC's suites")));
+            // Connectors have a source of their own.
+            let endpoint = Endpoint::client(SocketAddr::from(([127, 0, 0, 4], 0))).expect("a socket");
+            let (mut dials, mut inside) = (JoinSet::new(), Vec::new());
+            for _ in 0..STRANGERS {
+                if enough.load(Ordering::Relaxed) {
+                    break;
+                }
+                dials.spawn(endpoint.connect_with(config.clone(), tunnels, "quic.cftunnel.com").expect("a dial"));
+                // More at once than its socket holds would only be lost.
+                if dials.len() >= 48 {
+                    inside.extend(dials.join_next().await.expect("some are under way").expect("no panic").ok());
+                }
+            }
+        };
+        Strangers { is_enough, knocking: Some(std::thread::spawn(move || runtime.block_on(knock))) }
+    }
+}
+
+impl Drop for Strangers {
+    fn drop(&mut self) {
+        self.is_enough.store(true, Ordering::Relaxed);
+        if let Some(knocking) = self.knocking.take() {
+            let _ = knocking.join();
+        }
+    }
 }
 
 /// An origin that takes connections and says nothing, and the name that leads to it.
@@ -174,6 +225,8 @@ fn a_greedy_source_costs_nobody_else_anything() {
         ("half a TLS handshake", edge.https(), b"\x16\x03\x01\x02\x00\x01"),
         ("idle DNS", edge.dns(), b""),
         ("half a query", edge.dns(), b"\x00\x20\x12"),
+        ("idle DNS over TLS", edge.address("/dns_tls/0"), b""),
+        ("half a TLS handshake for DNS", edge.address("/dns_tls/0"), b"\x16\x03\x01\x02\x00\x01"),
         ("half a head for the API", api, b"GET / HTTP/1.1\r\nHost: "),
         ("an application", app, b"x"),
     ] {
@@ -183,6 +236,13 @@ fn a_greedy_source_costs_nobody_else_anything() {
     let flows: Vec<UdpSocket> = (0..FLOWS).map(|_| UdpSocket::bind((GREEDY, 0)).expect("a port")).collect();
     flows.iter().for_each(|flow| drop(flow.send_to(b"x", flows_to)));
     is_served(&edge, app, "beside all of them");
+
+    let strangers = Strangers::knock(edge.tunnel());
+    wait::until("one stranger too many", || {
+        count(api, "bartizan_tunnel_refused_total{reason=\"source_limit\"}").filter(|count| *count > 0)
+    });
+    is_served(&edge, app, "beside strangers at the tunnels");
+    drop(strangers);
 
     let silent = silent_origin(&edge);
     let mut asking = ask_many(&edge, &silent.0);

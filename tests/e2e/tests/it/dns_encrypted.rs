@@ -38,6 +38,10 @@ fn kdig_and_curl_ask_over_https() {
     for words in [&[&*url][..], &[&url, "+https-get"]] {
         let text = kdig(edge.https(), &[words, &[&ca, &host, edge.domain(), "SOA"]].concat());
         assert!(text.contains("status: NOERROR") && text.contains("HTTP/2"), "{words:?}: {text}");
+        // It pads its queries here too, unless it is told not to (RFC 8467 §4.1).
+        assert!(text.contains("Received 468 B"), "{words:?}: {text}");
+        let text = kdig(edge.https(), &[words, &[&ca, &host, "+nopadding", edge.domain(), "SOA"]].concat());
+        assert!(text.contains("status: NOERROR") && !text.contains("Received 468 B"), "{words:?}: {text}");
     }
     // The address of the default zone's name server, for HTTP/1.1 too.
     let name = format!("ns1.{}", edge.domain());
