@@ -163,9 +163,6 @@ pub(crate) const READ_AHEAD_BYTES_MAX: usize = 32 * 1024;
 /// Interim answers of an origin that the visitor has not taken yet. They hint at what the answer will need, in some lines.
 pub(crate) const INTERIM_BYTES_MAX: usize = 16 * 1024;
 
-/// The most of a request's body that is handed on at once. Its window opens again when that was taken, and not before.
-pub(crate) const BODY_PIECE_BYTES_MAX: usize = 64 * 1024;
-
 /// The most that is read from an origin at a time, for visitors that take one answer at a time.
 pub(crate) const ORIGIN_READ_BYTES_MAX: usize = 64 * 1024;
 

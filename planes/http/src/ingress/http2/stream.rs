@@ -13,7 +13,7 @@ use super::session::Session;
 use crate::ingress::connection::Connection;
 use crate::ingress::deadline::Awaited;
 use crate::ingress::requests::UnderWay;
-use crate::limits::{BODY_PIECE_BYTES_MAX, LINGER_BYTES_MAX};
+use crate::limits::LINGER_BYTES_MAX;
 use crate::worker::Worker;
 
 pub(super) struct Stream {
@@ -205,13 +205,9 @@ impl Arriving {
         }
     }
 
-    /// The reader is done with what it was given: there is room for as much again.
+    /// The reader is done with what it was given.
     fn take_back(&mut self) {
-        let lent = std::mem::take(&mut self.lent);
-        if lent > 0 {
-            self.stream.let_go(lent);
-            self.session.took(&self.stream, lent);
-        }
+        self.stream.let_go(std::mem::take(&mut self.lent));
     }
 }
 
@@ -230,11 +226,10 @@ impl futures_util::Stream for Arriving {
         let limits = &this.session.worker.limits;
         let mut intake = this.stream.intake.borrow_mut();
         if !intake.data.is_empty() {
-            let data = match intake.data.len() {
-                ..=BODY_PIECE_BYTES_MAX => std::mem::take(&mut intake.data),
-                _ => intake.data.split_to(BODY_PIECE_BYTES_MAX),
-            };
-            let data = data.freeze();
+            let data = std::mem::take(&mut intake.data).freeze();
+            drop(intake);
+            // More may come while the origin takes this, or each window's worth would wait for the way there and back.
+            this.session.took(&this.stream, data.len());
             this.lent = data.len();
             this.under_way.reading.moved(data.len(), limits);
             return Poll::Ready(Some(Ok(Frame::Data(data))));
