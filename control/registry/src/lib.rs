@@ -3,6 +3,7 @@
 //! ```text
 //! Parents::look ─ a resolver: which zone is the parent, and who serves it ─ each of those: DS? ─► DsSeen
 //! Parents::delegation ─ the same: NS? and whether who is named answers for the zone ─► Delegation
+//! Parents::beside ─ what this edge serves itself: a parent that is here too is asked without a packet
 //! Dsu::replace ── a registry's own call: these DS records and no others
 //! ```
 //! What a parent has decides whether a signed zone is found at all, so its own servers are asked and not a cache, and all of

@@ -346,6 +346,19 @@ mod tests {
         assert_eq!(flood.answered, flood.asked);
     }
 
+    /// Nor do many sources that do so, once each has had the turn that a newcomer has: in each round some of them go on.
+    #[test]
+    fn many_who_ask_without_a_pause_hold_up_nobody() {
+        let (thread, flood) = (Thread::new(), Rc::<Flood>::default());
+        let pipeline = || Pipeline { all: Rc::clone(&flood), sent: 0, taken: 0 };
+        let floods: Vec<_> = (3..203).map(|source| thread.stay(source, Box::new(pipeline()))).collect();
+        let meanwhile = thread.ask_beside(&flood);
+        // In turn with all of them it would be some 200 times 195.
+        assert!(meanwhile[1..].iter().all(|meanwhile| *meanwhile <= 2 * SOURCES_A_ROUND * 200), "{meanwhile:?}");
+        thread.finish(floods);
+        assert_eq!(flood.answered, flood.asked);
+    }
+
     /// Nor does a source that asks a little on each of many connections.
     #[test]
     fn who_has_many_connections_holds_up_nobody() {
