@@ -56,7 +56,7 @@ const SOURCES: &[(&str, Reader)] = &[
     ("private_origins.rs", Reader::Of(&["up"])),
     ("people.rs", Reader::Of(&["user"])),
     ("record.rs", Reader::Of(&["record"])),
-    ("remedies.rs", Reader::Of(&["restore", "up"])),
+    ("remedies.rs", Reader::Of(&["doctor", "restore", "up"])),
     ("report.rs", Reader::Of(&["tunnel", "up"])),
     ("settings.rs", Reader::Of(&["up"])),
     ("status.rs", Reader::Of(&["tunnel", "status"])),

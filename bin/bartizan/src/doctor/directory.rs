@@ -224,6 +224,7 @@ mod tests {
         for file in [&ca, &pem] {
             std::fs::remove_file(file).unwrap();
         }
+        Ca::load_or_create(data, &seal, now()).unwrap();
         std::fs::write(data.join("store.sqlite"), "").unwrap();
         std::fs::write(data.join("admin.json"), "{}").unwrap();
         check("is empty, and an edge has run here before; restore a backup to a new directory");
