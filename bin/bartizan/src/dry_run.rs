@@ -158,12 +158,26 @@ pub fn tell(api: &Api, output: Output) -> anyhow::Result<()> {
     let answer = joined(api.tried());
     let messages = answer["messages"].as_array().into_iter().flatten();
     messages.for_each(|message| output.progress(text(message, "message")));
-    output.show(&answer, || match diff::plan(&answer["dry_run"]) {
+    output.show(&answer, || match diff::plan(&without_ids(&answer["dry_run"])) {
         plan if plan.is_empty() => "nothing would become another".to_owned(),
         plan => plan,
     })?;
     output.progress("nothing is changed: this was a --dry-run");
     Ok(())
+}
+
+/// What is not there has no id yet: the one that was made up for it is nobody's.
+fn without_ids(would: &Value) -> Value {
+    let mut would = would.clone();
+    for change in would["changes"].as_array_mut().into_iter().flatten() {
+        if change["action"]["type"] == "add" {
+            change["resource"]["id"] = "".into();
+            if let Some(new) = change["newValueJson"].as_object_mut() {
+                new.remove("id");
+            }
+        }
+    }
+    would
 }
 
 /// The answers of all calls as the one of a call that does all of it.

@@ -120,6 +120,8 @@ pub async fn run(action: ZoneAction, api: &Api, output: Output) -> anyhow::Resul
             let force = if force { &[("force", "true")][..] } else { &[] };
             let gone = api.delete(&with_query(&format!("/zones/{id}"), force)).await;
             let gone = gone.map_err(|error| dnssec::told_of_deletion(error, &name))?;
+            // It goes behind the zone, in the background.
+            api.foretell(&format!("with {name} would go {contents}"));
             output.result(&gone, || format!("{name} is deleted, with {contents}"))
         }
     }

@@ -255,4 +255,8 @@ fn a_dry_run_as_a_document() {
     assert!(tried.err.contains("they would be a member: DNS") && !tried.err.contains("password"), "{}", tried.err);
     assert!(tried.ok().starts_with("add user"));
     assert!(!finish(&mut edge.command(["user", "list"])).ok().contains("bob@"));
+    // What goes with a zone goes in the background.
+    finish(&mut edge.command(["record", "create", &name, "A", "192.0.2.7"])).ok();
+    let tried = finish(&mut edge.command(["zone", "delete", edge.domain(), "--dry-run"]));
+    assert!(tried.err.contains("with bartizan.localhost would go 1 record"), "{}", tried.err);
 }
