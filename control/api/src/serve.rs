@@ -385,7 +385,7 @@ mod tests {
     #[test]
     fn a_head_has_its_bounds() {
         let server = Server::start(100, LONG);
-        let fields = |count: usize| (1..count).map(|number| format!("X-{number}: a\r\n")).collect::<String>();
+        let fields = |count: usize| (2..count).map(|number| format!("X-{number}: a\r\n")).collect::<String>();
         for (what, rest, status) in [
             ("as many fields as there may be", fields(100), "200"),
             ("one more", fields(101), "431"),
@@ -394,10 +394,8 @@ mod tests {
             ("one that is too long", format!("X: {}\r\n", "x".repeat(4 * READ_BYTES_MAX)), "431"),
         ] {
             let mut stream = server.connect();
-            let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{rest}\r\n");
+            let head = format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{rest}\r\n");
             stream.write_all(head.as_bytes()).unwrap();
-            // One that is answered goes on, and says so.
-            stream.shutdown(std::net::Shutdown::Write).unwrap();
             let mut answer = String::new();
             stream.read_to_string(&mut answer).unwrap_or_else(|error| panic!("{what}: {error}"));
             assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{what}: {answer}");
