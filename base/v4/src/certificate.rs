@@ -17,7 +17,7 @@ pub struct CustomCertificate {
     pub hosts: Vec<String>,
     pub issuer: String,
     pub signature: String,
-    /// `active` or `expired`.
+    /// `active`, `expired`, or `pending` if its life has not begun.
     pub status: String,
     pub bundle_method: String,
     #[serde(rename = "type")]

@@ -37,7 +37,7 @@ struct CustomCertificates;
 #[derive(Default, serde::Deserialize, utoipa::IntoParams)]
 #[serde(default)]
 pub(crate) struct Params {
-    /// `active` or `expired`.
+    /// `active`, `expired`, or `pending`: its life has not begun.
     status: Option<String>,
 }
 
@@ -208,7 +208,11 @@ fn word(said: &Patch<String>, field: &str, words: &[&str], before: Option<&Strin
 }
 
 fn status(upload: &Upload) -> &'static str {
-    if upload.has_ended() { "expired" } else { "active" }
+    match (upload.has_ended(), upload.is_early) {
+        (true, _) => "expired",
+        (false, true) => "pending",
+        (false, false) => "active",
+    }
 }
 
 fn sent(upload: Upload) -> CustomCertificate {

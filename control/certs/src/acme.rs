@@ -9,6 +9,7 @@
 //! - [`plan`] decides and has no clock; [`Keeper`] asks it with the time that it is handed; an [`Authority`] does what takes
 //!   a network.
 //! - A certificate stays until the next one is there, whatever fails.
+//! - A time that goes back was wrong: what was noted by it is looked at again.
 
 mod account;
 mod ari;
@@ -19,6 +20,7 @@ mod http;
 mod keeper;
 mod order;
 mod plan;
+mod review;
 mod sweep;
 
 pub use account::{AcmeAccount, AcmeAccountError, LETS_ENCRYPT, TERMS};

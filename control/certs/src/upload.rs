@@ -28,8 +28,11 @@ pub struct Upload {
     pub sealed_key: SealedKey,
     pub not_before: Timestamp,
     pub not_after: Timestamp,
-    /// When somebody has to look at it again: at its end. None: its end was seen.
+    /// When somebody has to look at it again: at its end, or when its life begins. None: its end was seen.
     pub next_on: Option<Timestamp>,
+    /// Its life has not begun, as far as was seen: it was brought when the clock was ahead.
+    #[serde(default)]
+    pub is_early: bool,
     pub uploaded_on: Timestamp,
     pub modified_on: Timestamp,
 }
@@ -68,6 +71,7 @@ impl Upload {
             not_before: chain.not_before,
             not_after: chain.not_after,
             next_on: Some(chain.not_after),
+            is_early: false,
             uploaded_on,
             modified_on: now,
         })
@@ -78,10 +82,12 @@ impl Upload {
             .map_err(|error| CertsError::Document { key: entry.key.clone(), reason: error.to_string() })
     }
 
-    /// Its end was seen.
+    /// As it is at a time.
     #[must_use]
-    pub fn ended(self) -> Upload {
-        Upload { next_on: None, ..self }
+    pub fn seen(self, now: Timestamp) -> Upload {
+        let is_early = now < self.not_before;
+        let next_on = if is_early { self.not_before } else { self.not_after };
+        Upload { next_on: Some(next_on).filter(|next_on| *next_on > now), is_early, ..self }
     }
 
     pub fn to_op(&self) -> Op {
@@ -101,6 +107,11 @@ impl Upload {
     /// Whether its end has been seen: then it is used where there is no other.
     pub fn has_ended(&self) -> bool {
         self.next_on.is_none()
+    }
+
+    /// Whether visitors believe it, as far as was seen.
+    pub fn is_valid(&self) -> bool {
+        !self.has_ended() && !self.is_early
     }
 }
 

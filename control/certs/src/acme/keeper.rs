@@ -19,6 +19,7 @@ use super::authority::{Authority, Hands, Outcome, Renewal, Wanted, Window};
 use super::document::{AcmeCertificate, AcmeState, Held};
 use super::failure::{Failure, Kind};
 use super::plan::{self, Step};
+use super::review::Review;
 use super::sweep::Sweep;
 use crate::ca::later;
 use crate::error::CertsError;
@@ -39,6 +40,9 @@ const TRIES_MAX: usize = 4;
 
 /// How long one that cannot be read is passed over.
 const PASSED_OVER: Duration = Duration::from_secs(3_600);
+
+/// A smaller step back of the time is none: what was noted comes a little later.
+const STEP_MAX: Duration = Duration::from_secs(60);
 
 /// Failing ones that are counted; there is no need to know of more.
 const COUNTED_MAX: usize = 1_000;
@@ -79,6 +83,9 @@ pub struct Keeper<A, H> {
     account: Option<Timestamp>,
     refusals: u32,
     sweep: Sweep,
+    review: Review,
+    /// The time of the last turn.
+    turned: Option<Timestamp>,
 }
 
 /// Something is over.
@@ -111,6 +118,8 @@ impl<A: Authority, H: Hands> Keeper<A, H> {
             account: None,
             refusals: 0,
             sweep: Sweep::default(),
+            review: Review::default(),
+            turned: None,
         }
     }
 
@@ -126,11 +135,17 @@ impl<A: Authority, H: Hands> Keeper<A, H> {
 
     /// Begins what is due and finds room.
     pub fn begin(&mut self, now: Timestamp) -> Result<(), KeeperError> {
+        if self.turned.replace(now).is_some_and(|last| later(now, STEP_MAX) < last) {
+            // What was noted by that clock may be still to come, or never.
+            tracing::warn!(%now, "the time went back: all certificates of others are looked at again");
+            (self.review, self.paused_until, self.passed_over_until) = (Review::default(), None, None);
+        }
         if self.passed_over_until.is_none_or(|until| until <= now) {
             self.passed_over.clear();
             self.passed_over_until = Some(later(now, PASSED_OVER));
         }
-        self.end_uploads(now)?;
+        self.look_at_uploads(now)?;
+        self.review.go_on(&self.store, now)?;
         let snapshot = self.store.read()?;
         let Some(entry) = snapshot.get(&Key::acme_account())? else { return Ok(()) };
         let account = AcmeAccount::from_entry(&entry)?;
@@ -173,18 +188,20 @@ impl<A: Authority, H: Hands> Keeper<A, H> {
         Ok(())
     }
 
-    /// Notes of certificates that people brought that they have run out: others are used where there are some.
-    fn end_uploads(&mut self, now: Timestamp) -> Result<(), KeeperError> {
+    /// Notes of certificates that people brought that they have run out: others are used where there are some; or that their
+    /// life has begun.
+    fn look_at_uploads(&mut self, now: Timestamp) -> Result<(), KeeperError> {
         let snapshot = self.store.read()?;
         let due = snapshot.custom_due(now, self.passed_over.len() + AT_ONCE_MAX)?;
         for key in due.into_iter().filter(|key| !self.passed_over.contains(key)).collect::<Vec<_>>() {
             let Some(entry) = snapshot.get(&key)? else { continue };
-            let ended = Upload::from_entry(&entry).map(Upload::ended);
-            match ended {
-                Ok(ended) => {
-                    let guards = vec![Guard::At(key, entry.rev), Guard::Exists(Key::zone(ended.zone_id))];
-                    commit(&self.store, guards, vec![ended.to_op()], now)?;
-                    tracing::warn!(hosts = ended.hosts.join(" "), "a certificate that was brought has run out");
+            match Upload::from_entry(&entry).map(|upload| upload.seen(now)) {
+                Ok(upload) => {
+                    let guards = vec![Guard::At(key, entry.rev), Guard::Exists(Key::zone(upload.zone_id))];
+                    commit(&self.store, guards, vec![upload.to_op()], now)?;
+                    if upload.has_ended() {
+                        tracing::warn!(hosts = upload.hosts.join(" "), "a certificate that was brought has run out");
+                    }
                 }
                 Err(_) => drop(self.passed_over.insert(key)),
             }

@@ -124,6 +124,31 @@ pub(crate) fn failed(certificate: AcmeCertificate, failure: &Failure, chance: u8
     }
 }
 
+/// What was noted at a time that is still to come was noted by a clock that was ahead. What follows from the certificate that
+/// is there holds, whose times are the authority's.
+pub(crate) fn seen_again(certificate: AcmeCertificate, now: Timestamp) -> AcmeCertificate {
+    let Some(next_on) = certificate.next_on.filter(|next_on| *next_on > now) else { return certificate };
+    let has_ended = certificate.has_ended && certificate.held.as_ref().is_none_or(|held| held.not_after <= now);
+    let renew_on = certificate.renew_on.filter(|renew_on| *renew_on > now);
+    match (certificate.state, renew_on) {
+        (AcmeState::Active, Some(renew_on)) => {
+            AcmeCertificate { next_on: Some(next_on.min(renew_on)), has_ended, ..certificate }
+        }
+        _ if certificate.modified_on <= now => certificate,
+        // It was not to be renewed yet.
+        (AcmeState::Failing, Some(renew_on)) => AcmeCertificate {
+            state: AcmeState::Active,
+            next_on: Some(renew_on),
+            has_ended,
+            failures: 0,
+            last_error: None,
+            modified_on: now,
+            ..certificate
+        },
+        _ => AcmeCertificate { next_on: Some(now), has_ended, ..certificate },
+    }
+}
+
 /// The longest that nothing is tried.
 const WAIT_MAX: Duration = Duration::from_secs(7 * 86_400);
 

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bartizan_certs::{
-    AcmeAccount, AcmeCertificate, AcmeState, Authority, Ca, Certs, Chain, Failure, FailureKind, Hands, Keeper, Outcome,
-    Progress, Proof, Renewal, Wanted, Window,
+    AcmeAccount, AcmeCertificate, AcmeState, Authority, Ca, Certs, Chain, Failure, FailureKind, Hands, Keeper, Kept,
+    Outcome, Progress, Proof, Renewal, Upload, Wanted, Window,
 };
-use bartizan_names::{Name, Timestamp, ZoneId, ZoneName};
+use bartizan_names::{CertificateId, Name, Timestamp, ZoneId, ZoneName};
 use bartizan_seal::Key as SealKey;
 use bartizan_store::{ChangeSet, Key, Kind, Meta, Op, Store, Value};
 
@@ -154,6 +154,24 @@ impl Lab {
         let roots = self.certs.ca_pem().to_owned();
         let account = AcmeAccount::new(None, Some("a@b.example"), Some(&roots), true, None, self.now()).unwrap();
         self.commit(vec![account.to_op()]);
+    }
+
+    /// For ninety days from then on.
+    fn bring(&self, number: u32, at: Timestamp) -> Key {
+        let names = vec![zone_name(number).to_string()];
+        let issued = self.fake.0.ca.issue(&names, at, Duration::from_secs(90 * 86_400)).unwrap();
+        let chain = Chain::of_key(&issued.chain_pem, issued.key_pkcs8_der, at).unwrap();
+        let kept = Kept {
+            id: CertificateId::from_bytes(*zone_id(number).as_bytes()),
+            zone: zone_id(number),
+            bundle_method: "ubiquitous".to_owned(),
+            kind: "sni_custom".to_owned(),
+            priority: 0,
+            uploaded_on: at,
+        };
+        let upload = Upload::new(kept, &chain, &zone_name(number), &self.seal, at).unwrap();
+        self.commit(vec![upload.to_op()]);
+        upload.store_key()
     }
 
     fn now(&self) -> Timestamp {
@@ -372,4 +390,60 @@ fn nobody_asks_for_what_nobody_wants() {
     lab.commit(vec![lab.one(2).asked_again(lab.now()).to_op()]);
     lab.settle();
     assert_eq!(lab.orders(), 5);
+}
+
+/// What was noted by a clock that was ahead is looked at again when it is right: the end of what is valid, the next try, and
+/// what does not begin yet.
+#[test]
+fn a_time_that_goes_back_was_wrong() {
+    let mut lab = Lab::new();
+    lab.zones(2);
+    lab.account();
+    lab.settle();
+    let upload = lab.bring(0, day(0));
+    let brought =
+        |lab: &Lab, key: &Key| Upload::from_entry(&lab.store.read().unwrap().get(key).unwrap().unwrap()).unwrap();
+    lab.refuse(0, Some(Failure::new(FailureKind::Refused, "not now")));
+    lab.set(day(300));
+    lab.settle();
+    assert!(brought(&lab, &upload).has_ended());
+    assert!(lab.one(0).has_ended && lab.one(0).state == AcmeState::Failing);
+    lab.refuse(0, None);
+    lab.set(day(3));
+    lab.settle();
+    assert!(brought(&lab, &upload).is_valid());
+    assert_eq!((lab.one(0).state, lab.one(0).has_ended), (AcmeState::Active, false));
+    assert!(lab.one(0).modified_on <= day(3));
+
+    lab.set(day(60));
+    lab.settle();
+    let later = lab.bring(1, day(60));
+    assert!(brought(&lab, &later).is_valid());
+    lab.set(day(4));
+    lab.settle();
+    assert!(!brought(&lab, &later).is_valid() && !brought(&lab, &later).has_ended());
+    // When its time comes, within a turn.
+    lab.set(day(60));
+    lab.settle();
+    assert!(brought(&lab, &later).is_valid());
+    lab.set(day(151));
+    lab.settle();
+    assert!(brought(&lab, &later).has_ended());
+}
+
+/// The same by the next process: nobody tells it that the time went back.
+#[test]
+fn a_start_looks_at_what_was_noted() {
+    let mut lab = Lab::new();
+    lab.zones(1);
+    let upload = lab.bring(0, day(0));
+    lab.set(day(100));
+    lab.settle();
+    let has_ended =
+        |lab: &Lab| Upload::from_entry(&lab.store.read().unwrap().get(&upload).unwrap().unwrap()).unwrap().has_ended();
+    assert!(has_ended(&lab));
+    lab.set(day(1));
+    lab.keeper = Keeper::new(lab.store.clone(), lab.seal.clone(), lab.fake.clone(), Nobody, Arc::clone(&lab.progress));
+    lab.settle();
+    assert!(!has_ended(&lab));
 }

@@ -22,7 +22,7 @@ use crate::part::{Edge, Part, secret_seed};
 use crate::reading::{Fault, Found, Reading, Touched, document};
 use crate::unit::{ServedZone, ZoneChanges};
 
-/// Which certificates go before which. One that has run out serves where there is no other.
+/// Which certificates go before which. One that has run out, or does not begin yet, serves where there is no other.
 const ENDED: u32 = 0;
 const LOCAL: u32 = 1;
 const PUBLIC: u32 = 2;
@@ -123,7 +123,7 @@ impl CertificatesPart {
     fn open_brought(&self, entry: &Entry) -> Result<Served, Fault> {
         let upload = Upload::from_entry(entry)?;
         let key = CertifiedKey::from_checked_pem(&upload.chain_pem, &upload.key(&self.seal)?)?;
-        let preference = if upload.has_ended() { ENDED } else { BROUGHT.saturating_add(upload.priority) };
+        let preference = if upload.is_valid() { BROUGHT.saturating_add(upload.priority) } else { ENDED };
         let Upload { id, zone_id, hosts: names, not_after, .. } = upload;
         Ok(Served::Visitors(Certificate { id, zone: Some(zone_id), preference, not_after, names, key }))
     }
