@@ -1,5 +1,6 @@
 //! The acceptor against our own client, over memory. Other TLS stacks meet it in the end-to-end tests.
 
+mod changes;
 mod clients;
 mod early_data;
 mod policies;
