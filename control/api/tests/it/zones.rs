@@ -175,6 +175,49 @@ fn settings_of_tls() {
     }
     let refused = edge.call("PATCH", &format!("{path}/ciphers"), r#"{"value":["AES128-SHA"]}"#).text;
     assert!(refused.contains("ECDHE-RSA-CHACHA20-POLY1305"), "those that exist: {refused}");
+    // Whatever else is no list of suites of TLS 1.2, alone and among other settings, changes nothing.
+    let before = edge.revision();
+    for value in [
+        json!([""]),
+        json!("ECDHE-ECDSA-AES128-GCM-SHA256"),
+        json!(""),
+        json!(null),
+        json!({}),
+        json!([null]),
+        json!([7]),
+        json!(["ECDHE-ECDSA-AES128-GCM-SHA256", ""]),
+        json!(["ECDHE-ECDSA-AES128-GCM-SHA256", "NO-SUCH-SUITE"]),
+        json!(["ECDHE-ECDSA-AES128-GCM-SHA256 ECDHE-ECDSA-AES256-GCM-SHA384"]),
+        json!(["ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384"]),
+        // Those of TLS 1.3 are not for choice: it has its own.
+        json!(["TLS_AES_128_GCM_SHA256"]),
+        json!(["AEAD-AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"]),
+        json!(["ECDHE-ECDSA-AES128-GCM-SHA256", "TLS_AES_256_GCM_SHA384"]),
+    ] {
+        let body = json!({"value": value}).to_string();
+        assert_eq!(edge.call("PATCH", &format!("{path}/ciphers"), &body).verdict(), "400 1007 /value", "{body}");
+        let items = json!({"items": [{"id": "ssl", "value": "full"}, {"id": "ciphers", "value": value}]}).to_string();
+        assert_eq!(edge.call("PATCH", &path, &items).verdict(), "400 1007 /items/1/value", "{items}");
+    }
+    for (id, value) in [
+        ("tls_1_3", json!("")),
+        ("tls_1_3", json!("perhaps")),
+        ("0rtt", json!("perhaps")),
+        ("0rtt", json!("")),
+        ("min_tls_version", json!("1.4")),
+        ("min_tls_version", json!("")),
+        ("http2", json!("perhaps")),
+    ] {
+        let body = json!({"value": value}).to_string();
+        assert_eq!(edge.call("PATCH", &format!("{path}/{id}"), &body).verdict(), "400 1007 /value", "{id} {body}");
+    }
+    assert_eq!(edge.revision(), before);
+    // A list of nothing chooses nothing, as it does elsewhere.
+    for (value, expect) in [(json!([]), None), (json!(["ECDHE-ECDSA-AES128-GCM-SHA256"]), Some(1))] {
+        let answer = edge.call("PATCH", &format!("{path}/ciphers"), &json!({"value": value}).to_string());
+        let there = edge.get(&format!("{path}/ciphers")).result()["value"].as_array().map(Vec::len);
+        assert_eq!((answer.verdict().as_str(), there.filter(|count| *count > 0)), ("200", expect), "{value}");
+    }
     for (id, value) in [
         ("0rtt", json!("on")),
         ("tls_1_3", json!("zrt")),
