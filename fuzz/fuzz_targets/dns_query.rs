@@ -38,7 +38,7 @@ fn answer(transport: Transport, query: &[u8]) -> Option<Vec<u8>> {
     let mut reply = vec![0; TCP_ANSWER_MAX];
     let mut exchange = [Exchange::new(client, transport, query, &mut reply)];
     let signatures = Limits { lasting: 8, passing: 8, ..Limits::default() };
-    serve(&mut exchange, &CONFIG, &mut Worker::new(signatures), Now::read());
+    serve(&mut exchange, &CONFIG, &mut Worker::new(signatures), Now::read(&CONFIG.clock));
     match exchange[0].end {
         End::Silent(_) => None,
         End::Reply { len, .. } => Some(reply[..len].to_vec()),

@@ -45,6 +45,8 @@ pub(crate) const TESTS: &[Program] = &[
     program("inadyn", "inadyn"),
     // Certificates by ACME, as certbot gets them.
     program("pebble", "pebble"),
+    // An edge whose clock is wrong.
+    program("faketime", "faketime"),
     // Signed zones: a chain of trust from a root of our own, and who validates it.
     program("unbound", "unbound"),
     program("knotd", "knot"),

@@ -14,6 +14,7 @@ pub mod account;
 pub mod audit_log;
 pub mod certificate;
 pub mod client_auth;
+pub mod clock;
 pub mod delegation;
 pub mod dns_import;
 pub mod dns_record;

@@ -131,7 +131,7 @@ impl Asking {
             if count == 0 {
                 break;
             }
-            serve(&mut exchanges[..count], &self.config, &mut self.worker, Now::read());
+            serve(&mut exchanges[..count], &self.config, &mut self.worker, Now::read(&self.config.clock));
             black_box(&exchanges);
         }
         (cpu_nanos() - start) as f64 / total as f64

@@ -8,6 +8,7 @@ use crate::app::AppAction;
 use crate::backup::{Backup, Restore};
 use crate::cert::CertAction;
 use crate::client_cert::ClientCertAction;
+use crate::clock::ClockAction;
 use crate::credentials::Edge;
 use crate::dns::DnsAction;
 use crate::dnssec::DnssecAction;
@@ -171,6 +172,13 @@ pub enum Command {
     Undo {
         #[command(flatten)]
         words: UndoWords,
+        #[command(flatten)]
+        edge: Edge,
+    },
+    /// What time the edge believes, and your word that its clock is right: show, believe
+    Clock {
+        #[command(subcommand)]
+        action: ClockAction,
         #[command(flatten)]
         edge: Edge,
     },

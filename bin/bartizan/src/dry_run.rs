@@ -13,6 +13,7 @@ use crate::cert::{self, CertAction};
 use crate::cli::Command;
 use crate::client::Api;
 use crate::client_cert::{AuthorityAction, ClientCertAction, HostAction};
+use crate::clock::ClockAction;
 use crate::diff;
 use crate::dns::DnsAction;
 use crate::dnssec::{DnssecAction, RegistryAction};
@@ -135,6 +136,8 @@ fn trial(command: &Command) -> Trial {
             AccountAction::List
             | AccountAction::Member { action: MemberAction::List { .. } | MemberAction::Roles { .. } } => Reads,
         },
+        Command::Clock { action: ClockAction::Believe, .. } => Cannot("what is believed is nothing that is stored"),
+        Command::Clock { action: ClockAction::Show, .. } => Reads,
         Command::Trust(_) => Cannot("it is this machine's stores that it changes, and not the edge"),
         Command::Backup(_) => Cannot("a backup is made or it is not; `backup verify` looks at one"),
         Command::Restore(_) => {

@@ -165,6 +165,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Record { action, edge } => {
             on_edge(&edge, "record", output, async |api| record::run(action, api, output).await)
         }
+        Command::Clock { action, edge } => {
+            on_edge(&edge, "clock", output, async |api| clock::run(action, api, output).await)
+        }
         Command::ClientCert { action, edge } => {
             on_edge(&edge, "cert", output, async |api| client_cert::run(action, api, output).await)
         }

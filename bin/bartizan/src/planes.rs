@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use bartizan_clock::Clock;
 use bartizan_dial::{Destinations, Listener, NameServers, Own, Private, PublicNames, Reach};
 use bartizan_geo::Geo;
 use bartizan_live::{Generation, Live};
@@ -46,7 +47,6 @@ pub struct Planes {
     /// Who sends every port of the pools here. Taken out by [`Planes::drain`].
     any_port: Mutex<Option<AnyPort>>,
     observed: Observed,
-    dns_counters: dns::Counters,
     /// Taken out by [`Planes::drain`].
     running: Mutex<Option<Running>>,
 }
@@ -66,6 +66,8 @@ pub struct Fixed {
     pub dns_limits: dns::RateLimits,
     /// Who is asked for names outside that apexes stand for; the system's resolvers if nobody is named.
     pub resolvers: Vec<SocketAddr>,
+    /// The time by which is signed.
+    pub clock: Clock,
     /// The key by which connectors learn that this PoP was restarted (RFC 9000 §10.3).
     pub reset_key: tunnel::ResetKey,
 }
@@ -113,7 +115,7 @@ impl Planes {
         let followed = dns::follow_outside(&dns_live, names).context("names outside the zones")?;
 
         let counted: [Arc<dyn Measured>; 6] = [
-            Arc::new(counters.clone()),
+            Arc::new(counters),
             followed.measured(),
             http.measured(),
             l4.measured(),
@@ -134,20 +136,7 @@ impl Planes {
         observed.applied.set(bundle.number);
         let running = Mutex::new(Some(Running { tunnel, http, l4, dns, outside: followed }));
         let any_port = Mutex::new(any_port);
-        let dns_counters = counters;
-        Ok(Planes {
-            tunnel_live,
-            http_live,
-            l4_live,
-            dns_live,
-            outside,
-            fixed,
-            reach,
-            any_port,
-            observed,
-            dns_counters,
-            running,
-        })
+        Ok(Planes { tunnel_live, http_live, l4_live, dns_live, outside, fixed, reach, any_port, observed, running })
     }
 
     /// Puts a bundle in force, in an order in which a name is announced only when it can be served. A plane is told only
@@ -183,11 +172,6 @@ impl Planes {
     /// What they show, and what can be asked of them.
     pub fn observed(&self) -> &Observed {
         &self.observed
-    }
-
-    /// What the DNS server counts.
-    pub fn dns_counters(&self) -> &dns::Counters {
-        &self.dns_counters
     }
 
     /// Takes nothing new in, lets requests finish, and ends every thread. DNS answers to the last.
@@ -325,6 +309,7 @@ fn dns_config(bundle: &Bundle, fixed: &Fixed, outside: &Live<dns::Outside>) -> G
         limits: fixed.dns_limits.clone(),
         hosts,
         outside: outside.clone(),
+        clock: fixed.clock.clone(),
     };
     newest.generation(config)
 }

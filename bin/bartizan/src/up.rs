@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context;
 use bartizan_api::{DeclareAcmeError, DeclareError, Entry, Fault, Preset, SetUp};
 use bartizan_certs::Certs;
+use bartizan_clock::Clock;
 use bartizan_dial::Private;
 use bartizan_dnssec::Dnssec;
 use bartizan_geo::Geo;
@@ -84,6 +85,7 @@ struct Stored {
     seal: Key,
     store: Store,
     certs: Certs,
+    clock: Clock,
     nameservers: Vec<Name>,
     set_up: SetUp,
     pop: Pop,
@@ -159,7 +161,9 @@ impl Stored {
         // Before the store, which an older layout is brought up to date in: a start that fails here has changed nothing.
         data.expect_store()?;
         let has_lost_ca = data.has_lost_ca();
-        let Sealed { seal, ca, shut } = data.sealed(now())?;
+        let known = clock::known(data.path());
+        let clock = clock::start(known);
+        let Sealed { seal, ca, shut } = data.sealed(clock.now())?;
         backup::sweep(data.path());
         let store = match &shut {
             None => Store::open(data.path()).map_err(|error| Failure::new(Cause::Failed, error.to_string()))?,
@@ -167,7 +171,11 @@ impl Stored {
                 .ok_or_else(|| Failure::new(Cause::Failed, reason.clone()).remedy(KEYS_BACK))?,
         };
         store.keep_audit(settings.history);
-        let certs = Certs::new(ca, seal.clone());
+        let clock = match known.last {
+            Some(_) => clock,
+            None => clock::start(clock::by_last_change(&store, clock.now())),
+        };
+        let certs = Certs::by(clock.clone(), ca, seal.clone());
         let is_ca_new = shut.is_none() && data.notes_lost_ca(has_lost_ca, certs.ca_pem());
         let nameservers = nameservers(domain)?;
         let preset = preset(settings)?;
@@ -194,13 +202,13 @@ impl Stored {
         };
         let (set_up, pop, publisher) = prepared?;
         let is_shut = shut.is_some();
-        Ok(Stored { seal, store, certs, nameservers, set_up, pop, publisher, is_ca_new, is_shut })
+        Ok(Stored { seal, store, certs, clock, nameservers, set_up, pop, publisher, is_ca_new, is_shut })
     }
 }
 
 pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
     let Opened { settings, domain, data, mut listeners, addresses, stored, geo, chosen, backup_lock } = opened;
-    let Stored { seal, store, certs, nameservers, set_up, pop, publisher, is_ca_new, is_shut } = stored;
+    let Stored { seal, store, certs, clock, nameservers, set_up, pop, publisher, is_ca_new, is_shut } = stored;
     let (knows_networks, may_know_tor) = (geo.knows_networks(), geo.has_files());
     let reset_key = Arc::new(seal.reset_key());
     let ports = ports(&chosen);
@@ -214,6 +222,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         name_servers: nameservers.iter().map(|name| name.to_string().to_ascii_lowercase()).collect(),
         dns_limits: settings.dns_limits.clone(),
         resolvers: settings.resolvers.clone(),
+        clock: clock.clone(),
         reset_key,
     };
     let api_listeners = std::mem::take(&mut listeners.api);
@@ -222,7 +231,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
     report_read_only(&store, is_shut, &planes.observed().problems);
     report_start(is_ca_new, &left_out, &planes.observed().problems);
     tokio::spawn(disk::watch(data.path().to_owned(), planes.observed().problems.clone()));
-    tokio::spawn(clock::watch(planes.dns_counters().clone(), planes.observed().problems.clone()));
+    tokio::spawn(clock::watch(clock.clone(), data.path().to_owned(), planes.observed().problems.clone()));
     tokio::spawn(store_condition::show(store.condition(), planes.observed().problems.clone()));
     let following = planes::follow(publisher, store.watch(), Arc::clone(&planes))?;
 
@@ -255,6 +264,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
             .beside(Arc::clone(&planes.observed().dns)),
         pace: settings.dnssec_pace,
         problems: planes.observed().problems.clone(),
+        clock: clock.clone(),
     });
     let (stop, stopped) = watch::channel(false);
     let mut observed = planes.observed().clone();
@@ -280,7 +290,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         },
         until(stopped.clone()),
     ));
-    let caring = tokio::spawn(take_care(store));
+    let caring = tokio::spawn(take_care(store, clock.clone()));
     let counting = (private == Private::Refused).then(|| tokio::spawn(private_origins::watch(Arc::clone(&planes))));
 
     let root = api_root(addresses.api[0]);
@@ -363,6 +373,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         planes.drain(grace, end).await;
     };
     tokio::join!(draining, finish(api, grace));
+    clock::keep(&clock, data.path());
     ended
 }
 
@@ -532,12 +543,14 @@ fn preset(settings: &Settings) -> anyhow::Result<Preset> {
 }
 
 /// Compacts the change log and lets go of what is old of the audit, for as long as the edge runs.
-async fn take_care(store: Store) {
+async fn take_care(store: Store, clock: Clock) {
     let mut tick = tokio::time::interval(CARE_INTERVAL);
     loop {
         tick.tick().await;
+        // By a clock that is in doubt nothing is old.
+        let Some(now) = clock.read().believed() else { continue };
         let store = store.clone();
-        let care = tokio::task::spawn_blocking(move || compact(&store));
+        let care = tokio::task::spawn_blocking(move || compact(&store, now));
         match care.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(error = format!("{error:#}"), "housekeeping failed; trying again later"),
@@ -547,9 +560,9 @@ async fn take_care(store: Store) {
 }
 
 /// Drops changes that nobody needs any more, a step at a time so that commits come in between.
-fn compact(store: &Store) -> anyhow::Result<()> {
-    store.forget(now())?;
-    let keep = Retention::usual(now());
+fn compact(store: &Store, now: Timestamp) -> anyhow::Result<()> {
+    store.forget(now)?;
+    let keep = Retention::usual(now);
     let mut oldest = store.compact(keep)?;
     loop {
         let next = store.compact(keep)?;

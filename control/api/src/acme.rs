@@ -120,8 +120,7 @@ pub fn declare_acme(
     // What is wrong with the flags is told in their words.
     let account = store.read().map_err(Error::from)?.get(&Key::acme_account()).map_err(Error::from)?;
     let old = account.and_then(|entry| AcmeAccount::from_entry(&entry).ok());
-    let now = crate::writes::now();
-    AcmeAccount::new(directory, Some(email), roots, has_agreed, old.as_ref(), now)?;
+    AcmeAccount::new(directory, Some(email), roots, has_agreed, old.as_ref(), certs.clock().now())?;
     let writes = Writes::new(store.clone(), certs.clone(), std::sync::Arc::default());
     writes.change(By::Edge("up"), |change| change.put_acme_account(directory, Some(email), roots, has_agreed))?;
     Ok(())

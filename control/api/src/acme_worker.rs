@@ -19,7 +19,7 @@ use crate::background::Waiter;
 use crate::error::{Error, Fault};
 use crate::numbers::Numbers;
 use crate::transaction::Change;
-use crate::writes::{By, Writes, blocking, now};
+use crate::writes::{By, Writes, blocking};
 use crate::{dns_records, zones};
 
 /// How often it is looked what is due: a few steps in an index.
@@ -41,12 +41,13 @@ pub(crate) fn start(store: Store, seal: SealKey, writes: Writes, applied: Applie
 }
 
 async fn run(store: Store, seal: SealKey, writes: Writes, applied: Applied, numbers: &Numbers, woken: &Notify) {
-    let hands = Showing { writes, store: store.clone(), applied };
+    let hands = Showing { writes: writes.clone(), store: store.clone(), applied };
     hands.hide_all().await;
     let progress = Arc::<Progress>::default();
     let mut keeper = Keeper::new(store, seal.clone(), acme::authority(&seal), hands, Arc::clone(&progress));
     loop {
-        let begun = keeper.begin(now());
+        // What is under way goes on, and nothing is begun by a clock that is in doubt.
+        let begun = writes.clock().read().believed().map_or(Ok(()), |now| keeper.begin(now));
         numbers.public_authority(
             progress.issued.load(Relaxed),
             progress.failed.load(Relaxed),
@@ -60,7 +61,7 @@ async fn run(store: Store, seal: SealKey, writes: Writes, applied: Applied, numb
             }
         };
         tokio::select! {
-            kept = keeper.next(now) => if let Err(error) = kept {
+            kept = keeper.next(|| writes.clock().now()) => if let Err(error) = kept {
                 tracing::warn!(%error, "what came of asking the public authority cannot be kept");
             },
             () = woken.notified() => keeper.resume(),

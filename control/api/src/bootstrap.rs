@@ -27,7 +27,7 @@ use crate::rights::Rights;
 use crate::tokens::{everything, new_token};
 use crate::transaction::{Change, View};
 use crate::users::new_key;
-use crate::writes::{By, Writes, now};
+use crate::writes::{By, Writes};
 use crate::zones;
 
 /// The administrator's token among others.
@@ -104,7 +104,7 @@ pub fn bootstrap(
         Saved::Unreadable(error) if is_first => return Err(error.into()),
         Saved::Unreadable(error) => (None, Some(error)),
     };
-    let preset = &without_ended(store, preset)?;
+    let preset = &without_ended(store, preset, certs.clock().latest())?;
     let mut administrator = plan(store, saved.as_ref(), preset, domain)?;
     refuse_weak("token", &administrator.token, "BARTIZAN_API_TOKEN")?;
     if !preset.weak_key {
@@ -156,7 +156,7 @@ pub fn bootstrap(
             path.display()
         );
     }
-    let entry = match refused(store, &administrator.token) {
+    let entry = match refused(store, &administrator.token, certs.clock().latest()) {
         None => Entry::Open(administrator),
         Some(reason) => {
             tracing::warn!(
@@ -184,10 +184,10 @@ impl Dictated {
 }
 
 /// Why a token lets nobody on this machine in.
-fn refused(store: &Store, token: &str) -> Option<&'static str> {
+fn refused(store: &Store, token: &str, now: Timestamp) -> Option<&'static str> {
     const UNREADABLE: Option<&str> = Some("it cannot be read");
     let Ok(view) = store.read().map(View) else { return UNREADABLE };
-    match token_of(&view, &seal::hash_token(token), Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), now()) {
+    match token_of(&view, &seal::hash_token(token), Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), now) {
         Ok(Some(ShownToken { token, standing: TokenState::Active, .. })) if Rights::read(&token.policies).is_some() => {
             None
         }
@@ -221,12 +221,12 @@ struct DictatedToken {
 
 /// What the environment says, without a token that it has said before and that was given a new text or deleted since: a
 /// unit keeps its environment, and must not bring back what somebody has ended.
-fn without_ended(store: &Store, preset: &Preset) -> Result<Preset, Error> {
+fn without_ended(store: &Store, preset: &Preset, now: Timestamp) -> Result<Preset, Error> {
     let Some(token) = &preset.token else { return Ok(preset.clone()) };
     let (view, hash) = (View(store.read()?), seal::hash_token(token));
     let said = view.if_readable::<DictatedToken>(&dictated_key())?;
     let was_said = said.is_some_and(|said| said.sha256 == hash.to_string());
-    if !was_said || token_of(&view, &hash, None, now())?.is_some() {
+    if !was_said || token_of(&view, &hash, None, now)?.is_some() {
         return Ok(preset.clone());
     }
     tracing::warn!(

@@ -216,7 +216,7 @@ impl Change {
     /// Judges a caller again, by the state that this change is made on, and until it lands: they were let in by the head of
     /// their call, and its body may have come long after.
     pub(crate) fn admit(&mut self, caller: &Caller) -> Result<(), Error> {
-        let now = caller.again(self, self.now())?;
+        let now = caller.again(self, self.certs().clock().latest())?;
         now.by.iter().try_for_each(|key| self.guard(key))
     }
 }

@@ -9,7 +9,7 @@ use bartizan_store::Store;
 
 use crate::error::Error;
 use crate::transaction::{Change, View};
-use crate::writes::{By, Writes, now};
+use crate::writes::{By, Writes};
 
 /// For the change log.
 const INTERFACE: &str = "setup";
@@ -28,7 +28,9 @@ pub fn declare_cookie_secrets(store: &Store, certs: &Certs, seal: &SealKey) -> R
 pub(crate) fn renew(writes: &Writes, by: By<'_>, seal: &SealKey) -> Result<(), Error> {
     // Most looks find nothing to do, and take no turn.
     match readable(&writes.view()?, seal)? {
-        Some(secrets) if secrets.is_due(now()) => writes.change(by, |change| roll_if_due(change, seal)),
+        Some(secrets) if writes.clock().read().believed().is_some_and(|now| secrets.is_due(now)) => {
+            writes.change(by, |change| roll_if_due(change, seal))
+        }
         _ => Ok(()),
     }
 }

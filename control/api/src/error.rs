@@ -186,6 +186,8 @@ faults! {
     AcmeAccount = 400 1162 "The account at the public authority cannot be like this";
     CertificateOrder = 400 1163 "No such certificate can be asked for";
 
+    ClockNotSet = 400 1170 "The clock of this edge is not set";
+
     // DNS records.
     RecordInvalid = 400 1004 "DNS Validation Error";
     RecordName = 400 9000 "DNS name is invalid";

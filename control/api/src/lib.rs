@@ -17,7 +17,7 @@
 //! background  deletions · renewals · acme_worker
 //! resources   accounts · certificates · certificate_packs · acme · zones · phishing · resource · custom_certificates · client_hosts · client_roots · client_certificates · tokens · sessions · users ·
 //!             members · user · invites · settings · zone_facts · dnssec · registries · tunnels · apps · owner_names · dns_records · dns_trace · delegation · page_rules · tunnel_routes · pops · app_addresses ·
-//!             spectrum · access_rules · firewall · audit_logs · edge · status · ips · probes
+//!             spectrum · access_rules · firewall · audit_logs · edge · clock · status · ips · probes
 //! guard       here · state (Api) · auth
 //! store       transaction (View, Change) · memberships · caller · writes · cookie_secrets · passwords · calls
 //! calls       path · origin · cookie · permission · roles · reply · error · rights · tag · query · extract · here · front ·
@@ -47,6 +47,7 @@ mod certificates;
 mod client_certificates;
 mod client_hosts;
 mod client_roots;
+mod clock;
 mod cookie;
 mod cookie_secrets;
 mod custom_certificates;

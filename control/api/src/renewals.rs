@@ -5,7 +5,7 @@
 //! is there: a visitor who is warned can still be served, one without any certificate cannot.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bartizan_certs::{Certs, CertsError, Document};
 use bartizan_names::Timestamp;
@@ -17,7 +17,7 @@ use crate::cookie_secrets;
 use crate::error::Error;
 use crate::numbers::Numbers;
 use crate::transaction::Change;
-use crate::writes::{By, Writes, now};
+use crate::writes::{By, Writes};
 
 /// For the change log.
 const INTERFACE: &str = "renewal";
@@ -28,6 +28,12 @@ const PIECE_MAX: usize = 200;
 /// How often it is looked for certificates that run out, and for the end of the CA. A third of their 90 days is left then,
 /// but after the clock was set they may all have run out, or not be valid yet. To look costs a few steps in an index.
 const REST: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether the clock was set, which changes what is due.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A smaller step of the clock changes nothing.
+const STEP_MAX: u64 = 60_000_000; // microseconds
 
 /// How long after a failure it is tried again: at first, and at most.
 const RETRY_MIN: Duration = Duration::from_secs(10);
@@ -40,6 +46,8 @@ pub(crate) struct Renewals {
     seal: SealKey,
     numbers: Arc<Numbers>,
     retry: Duration,
+    /// When all was done last, by the clock and by another one that nobody sets.
+    done: Option<(Timestamp, Instant)>,
 }
 
 /// What became of a piece.
@@ -51,20 +59,30 @@ struct Piece {
 
 impl Renewals {
     pub(crate) fn new(writes: Writes, certs: Certs, seal: SealKey, numbers: Arc<Numbers>) -> Renewals {
-        Renewals { writes, certs, seal, numbers, retry: RETRY_MIN }
+        Renewals { writes, certs, seal, numbers, retry: RETRY_MIN, done: None }
     }
 
     /// Renews all that is due; how long there is then nothing to do.
     pub(crate) fn run(&mut self, stop: &Stop) -> Duration {
-        self.numbers.authority(self.certs.ca_warning(now()));
+        // By a clock that is wrong for a moment, all that is there would be issued anew, for another time.
+        let Some(now) = self.certs.clock().read().believed() else {
+            self.done = None;
+            return LOOK;
+        };
+        if self.done.is_some_and(|done| is_resting(done, now)) {
+            return LOOK;
+        }
+        self.done = None;
+        self.numbers.authority(self.certs.ca_warning(now));
         if let Err(error) = cookie_secrets::renew(&self.writes, By::Edge(INTERFACE), &self.seal) {
             tracing::debug!(%error, "the secret of DNS cookies stays as it is for now");
         }
-        let failed = match self.work(stop) {
+        let failed = match self.work(stop, now) {
             Ok(0) => {
                 self.retry = RETRY_MIN;
                 self.numbers.renewal_works();
-                return REST;
+                self.done = Some((now, Instant::now()));
+                return LOOK;
             }
             Ok(failed) => format!("{failed} certificates cannot be renewed"),
             Err(error) => format!("certificates cannot be renewed now: {error}"),
@@ -77,19 +95,19 @@ impl Renewals {
     }
 
     /// How many could not be renewed.
-    fn work(&self, stop: &Stop) -> Result<u64, Error> {
-        let due = self.due()?;
+    fn work(&self, stop: &Stop, now: Timestamp) -> Result<u64, Error> {
+        let due = self.due(now)?;
         self.numbers.certificates_due(due.len());
         if !due.is_empty() {
             // Else each of them would be told of.
-            if self.certs.ca_has_ended(now()) {
+            if self.certs.ca_has_ended(now) {
                 return Err(CertsError::ExpiredCa.into());
             }
             tracing::info!(certificates = due.len(), "renewing what is about to run out");
         }
         let (mut done, mut failed) = (0, 0);
         for keys in due.chunks(PIECE_MAX) {
-            if stop.is_set() {
+            if stop.is_set() || self.certs.clock().read().doubt().is_some() {
                 break;
             }
             let piece = self.writes.change(By::Edge(INTERFACE), |change| self.renew(change, keys))?;
@@ -102,9 +120,9 @@ impl Renewals {
     }
 
     /// The keys of those that are due by their listing, the one that connectors see first.
-    fn due(&self) -> Result<Vec<Key>, Error> {
+    fn due(&self, now: Timestamp) -> Result<Vec<Key>, Error> {
         // One that cannot be read is due as well: its failure is told and counted.
-        let mut due = self.writes.view()?.0.certificates_due(self.certs.issuer(), now())?;
+        let mut due = self.writes.view()?.0.certificates_due(self.certs.issuer(), now)?;
         due.sort_by_key(|key| key.scope() != Scope::Edge);
         Ok(due)
     }
@@ -143,4 +161,11 @@ impl Renewals {
         }
         self.certs.renewed(old, now).map(Some).map_err(|error| error.to_string())
     }
+}
+
+/// Whether what was done at a time is not long ago, and the clock was not set since.
+fn is_resting((at, then): (Timestamp, Instant), now: Timestamp) -> bool {
+    let passed = then.elapsed();
+    let expected = at.unix_micros().saturating_add(passed.as_micros() as u64);
+    passed < REST && now.unix_micros().abs_diff(expected) <= STEP_MAX
 }

@@ -30,9 +30,9 @@ use crate::turns::Turns;
 use crate::writes::Writes;
 use crate::{
     access_rules, accounts, acme, acme_worker, audit_logs, certificate_packs, client_certificates, client_hosts,
-    client_roots, custom_certificates, delegation, dns_records, dns_trace, dnssec, edge, firewall, front, invites, ips,
-    members, openapi, page, page_rules, phishing, pops, probes, registries, sessions, settings, spectrum, status,
-    tokens, tunnel_routes, tunnels, user, users, zone_facts, zones,
+    client_roots, clock, custom_certificates, delegation, dns_records, dns_trace, dnssec, edge, firewall, front,
+    invites, ips, members, openapi, page, page_rules, phishing, pops, probes, registries, sessions, settings, spectrum,
+    status, tokens, tunnel_routes, tunnels, user, users, zone_facts, zones,
 };
 
 /// The whole API as a service, for [`crate::serve()`] and for tests.
@@ -128,6 +128,7 @@ fn dialect(api: &Api) -> OpenApiRouter<Api> {
         .merge(pops::routes(api))
         .merge(audit_logs::routes(api))
         .merge(status::routes(api))
+        .merge(clock::routes(api))
 }
 
 async fn answer(

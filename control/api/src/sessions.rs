@@ -28,7 +28,7 @@ use crate::reply::Reply;
 use crate::state::Api;
 use crate::tag::IfMatch;
 use crate::transaction::{Change, View};
-use crate::writes::{By, blocking, now};
+use crate::writes::{By, blocking};
 
 /// How long a session lasts at most.
 const SECONDS_MAX: u64 = 7 * 24 * 3_600;
@@ -112,7 +112,8 @@ async fn list(State(api): State<Api>, caller: Caller) -> Result<Reply<Vec<Sessio
     let (user, current) = (caller.user, caller.session.map(|session| session.id));
     let all = api.read(move |view| view.sessions(user)).await?;
     let mut sessions: Vec<_> = all.into_iter().filter_map(|(_, session)| session).collect();
-    sessions.retain(|session| !has_ended(session, now()));
+    let latest = api.clock().latest();
+    sessions.retain(|session| !has_ended(session, latest));
     sessions.sort_by_key(|session| std::cmp::Reverse(session.created_on));
     Ok(Reply::of(sessions.into_iter().map(|session| sent(session, current)).collect()))
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use bartizan_certs::Certs;
+use bartizan_clock::Clock;
 use bartizan_dnssec::Dnssec;
 use bartizan_model::Pop;
 use bartizan_names::{AccountId, Name, ZoneName};
@@ -31,7 +32,7 @@ use crate::passwords::Passwords;
 use crate::spools::Spools;
 use crate::transaction::{Change, View};
 use crate::turns::{End, Turns};
-use crate::writes::{By, Writes, blocking, now};
+use crate::writes::{By, Writes, blocking};
 
 /// Wrong credentials that a source may send in a while before it is told to wait: a tool with an old token, tried by a
 /// person some times.
@@ -179,6 +180,11 @@ impl Api {
         &self.0.given.facts
     }
 
+    /// The time that this edge believes.
+    pub(crate) fn clock(&self) -> &Clock {
+        self.0.given.certs.clock()
+    }
+
     /// The addresses that applications can have.
     pub(crate) fn pools(&self) -> &Pools {
         &self.0.pools
@@ -315,10 +321,10 @@ impl Api {
         let proof = Arc::new(Proof::of(&credentials, from));
         let api = self.clone();
         self.read(move |view| {
-            let Some(caller) = proof.caller(view, now())? else { return Ok(None) };
+            let Some(caller) = proof.caller(view, api.clock().latest())? else { return Ok(None) };
             // Also by a call that it may not make.
             if let Some(token) = caller.token {
-                api.last_used().note(token, now());
+                api.last_used().note(token, api.clock().now());
             }
             check(view, &caller)?;
             Ok(Some(caller))
@@ -330,7 +336,7 @@ impl Api {
 
     /// Notes now and then that a session is used; nobody waits for it.
     fn note_session(&self, caller: &Caller) {
-        let Some(session) = caller.session.filter(|session| session.is_long_ago(now())) else { return };
+        let Some(session) = caller.session.filter(|session| session.is_long_ago(self.clock().now())) else { return };
         let (writes, user) = (self.0.writes.clone(), caller.user);
         tokio::task::spawn_blocking(move || {
             let noted = writes.change(By::Edge("sessions"), |change| change.note_session(user, session.id));
@@ -345,7 +351,8 @@ impl Api {
         let Credentials::Token(text) = Credentials::read(headers)? else { return Err(Fault::InvalidToken.into()) };
         let (unknown, hash) = (Credentials::Token(text).unknown(), seal::hash_token(text));
         let client = from.map(|from| from.to_canonical());
-        let found = self.read(move |view| caller::token_of(view, &hash, client, now())).await?;
+        let latest = self.clock().latest();
+        let found = self.read(move |view| caller::token_of(view, &hash, client, latest)).await?;
         found.ok_or_else(|| self.wrong(unknown, from))
     }
 

@@ -28,7 +28,7 @@ use crate::resource::{self, All, Call, Edit, Editable, Here, Owner, Place, Resou
 use crate::rights::ALL_PERMISSIONS;
 use crate::state::Api;
 use crate::transaction::{Change, View};
-use crate::writes::{blocking, now};
+use crate::writes::blocking;
 
 /// Tokens of one owner.
 pub(crate) const TOKENS_MAX: u64 = 1_000;
@@ -221,7 +221,7 @@ pub(crate) fn everything(user: bartizan_names::UserId) -> StoredPolicy {
 }
 
 pub(crate) fn sent(api: &Api, token: StoredToken) -> Token {
-    let expired = token.expires_on.is_some_and(|end| end <= now());
+    let expired = token.expires_on.is_some_and(|end| end <= api.clock().latest());
     Token {
         id: token.id,
         name: token.name,

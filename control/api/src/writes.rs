@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use bartizan_certs::Certs;
+use bartizan_clock::Clock;
 use bartizan_names::{Timestamp, UserId};
 use bartizan_store::{API, ChangeSet, CommitError, Meta, Store};
 
@@ -75,6 +76,11 @@ impl Writes {
         Writes { store, certs, turns: Arc::default(), numbers }
     }
 
+    /// The time of changes, and of all that is done without being asked for.
+    pub(crate) fn clock(&self) -> &Clock {
+        self.certs.clock()
+    }
+
     /// The newest state.
     pub(crate) fn view(&self) -> Result<View, Error> {
         Ok(View(self.store.read()?))
@@ -100,7 +106,7 @@ impl Writes {
 
     /// None if somebody else was faster.
     fn attempt<T>(&self, by: By<'_>, plan: &impl Fn(&mut Change) -> Result<T, Error>) -> Result<Option<T>, Error> {
-        let (view, at) = (self.view()?, now());
+        let (view, at) = (self.view()?, self.clock().now());
         let mut change = Change::new(view, at, self.certs.clone());
         if let By::Caller(caller) = by {
             change.admit(caller)?;
@@ -148,6 +154,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(Error::internal(&error)))
 }
 
+/// What the machine's clock says, for what only tells how long something took: nothing is decided by it.
 pub(crate) fn now() -> Timestamp {
     SystemTime::now().into()
 }

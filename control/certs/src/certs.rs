@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bartizan_clock::Clock;
 use bartizan_names::{Name, Timestamp, ZoneId, ZoneName};
 use bartizan_store::{Key, Op, Scope, Snapshot};
 
@@ -16,18 +17,30 @@ const VALIDITY: Duration = days(90);
 /// The names that connectors ask for at the handshake: by QUIC, by HTTP/2, and before either.
 const TUNNEL_NAMES: [&str; 3] = ["quic.cftunnel.com", "h2.cftunnel.com", "probe.cftunnel.com"];
 
-/// The CA with the key that seals. Cheap to clone.
+/// The CA with the key that seals, and the clock by which it issues. Cheap to clone.
 #[derive(Clone)]
 pub struct Certs(Arc<Inner>);
 
 struct Inner {
     ca: Ca,
     seal: bartizan_seal::Key,
+    clock: Clock,
 }
 
 impl Certs {
+    /// By the system's clock, of which nothing is known from before.
     pub fn new(ca: Ca, seal: bartizan_seal::Key) -> Certs {
-        Certs(Arc::new(Inner { ca, seal }))
+        Certs::by(Clock::default(), ca, seal)
+    }
+
+    pub fn by(clock: Clock, ca: Ca, seal: bartizan_seal::Key) -> Certs {
+        Certs(Arc::new(Inner { ca, seal, clock }))
+    }
+
+    /// Whoever issues anew what is there asks it, and waits while it is in doubt. A name that has nothing yet gets a
+    /// certificate for the time that is used then: better than none.
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
     }
 
     /// What people trust, as PEM.
@@ -122,7 +135,7 @@ impl Certs {
         now: Timestamp,
         validity: Duration,
     ) -> Result<Document, CertsError> {
-        let Inner { ca, seal } = &*self.0;
+        let Inner { ca, seal, .. } = &*self.0;
         let mut issued = ca.issue(&names, now, validity)?;
         if purpose == Purpose::Tunnel {
             // A connector that knows the CA by its fingerprint alone takes the certificate from here.

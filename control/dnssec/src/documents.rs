@@ -65,7 +65,7 @@ pub(crate) fn change(
         drop(snapshot);
         let keeping = care.keeping(&zone);
         let mut new = work(&keeping, old.clone())?;
-        let at = std::time::SystemTime::now().into();
+        let at = keeping.moment.at;
         if let Some(new) = new.as_mut().filter(|new| new.keys != old.keys) {
             new.modified_on = at;
         }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use bartizan_clock::Clock;
 use bartizan_model::Zone;
 use bartizan_names::{Timestamp, ZoneId};
 use bartizan_observed::{Measured, Metric, Problems};
@@ -37,6 +38,8 @@ pub struct Given {
     /// All waits are divided by it: 1, but in tests.
     pub pace: u32,
     pub problems: Problems,
+    /// The time by which keys are exchanged.
+    pub clock: Clock,
 }
 
 /// What came of asking the servers of a zone's parent.
@@ -74,9 +77,9 @@ pub struct Dnssec {
 
 impl Dnssec {
     pub fn start(given: Given) -> Dnssec {
-        let Given { store, seal, parents, pace, problems } = given;
+        let Given { store, seal, parents, pace, problems, clock } = given;
         let pace = pace.max(1);
-        let care = Arc::new(Care { seal, pace, time: Time::default() });
+        let care = Arc::new(Care { seal, pace, time: Time::by(clock) });
         let (board, looks, counters) = (Board::default(), Looks::at_pace(pace), Arc::<Counters>::default());
         let (wake, (found, finds)) = (Arc::<Notify>::default(), mpsc::channel(FOUND_MAX));
         let mut dnssec = Dnssec { care, parents, board, looks, counters, wake, found: Some(found), thread: None };

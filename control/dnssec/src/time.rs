@@ -1,16 +1,15 @@
-//! The time by which keys are exchanged: the wall clock's, unless that jumps.
+//! The time by which keys are exchanged: what the process believes (`base/clock`).
 //!
-//! All waits are for what resolvers may have kept, so a clock that runs ahead would end them too early. As for signatures
-//! (`engines/signer`, clock) a jump is doubted for an hour, in which no step is taken and no parent asked; what people do
-//! meanwhile is noted by the time that would be if the clock had gone on. If the new time is then believed, what was under way
-//! has waited for an unknown time: it waits once more.
+//! All waits are for what resolvers may have kept, so a clock that runs ahead would end them too early. While it is doubted no
+//! step is taken and no parent asked; what people do meanwhile is noted by the time that is used. If another time is then
+//! believed, what was under way has waited for an unknown time: it waits once more.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use bartizan_clock::{Clock, Reading};
 use bartizan_names::Timestamp;
 use bartizan_signer::rollover::after;
-use bartizan_signer::{CLOCK_EARLIEST, Clock, Reading};
 
 /// A smaller step of the clock makes no difference to waits, which are hours.
 const STEP_MAX: Duration = Duration::from_secs(60);
@@ -21,13 +20,13 @@ pub(crate) type Age = Duration;
 /// Clones are the same.
 #[derive(Clone)]
 pub(crate) struct Time {
+    clock: Clock,
     began: Instant,
     state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
 struct State {
-    clock: Clock,
     believed: Option<(Timestamp, Age)>,
     /// When the time of today began, if it was another one before.
     epoch: Option<Timestamp>,
@@ -46,57 +45,52 @@ pub(crate) struct Moment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trust {
     Believed,
-    /// The clock has jumped, or is not set yet.
     Doubted,
 }
 
-impl Default for Time {
-    fn default() -> Time {
-        Time { began: Instant::now(), state: Arc::default() }
-    }
-}
-
 impl Time {
+    pub(crate) fn by(clock: Clock) -> Time {
+        Time { clock, began: Instant::now(), state: Arc::default() }
+    }
+
     pub(crate) fn now(&self) -> Moment {
         // Each reading leaves it whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).read(SystemTime::now().into(), self.began.elapsed())
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).read(self.clock.read(), self.began.elapsed())
     }
 }
 
 impl State {
-    fn read(&mut self, wall: Timestamp, age: Age) -> Moment {
-        let doubted = |at, epoch| Moment { at, age, epoch, trust: Trust::Doubted };
-        if let Reading::Doubted(seconds) = self.clock.read(wall.unix_seconds(), age) {
-            return doubted(Timestamp::from_unix_micros(seconds.saturating_mul(1_000_000)), self.epoch);
-        }
+    fn read(&mut self, reading: Reading, age: Age) -> Moment {
+        let at = reading.at();
         let expected = self.believed.map(|(at, then)| after(at, age.saturating_sub(then)));
-        let jump = expected.map_or(0, |expected| expected.unix_micros().abs_diff(wall.unix_micros()));
+        let jump = expected.map_or(0, |expected| expected.unix_micros().abs_diff(at.unix_micros()));
         if u128::from(jump) > STEP_MAX.as_micros() {
-            self.epoch = Some(wall);
+            self.epoch = Some(at);
         }
-        self.believed = Some((wall, age));
-        if wall.unix_seconds() < CLOCK_EARLIEST {
-            return doubted(wall, self.epoch);
-        }
-        Moment { at: wall, age, epoch: self.epoch, trust: Trust::Believed }
+        self.believed = Some((at, age));
+        let trust = if reading.doubt().is_some() { Trust::Doubted } else { Trust::Believed };
+        Moment { at, age, epoch: self.epoch, trust }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bartizan_clock::{Belief, EARLIEST, Known, Told};
+
     use super::*;
 
     const HOUR: u64 = 3_600;
     const DAY: u64 = 24 * HOUR;
-    const RIGHT: u64 = CLOCK_EARLIEST + 1_000 * DAY;
+    const RIGHT: u64 = EARLIEST.unix_seconds() + 1_000 * DAY;
     const WRONG: u64 = RIGHT + 9 * DAY + HOUR;
 
     #[test]
     fn a_clock_that_jumps_ends_no_wait() {
         let second = |second: u64| Timestamp::from_unix_micros(second * 1_000_000);
+        let earliest = EARLIEST.unix_seconds();
         // When it is, what the clock says, and what is made of it: the time, whether it is believed, and where waits begin.
         let rows = [
-            (0, 1_000, 1_000, Trust::Doubted, None),
+            (0, 1_000, earliest, Trust::Doubted, None),
             (10, RIGHT, RIGHT, Trust::Believed, Some(RIGHT)),
             (20, RIGHT + 10, RIGHT + 10, Trust::Believed, Some(RIGHT)),
             (30, RIGHT + 5, RIGHT + 5, Trust::Believed, Some(RIGHT)),
@@ -108,11 +102,13 @@ mod tests {
             // It was wrong, and is right again.
             (3 * DAY, RIGHT + 3 * DAY, RIGHT + 3 * DAY, Trust::Believed, Some(RIGHT + 3 * DAY)),
         ];
-        let mut state = State::default();
+        let told = |age, wall| Told { wall: second(wall), steady: Duration::from_secs(age) };
+        let (mut belief, mut state) = (Belief::begin(Known::default(), told(rows[0].0, rows[0].1)), State::default());
         for (age, wall, at, trust, epoch) in rows {
+            let reading = belief.observe(told(age, wall));
             let age = Age::from_secs(age);
             let expect = Moment { at: second(at), age, epoch: epoch.map(second), trust };
-            assert_eq!(state.read(second(wall), age), expect, "{age:?}");
+            assert_eq!(state.read(reading, age), expect, "{age:?}");
         }
     }
 }

@@ -7,7 +7,6 @@ use bartizan_names::RecordType;
 use crate::budget::{Budget, Origin, Rations, Source};
 use crate::cache::{Cache, LOADED_MAX};
 use crate::canonical::Arranger;
-use crate::clock::{Clock, Reading};
 use crate::fingerprint::Fingerprint;
 use crate::key::SIGNATURE_BYTES;
 use crate::zone_keys::{Validity, ZoneKey};
@@ -83,8 +82,6 @@ pub struct Tally {
     pub late: u64,
     pub no_key: u64,
     pub over_budget: u64,
-    /// Batches for which the clock said a time that it had jumped to.
-    pub clock_doubted: u64,
 }
 
 /// The signatures of one worker.
@@ -94,7 +91,6 @@ pub struct Signer {
     lasting: Cache,
     passing: Cache,
     rations: Rations,
-    clock: Clock,
     /// Seconds since 1970.
     now: u64,
     source: Source,
@@ -111,7 +107,6 @@ impl Signer {
             lasting: Cache::new(limits.lasting),
             passing: Cache::new(limits.passing),
             rations: Rations::new(limits.budget, seed),
-            clock: Clock::default(),
             now: 0,
             source: Source::of(std::net::Ipv4Addr::UNSPECIFIED.into(), Origin::Claimed),
             arranger: Arranger::default(),
@@ -120,17 +115,11 @@ impl Signer {
         }
     }
 
-    /// Says what time it is: seconds since 1970 by the clock, and the time since any moment, which never goes back. Once a
-    /// batch.
-    pub fn set_time(&mut self, wall: u64, now: Duration) {
+    /// Says what time it is: seconds since 1970, as they are believed, and the time since any moment, which never goes back.
+    /// Once a batch.
+    pub fn set_time(&mut self, time: u64, now: Duration) {
         self.rations.advance(now);
-        self.now = match self.clock.read(wall, now) {
-            Reading::Believed(time) => time,
-            Reading::Doubted(time) => {
-                self.tally.clock_doubted += 1;
-                time
-            }
-        };
+        self.now = time;
     }
 
     /// Says for whom the next signatures are.
@@ -268,7 +257,7 @@ enum Age {
     Fresh,
     /// Valid, and to be renewed.
     Late,
-    /// Not valid, or not valid yet: the clock was wrong for a while.
+    /// Not valid, or not valid yet: what was believed was wrong for a while.
     Useless,
 }
 

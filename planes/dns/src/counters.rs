@@ -72,7 +72,7 @@ pub(crate) enum Event {
     /// The key did not open.
     SignatureNoKey,
     SignatureOverBudget,
-    /// A batch for which the clock said a time that it had jumped to.
+    /// A batch that was answered by another time than the clock said.
     ClockDoubted,
 }
 
@@ -148,7 +148,6 @@ impl Tally {
             return;
         }
         static NO_KEY: Rarely = Rarely::new();
-        static CLOCK_DOUBTED: Rarely = Rarely::new();
         if signed.no_key > 0
             && let Some(times) = NO_KEY.turn()
         {
@@ -157,21 +156,12 @@ impl Tally {
                 "the key of a signed zone does not open, so what needs a new signature is refused; see `bartizan doctor`"
             );
         }
-        if signed.clock_doubted > 0
-            && let Some(times) = CLOCK_DOUBTED.turn()
-        {
-            tracing::error!(
-                times,
-                "the clock jumped: signatures are made for the time before the jump and what has passed since, for an hour at most"
-            );
-        }
         for (event, count) in [
             (Event::SignatureMade, signed.made),
             (Event::SignatureKept, signed.kept),
             (Event::SignatureLate, signed.late),
             (Event::SignatureNoKey, signed.no_key),
             (Event::SignatureOverBudget, signed.over_budget),
-            (Event::ClockDoubted, signed.clock_doubted),
         ] {
             self.add(event, count as usize);
         }
@@ -197,14 +187,6 @@ impl Counters {
         });
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&tally));
         tally
-    }
-}
-
-impl Counters {
-    /// Batches for which the clock said a time that it had jumped to, of all workers.
-    pub fn clock_doubted(&self) -> u64 {
-        let tallies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tallies.iter().map(|tally| tally.event(Event::ClockDoubted)).sum()
     }
 }
 
@@ -271,7 +253,7 @@ impl Measured for Counters {
             ),
             Metric::counter(
                 "bartizan_dns_clock_doubted",
-                "Batches of queries for which the clock said a time that it had jumped to",
+                "Batches of queries that were answered by another time than the clock said",
                 Sample::one(event(Event::ClockDoubted)),
             ),
             Metric::counter(

@@ -28,6 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use bartizan_authority::{Addresses, Zones};
+use bartizan_clock::Clock;
 use bartizan_exchange::DnsAnswerers;
 use bartizan_live::Live;
 use bartizan_tls::Hosts;
@@ -56,6 +57,8 @@ pub struct Config {
     pub hosts: Hosts,
     /// What is known of names outside the zones.
     pub outside: Live<Outside>,
+    /// The time by which is signed.
+    pub clock: Clock,
 }
 
 impl Default for Config {
@@ -69,6 +72,7 @@ impl Default for Config {
             limits: RateLimits::default(),
             hosts: Hosts::default(),
             outside: Live::new(Outside::default()),
+            clock: Clock::default(),
         }
     }
 }

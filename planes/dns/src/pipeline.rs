@@ -11,9 +11,10 @@
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use bartizan_authority::{Authority, BATCH_MAX, Question, Scratch, Signing, Step, Trail};
+use bartizan_clock::Clock;
 use bartizan_dns_guard::{Held, Rates};
 use bartizan_signer::{Limits, Signer};
 use bartizan_wire::dns::{Added, Query, Rcode};
@@ -93,16 +94,19 @@ pub enum Silence {
 /// When a batch is answered. Read once, and handed down: nothing below this plane has a clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
-    /// Seconds since 1970, for what is said to others. It may jump.
+    /// Seconds since 1970, for what is said to others: what the process believes.
     pub unix: u64,
+    /// Whether the clock says something else.
+    pub is_doubted: bool,
     /// For what is measured here. It never goes back.
     pub monotonic: Instant,
 }
 
 impl Now {
-    pub fn read() -> Now {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        Now { unix, monotonic: Instant::now() }
+    pub fn read(clock: &Clock) -> Now {
+        let monotonic = Instant::now();
+        let reading = clock.read_at(monotonic);
+        Now { unix: reading.at().unix_seconds(), is_doubted: reading.doubt().is_some(), monotonic }
     }
 }
 
@@ -183,6 +187,9 @@ pub(crate) fn serve_counted(
     let exchanges = &exchanges[..answered];
     let taken = send(exchanges);
     tally.add_ends(exchanges.iter().take(taken).map(|exchange| exchange.end));
+    if now.is_doubted {
+        tally.add(counters::Event::ClockDoubted, 1);
+    }
     let signed = worker.signing.signer.take_tally();
     tally.add_signed(signed);
     signed.made

@@ -43,7 +43,7 @@ impl DnsQuery for InForce {
         let mut exchange = Exchange::new(ASKER, transport, &query, &mut reply);
         let config = self.live.snapshot();
         let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
-        let steps = pipeline::trace(&mut exchange, &config.value, &mut worker, Now::read());
+        let steps = pipeline::trace(&mut exchange, &config.value, &mut worker, Now::read(&config.value.clock));
         drop(worker);
         let len = match exchange.end {
             End::Reply { len, .. } => len,

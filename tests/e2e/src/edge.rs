@@ -27,7 +27,13 @@ enum Within {
     FewFiles(u32),
     /// A mount namespace in which this script has run.
     Namespace(String),
+    /// A clock of its own.
+    Clock,
 }
+
+/// What gives a process a clock of its own, and the file in which the test says how wrong that is.
+const FAKETIME: &str = "/usr/$LIB/faketime/libfaketimeMT.so.1";
+const CLOCK: &str = "clock.txt";
 
 /// A running `bartizan up` and what its first line said.
 pub struct Edge {
@@ -68,6 +74,19 @@ impl Edge {
         Edge::start_in(folder(), Demo::Off, Within::Namespace(script.to_owned()), owned(words))
     }
 
+    /// By a clock that the test sets ([`Edge::set_clock`]); it is right at first.
+    #[track_caller]
+    pub fn start_by_clock() -> Edge {
+        let folder = folder();
+        set_clock(folder.path(), "+0");
+        Edge::start_in(folder, Demo::Off, Within::Clock, Vec::new())
+    }
+
+    /// Sets the clock of an edge that has one of its own: `+3650d`, `-2h` or `+0` from the time that it is.
+    pub fn set_clock(&self, wrong: &str) {
+        set_clock(self.folder.path(), wrong);
+    }
+
     /// With the data that is in `data` below this folder.
     #[track_caller]
     pub fn start_on(folder: TempDir) -> Edge {
@@ -81,6 +100,12 @@ impl Edge {
             Within::Usual => {}
             Within::FewFiles(files) => command = with_files(&command, *files),
             Within::Namespace(script) => command = in_namespace(&command, script),
+            Within::Clock => {
+                command.env("LD_PRELOAD", FAKETIME).env("FAKETIME_TIMESTAMP_FILE", folder.path().join(CLOCK));
+                // Time passes as it does, and a new word is heard within a second.
+                command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("FAKETIME_CACHE_DURATION", "1");
+                command.env("NO_FAKE_STAT", "1");
+            }
         }
         if demo == Demo::Off {
             command.arg("--no-demo");
@@ -301,6 +326,13 @@ fn with_files(command: &Command, files: u32) -> Command {
     let mut prlimit = Command::new("prlimit");
     prlimit.arg(format!("--nofile={files}:{files}"));
     run_by(prlimit, command)
+}
+
+fn set_clock(folder: &Path, wrong: &str) {
+    let new = folder.join("clock.new");
+    // In one go: who reads half of it takes it for the time of now.
+    std::fs::write(&new, format!("{wrong}\n")).expect("a folder of the test");
+    std::fs::rename(new, folder.join(CLOCK)).expect("a folder of the test");
 }
 
 fn owned(words: &[&str]) -> Vec<String> {

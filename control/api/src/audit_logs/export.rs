@@ -6,7 +6,7 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use bartizan_names::AccountId;
+use bartizan_names::{AccountId, Timestamp};
 use bartizan_store::{AuditPlace, AuditRange};
 use bartizan_v4::audit_log::AuditLog;
 use http::{HeaderValue, header};
@@ -19,7 +19,6 @@ use crate::error::Error;
 use crate::extract::Patience;
 use crate::state::Api;
 use crate::transaction::View;
-use crate::writes::now;
 
 /// How much is looked at for one piece. Of documents there may be twice what the longest entry has, so that each fits.
 const PIECE: Budget = Budget { entries: 2_000, shown_bytes: 2 * ENTRY_BYTES_MAX };
@@ -55,8 +54,8 @@ pub(super) async fn answer(
                 return Ok::<_, Error>(Some((head, (None, left))));
             }
             let Some(progress) = left else { return Ok(None) };
-            let edge = api.facts().account;
-            let (text, left) = api.read_list(move |view| progress.piece(view, edge)).await?;
+            let (edge, latest) = (api.facts().account, api.clock().latest());
+            let (text, left) = api.read_list(move |view| progress.piece(view, edge, latest)).await?;
             Ok(Some((text, (None, left))))
         }
     });
@@ -76,8 +75,8 @@ struct Progress {
 
 impl Progress {
     /// The next lines, and what is left then; none at the end.
-    fn piece(self, view: &View, edge: AccountId) -> Result<(String, Option<Progress>), Error> {
-        self.caller.again(view, now())?;
+    fn piece(self, view: &View, edge: AccountId, at: Timestamp) -> Result<(String, Option<Progress>), Error> {
+        self.caller.again(view, at)?;
         let sight = Sight::new(&self.caller, edge);
         let (entries, left) = look::piece(view, &sight, &self.wanted, self.range, PIECE, ENTRY_BYTES_MAX)?;
         let mut text = String::new();

@@ -2,7 +2,6 @@
 //! anew long before it runs out. It is of this process alone: another machine with the same store has other addresses.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
 
 use bartizan_certs::Certs;
 use bartizan_names::Timestamp;
@@ -32,7 +31,7 @@ impl Shown {
 
     /// None if the handshake failed.
     pub(super) async fn accept(&self, stream: TcpStream) -> Option<ServerStream<TcpStream>> {
-        let certificate = self.certificate(SystemTime::now().into())?;
+        let certificate = self.certificate(self.certs.clock().now())?;
         let accepted = self.acceptor.accept_as(stream, &certificate).await;
         accepted.inspect_err(|error| tracing::debug!(%error, "a TLS handshake of the API failed")).ok()
     }

@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use bartizan_api::{Administrator, Dependencies, Entry, Facts, Peer, Ports, Preset, bootstrap, declare_pop, router};
 use bartizan_certs::{Ca, Certs};
+use bartizan_clock::Clock;
 use bartizan_dial::Destinations;
 use bartizan_dnssec::{Dnssec, Given};
 use bartizan_live::Live;
@@ -99,7 +100,7 @@ pub(crate) fn dnssec(
 ) -> Dnssec {
     let (store, seal, problems) = (store.clone(), seal.clone(), problems.clone());
     let parents = Parents::by(&[resolver], Destinations::all());
-    Dnssec::start(Given { store, seal, parents, pace, problems })
+    Dnssec::start(Given { store, seal, parents, pace, problems, clock: Clock::default() })
 }
 
 /// Planes where nothing happens, with the commands that they got.

@@ -40,7 +40,7 @@ impl Lab {
     fn start(&self, resolver: &NameServer) -> Dnssec {
         let (store, seal, problems) = (self.store.clone(), self.seal.clone(), self.problems.clone());
         let parents = Parents::by(&[resolver.address], Destinations::all());
-        Dnssec::start(Given { store, seal, parents, pace: 1, problems })
+        Dnssec::start(Given { store, seal, parents, pace: 1, problems, clock: bartizan_clock::Clock::default() })
     }
 
     fn put(&self, all: Vec<(Key, Json)>) {

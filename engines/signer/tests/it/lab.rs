@@ -74,9 +74,9 @@ impl Worker {
         self.signer.set_time(START + seconds, Duration::from_secs(seconds));
     }
 
-    /// The wall clock says something else than the time that passed.
-    pub(crate) fn set_clock(&mut self, wall: u64, seconds: u64) {
-        self.signer.set_time(wall, Duration::from_secs(seconds));
+    /// Another time is believed than the one that passed.
+    pub(crate) fn set_clock(&mut self, time: u64, seconds: u64) {
+        self.signer.set_time(time, Duration::from_secs(seconds));
     }
 
     pub(crate) fn ask_from(&mut self, address: &str) {

@@ -21,10 +21,7 @@ fn a_signature_as_the_rfc_prints_it() {
     let data = std::iter::once(&data[..]);
     let set = RecordSet { owner: owner.as_wire(), rtype: RecordType::MX, ttl: 3_600, data, lasting: Lasting::Yes };
     let validity = Validity { backdate: 3_600, span: 1_814_400 };
-    // The clock went back by years: it is believed an hour later.
-    for hours in 0..=1 {
-        worker.set_clock(1_438_207_200 + hours * HOUR, hours * HOUR);
-    }
+    worker.set_clock(1_438_207_200 + HOUR, HOUR);
     let signature = worker.signer.signature(owner.as_wire(), &key, validity, &set).unwrap();
     let printed = "oL9krJun7xfBOIWcGHi7mag5/hdZrKWw15jPGrHpjQeRAvTdszaPD+QLs3fx8A4M3e23mRZ9VrbpMngwcrqNAg==";
     assert_eq!(BASE64_STANDARD.encode(signature.signature), printed);
@@ -136,29 +133,24 @@ fn a_flood_takes_nothing_from_what_is_kept() {
     assert_eq!(worker.signer.take_tally().late, 1);
 }
 
+/// What was signed when another time was believed is signed anew, as far as it is not valid now.
 #[test]
-fn a_clock_that_jumps_spoils_nothing() {
+fn a_time_that_was_wrong_spoils_nothing() {
     const YEAR: u64 = 8_766 * HOUR;
     let key = new_key(Role::Csk, Algorithm::Ed25519);
     let mut worker = Worker::new(Budget::default());
     let first = worker.sign(&key, "www.example.com", 1, Lasting::Yes).unwrap();
-    for (what, wall, after, begins, clock_doubted) in [
-        ("back for a moment", 1_000, HOUR, START - HOUR, 1),
-        ("the other way again", START + HOUR, HOUR, START - HOUR, 0),
-        ("ahead for a moment", START + 11 * YEAR, HOUR + 1, START - HOUR, 1),
-        ("the other way again", START + HOUR + 2, HOUR + 2, START - HOUR, 0),
-        ("back for good", START - 100 * HOUR, HOUR + 3, START - HOUR, 1),
-        ("an hour later", START - 99 * HOUR, 2 * HOUR + 3, START - 100 * HOUR, 0),
-        ("ahead again", START + 10 * YEAR, 3 * HOUR, START - 100 * HOUR, 1),
-        ("an hour later", START + 10 * YEAR + HOUR, 4 * HOUR, START + 10 * YEAR, 0),
+    for (what, time, after, begins) in [
+        ("an hour later", START + HOUR, HOUR, START - HOUR),
+        ("back by days", START - 99 * HOUR, 2 * HOUR, START - 100 * HOUR),
+        ("ahead by years", START + 10 * YEAR + HOUR, 3 * HOUR, START + 10 * YEAR),
         // What was signed in ten years is not valid yet.
-        ("it was wrong", START - 97 * HOUR, 4 * HOUR + 3, START - 98 * HOUR, 0),
+        ("it was wrong", START - 97 * HOUR, 4 * HOUR, START - 98 * HOUR),
     ] {
         worker.signer.take_tally();
-        worker.set_clock(wall, after);
+        worker.set_clock(time, after);
         let signature = worker.sign(&key, "www.example.com", 1, Lasting::Yes).unwrap();
         assert_eq!(time_at(&signature, 12), begins, "{what}");
-        assert_eq!(worker.signer.take_tally().clock_doubted, clock_doubted, "{what}");
         assert_eq!(signature.signature == first.signature, begins == START - HOUR, "{what}");
     }
 }

@@ -48,7 +48,7 @@ impl DnsAnswerer for Answerer {
         let mut exchanges = [Exchange::new(client, Transport::Https, message, &mut self.reply)];
         let tally = if client.is_ipv4() { &self.v4 } else { &self.v6 };
         let config = &self.config.take().value;
-        let now = Now::read();
+        let now = Now::read(&config.clock);
         pipeline::serve_counted(&mut exchanges, config, &mut self.worker, tally, now, Room::ALL, |all| all.len());
         let [Exchange { end, .. }] = exchanges;
         let End::Reply { len, .. } = end else { return None };

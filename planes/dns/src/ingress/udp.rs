@@ -96,7 +96,7 @@ impl Worker {
                 }
                 count
             };
-            let (exchanges, now) = (&mut exchanges[..count], Now::read());
+            let (exchanges, now) = (&mut exchanges[..count], Now::read(&config.clock));
             pipeline::serve_counted(exchanges, config, &mut self.worker, &self.tally, now, Room::ALL, send);
         }
         egress::send_datagrams(&self.socket, &self.inbox, &mut self.outbox, &ends[..count], &self.tally);

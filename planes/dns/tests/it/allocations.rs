@@ -77,13 +77,13 @@ fn count() {
         .zip(&mut replies)
         .map(|(packet, reply)| Exchange::new(client, Transport::Udp, packet, reply))
         .collect();
-    serve(&mut exchanges, &config, &mut worker, Now::read());
+    serve(&mut exchanges, &config, &mut worker, Now::read(&config.clock));
     let answered = exchanges.iter().filter(|exchange| matches!(exchange.end, End::Reply { .. })).count();
     assert_eq!(answered, packets.len() - 1);
     // From here on its network gets too much, which costs no memory either.
     let region = Region::new(MEMORY);
     for _ in 0..100 {
-        serve(&mut exchanges, &config, &mut worker, Now::read());
+        serve(&mut exchanges, &config, &mut worker, Now::read(&config.clock));
     }
     let asked = region.change();
     assert_eq!((asked.allocations, asked.reallocations, asked.deallocations), (0, 0, 0));

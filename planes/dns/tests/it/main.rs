@@ -1,6 +1,7 @@
 //! The plane on real sockets; without them in `pipeline.rs`.
 
 mod allocations;
+mod clock;
 mod guard;
 mod outside;
 mod pipeline;

@@ -27,7 +27,12 @@ impl Pipeline {
         let mut reply = vec![0xee; TCP_ANSWER_MAX];
         let client: SocketAddr = client.parse().unwrap();
         let mut exchanges = [Exchange::new(client, transport, query, &mut reply)];
-        serve(&mut exchanges, &self.config, &mut self.worker, self.now.unwrap_or_else(Now::read));
+        serve(
+            &mut exchanges,
+            &self.config,
+            &mut self.worker,
+            self.now.unwrap_or_else(|| Now::read(&self.config.clock)),
+        );
         let end = exchanges[0].end;
         if let End::Reply { len, .. } = end {
             reply.truncate(len);
@@ -102,7 +107,7 @@ fn connections_are_kept_for_who_asks() {
         let mut reply = [0; 512];
         let client = "192.0.2.9:53000".parse().unwrap();
         let mut exchange = [Exchange { keepalive, ..Exchange::new(client, transport, &packet, &mut reply) }];
-        serve(&mut exchange, &pipeline.config, &mut pipeline.worker, Now::read());
+        serve(&mut exchange, &pipeline.config, &mut pipeline.worker, Now::read(&pipeline.config.clock));
         assert_eq!(exchange[0].kept, told);
         let End::Reply { len, .. } = exchange[0].end else { panic!("silence") };
         let message = Message::parse(&reply[..len]).unwrap();

@@ -20,7 +20,7 @@ pub(crate) fn pipeline(budget: Budget) -> Pipeline {
     pipeline.config.cookies = Some(CookieSecrets::new(CookieSecret::new([7; 16]), None));
     pipeline.config.limits = "off".parse().unwrap();
     pipeline.worker = Worker::new(Limits { budget, ..Limits::default() });
-    pipeline.now = Some(Now::read());
+    pipeline.now = Some(Now::read(&pipeline.config.clock));
     pipeline
 }
 

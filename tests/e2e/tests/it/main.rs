@@ -5,6 +5,7 @@ mod api_tls;
 mod backups;
 mod both_ways;
 mod client_certificates;
+mod clocks;
 mod command_line;
 mod constants;
 mod crowds;

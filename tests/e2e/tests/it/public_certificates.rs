@@ -98,7 +98,7 @@ fn told(edge: &Edge, words: &[&str]) -> Value {
 }
 
 /// What a visitor of `host` is shown: subject and names, if who trusts `root` believes it.
-fn shown(edge: &Edge, host: &str, root: &Path) -> Result<String, String> {
+pub(crate) fn shown(edge: &Edge, host: &str, root: &Path) -> Result<String, String> {
     let mut client = Command::new("openssl");
     client.args(["s_client", "-connect", &edge.https().to_string(), "-servername", host, "-verify_hostname", host]);
     client.args(["-verify_return_error", "-CAfile"]).arg(root).stdin(std::process::Stdio::null());

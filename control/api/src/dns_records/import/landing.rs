@@ -28,7 +28,7 @@ use crate::dns_records::rules::conflict;
 use crate::error::{Error, Fault};
 use crate::owner_names;
 use crate::transaction::{Change, View};
-use crate::writes::{By, Writes, now};
+use crate::writes::{By, Writes};
 
 /// Records that land in one revision if there are no more.
 const ONE_REVISION_MAX: usize = 5_000;
@@ -73,7 +73,7 @@ pub(super) fn land(
     let ids = Ids::new();
     let (mut drafts, mut said) = (Vec::new(), Vec::new());
     if mode == Mode::Preview || pieces.len() > 1 {
-        let (mut outcome, at) = (Outcome::default(), now());
+        let (mut outcome, at) = (Outcome::default(), writes.clock().now());
         for piece in &pieces {
             go_on(is_over)?;
             let view = writes.view()?;

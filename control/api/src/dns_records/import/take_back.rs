@@ -23,7 +23,7 @@ use crate::error::{Error, Fault};
 use crate::owner_names;
 use crate::transaction::{Change, View};
 use crate::turns::Turns;
-use crate::writes::{By, Writes, now};
+use crate::writes::{By, Writes};
 
 /// Records that are shown of those that go.
 const SHOWN_MAX: usize = 1_000;
@@ -62,7 +62,7 @@ pub(crate) fn take_back(
         // What a process before this one left.
         undo(writes, zone, is_over)?;
     }
-    let import = StoredImport { ids_from, begun_on: now() };
+    let import = StoredImport { ids_from, begun_on: writes.clock().now() };
     let taken = look(writes, caller, zone, &import, changed, is_over)?;
     if mode == Mode::Preview || taken.records == 0 {
         return Ok(taken);

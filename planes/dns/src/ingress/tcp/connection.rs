@@ -24,7 +24,7 @@ use super::desk::{Desk, Progress, Then};
 use super::rounds::{TURN_QUERIES, Turn, cost};
 use super::{LINGER_BYTES_MAX, Limits, Visit};
 use crate::counters::Event;
-use crate::pipeline::{Now, Transport};
+use crate::pipeline::Transport;
 
 pub(super) struct Connection<S> {
     visit: Visit,
@@ -211,7 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             };
         }
         desk.input[..unanswered.len()].copy_from_slice(unanswered);
-        let now = Now::read();
+        let now = desk.now();
         let Progress { bytes, queries, signatures, kept, then } = desk.answer(visit, filled, visit.keepalive(), now);
         unanswered.clear();
         unanswered.extend_from_slice(&desk.input[bytes..filled]);

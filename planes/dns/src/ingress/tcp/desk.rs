@@ -95,6 +95,10 @@ impl Desk {
         &self.output[..self.written]
     }
 
+    pub(super) fn now(&mut self) -> Now {
+        Now::read(&self.config.take().value.clock)
+    }
+
     /// Answers all complete queries in the first `filled` bytes of the input, up to what is enough for one write. A client that
     /// asks for it is told how long it may be silent: `keepalive` tenths of a second.
     ///
@@ -254,7 +258,7 @@ mod tests {
         let desk = &mut *shared.desk.borrow_mut();
         let input = QUERY.repeat(10);
         desk.input[..input.len()].copy_from_slice(&input);
-        let now = Now { unix: 0, monotonic: Instant::now() };
+        let now = Now { unix: 0, is_doubted: false, monotonic: Instant::now() };
         desk.written = OUTPUT_MAX - 50;
         let made = |desk: &Desk| desk.replies.chunks_exact(REPLY_BYTES).filter(|reply| reply[1] != 0).count();
         let first = desk.answer_batch(&visit, 0..input.len(), SIGNATURES_MAX, 0, now);
@@ -305,7 +309,7 @@ mod tests {
             while queries < 40 {
                 let rest = &input[from..];
                 desk.input[..rest.len()].copy_from_slice(rest);
-                let done = desk.answer(&visit, rest.len(), 0, Now::read());
+                let done = desk.answer(&visit, rest.len(), 0, Now::read(&bartizan_clock::Clock::default()));
                 // An answer needs no more than two.
                 assert!(done.signatures <= SIGNATURES_MAX + 1, "{done:?}");
                 assert_eq!(done.then, if queries + done.queries < 40 { Then::Full } else { Then::Wait });
