@@ -25,6 +25,7 @@ mod zones;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bartizan_authority::{NameContent, Taken};
 use bartizan_names::{AccountId, Name, PopId, ZoneId};
@@ -158,16 +159,21 @@ impl Parts {
         folder: &Path,
         at: Rev,
     ) -> Result<Copier, ReadError> {
+        let mut laps = Laps(Instant::now());
         reading.read_zones_ahead()?;
         self.load_objects(last, reading, at)?;
         let lost = Patches { zones: self.known.read_lost(reading)?, ..Patches::default() };
         self.apply(lost, at);
+        let objects = laps.lap();
         let zones = &self.zones.zones.value;
         let is_served = |zone| self.known.get(zone).is_some();
         let loaded = Loaded::read(reading, folder, |owner| zones.place_of(owner), is_served);
+        let read = laps.lap();
         let (mut owners, changed) = match loaded {
             Ok(loaded) => {
                 self.put_all(&loaded);
+                let (records, placed) = (loaded.len(), laps.lap());
+                tracing::debug!(?objects, records, ?read, ?placed, changed = ?loaded.changed.as_ref().map(BTreeSet::len));
                 // What is left of a name is in force, unless all of it is known from before.
                 let spoilt = loaded.spoilt.iter().filter_map(|record| last.owner_of(reading.snapshot, record));
                 let (mut owners, changed) =
@@ -381,6 +387,17 @@ impl Parts {
             challenges: own.challenges.challenges.clone(),
             cookies: own.cookies.secrets.clone(),
         }
+    }
+}
+
+/// Where the time of a start goes.
+struct Laps(Instant);
+
+impl Laps {
+    /// What the last part of it took.
+    fn lap(&mut self) -> Duration {
+        let now = Instant::now();
+        now - std::mem::replace(&mut self.0, now)
     }
 }
 

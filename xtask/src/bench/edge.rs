@@ -62,6 +62,8 @@ impl Edge {
         }
         // Not as a flag, which versions of before do not know.
         command.env("BARTIZAN_LISTEN_DNS_TLS", "127.0.0.1:0");
+        // It says where the time of the start went.
+        command.env("BARTIZAN_LOG", "error,bartizan_publish=debug");
         let mut child = command.args(words).stdout(Stdio::piped()).spawn().context("cannot start our server")?;
         let out = child.stdout.take().context("no pipe to our server")?;
         let mut out = BufReader::new(out);
