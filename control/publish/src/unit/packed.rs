@@ -9,6 +9,12 @@ use bartizan_names::{RecordId, RecordType, ZoneId};
 /// Zone, record, type, TTL, whether it is proxied, the port of its origin, and the lengths of owner and data.
 const HEAD_BYTES: usize = 16 + 16 + 2 + 4 + 1 + 2 + 1 + 4;
 
+/// Records that are asked of the memory at once: more than a processor waits for at a time.
+const AHEAD: usize = 32;
+
+/// Octets that come together. Most records are in two of them.
+const CACHE_LINE: usize = 64;
+
 #[derive(Default)]
 pub(super) struct Packed {
     bytes: Vec<u8>,
@@ -133,18 +139,13 @@ impl<'p> PackedRecord<'p> {
 /// Hands on the records of each name that goes to these places, with its place and in the order of their ids, from all that
 /// were packed and sorted.
 pub(super) fn each_name(all: &[Packed], places: &RangeInclusive<u64>, mut f: impl FnMut(u64, &[PackedRecord<'_>])) {
-    let of = |packed: &'_ Packed| {
-        let first = packed.records.partition_point(|record| record.of_name < *places.start());
-        let count = packed.records[first..].partition_point(|record| record.of_name <= *places.end());
-        first..first + count
-    };
-    let mut fronts: Vec<_> = all.iter().map(|packed| (packed, packed.records[of(packed)].iter().peekable())).collect();
+    let mut fronts: Vec<_> = all.iter().map(|packed| Front::of(packed, places)).collect();
     let mut same = Vec::new();
-    while let Some(first) = fronts.iter_mut().filter_map(|(_, front)| front.peek().map(|place| place.of_name)).min() {
+    while let Some(first) = fronts.iter().filter_map(Front::place).min() {
         same.clear();
-        for (packed, front) in &mut fronts {
-            while let Some(place) = front.next_if(|place| place.of_name == first) {
-                same.extend(packed.get(*place));
+        for front in &mut fronts {
+            while front.place() == Some(first) {
+                same.extend(front.take());
             }
         }
         // Mostly one; seldom two names that go to the same place.
@@ -153,5 +154,44 @@ pub(super) fn each_name(all: &[Packed], places: &RangeInclusive<u64>, mut f: imp
         }
         let names = same.chunk_by(|one, next| (one.zone, one.owner) == (next.zone, next.owner));
         names.for_each(|records| f(first, records));
+    }
+}
+
+/// What is left of sorted records.
+struct Front<'p> {
+    packed: &'p Packed,
+    rest: &'p [Place],
+    /// Of these, how many are on their way from memory.
+    asked: usize,
+}
+
+impl<'p> Front<'p> {
+    fn of(packed: &'p Packed, places: &RangeInclusive<u64>) -> Front<'p> {
+        let first = packed.records.partition_point(|record| record.of_name < *places.start());
+        let rest = &packed.records[first..];
+        let rest = &rest[..rest.partition_point(|record| record.of_name <= *places.end())];
+        Front { packed, rest, asked: 0 }
+    }
+
+    fn place(&self) -> Option<u64> {
+        self.rest.first().map(|record| record.of_name)
+    }
+
+    fn take(&mut self) -> Option<PackedRecord<'p>> {
+        if self.asked == 0 {
+            self.ask();
+        }
+        let (first, rest) = self.rest.split_first()?;
+        (self.rest, self.asked) = (rest, self.asked.saturating_sub(1));
+        self.packed.get(*first)
+    }
+
+    /// Asks the memory for the next records at once: they lie all over it, and so the waits for them overlap.
+    fn ask(&mut self) {
+        let next = &self.rest[..self.rest.len().min(AHEAD)];
+        let octet = |at: usize| self.packed.bytes.get(at).copied().unwrap_or_default();
+        let octets = next.iter().map(|record| octet(record.at) ^ octet(record.at + CACHE_LINE));
+        std::hint::black_box(octets.fold(0, |all, octet| all ^ octet));
+        self.asked = next.len();
     }
 }
