@@ -691,12 +691,12 @@ mod tests {
     /// The end of its life is no reason to drop what is under way.
     #[test]
     fn answers_arrive_though_the_life_is_over() {
-        let life = Duration::from_millis(300);
-        let slow = Limits { tick: life / 10, idle_ticks: u32::MAX, life, write: Duration::from_secs(60), ..LIMITS };
+        let life = Duration::from_secs(3);
+        let slow = Limits { tick: life / 30, idle_ticks: u32::MAX, life, write: Duration::from_secs(60), ..LIMITS };
         let server = Server::start(slow);
         let mut stream = connect_slowly(&server);
         // Until our answers fill all buffers on the way and we stop reading.
-        stream.set_write_timeout(Some(life / 10)).unwrap();
+        stream.set_write_timeout(Some(life / 6)).unwrap();
         let many = QUERY.repeat(1_000);
         while stream.write_all(&many).is_ok() {}
         // It came later, and ends when its life is over.
@@ -722,26 +722,6 @@ mod tests {
         let mut answers = Vec::new();
         stream.read_to_end(&mut answers).unwrap();
         assert_eq!(answers.len(), QUERIES * QUERY.len());
-        server.stop();
-    }
-
-    /// Of a source that reads nothing, as much is held as is left for others, and no more.
-    #[test]
-    fn what_is_not_read_is_bounded() {
-        let server = Server::start(Limits { memory: 512 << 10, ..LIMITS });
-        let mut clients = Vec::new();
-        // Each makes us hold 64 KB or a little more.
-        while server.counted("closed_by_us") == 0 {
-            assert!(clients.len() < 10, "all that nobody reads is held");
-            let mut stream = server.connect();
-            stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
-            let many = QUERY.repeat(1_000);
-            while stream.write_all(&many).is_ok() {}
-            clients.push(stream);
-        }
-        // Another source has its part.
-        ask(&mut server.connect_from(2));
-        drop(clients);
         server.stop();
     }
 
