@@ -189,9 +189,9 @@ impl Acceptor {
                 return Err(AcceptError::Handshake(error));
             }
         };
-        let mut server = Box::new(Server::new(io, connection));
+        let mut server = Box::new(Server::new(io, connection, client_of));
         poll_fn(|cx| server.poll_accept(cx)).await.map_err(AcceptError::from_handshake)?;
-        Ok(ServerStream::new(server, asked, client_of))
+        Ok(ServerStream::new(server, asked))
     }
 
     /// The configuration of one handshake. It goes with the handshake, so that nothing is kept for each host. The name is

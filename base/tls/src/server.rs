@@ -24,6 +24,9 @@ pub(crate) struct Server<IO> {
     /// What happened after bytes that were read, to be told by the next read.
     failed: Option<io::Error>,
     early: Option<Box<Early>>,
+    /// The host that it is served as, where that asks its clients for a certificate. Here, for each stream is moved through
+    /// many futures.
+    client_of: Option<Box<str>>,
 }
 
 /// What came ahead of the end of the handshake.
@@ -43,13 +46,17 @@ impl Early {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Server<IO> {
     /// The ClientHello was answered, and of that nothing has left yet.
-    pub(crate) fn new(io: IO, mut tls: ServerConnection) -> Server<IO> {
+    pub(crate) fn new(io: IO, mut tls: ServerConnection, client_of: Option<Box<str>>) -> Server<IO> {
         let early = tls.early_data().map(|_| Box::default());
-        Server { io, tls, read_ended: false, write_ended: false, failed: None, early }
+        Server { io, tls, read_ended: false, write_ended: false, failed: None, early, client_of }
     }
 
     pub(crate) fn tls(&self) -> &ServerConnection {
         &self.tls
+    }
+
+    pub(crate) fn client_of(&self) -> Option<&str> {
+        self.client_of.as_deref()
     }
 
     pub(crate) fn io(&self) -> &IO {

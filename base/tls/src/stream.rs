@@ -15,19 +15,17 @@ pub struct ServerStream<IO> {
     /// Boxed: over a kilobyte, which every future that a stream moves through would hold again.
     server: Box<Server<IO>>,
     name: Option<Box<str>>,
-    /// The host that it is served as, where that asks its clients for a certificate.
-    client_of: Option<Box<str>>,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> ServerStream<IO> {
-    pub(crate) fn new(server: Box<Server<IO>>, name: Option<String>, client_of: Option<Box<str>>) -> ServerStream<IO> {
-        ServerStream { server, name: name.map(String::into_boxed_str), client_of }
+    pub(crate) fn new(server: Box<Server<IO>>, name: Option<String>) -> ServerStream<IO> {
+        ServerStream { server, name: name.map(String::into_boxed_str) }
     }
 
     /// The client, if it was asked for a certificate: in this handshake, or in that of the session that it took up again.
     pub fn client(&self) -> Option<Client> {
         let chain = self.server.tls().peer_certificates().unwrap_or_default();
-        Some(Client::new(self.client_of.as_deref()?, ClientCertificate::of(chain)))
+        Some(Client::new(self.server.client_of()?, ClientCertificate::of(chain)))
     }
 
     /// The protocol agreed on (RFC 7301), if any.

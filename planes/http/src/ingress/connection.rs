@@ -45,10 +45,8 @@ pub(crate) struct Connection {
     pub(crate) scheme: Scheme,
     /// How it came about, over TLS.
     agreed: Cell<Option<Agreed>>,
-    /// Who the visitor is, if it was asked for a certificate. In a box, since few are.
-    shown: OnceCell<Box<Shown>>,
-    /// What is known of a handshake that is not over while its visitor asks already.
-    early: OnceCell<Box<Early>>,
+    /// What few handshakes have. In a box, since they are few.
+    special: OnceCell<Box<Special>>,
     /// The number of the configuration in force when it was accepted.
     generation: u64,
     carries: Cell<Carries>,
@@ -71,6 +69,13 @@ pub(crate) struct Connection {
     dials: Cell<u32>,
     /// Triggered when it has had as many of these as one connection may.
     worn: Cancel,
+}
+
+struct Special {
+    /// Who the visitor is, if it was asked for a certificate.
+    shown: Option<Shown>,
+    /// What is known of a handshake that is not over while its visitor asks already.
+    early: Option<Early>,
 }
 
 struct Early {
@@ -106,8 +111,7 @@ impl Connection {
             source_fields: SourceFields::from(&source),
             scheme,
             agreed: Cell::new(None),
-            shown: OnceCell::new(),
-            early: OnceCell::new(),
+            special: OnceCell::new(),
             generation,
             carries: Cell::new(Carries::One),
             requests: RefCell::default(),
@@ -128,12 +132,12 @@ impl Connection {
     /// TLS has come about, as far as it has; what is left may take so long.
     pub(super) fn note_tls(&self, stream: &ServerStream<TcpStream>, time: Duration) {
         self.agreed.set(stream.agreed());
-        if let Some(client) = stream.client() {
-            let _ = self.shown.set(Box::new(client.into()));
-        }
-        if let Some(end) = stream.handshake_end() {
+        let shown = stream.client().map(Shown::from);
+        let early = |end| Early { end, due: Instant::now() + time, overdue: Cancel::default() };
+        let early = stream.handshake_end().map(early);
+        if shown.is_some() || early.is_some() {
             // It is the only handshake.
-            let _ = self.early.set(Box::new(Early { end, due: Instant::now() + time, overdue: Cancel::default() }));
+            let _ = self.special.set(Box::new(Special { shown, early }));
         }
     }
 
@@ -144,7 +148,7 @@ impl Connection {
 
     /// Who the visitor is, if it was asked for a certificate.
     pub(crate) fn shown(&self) -> Option<&Shown> {
-        self.shown.get().map(|shown| &**shown)
+        self.special.get().and_then(|special| special.shown.as_ref())
     }
 
     /// A host that asks who its clients are has let it in.
@@ -154,20 +158,24 @@ impl Connection {
         }
     }
 
+    fn early(&self) -> Option<&Early> {
+        self.special.get().and_then(|special| special.early.as_ref())
+    }
+
     /// The end of the handshake, and when it is due, as long as it is still to come: what the visitor asks until then may be
     /// a copy of what it asked before.
     pub(crate) fn handshake_end(&self) -> Option<(&HandshakeEnd, Instant)> {
-        self.early.get().filter(|early| !early.end.is_reached()).map(|early| (&early.end, early.due))
+        self.early().filter(|early| !early.end.is_reached()).map(|early| (&early.end, early.due))
     }
 
     /// Whether the handshake should have ended, so that nothing more is asked for.
     pub(crate) fn is_overdue(&self) -> bool {
-        self.early.get().is_some_and(|early| early.overdue.is_triggered())
+        self.early().is_some_and(|early| early.overdue.is_triggered())
     }
 
     /// Returns when it is.
     pub(crate) async fn overdue(&self) {
-        poll_fn(|cx| match self.early.get() {
+        poll_fn(|cx| match self.early() {
             Some(early) => early.overdue.poll(cx),
             None => Poll::Pending,
         })
@@ -388,7 +396,7 @@ impl Connections {
     /// Ends every wait that has lasted too long.
     pub(crate) fn expire(&self, now: Instant) {
         for connection in self.open.borrow().values() {
-            if let Some(early) = connection.early.get().filter(|early| !early.end.is_reached() && early.due <= now) {
+            if let Some(early) = connection.early().filter(|early| !early.end.is_reached() && early.due <= now) {
                 early.overdue.trigger();
                 // It may wait for a request.
                 connection.reading.wake();
