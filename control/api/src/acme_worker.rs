@@ -64,7 +64,7 @@ async fn run(store: Store, seal: SealKey, writes: Writes, applied: Applied, numb
             kept = keeper.next(|| writes.clock().now()) => if let Err(error) = kept {
                 tracing::warn!(%error, "what came of asking the public authority cannot be kept");
             },
-            () = woken.notified() => keeper.resume(),
+            () = woken.notified() => {}
             () = tokio::time::sleep(rest) => {}
         }
     }

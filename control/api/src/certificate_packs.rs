@@ -1,10 +1,12 @@
 //! Certificates of the public authority: `/zones/{zone_id}/ssl/…` as the dialect has them, and `/bartizan/certificates`, all
 //! of them. What is to be issued is a wish in the store; who fulfils it is `acme_worker`.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use bartizan_certs::{AcmeAccount, AcmeCertificate, AcmeState, Document, Method, Purpose};
 use bartizan_model::Zone;
-use bartizan_names::{CertificateId, Name, ZoneId};
+use bartizan_names::{CertificateId, Name, Timestamp, ZoneId};
 use bartizan_store::{AcmeQuery, Key, Kind, Prefix, Scope};
 use bartizan_v4::Patch;
 use bartizan_v4::certificate::{
@@ -407,7 +409,12 @@ async fn change_one(
                 return Err(Fault::CertificateOrder.because(why));
             }
             work(&mut certificate, &account)?;
-            let certificate = certificate.asked_again(change.now());
+            let rests = |until: Timestamp| {
+                let why = certificate.last_error.as_deref().unwrap_or_default();
+                let wait = Duration::from_micros(until.unix_micros().saturating_sub(change.now().unix_micros()));
+                Fault::CertificateTooSoon.because(format!("not before {until}: {why}")).after(wait)
+            };
+            let certificate = certificate.clone().asked_again(change.now()).map_err(rests)?;
             change.put(certificate.store_key(), &certificate)?;
             change.wake_acme(&shared);
             Ok(pack(certificate, &zone.name.to_string(), &word_of(&account)))
@@ -435,18 +442,7 @@ impl View {
 
     /// How many certificates were asked for by name in a zone.
     fn ordered(&self, zone: ZoneId) -> Result<u64, Error> {
-        let (mut ordered, mut after) = (0, None);
-        loop {
-            let keys = self.keys(&prefix(zone), after.as_ref(), PIECE)?;
-            for key in &keys {
-                let found: Option<AcmeCertificate> = self.if_readable(key)?;
-                ordered += u64::from(found.is_some_and(|found| found.is_ordered));
-            }
-            match keys.into_iter().next_back() {
-                Some(last) => after = Some(last),
-                None => return Ok(ordered),
-            }
-        }
+        Ok(self.0.acme_ordered(zone)?)
     }
 
     /// A zone whose certificates the caller sees.
@@ -474,9 +470,10 @@ impl Change {
         self.guard(&Key::acme_account())?;
         match old {
             Some(old) if old.state != AcmeState::Off => Ok(()),
-            _ => {
+            old => {
                 may_be_had(&account, &usual.names, usual.method)?;
-                self.put(usual.store_key(), &usual)
+                let wanted = old.map_or_else(|| usual.clone(), |old| old.switched_on(usual.clone()));
+                self.put(wanted.store_key(), &wanted)
             }
         }
     }
@@ -583,7 +580,7 @@ fn pack(certificate: AcmeCertificate, zone_name: &str, issuer: &str) -> Certific
     let status = status(&certificate).to_owned();
     let shown = |held: &bartizan_certs::Held| PackCertificate {
         id: certificate.id,
-        hosts: certificate.names.clone(),
+        hosts: certificate.held_names(held).to_vec(),
         issuer: held.issuer.clone(),
         signature: held.signature.clone(),
         status: status.clone(),

@@ -29,7 +29,7 @@ mod upload;
 pub use acme::{
     Acme, AcmeAccount, AcmeAccountError, AcmeCertificate, AcmeState, AcmeToken, Authority, Failure, FailureKind, Hands,
     Held, INTERFACE, Keeper, KeeperError, LETS_ENCRYPT, Method, Outcome, Progress, Proof, Renewal, TERMS, Wanted,
-    Window,
+    Whose, Window,
 };
 pub use ca::{Ca, Issued, REMEDY as CA_REMEDY, Validity, Warning};
 pub use certs::Certs;

@@ -22,8 +22,10 @@ pub(crate) use client_certificates::{CLIENT_CERTIFICATES, client_certificates};
 pub use dnssec::DnssecQuery;
 pub(crate) use dnssec::{DNSSEC, dnssec, dnssec_due};
 pub use filter::{Direction, Match, Text};
-pub use public_certificates::AcmeQuery;
-pub(crate) use public_certificates::{ACME_CERTIFICATES, CUSTOM_CERTIFICATES, acme, acme_due, custom_due};
+pub(crate) use public_certificates::{
+    ACME_CERTIFICATES, CUSTOM_CERTIFICATES, acme, acme_due, acme_ended, acme_ordered, custom_due,
+};
+pub use public_certificates::{AcmeDue, AcmeQuery};
 pub use records::{Presence, RecordOrder, RecordQuery, TagFilter};
 pub(crate) use records::{RECORDS, owner_of, owners_of_type, records, records_at};
 pub use tunnels::TunnelQuery;

@@ -1,7 +1,10 @@
 //! Certificates of the public authority: who we are to it, what is asked of it, and what is shown of that. Nobody answers
 //! here, so that nothing is issued: that is for `tests/e2e` with a real authority.
 
+use std::time::SystemTime;
+
 use bartizan_certs::AcmeCertificate;
+use bartizan_names::Timestamp;
 use bartizan_store::Kind;
 use serde_json::{Value, json};
 
@@ -124,6 +127,39 @@ fn a_private_authority_issues_for_private_names() {
         (&verification[1]["hostname"], &verification[1]["verification_status"]),
         (&json!("*.bartizan.localhost"), &json!(false))
     );
+}
+
+/// What the authority said of the names holds for whoever asks, and the way over the setting is none around it.
+#[test]
+fn what_is_to_rest_is_not_asked_for_again() {
+    let edge = Edge::new();
+    edge.call("PUT", ACCOUNT, &account(&edge, Some("ours"))).result();
+    edge.settle_until(|store| {
+        let entries = store.read().unwrap().list_kind(Kind::AcmeCertificate, 9).unwrap();
+        entries.iter().any(|entry| entry.value.json.contains("cannot be reached"))
+    });
+    let until = Timestamp::from_unix_micros(Timestamp::from(SystemTime::now()).unix_micros() + 3_600_000_000);
+    let wish = wishes(&edge).remove(0);
+    let rests = AcmeCertificate {
+        rests_until: Some(until),
+        next_on: Some(until),
+        last_error: Some("too many for bartizan.localhost".to_owned()),
+        ..wish
+    };
+    crate::edge::commit(&edge.store, vec![rests.to_op()]);
+    let one = format!("/zones/{}/ssl/certificate_packs/{}", edge.zone(), rests.id);
+    let verification = format!("/zones/{}/ssl/verification/{}", edge.zone(), rests.id);
+    for path in [&one, &verification] {
+        let refused = edge.call("PATCH", path, "{}");
+        assert_eq!(refused.verdict(), "409 1164", "{path}");
+        assert!(refused.text.contains(&format!("not before {until}: too many for bartizan")), "{}", refused.text);
+        let after: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((3_500..=3_600).contains(&after), "{after}");
+    }
+    let settings = format!("/zones/{}/ssl/universal/settings", edge.zone());
+    edge.call("PATCH", &settings, r#"{"enabled":false}"#).result();
+    edge.call("PATCH", &settings, r#"{"enabled":true}"#).result();
+    assert_eq!((wishes(&edge)[0].next_on, wishes(&edge)[0].rests_until), (Some(until), Some(until)));
 }
 
 #[test]

@@ -55,6 +55,13 @@ impl AcmeState {
 /// A certificate that was issued, and its private key as sealed text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
+    /// For which of its wish's names it was issued: the wish may be for others since. None are said by one that was issued
+    /// before this was noted.
+    #[serde(default)]
+    pub names: Vec<String>,
+    /// The directory of who issued it, as far as that was noted.
+    #[serde(default)]
+    pub directory: String,
     pub chain_pem: String,
     pub sealed_key: SealedKey,
     pub not_before: Timestamp,
@@ -80,6 +87,12 @@ pub struct AcmeCertificate {
     pub renew_on: Option<Timestamp>,
     /// When somebody looks at it again. None: never.
     pub next_on: Option<Timestamp>,
+    /// Before then it is not asked for, whoever wants it: the authority says so, or its zone has had enough for now.
+    #[serde(default)]
+    pub rests_until: Option<Timestamp>,
+    /// Whose directory was asked last; empty if none was, or that was not noted.
+    #[serde(default)]
+    pub directory: String,
     /// Whether the end of the one that is there was seen: then it is used where there is no other.
     #[serde(default)]
     pub has_ended: bool,
@@ -128,6 +141,8 @@ impl AcmeCertificate {
             held: None,
             renew_on: None,
             next_on: Some(now),
+            rests_until: None,
+            directory: String::new(),
             has_ended: false,
             failures: 0,
             last_error: None,
@@ -150,11 +165,27 @@ impl AcmeCertificate {
         self.id == AcmeCertificate::zone_id_of(self.zone_id)
     }
 
-    /// Tried as soon as can be, whatever was before. What is there stays.
+    /// Tried as soon as can be, whatever was before. What is there stays. An error: not before then.
+    pub fn asked_again(self, now: Timestamp) -> Result<AcmeCertificate, Timestamp> {
+        match self.rests_until {
+            Some(until) if until > now => Err(until),
+            _ => {
+                let state = if self.held.is_some() { AcmeState::Active } else { AcmeState::Pending };
+                Ok(AcmeCertificate { state, renew_on: None, next_on: Some(now), modified_on: now, ..self })
+            }
+        }
+    }
+
+    /// Wanted again, as `usual` is, after it was switched off. How long it is to rest was said of its names, and holds on.
     #[must_use]
-    pub fn asked_again(self, now: Timestamp) -> AcmeCertificate {
-        let state = if self.held.is_some() { AcmeState::Active } else { AcmeState::Pending };
-        AcmeCertificate { state, renew_on: None, next_on: Some(now), modified_on: now, ..self }
+    pub fn switched_on(self, usual: AcmeCertificate) -> AcmeCertificate {
+        let next_on = self.rests_until.max(usual.next_on);
+        AcmeCertificate { next_on, rests_until: self.rests_until, ..usual }
+    }
+
+    /// The names that the one that is there was issued for: those that it is served for.
+    pub fn held_names<'c>(&'c self, held: &'c Held) -> &'c [String] {
+        if held.names.is_empty() { &self.names } else { &held.names }
     }
 
     /// Wanted by nobody any more, and not served.

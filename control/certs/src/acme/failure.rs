@@ -15,14 +15,26 @@ pub enum Kind {
     Refused,
     /// We have asked too often (RFC 8555 §6.6).
     TooOften,
+    /// It does not know our account any more.
+    NoAccount,
     /// Something of ours.
     Ours,
+}
+
+/// Whose matter it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// That of these names.
+    Names,
+    /// That of everybody who has one account with us: the authority is not there, or has had enough of the account.
+    All,
 }
 
 /// A try that brought nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     pub kind: Kind,
+    pub whose: Whose,
     /// For people: what the authority said, or what is wrong here.
     pub reason: String,
     /// Before then it wants to hear nothing of it.
@@ -33,10 +45,17 @@ pub struct Failure {
 const REASON_MAX: usize = 600;
 
 impl Failure {
+    /// It is everybody's matter if the authority is away or is asked too often, as far as nothing else is known.
     pub fn new(kind: Kind, reason: impl Into<String>) -> Failure {
         let reason: String = reason.into();
         let reason = reason.chars().filter(|char| !char.is_control()).take(REASON_MAX).collect();
-        Failure { kind, reason, retry_after: None }
+        let whose = if matches!(kind, Kind::Away | Kind::TooOften) { Whose::All } else { Whose::Names };
+        Failure { kind, whose, reason, retry_after: None }
+    }
+
+    #[must_use]
+    pub fn of_names(self) -> Failure {
+        Failure { whose: Whose::Names, ..self }
     }
 
     #[must_use]

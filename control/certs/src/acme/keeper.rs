@@ -1,23 +1,27 @@
 //! Looks after all certificates of the public authority: begins what is due, some at a time, and keeps what came of it.
 //!
 //! It has no clock: each turn is handed the time. There is work by certificate whose time has come, and none by one that there
-//! is; how many are under way at once is bounded, and what waits for its turn waits in the store.
+//! is; how many are under way at once is bounded, and what waits for its turn waits in the store. Whose turn it is says
+//! [`Line`]. Single names of a zone that are due together are had by one certificate, which each of their wishes holds.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use bartizan_names::Timestamp;
-use bartizan_store::{AcmeQuery, ChangeSet, CommitError, Entry, Guard, Key, Meta, Op, ReadError, Rev, Store};
+use bartizan_names::{AccountId, Timestamp, ZoneId};
+use bartizan_store::{
+    AcmeDue, AcmeQuery, ChangeSet, CommitError, Entry, Guard, Key, Kind, Meta, Op, ReadError, Rev, Snapshot, Store,
+};
 use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 
 use super::account::AcmeAccount;
 use super::authority::{Authority, Hands, Outcome, Renewal, Wanted, Window};
-use super::document::{AcmeCertificate, AcmeState, Held};
-use super::failure::{Failure, Kind};
+use super::document::{AcmeCertificate, AcmeState, Held, Method};
+use super::failure::{Failure, Kind as FailureKind, Whose};
+use super::line::{Line, Shared, Waiting};
 use super::plan::{self, Step};
 use super::review::Review;
 use super::sweep::Sweep;
@@ -31,9 +35,23 @@ pub const INTERFACE: &str = "acme";
 /// Calls of the authority that are under way at once.
 const AT_ONCE_MAX: usize = 8;
 
-/// How long nothing new is begun after the authority was not there, or wanted fewer calls: else all that is due would be
-/// tried in vain, one after the other.
+/// How long nothing new is begun, at least, after the authority was not there, or wanted fewer calls from all of us: else all
+/// that is due would be tried in vain, one after the other.
 const PAUSE: Duration = Duration::from_secs(60);
+
+/// How soon an account that the authority does not know any more may be made anew a second time.
+const ANEW: Duration = Duration::from_secs(3_600);
+
+/// How many of those that are due are looked at in one turn, to see whose they are: of the oldest, and of the newest. All
+/// come into sight, however many there are of one zone.
+const OLDEST: usize = 200;
+const NEWEST: usize = 100;
+
+/// Zones of which it is known whose they are.
+const ACCOUNTS_MAX: usize = 10_000;
+
+/// Ends that are noted in one go.
+const ENDS: usize = 100;
 
 /// Tries of one change: users change one of these seldom.
 const TRIES_MAX: usize = 4;
@@ -77,7 +95,18 @@ pub struct Keeper<A, H> {
     /// What cannot be read, or not be written, and until when it is let be.
     passed_over: HashSet<Key>,
     passed_over_until: Option<Timestamp>,
+    line: Line,
+    /// Whose the zones are that waited last.
+    accounts: HashMap<ZoneId, AccountId>,
+    /// How many of the oldest that are due were looked at.
+    behind: usize,
     paused_until: Option<Timestamp>,
+    /// How often the authority wanted fewer calls since it issued something, and how many orders it has not come to an end
+    /// with since.
+    pauses: u32,
+    in_vain: usize,
+    /// When its account was given up last, because the authority did not know it.
+    given_up: Option<Timestamp>,
     registering: bool,
     /// Since when the account is as it was seen last, and how often the authority has refused to make it.
     account: Option<Timestamp>,
@@ -91,8 +120,23 @@ pub struct Keeper<A, H> {
 /// Something is over.
 enum Done {
     Registered(AcmeAccount, Result<Vec<u8>, Failure>),
-    Ordered(Key, Result<Outcome, Failure>),
-    Asked(Key, Result<Option<Window>, Failure>),
+    Ordered(Box<Order>, Result<Outcome, Failure>),
+    Asked(Waiting, Vec<Key>, Result<Option<Window>, Failure>),
+}
+
+/// An order that is under way.
+struct Order {
+    who: Waiting,
+    account: AcmeAccount,
+    method: Method,
+    /// The wishes that it is to fulfil, with the names of each.
+    wishes: Vec<(Key, Vec<String>)>,
+}
+
+/// A wish as it was found.
+struct Found {
+    wish: AcmeCertificate,
+    at: Rev,
 }
 
 impl<A: Authority, H: Hands> Keeper<A, H> {
@@ -113,7 +157,13 @@ impl<A: Authority, H: Hands> Keeper<A, H> {
             at_work: HashSet::new(),
             passed_over: HashSet::new(),
             passed_over_until: None,
+            line: Line::new(),
+            accounts: HashMap::new(),
+            behind: 0,
             paused_until: None,
+            pauses: 0,
+            in_vain: 0,
+            given_up: None,
             registering: false,
             account: None,
             refusals: 0,
@@ -121,11 +171,6 @@ impl<A: Authority, H: Hands> Keeper<A, H> {
             review: Review::default(),
             turned: None,
         }
-    }
-
-    /// Somebody wants something now: what was wrong with the authority may be over.
-    pub fn resume(&mut self) {
-        self.paused_until = None;
     }
 
     /// How many calls are under way.
@@ -146,20 +191,23 @@ impl<A: Authority, H: Hands> Keeper<A, H> {
         }
         self.look_at_uploads(now)?;
         self.review.go_on(&self.store, now)?;
+        self.end_held(now)?;
         let snapshot = self.store.read()?;
-        let Some(entry) = snapshot.get(&Key::acme_account())? else { return Ok(()) };
+        let Some(entry) = snapshot.get(&Key::acme_account())? else {
+            self.progress.failing.store(0, Relaxed);
+            return Ok(());
+        };
         let account = AcmeAccount::from_entry(&entry)?;
         if self.account != Some(account.modified_on) {
             // Somebody has changed it: what was wrong may be right now.
-            (self.account, self.refusals, self.paused_until) = (Some(account.modified_on), 0, None);
+            (self.account, self.refusals, self.paused_until, self.pauses) = (Some(account.modified_on), 0, None, 0);
         }
         let failing =
             AcmeQuery { state: Some(AcmeState::Failing.as_str().to_owned()), after: None, limit: COUNTED_MAX };
         self.progress.failing.store(snapshot.acme_certificates(&failing)?.len() as u64, Relaxed);
         drop(snapshot);
         self.sweep.go_on(&self.store, &account, entry.rev, now)?;
-        let room = AT_ONCE_MAX.saturating_sub(self.going.len());
-        if room == 0 || self.paused_until.is_some_and(|until| until > now) {
+        if self.going.len() >= AT_ONCE_MAX || self.paused_until.is_some_and(|until| until > now) {
             return Ok(());
         }
         if account.sealed_key.is_none() {
@@ -172,20 +220,39 @@ impl<A: Authority, H: Hands> Keeper<A, H> {
             }
             return Ok(());
         }
-        let known = self.at_work.len() + self.passed_over.len();
-        let due = self.store.read()?.acme_due(now, known + room)?;
-        let is_new = |key: &Key| !self.at_work.contains(key) && !self.passed_over.contains(key);
-        for key in due.into_iter().filter(is_new).take(room).collect::<Vec<_>>() {
-            match self.take_up(&account, &key, now) {
-                Err(KeeperError::Certs(error)) => {
-                    // The publisher tells of it.
-                    tracing::debug!(%key, %error, "a certificate of the public authority cannot be looked after");
-                    self.passed_over.insert(key);
-                }
-                taken => taken?,
+        self.begin_due(&account, now)
+    }
+
+    /// Takes up what is due, by turns.
+    fn begin_due(&mut self, account: &AcmeAccount, now: Timestamp) -> Result<(), KeeperError> {
+        let snapshot = self.store.read()?;
+        let by_accounts = snapshot.list_kind(Kind::Account, 2)?.len() > 1;
+        let shared = Shared { by_accounts, is_public: account.is_public() };
+        let mut waiting = self.waiting(&snapshot, now)?;
+        drop(snapshot);
+        while self.going.len() < AT_ONCE_MAX
+            && let Some(next) = self.line.next(&waiting, shared)
+        {
+            if !self.take_up(account, next, shared, now)? {
+                waiting.retain(|other| *other != next);
             }
         }
         Ok(())
+    }
+
+    /// The zones of those that are due, as far as they are looked at in this turn.
+    fn waiting(&mut self, snapshot: &Snapshot, now: Timestamp) -> Result<Vec<Waiting>, KeeperError> {
+        let mut due = snapshot.acme_due(AcmeDue::Oldest { behind: self.behind }, now, OLDEST)?;
+        self.behind = if due.len() < OLDEST { 0 } else { self.behind + OLDEST };
+        due.extend(snapshot.acme_due(AcmeDue::Newest, now, NEWEST)?);
+        due.retain(|key| !self.at_work.contains(key) && !self.passed_over.contains(key));
+        let (mut seen, mut waiting) = (HashSet::new(), Vec::new());
+        for zone in due.iter().filter_map(Key::zone_id) {
+            if seen.insert(zone) {
+                waiting.push(Waiting { account: self.account_of(snapshot, zone)?, zone });
+            }
+        }
+        Ok(waiting)
     }
 
     /// Notes of certificates that people brought that they have run out: others are used where there are some; or that their
@@ -209,41 +276,134 @@ impl<A: Authority, H: Hands> Keeper<A, H> {
         Ok(())
     }
 
-    fn take_up(&mut self, account: &AcmeAccount, key: &Key, now: Timestamp) -> Result<(), KeeperError> {
-        let Some(entry) = self.store.read()?.get(key)? else { return Ok(()) };
-        let certificate = AcmeCertificate::from_entry(&entry)?;
-        let (authority, account, key) = (self.authority.clone(), account.clone(), key.clone());
-        self.at_work.insert(key.clone());
-        match (plan::step(&certificate, now), certificate.held.as_ref()) {
-            (Step::Ask, Some(held)) => {
-                let chain_pem = held.chain_pem.clone();
+    /// Whose a zone is, which never changes. What cannot be read is nobody's, and waits as one.
+    fn account_of(&mut self, snapshot: &Snapshot, zone: ZoneId) -> Result<AccountId, ReadError> {
+        if let Some(known) = self.accounts.get(&zone) {
+            return Ok(*known);
+        }
+        let document = snapshot.get(&Key::zone(zone))?.and_then(|entry| serde_json::from_str(&entry.value.json).ok());
+        let document: serde_json::Value = document.unwrap_or_default();
+        let account =
+            document.pointer("/account/id").and_then(serde_json::Value::as_str).and_then(|id| id.parse().ok());
+        let account = account.unwrap_or(AccountId::from_bytes([0; 16]));
+        if self.accounts.len() >= ACCOUNTS_MAX {
+            self.accounts.clear();
+        }
+        self.accounts.insert(zone, account);
+        Ok(account)
+    }
+
+    /// Notes of certificates of the public authority that they have run out, whatever becomes of the next ones.
+    fn end_held(&mut self, now: Timestamp) -> Result<(), KeeperError> {
+        let due = self.store.read()?.acme_ended(now, self.passed_over.len() + ENDS)?;
+        let due: Vec<Key> = due.into_iter().filter(|key| !self.passed_over.contains(key)).collect();
+        self.change_all(&due, now, |_, certificate| plan::ended(certificate, now))
+    }
+
+    /// Begins what is most urgent of a zone; whether there may be more.
+    fn take_up(
+        &mut self,
+        account: &AcmeAccount,
+        who: Waiting,
+        shared: Shared,
+        now: Timestamp,
+    ) -> Result<bool, KeeperError> {
+        let mut due = self.due_of(who.zone, now)?;
+        if due.is_empty() {
+            return Ok(false);
+        }
+        // What is served and would end goes first.
+        let first = due.iter().position(|found| plan::is_renewal(&found.wish, now)).unwrap_or(0);
+        let first = due.swap_remove(first);
+        let step = plan::step(&first.wish, now);
+        let goes_along = |found: &Found| {
+            plan::step(&found.wish, now) == step
+                && match step {
+                    Step::Order => plan::go_together(&first.wish, &found.wish),
+                    Step::Ask => chain_of(&first.wish) == chain_of(&found.wish),
+                }
+        };
+        due.retain(goes_along);
+        due.truncate(plan::together_max(first.wish.failures) - 1);
+        due.insert(0, first);
+        match step {
+            Step::Order => self.order(account, who, due, shared, now),
+            Step::Ask => {
+                let chain_pem = chain_of(&due[0].wish).unwrap_or_default().to_owned();
+                let keys: Vec<Key> = due.iter().map(|found| found.wish.store_key()).collect();
+                self.at_work.extend(keys.iter().cloned());
+                self.line.begun(who);
+                let (authority, account) = (self.authority.clone(), account.clone());
                 self.going.push(Box::pin(async move {
                     let window = authority.window(&account, chain_pem).await;
-                    Done::Asked(key, window)
+                    Done::Asked(who, keys, window)
                 }));
-            }
-            _ => {
-                let replaces = certificate.held.as_ref().filter(|_| certificate.failures == 0);
-                let wanted = Wanted {
-                    zone: certificate.zone_id,
-                    names: certificate.names.clone(),
-                    method: certificate.method,
-                    replaces: replaces.map(|held| held.chain_pem.clone()),
-                };
-                // Who is killed meanwhile finds it due again, but not at once: an authority counts what it is asked.
-                let claimed = self.put(&plan::claimed(certificate, now), entry.rev, now);
-                if !matches!(claimed, Ok(true)) {
-                    self.at_work.remove(&key);
-                    return claimed.map(drop);
-                }
-                let hands = self.hands.clone();
-                self.going.push(Box::pin(async move {
-                    let ordered = authority.order(&account, wanted, hands).await;
-                    Done::Ordered(key, ordered)
-                }));
+                Ok(true)
             }
         }
-        Ok(())
+    }
+
+    /// What is due of a zone, and not at work yet.
+    fn due_of(&mut self, zone: ZoneId, now: Timestamp) -> Result<Vec<Found>, KeeperError> {
+        let snapshot = self.store.read()?;
+        let limit = plan::TOGETHER_MAX + self.at_work.len() + self.passed_over.len();
+        let mut due = Vec::new();
+        for key in snapshot.acme_due(AcmeDue::Of(zone), now, limit)? {
+            if due.len() == plan::TOGETHER_MAX || self.at_work.contains(&key) || self.passed_over.contains(&key) {
+                continue;
+            }
+            let Some(entry) = snapshot.get(&key)? else { continue };
+            match AcmeCertificate::from_entry(&entry) {
+                Ok(wish) => due.push(Found { wish, at: entry.rev }),
+                Err(error) => {
+                    // The publisher tells of it.
+                    tracing::debug!(%key, %error, "a certificate of the public authority cannot be looked after");
+                    self.passed_over.insert(key);
+                }
+            }
+        }
+        Ok(due)
+    }
+
+    fn order(
+        &mut self,
+        account: &AcmeAccount,
+        who: Waiting,
+        due: Vec<Found>,
+        shared: Shared,
+        now: Timestamp,
+    ) -> Result<bool, KeeperError> {
+        if !plan::is_renewal(&due[0].wish, now)
+            && let Err((until, why)) = self.line.order(who, shared, now)
+        {
+            self.put_all(&due, |_, wish| plan::put_off(wish.clone(), until, &why, now), now)?;
+            return Ok(false);
+        }
+        // Who is killed meanwhile finds them due again, but not at once: an authority counts what it is asked.
+        if !self.put_all(&due, |_, wish| plan::claimed(wish.clone(), &account.directory, now), now)? {
+            return Ok(false);
+        }
+        let first = &due[0].wish;
+        let is_replaced = first.failures == 0
+            && due.iter().all(|found| chain_of(&found.wish) == chain_of(first))
+            // Another authority knows nothing of it.
+            && first.held.as_ref().is_some_and(|held| held.directory == account.directory);
+        let wanted = Wanted {
+            zone: who.zone,
+            names: due.iter().flat_map(|found| found.wish.names.clone()).collect(),
+            method: first.method,
+            replaces: chain_of(first).filter(|_| is_replaced).map(str::to_owned),
+        };
+        let wishes = due.iter().map(|found| (found.wish.store_key(), found.wish.names.clone())).collect();
+        let order = Order { who, account: account.clone(), method: first.method, wishes };
+        self.at_work.extend(order.wishes.iter().map(|(key, _)| key.clone()));
+        self.line.begun(who);
+        let (authority, hands) = (self.authority.clone(), self.hands.clone());
+        self.going.push(Box::pin(async move {
+            let ordered = authority.order(&order.account, wanted, hands).await;
+            Done::Ordered(Box::new(order), ordered)
+        }));
+        Ok(true)
     }
 
     /// Waits until something is over, and keeps what came of it. Never ready while nothing is under way.
@@ -258,17 +418,17 @@ impl<A: Authority, H: Hands> Keeper<A, H> {
                 self.registering = false;
                 self.registered(&account, registered, now)
             }
-            Done::Ordered(key, ordered) => {
-                self.at_work.remove(&key);
-                self.ordered(&key, ordered, now)
+            Done::Ordered(order, ordered) => {
+                self.line.done(order.who);
+                self.at_work.retain(|key| !order.wishes.iter().any(|(done, _)| done == key));
+                self.ordered(&order, ordered, now)
             }
-            Done::Asked(key, window) => {
-                self.at_work.remove(&key);
-                self.change(&key, now, |certificate| {
-                    Ok(match &window {
-                        Ok(window) => plan::asked(certificate, window.clone(), now),
-                        Err(_) => plan::not_asked(certificate, now),
-                    })
+            Done::Asked(who, keys, window) => {
+                self.line.done(who);
+                self.at_work.retain(|key| !keys.contains(key));
+                self.change_all(&keys, now, |_, certificate| match &window {
+                    Ok(window) => plan::asked(certificate, window.clone(), now),
+                    Err(_) => plan::not_asked(certificate, now),
                 })
             }
         }
@@ -302,26 +462,31 @@ impl<A: Authority, H: Hands> Keeper<A, H> {
                 );
                 self.refusals = self.refusals.saturating_add(1);
                 let wait = plan::wait(failure.kind, self.refusals);
-                self.paused_until = Some(later(now, failure.retry_after.map_or(wait, |after| wait.max(after))));
-                // Whoever waits for a certificate is told why there is none.
-                let due = self.store.read()?.acme_due(now, AT_ONCE_MAX)?;
+                let told = failure.retry_after.map_or(wait, |after| wait.max(after));
+                self.paused_until = Some(later(now, told.min(plan::WAIT_MAX)));
+                // Whoever waits for a certificate is told why there is none. It is not they who have to wait so long.
+                let failure = failure.after(None);
+                let due = self.store.read()?.acme_due(AcmeDue::Oldest { behind: 0 }, now, AT_ONCE_MAX)?;
                 let chance = chance();
-                for key in due {
-                    self.change(&key, now, |certificate| Ok(plan::failed(certificate, &failure, chance, now)))?;
-                }
-                Ok(())
+                due.iter().try_for_each(|key| {
+                    self.change(key, now, |certificate| plan::failed(certificate, &failure, chance, now))
+                })
             }
         }
     }
 
-    fn ordered(&mut self, key: &Key, ordered: Result<Outcome, Failure>, now: Timestamp) -> Result<(), KeeperError> {
+    fn ordered(&mut self, order: &Order, ordered: Result<Outcome, Failure>, now: Timestamp) -> Result<(), KeeperError> {
+        let keys: Vec<Key> = order.wishes.iter().map(|(key, _)| key.clone()).collect();
         match ordered {
             Ok(Outcome { chain, renewal }) => {
+                (self.pauses, self.in_vain) = (0, 0);
                 self.progress.issued.fetch_add(1, Relaxed);
                 tracing::info!(names = chain.names.join(" "), until = %chain.not_after, "the public authority issued a certificate");
                 let seal = self.seal.clone();
-                self.change(key, now, |certificate| {
+                self.change_all(&keys, now, |index, certificate| {
                     let held = Held {
+                        names: order.wishes[index].1.clone(),
+                        directory: order.account.directory.clone(),
                         chain_pem: chain.chain_pem.clone(),
                         sealed_key: certificate.seal_key(&chain.key_der, &seal),
                         not_before: chain.not_before,
@@ -330,40 +495,98 @@ impl<A: Authority, H: Hands> Keeper<A, H> {
                         signature: chain.signature.to_owned(),
                         issued_on: now,
                     };
-                    Ok(plan::issued(certificate, held, renewal == Renewal::Told, now))
+                    plan::issued(certificate, held, order.method, renewal == Renewal::Told, now)
                 })
+            }
+            Err(failure) if failure.kind == FailureKind::NoAccount && self.give_up(&order.account, now)? => {
+                self.change_all(&keys, now, |_, certificate| plan::again(certificate, now))
             }
             Err(failure) => {
                 self.progress.failed.fetch_add(1, Relaxed);
-                tracing::warn!(%key, kind = ?failure.kind, reason = failure.reason, "no certificate from the public authority");
+                let names: Vec<&str> = order.wishes.iter().flat_map(|(_, names)| names).map(String::as_str).collect();
+                tracing::warn!(names = names.join(" "), kind = ?failure.kind, reason = failure.reason, "no certificate from the public authority");
                 self.pause(&failure, now);
                 let chance = chance();
-                self.change(key, now, |certificate| Ok(plan::failed(certificate, &failure, chance, now)))
+                self.change_all(&keys, now, |_, certificate| plan::failed(certificate, &failure, chance, now))
             }
         }
     }
 
-    fn pause(&mut self, failure: &Failure, now: Timestamp) {
-        if matches!(failure.kind, Kind::Away | Kind::TooOften) {
-            self.paused_until = Some(later(now, PAUSE));
+    /// The authority does not know the account that was used. Whether there is another one by now, or will be.
+    fn give_up(&mut self, used: &AcmeAccount, now: Timestamp) -> Result<bool, KeeperError> {
+        let Some(entry) = self.store.read()?.get(&Key::acme_account())? else { return Ok(false) };
+        let there = AcmeAccount::from_entry(&entry)?;
+        if (&there.directory, &there.sealed_key) != (&used.directory, &used.sealed_key) {
+            return Ok(true);
         }
+        if self.given_up.is_some_and(|at| later(at, ANEW) > now) {
+            return Ok(false);
+        }
+        self.given_up = Some(now);
+        tracing::warn!(directory = used.directory, "the public authority does not know our account: it is made anew");
+        let anew = AcmeAccount { sealed_key: None, ..there };
+        commit(&self.store, vec![Guard::At(entry.key, entry.rev)], vec![anew.to_op()], now)
+    }
+
+    /// Nothing is begun for a while where a failure says so for all: as long as the authority says, and if it does not,
+    /// longer each time that it wants fewer calls. One that has come to no end with several is away for all, too.
+    fn pause(&mut self, failure: &Failure, now: Timestamp) {
+        let is_paused = self.paused_until.is_some_and(|until| until > now);
+        self.in_vain = if failure.kind == FailureKind::Away { self.in_vain + 1 } else { 0 };
+        if failure.whose != Whose::All && self.in_vain < AT_ONCE_MAX {
+            return;
+        }
+        if failure.kind == FailureKind::TooOften && !is_paused {
+            self.pauses = self.pauses.saturating_add(1);
+        }
+        let usual = plan::wait(FailureKind::Away, self.pauses.max(1));
+        let pause = failure.retry_after.unwrap_or(usual).clamp(PAUSE, plan::WAIT_MAX);
+        self.paused_until = self.paused_until.max(Some(later(now, pause)));
+    }
+
+    /// Exchanges certificates for what `work` makes of each, by its place in `keys`: in one revision, and where somebody else
+    /// has changed one of them meanwhile, one by one.
+    fn change_all(
+        &mut self,
+        keys: &[Key],
+        now: Timestamp,
+        work: impl Fn(usize, AcmeCertificate) -> AcmeCertificate,
+    ) -> Result<(), KeeperError> {
+        let snapshot = self.store.read()?;
+        let mut found = Vec::new();
+        for (index, key) in keys.iter().enumerate() {
+            let Some(entry) = snapshot.get(key)? else { continue };
+            match AcmeCertificate::from_entry(&entry) {
+                Ok(wish) => found.push((index, Found { wish, at: entry.rev })),
+                Err(_) => drop(self.passed_over.insert(key.clone())),
+            }
+        }
+        drop(snapshot);
+        let (places, found): (Vec<usize>, Vec<Found>) =
+            found.into_iter().filter(|(_, found)| found.wish.state != AcmeState::Off).unzip();
+        if found.is_empty() || self.put_all(&found, |at, wish| work(places[at], wish.clone()), now)? {
+            return Ok(());
+        }
+        places.iter().try_for_each(|index| self.change(&keys[*index], now, |wish| work(*index, wish)))
     }
 
     /// Exchanges a certificate that somebody still wants for what `work` makes of it.
     fn change(
-        &mut self,
+        &self,
         key: &Key,
         now: Timestamp,
-        work: impl Fn(AcmeCertificate) -> Result<AcmeCertificate, KeeperError>,
+        work: impl Fn(AcmeCertificate) -> AcmeCertificate,
     ) -> Result<(), KeeperError> {
         for _ in 0..TRIES_MAX {
-            let Some(entry) = self.store.read()?.get(key)? else { return Ok(()) };
-            let old = AcmeCertificate::from_entry(&entry)?;
-            if old.state == AcmeState::Off {
+            let snapshot = self.store.read()?;
+            let Some(entry) = snapshot.get(key)? else { return Ok(()) };
+            let wish = AcmeCertificate::from_entry(&entry)?;
+            // It goes with its zone.
+            if wish.state == AcmeState::Off || snapshot.rev(&Key::zone(wish.zone_id))?.is_none() {
                 return Ok(());
             }
-            let new = work(old.clone())?;
-            if new == old || self.put(&new, entry.rev, now)? {
+            drop(snapshot);
+            if self.put_all(&[Found { wish, at: entry.rev }], |_, wish| work(wish.clone()), now)? {
                 return Ok(());
             }
         }
@@ -372,11 +595,31 @@ impl<A: Authority, H: Hands> Keeper<A, H> {
         Ok(())
     }
 
-    /// Whether it landed: nobody else has changed it, and its zone is there.
-    fn put(&self, certificate: &AcmeCertificate, seen: Rev, now: Timestamp) -> Result<bool, KeeperError> {
-        let guards = vec![Guard::At(certificate.store_key(), seen), Guard::Exists(Key::zone(certificate.zone_id))];
-        commit(&self.store, guards, vec![certificate.to_op()], now)
+    /// Whether what `work` makes of some, by their places, landed: nobody else has changed one, and their zones are there.
+    fn put_all(
+        &self,
+        found: &[Found],
+        work: impl Fn(usize, &AcmeCertificate) -> AcmeCertificate,
+        now: Timestamp,
+    ) -> Result<bool, KeeperError> {
+        let (mut guards, mut ops, mut zones) = (Vec::new(), Vec::new(), HashSet::new());
+        for (index, one) in found.iter().enumerate() {
+            let new = work(index, &one.wish);
+            if new == one.wish {
+                continue;
+            }
+            guards.push(Guard::At(new.store_key(), one.at));
+            if zones.insert(new.zone_id) {
+                guards.push(Guard::Exists(Key::zone(new.zone_id)));
+            }
+            ops.push(new.to_op());
+        }
+        if ops.is_empty() { Ok(true) } else { commit(&self.store, guards, ops, now) }
     }
+}
+
+fn chain_of(certificate: &AcmeCertificate) -> Option<&str> {
+    certificate.held.as_ref().map(|held| held.chain_pem.as_str())
 }
 
 impl AcmeAccount {

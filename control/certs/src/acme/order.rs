@@ -83,6 +83,9 @@ impl Authority for Acme {
         loop {
             match order_once(&account, &wanted, &hands).await {
                 Err(Failure { kind: Kind::Stale, .. }) if tries < TRIES_MAX => tries += 1,
+                Err(failure) if failure.kind == Kind::TooOften && is_about(&failure.reason, &wanted.names) => {
+                    return Err(failure.of_names());
+                }
                 ordered => return ordered,
             }
         }
@@ -125,8 +128,9 @@ async fn order_once(account: &Account, wanted: &Wanted, hands: &impl Hands) -> R
     }
     let (chain_pem, key) = finalize(&mut order, &wanted.names).await?;
     let now: Timestamp = SystemTime::now().into();
+    // The next would be like it.
     let strange =
-        |reason: String| Failure::new(Kind::Away, format!("what the authority issued is of no use: {reason}"));
+        |reason: String| Failure::new(Kind::Refused, format!("what the authority issued is of no use: {reason}"));
     let chain = Chain::of_key(&chain_pem, key, now).map_err(|error| strange(error.to_string()))?;
     if let Some(missing) = wanted.names.iter().find(|name| !chain.names.contains(name)) {
         return Err(strange(format!("it is not for {missing}")));
@@ -186,7 +190,7 @@ async fn authorize(order: &mut Order, method: Method) -> Result<(), Failure> {
             challenge.set_ready().await.map_err(failure)?;
         }
     }
-    match wait(order, |status| !matches!(status, OrderStatus::Pending)).await? {
+    match wait(order, Kind::NotShown, |status| !matches!(status, OrderStatus::Pending)).await? {
         OrderStatus::Invalid => Err(why_invalid(order).await),
         _ => Ok(()),
     }
@@ -219,16 +223,17 @@ async fn finalize(order: &mut Order, names: &[String]) -> Result<(String, Vec<u8
     order.finalize_csr(request.der()).await.map_err(failure)?;
     let is_done = |status| matches!(status, OrderStatus::Valid | OrderStatus::Invalid);
     if !is_done(order.state().status) {
-        wait(order, is_done).await?;
+        wait(order, Kind::Away, is_done).await?;
     }
     match order.certificate().await.map_err(failure)? {
         Some(chain) => Ok((chain, key.serialize_der())),
-        None => Err(Failure::new(Kind::Away, "the authority did not issue it in time")),
+        None => Err(Failure::new(Kind::Away, "the authority did not issue it in time").of_names()),
     }
 }
 
-/// Asks how far an order is until that is `enough`.
-async fn wait(order: &mut Order, is_enough: impl Fn(OrderStatus) -> bool) -> Result<OrderStatus, Failure> {
+/// Asks how far an order is until that is `enough`. If it never is, that is such a failure, and nobody else's matter: the
+/// names may be slow to answer.
+async fn wait(order: &mut Order, late: Kind, is_enough: impl Fn(OrderStatus) -> bool) -> Result<OrderStatus, Failure> {
     let asking = async {
         let mut rest = POLL_FIRST;
         loop {
@@ -248,7 +253,7 @@ async fn wait(order: &mut Order, is_enough: impl Fn(OrderStatus) -> bool) -> Res
             rest = (rest * 3 / 2).min(POLL_MOST);
         }
     };
-    let late = || Failure::new(Kind::Away, format!("the authority was not done in {} s", PATIENCE.as_secs()));
+    let late = || Failure::new(late, format!("the authority was not done in {} s", PATIENCE.as_secs())).of_names();
     tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| Err(late()))
 }
 
@@ -281,17 +286,42 @@ fn failure(error: Error) -> Failure {
         "rateLimited" => Kind::TooOften,
         "badNonce" => Kind::Stale,
         "serverInternal" | "orderNotReady" => Kind::Away,
+        "accountDoesNotExist" => Kind::NoAccount,
         "unauthorized" | "dns" | "connection" | "incorrectResponse" | "tls" | "caa" | "compound" => Kind::NotShown,
         _ => Kind::Refused,
     };
     let whole: Vec<String> = std::iter::once(told(&problem))
-        .chain(problem.subproblems.iter().filter_map(|sub| sub.detail.clone()))
+        .chain(problem.subproblems.iter().filter_map(|sub| {
+            let detail = sub.detail.as_ref()?;
+            Some(match &sub.identifier {
+                Some(Identifier::Dns(name)) => format!("{name}: {detail}"),
+                _ => detail.clone(),
+            })
+        }))
         .collect();
-    Failure::new(kind, whole.join("; "))
+    let failure = Failure::new(kind, whole.join("; "));
+    // It has answered.
+    if kind == Kind::Away { failure.of_names() } else { failure }
+}
+
+/// Whether an authority that is asked too often speaks of some names, and not of our account: it says so in words alone
+/// (RFC 8555 §6.6). Words that tell neither are about the account.
+fn is_about(reason: &str, names: &[String]) -> bool {
+    let reason = reason.to_ascii_lowercase();
+    let is_above = |word: &str| {
+        let word = word.trim_matches('.').trim_start_matches("*.");
+        let lies_in =
+            |name: &String| name.strip_suffix(word).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        word.contains('.') && names.iter().any(lies_in)
+    };
+    let mut words = reason.split(|char: char| !char.is_ascii_alphanumeric() && !"-_.*".contains(char));
+    // Let's Encrypt: "for this exact set of identifiers".
+    reason.contains("exact set of") || words.any(is_above)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::failure::Whose;
     use super::*;
 
     #[test]
@@ -303,6 +333,7 @@ mod tests {
         for (kind, expect) in [
             ("rateLimited", Kind::TooOften),
             ("badNonce", Kind::Stale),
+            ("accountDoesNotExist", Kind::NoAccount),
             ("serverInternal", Kind::Away),
             ("dns", Kind::NotShown),
             ("unauthorized", Kind::NotShown),
@@ -319,6 +350,27 @@ mod tests {
             let told = failure(Error::Other(Box::new(later(status))));
             assert_eq!((told.kind, told.retry_after), (expect, Some(Duration::from_secs(90))));
         }
-        assert_eq!(failure(Error::Other("away".into())).kind, Kind::Away);
+        let away = failure(Error::Other("away".into()));
+        assert_eq!((away.kind, away.whose), (Kind::Away, Whose::All));
+        assert_eq!(problem("serverInternal").whose, Whose::Names, "it is there");
+    }
+
+    #[test]
+    fn limits_of_names_are_told_from_those_of_the_account() {
+        let names = ["example.com", "*.example.com", "a.b.example.com"].map(str::to_owned);
+        for (reason, expect) in [
+            ("too many certificates (50) already issued for \"example.com\" in the last 168h0m0s, retry after", true),
+            ("too many certificates (5) already issued for this exact set of identifiers in the last 168h0m0s", true),
+            ("too many failed authorizations (5) for \"A.B.Example.com\" in the last 1h0m0s", true),
+            ("limit of b.example.com.", true),
+            ("too many new orders (300) from this account in the last 3h0m0s", false),
+            ("too many new orders: see https://letsencrypt.org/docs/rate-limits/#new-orders-per-account", false),
+            ("too many certificates for \"ample.com\"", false),
+            ("too many certificates for com", false),
+            ("Service busy; retry later.", false),
+            ("", false),
+        ] {
+            assert_eq!(is_about(reason, &names), expect, "{reason}");
+        }
     }
 }

@@ -6,8 +6,8 @@ use bartizan_names::Timestamp;
 use bartizan_store::renew_at;
 
 use super::authority::Window;
-use super::document::{AcmeCertificate, AcmeState, Held};
-use super::failure::{Failure, Kind};
+use super::document::{AcmeCertificate, AcmeState, Held, Method};
+use super::failure::{Failure, Kind, Whose};
 use crate::ca::{earlier, later};
 
 /// How long a try may take until somebody else, or the next start, takes it up again.
@@ -17,6 +17,9 @@ const CLAIM: Duration = Duration::from_secs(15 * 60);
 /// back within a day (RFC 9773 §4.3.2).
 const ASK_MIN: Duration = Duration::from_secs(6 * 3_600);
 const ASK_MAX: Duration = Duration::from_secs(24 * 3_600);
+
+/// In which time all that was issued by one authority is asked of another.
+const MOVE: Duration = Duration::from_secs(24 * 3_600);
 
 /// The part of its life by which a certificate is renewed sooner than another one of the same age, so that what came at
 /// once is not renewed at once.
@@ -37,13 +40,99 @@ pub(crate) fn step(certificate: &AcmeCertificate, now: Timestamp) -> Step {
     }
 }
 
-/// A try begins: nobody else begins one meanwhile.
-pub(crate) fn claimed(certificate: AcmeCertificate, now: Timestamp) -> AcmeCertificate {
-    AcmeCertificate { next_on: Some(later(now, CLAIM)), last_try_on: Some(now), ..certificate }
+/// Names that are asked for in one certificate: public authorities take a hundred.
+pub(crate) const TOGETHER_MAX: usize = 100;
+
+/// How many wishes may be fulfilled by one certificate, of those that have failed so often: where one name of many is at
+/// fault, the others do not go on failing with it. A second time it may have been the authority.
+pub(crate) fn together_max(failures: u32) -> usize {
+    match failures {
+        0 | 1 => TOGETHER_MAX,
+        2 => TOGETHER_MAX / 10,
+        _ => 1,
+    }
 }
 
-/// It was issued.
-pub(crate) fn issued(certificate: AcmeCertificate, held: Held, asks: bool, now: Timestamp) -> AcmeCertificate {
+/// Whether both may be fulfilled by one certificate: single names below one zone that nobody asked for as they are, as far
+/// as each other. Authorities count certificates, and what is asked of them.
+pub(crate) fn go_together(one: &AcmeCertificate, other: &AcmeCertificate) -> bool {
+    let is_single = |certificate: &AcmeCertificate| {
+        let is_asked_for = certificate.is_ordered || certificate.is_of_zone();
+        !is_asked_for && certificate.names.len() == 1 && certificate.method == Method::Txt
+    };
+    is_single(one)
+        && is_single(other)
+        && one.zone_id == other.zone_id
+        && one.failures == other.failures
+        && one.held.is_some() == other.held.is_some()
+}
+
+/// Whether it is a renewal whose time has come, and nobody's doing.
+pub(crate) fn is_renewal(certificate: &AcmeCertificate, now: Timestamp) -> bool {
+    certificate.held.is_some() && certificate.renew_on.is_some_and(|renew_on| renew_on <= now)
+}
+
+/// A try begins: nobody else begins one meanwhile.
+pub(crate) fn claimed(certificate: AcmeCertificate, directory: &str, now: Timestamp) -> AcmeCertificate {
+    AcmeCertificate {
+        next_on: Some(later(now, CLAIM)),
+        last_try_on: Some(now),
+        directory: directory.to_owned(),
+        ..certificate
+    }
+}
+
+/// It is to wait, for that reason.
+pub(crate) fn put_off(certificate: AcmeCertificate, until: Timestamp, reason: &str, now: Timestamp) -> AcmeCertificate {
+    AcmeCertificate {
+        state: AcmeState::Failing,
+        next_on: Some(until),
+        rests_until: Some(until),
+        last_error: Some(reason.to_owned()),
+        modified_on: now,
+        ..certificate
+    }
+}
+
+/// Nothing came of a try, and that says nothing.
+pub(crate) fn again(certificate: AcmeCertificate, now: Timestamp) -> AcmeCertificate {
+    AcmeCertificate { next_on: Some(now), ..certificate }
+}
+
+/// Its end has come.
+pub(crate) fn ended(certificate: AcmeCertificate, now: Timestamp) -> AcmeCertificate {
+    let has_ended = certificate.held.as_ref().is_some_and(|held| held.not_after <= now);
+    AcmeCertificate { has_ended: has_ended || certificate.has_ended, ..certificate }
+}
+
+/// Another authority is asked from now on. What is there lasts, so that not all are asked for at once.
+pub(crate) fn moved(certificate: AcmeCertificate, now: Timestamp) -> AcmeCertificate {
+    let is_served = certificate.held.is_some() && !certificate.has_ended;
+    let wait = if is_served { share(MOVE.as_micros() as u64, &certificate) } else { 0 };
+    AcmeCertificate {
+        state: if certificate.held.is_some() { AcmeState::Active } else { AcmeState::Pending },
+        renew_on: None,
+        next_on: Some(later(now, Duration::from_micros(wait))),
+        rests_until: None,
+        directory: String::new(),
+        failures: 0,
+        last_error: None,
+        ..certificate
+    }
+}
+
+/// It was issued, when it was shown so that its names are ours. If it is wanted otherwise by now it stays due.
+pub(crate) fn issued(
+    certificate: AcmeCertificate,
+    held: Held,
+    method: Method,
+    asks: bool,
+    now: Timestamp,
+) -> AcmeCertificate {
+    if (&certificate.names, certificate.method) != (&held.names, method) {
+        let held = Some(held);
+        return AcmeCertificate { held, renew_on: None, next_on: Some(now), has_ended: false, ..certificate };
+    }
     let renew_on = renew_on(&certificate, &held);
     let next_on = if asks { renew_on.min(later(now, ASK_MIN)) } else { renew_on };
     AcmeCertificate {
@@ -51,6 +140,7 @@ pub(crate) fn issued(certificate: AcmeCertificate, held: Held, asks: bool, now: 
         held: Some(held),
         renew_on: Some(renew_on),
         next_on: Some(next_on),
+        rests_until: None,
         has_ended: false,
         failures: 0,
         last_error: None,
@@ -66,9 +156,9 @@ fn renew_on(certificate: &AcmeCertificate, held: &Held) -> Timestamp {
     Timestamp::from_unix_micros(renew_at(held.not_before, held.not_after).unix_micros().saturating_sub(sooner))
 }
 
-/// A part of `span` that is always the same for a certificate.
+/// A part of `span` that is always the same for the certificates of a zone: what came together is renewed together.
 fn share(span: u64, certificate: &AcmeCertificate) -> u64 {
-    let [.., a, b] = *certificate.id.as_bytes();
+    let [a, b, ..] = bartizan_seal::sha256(certificate.zone_id.as_bytes());
     let part = u64::from(u16::from_be_bytes([a, b]));
     u64::try_from(u128::from(span) * u128::from(part) / (1 << 16)).unwrap_or(0)
 }
@@ -105,17 +195,23 @@ fn half(from: Timestamp, until: Timestamp) -> Duration {
 
 /// It was not issued. `chance` is one of 256 ways in which those that failed at once are tried again apart.
 pub(crate) fn failed(certificate: AcmeCertificate, failure: &Failure, chance: u8, now: Timestamp) -> AcmeCertificate {
-    let failures = certificate.failures.saturating_add(1);
+    let failures = match failure.whose {
+        Whose::Names => certificate.failures.saturating_add(1),
+        // It says nothing of these names.
+        Whose::All => certificate.failures.max(1),
+    };
     let wait = wait(failure.kind, failures);
     // Up to an eighth longer.
     let wait = wait + wait * u32::from(chance) / (8 * 256);
-    let wait = failure.retry_after.map_or(wait, |after| wait.max(after.min(WAIT_MAX)));
+    let told = failure.retry_after.map(|after| after.min(WAIT_MAX));
+    let wait = told.map_or(wait, |told| wait.max(told));
     let end = certificate.held.as_ref().map(|held| held.not_after);
     // At its end somebody looks once more, and sees that it is the end.
     let next_on = end.filter(|end| *end > now).map_or(later(now, wait), |end| later(now, wait).min(end));
     AcmeCertificate {
         state: AcmeState::Failing,
         next_on: Some(next_on),
+        rests_until: told.map(|told| later(now, told)),
         has_ended: end.is_some_and(|end| end <= now),
         failures,
         last_error: Some(failure.reason.clone()),
@@ -150,14 +246,14 @@ pub(crate) fn seen_again(certificate: AcmeCertificate, now: Timestamp) -> AcmeCe
 }
 
 /// The longest that nothing is tried.
-const WAIT_MAX: Duration = Duration::from_secs(7 * 86_400);
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(7 * 86_400);
 
 /// How long after so many failures it is tried again. Let's Encrypt counts five failed validations of a name an hour.
 pub(crate) fn wait(kind: Kind, failures: u32) -> Duration {
     let (first, most) = match kind {
         Kind::Away | Kind::Stale | Kind::Ours => (60, 3_600),
         Kind::NotShown => (300, 12 * 3_600),
-        Kind::Refused => (3_600, 24 * 3_600),
+        Kind::Refused | Kind::NoAccount => (3_600, 24 * 3_600),
         Kind::TooOften => (3_600, 24 * 3_600),
     };
     let doubled = 1_u64.checked_shl(failures.saturating_sub(1)).map_or(most, |times| first * times.min(most));
@@ -180,6 +276,8 @@ mod tests {
     fn held(from: u64, until: u64) -> Held {
         let sealed_key: SealedKey = serde_json::from_str("\"\"").unwrap();
         Held {
+            names: wanted(0).names,
+            directory: String::new(),
             chain_pem: String::new(),
             sealed_key,
             not_before: day(from),
@@ -199,7 +297,7 @@ mod tests {
     fn renewal_is_at_two_thirds_of_the_life_and_spread() {
         let days: Vec<u64> = (0..=255)
             .map(|number| {
-                let done = issued(wanted(number), held(0, 90), false, day(0));
+                let done = issued(wanted(number), held(0, 90), Method::Txt, false, day(0));
                 assert_eq!((done.state, done.renew_on), (AcmeState::Active, done.next_on));
                 assert_eq!(step(&done, day(56)), Step::Ask);
                 assert_eq!(step(&done, day(60)), Step::Order);
@@ -211,13 +309,13 @@ mod tests {
             assert!((60..=110).contains(&there), "{there} on day {expect}");
         }
         // One that lives for days alone is renewed in time as well.
-        let short = issued(wanted(1), held(0, 6), false, day(0));
+        let short = issued(wanted(1), held(0, 6), Method::Txt, false, day(0));
         assert_eq!(step(&short, day(4)), Step::Order);
     }
 
     #[test]
     fn the_authority_may_want_it_sooner_and_not_much_later() {
-        let done = issued(wanted(200), held(0, 90), true, day(0));
+        let done = issued(wanted(200), held(0, 90), Method::Txt, true, day(0));
         assert_eq!(done.next_on, Some(later(day(0), ASK_MIN)));
         let window = |from, until| Window { from: day(from), until: day(until), ask_again: None };
         let at = |from, until| asked(done.clone(), Some(window(from, until)), day(1));
@@ -238,11 +336,11 @@ mod tests {
 
     #[test]
     fn what_fails_is_tried_again_less_and_less_and_what_is_there_stays() {
-        let there = issued(wanted(1), held(0, 90), false, day(0));
+        let there = issued(wanted(1), held(0, 90), Method::Txt, false, day(0));
         let failure = Failure::new(Kind::NotShown, "no TXT record");
         let (mut now, mut certificate, mut waits) = (day(60), there, Vec::new());
         for _ in 0..12 {
-            certificate = failed(claimed(certificate, now), &failure, 0, now);
+            certificate = failed(claimed(certificate, "", now), &failure, 0, now);
             let next = certificate.next_on.unwrap();
             waits.push((next.unix_micros() - now.unix_micros()) / 60_000_000);
             now = next;
@@ -256,7 +354,7 @@ mod tests {
         assert!(apart > failed(certificate.clone(), &failure, 0, now).next_on.unwrap());
         let told = failure.after(Some(Duration::from_secs(2 * DAY)));
         assert_eq!(failed(certificate.clone(), &told, 0, now).next_on, Some(later(now, Duration::from_secs(2 * DAY))));
-        let done = issued(certificate, held(65, 155), false, now);
+        let done = issued(certificate, held(65, 155), Method::Txt, false, now);
         assert_eq!((done.failures, done.last_error), (0, None));
     }
 

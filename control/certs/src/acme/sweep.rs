@@ -1,12 +1,14 @@
 //! Asks for what zones that were there before the account need: for each certificate of the local authority one of the public
-//! one, as far as that issues for such names. A piece of the zones each time.
+//! one, as far as that issues for such names. Then what was asked of another authority before is asked of this one. A piece
+//! each time.
 
-use bartizan_names::{Name, Timestamp, ZoneId, ZoneName};
-use bartizan_store::{Guard, Key, Kind, Prefix, Rev, Scope, Snapshot, Store};
+use bartizan_names::{CertificateId, Name, Timestamp, ZoneId, ZoneName};
+use bartizan_store::{AcmeQuery, Guard, Key, Kind, Prefix, Rev, Scope, Snapshot, Store};
 
 use super::account::AcmeAccount;
 use super::document::{AcmeCertificate, AcmeState};
 use super::keeper::{KeeperError, commit};
+use super::plan;
 use crate::document::{Document, Purpose};
 
 /// Zones of a piece, and names of one zone that go in one revision.
@@ -21,6 +23,8 @@ pub(super) struct Sweep {
     after: Option<ZoneId>,
     /// In that zone it goes on behind this one.
     within: Option<(ZoneId, Key)>,
+    /// All is asked for. Of what there was before, this was looked at last.
+    moved: Option<Option<(ZoneId, CertificateId)>>,
 }
 
 impl Sweep {
@@ -39,14 +43,15 @@ impl Sweep {
             *self = Sweep { of: Some(at), ..Sweep::default() };
         }
         let snapshot = store.read()?;
+        if let Some(after) = self.moved {
+            return self.go_on_moving(store, &snapshot, account, at, after, now);
+        }
         let zones = match &self.within {
             Some((zone, _)) => vec![*zone],
             None => snapshot.zone_scopes(self.after, ZONES)?,
         };
         let Some(last) = zones.last().copied() else {
-            drop(snapshot);
-            let swept = AcmeAccount { is_swept: true, ..account.clone() };
-            commit(store, vec![Guard::At(Key::acme_account(), at)], vec![swept.to_op()], now)?;
+            self.moved = Some(None);
             return Ok(());
         };
         let (mut guards, mut ops) = (Vec::new(), Vec::new());
@@ -74,6 +79,42 @@ impl Sweep {
         if !ops.is_empty() && !commit(store, guards, ops, now)? {
             // Somebody made one of them, or took a zone away: all of the piece is looked at again.
             *self = Sweep { of: Some(at), ..Sweep::default() };
+        }
+        Ok(())
+    }
+}
+
+impl Sweep {
+    /// One piece of what is asked of this authority from now on.
+    fn go_on_moving(
+        &mut self,
+        store: &Store,
+        snapshot: &Snapshot,
+        account: &AcmeAccount,
+        at: Rev,
+        after: Option<(ZoneId, CertificateId)>,
+        now: Timestamp,
+    ) -> Result<(), KeeperError> {
+        let keys = snapshot.acme_certificates(&AcmeQuery { state: None, after, limit: NAMES })?;
+        let Some(last) = keys.last() else {
+            let swept = AcmeAccount { is_swept: true, ..account.clone() };
+            commit(store, vec![Guard::At(Key::acme_account(), at)], vec![swept.to_op()], now)?;
+            return Ok(());
+        };
+        let next = last.zone_id().zip(last.id_as());
+        let (mut guards, mut ops) = (Vec::new(), Vec::new());
+        for key in &keys {
+            let Some(entry) = snapshot.get(key)? else { continue };
+            let Ok(wish) = AcmeCertificate::from_entry(&entry) else { continue };
+            let is_elsewhere = !wish.directory.is_empty() && wish.directory != account.directory;
+            if is_elsewhere && wish.state != AcmeState::Off && snapshot.rev(&Key::zone(wish.zone_id))?.is_some() {
+                guards.extend([Guard::At(key.clone(), entry.rev), Guard::Exists(Key::zone(wish.zone_id))]);
+                ops.push(plan::moved(wish, now).to_op());
+            }
+        }
+        // Where somebody changed one of them meanwhile the piece is looked at again.
+        if ops.is_empty() || commit(store, guards, ops, now)? {
+            self.moved = Some(next);
         }
         Ok(())
     }

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use bartizan_certs::{
     AcmeAccount, AcmeCertificate, AcmeState, Authority, Ca, Certs, Chain, Failure, FailureKind, Hands, Keeper, Kept,
-    Outcome, Progress, Proof, Renewal, Upload, Wanted, Window,
+    Method, Outcome, Progress, Proof, Renewal, Upload, Wanted, Window,
 };
-use bartizan_names::{CertificateId, Name, Timestamp, ZoneId, ZoneName};
+use bartizan_names::{AccountId, CertificateId, Name, Timestamp, ZoneId, ZoneName};
 use bartizan_seal::Key as SealKey;
 use bartizan_store::{ChangeSet, Key, Kind, Meta, Op, Store, Value};
 
@@ -35,6 +35,8 @@ struct Inner {
     asked: Cell<usize>,
     under_way: Cell<usize>,
     most: Cell<usize>,
+    /// No order comes to an end.
+    holds: Cell<bool>,
 }
 
 impl Authority for Fake {
@@ -51,10 +53,13 @@ impl Authority for Fake {
         inner.under_way.set(inner.under_way.get() + 1);
         inner.most.set(inner.most.get().max(inner.under_way.get()));
         tokio::task::yield_now().await;
+        while inner.holds.get() {
+            tokio::task::yield_now().await;
+        }
         inner.under_way.set(inner.under_way.get() - 1);
         inner.orders.borrow_mut().push(wanted.clone());
-        if let Some(failure) = inner.refuses.borrow().get(&wanted.names[0]) {
-            return Err(failure.clone());
+        if let Some(failure) = wanted.names.iter().find_map(|name| inner.refuses.borrow().get(name).cloned()) {
+            return Err(failure);
         }
         let issued = inner.ca.issue(&wanted.names, inner.now.get(), Duration::from_secs(90 * 86_400)).unwrap();
         let chain = Chain::of_key(&issued.chain_pem, issued.key_pkcs8_der, inner.now.get()).unwrap();
@@ -114,6 +119,7 @@ impl Lab {
             asked: Cell::new(0),
             under_way: Cell::new(0),
             most: Cell::new(0),
+            holds: Cell::new(false),
         }));
         let progress = Arc::<Progress>::default();
         let keeper = Keeper::new(store.clone(), seal.clone(), fake.clone(), Nobody, Arc::clone(&progress));
@@ -150,28 +156,43 @@ impl Lab {
         }
     }
 
+    /// Another account beside the one that has all zones, with one zone of its own.
+    fn another_account(&self, zone: u32) {
+        let now = self.now();
+        let accounts = [1, 2].map(|number: u8| {
+            let id = AccountId::from_bytes(u128::from(number).to_be_bytes());
+            let account = format!(r#"{{"id":"{id}","name":"{number}","created_on":"{now}"}}"#);
+            Op::Put { key: Key::account(id), value: Value::of(Kind::Account, account) }
+        });
+        let name = zone_name(zone);
+        let document = format!(
+            r#"{{"name":"{name}","status":"active","account":{{"id":"{:032x}"}},"created_on":"{now}","modified_on":"{now}"}}"#,
+            2
+        );
+        let place = Op::Put { key: Key::zone(zone_id(zone)), value: Value::of(Kind::Zone, document) };
+        let wish = AcmeCertificate::for_zone(zone_id(zone), &name, now);
+        self.commit(accounts.into_iter().chain([place, wish.to_op()]).collect());
+    }
+
+    /// Deeper names of a zone that need certificates of their own.
+    fn hosts(&self, zone: u32, count: u32) {
+        let hosts = (0..count).map(|number| Name::parse(&format!("a.x{number}.{}", zone_name(zone))).unwrap());
+        self.commit(hosts.map(|host| AcmeCertificate::for_host(zone_id(zone), &host, self.now()).to_op()).collect());
+    }
+
+    fn pass_seconds(&mut self, seconds: u64) {
+        self.set(Timestamp::from_unix_micros(self.now().unix_micros() + seconds * 1_000_000));
+        self.settle();
+    }
+
+    fn put(&self, wish: &AcmeCertificate) {
+        self.commit(vec![wish.to_op()]);
+    }
+
     fn account(&self) {
         let roots = self.certs.ca_pem().to_owned();
         let account = AcmeAccount::new(None, Some("a@b.example"), Some(&roots), true, None, self.now()).unwrap();
         self.commit(vec![account.to_op()]);
-    }
-
-    /// For ninety days from then on.
-    fn bring(&self, number: u32, at: Timestamp) -> Key {
-        let names = vec![zone_name(number).to_string()];
-        let issued = self.fake.0.ca.issue(&names, at, Duration::from_secs(90 * 86_400)).unwrap();
-        let chain = Chain::of_key(&issued.chain_pem, issued.key_pkcs8_der, at).unwrap();
-        let kept = Kept {
-            id: CertificateId::from_bytes(*zone_id(number).as_bytes()),
-            zone: zone_id(number),
-            bundle_method: "ubiquitous".to_owned(),
-            kind: "sni_custom".to_owned(),
-            priority: 0,
-            uploaded_on: at,
-        };
-        let upload = Upload::new(kept, &chain, &zone_name(number), &self.seal, at).unwrap();
-        self.commit(vec![upload.to_op()]);
-        upload.store_key()
     }
 
     fn now(&self) -> Timestamp {
@@ -387,9 +408,254 @@ fn nobody_asks_for_what_nobody_wants() {
     assert_eq!(lab.orders(), 4, "the third one alone is renewed");
     assert_eq!((lab.one(0).state, lab.one(0).held), (AcmeState::Off, None));
     // Somebody wants it now, and has not to wait for its time.
-    lab.commit(vec![lab.one(2).asked_again(lab.now()).to_op()]);
+    lab.commit(vec![lab.one(2).asked_again(lab.now()).unwrap().to_op()]);
     lab.settle();
     assert_eq!(lab.orders(), 5);
+}
+
+#[test]
+fn a_limit_of_some_names_holds_up_nobody_else_and_is_obeyed_whoever_asks() {
+    let mut lab = Lab::new();
+    lab.zones(1);
+    let told = Failure::new(FailureKind::TooOften, "too many for zone0.test").after(Some(Duration::from_secs(7_200)));
+    lab.refuse(0, Some(told.of_names()));
+    lab.account();
+    lab.settle();
+    assert_eq!(lab.orders(), 1);
+    lab.another_account(1);
+    lab.settle();
+    assert_eq!((lab.orders(), lab.one(1).state), (2, AcmeState::Active), "at once");
+    let until = Timestamp::from_unix_micros(day(0).unix_micros() + 7_200_000_000);
+    for _ in 0..7 {
+        assert_eq!(lab.one(0).asked_again(lab.now()), Err(until));
+        lab.pass_seconds(1_000);
+    }
+    assert_eq!(lab.orders(), 2);
+    // Off and on is no way round.
+    let usual = AcmeCertificate::for_zone(zone_id(0), &zone_name(0), lab.now());
+    lab.put(&lab.one(0).switched_off(lab.now()).switched_on(usual));
+    lab.settle();
+    assert_eq!(lab.orders(), 2);
+    lab.refuse(0, None);
+    lab.pass_seconds(200);
+    assert_eq!(lab.one(0).state, AcmeState::Active);
+}
+
+#[test]
+fn a_limit_of_the_account_stops_all_for_as_long_as_it_says() {
+    let mut lab = Lab::new();
+    lab.zones(40);
+    let told = Failure::new(FailureKind::TooOften, "too many new orders").after(Some(Duration::from_secs(3_600)));
+    (0..40).for_each(|number| lab.refuse(number, Some(told.clone())));
+    lab.account();
+    (0..60).for_each(|_| lab.pass_seconds(59));
+    assert!(lab.orders() <= AT_ONCE, "{}", lab.orders());
+    // And where it does not say, longer each time.
+    let untold = Failure::new(FailureKind::TooOften, "slowly");
+    (0..40).for_each(|number| lab.refuse(number, Some(untold.clone())));
+    let before = lab.orders();
+    (0..60).for_each(|_| lab.pass_seconds(60));
+    assert!(lab.orders() - before <= 7 * AT_ONCE, "{}", lab.orders() - before);
+}
+
+#[test]
+fn many_names_of_a_zone_share_certificates() {
+    let mut lab = Lab::new();
+    lab.zones(1);
+    lab.account();
+    lab.settle();
+    lab.hosts(0, 950);
+    lab.settle();
+    assert_eq!(lab.orders(), 1 + 10, "a hundred in each");
+    assert!(lab.all().iter().all(|one| one.state == AcmeState::Active));
+    let names = lab.fake.0.orders.borrow().iter().map(|wanted| wanted.names.len()).max();
+    assert_eq!(names, Some(100));
+    for one in lab.all() {
+        let held = one.held.as_ref().unwrap();
+        assert_eq!(one.held_names(held), one.names, "each is for its own name");
+        let key = one.key(held, &lab.seal).unwrap();
+        bartizan_tls::CertifiedKey::from_pem(&held.chain_pem, &key).unwrap();
+    }
+    // Renewed as they came.
+    let before = lab.orders();
+    lab.pass(61);
+    assert_eq!(lab.orders() - before, 11);
+}
+
+#[test]
+fn a_zone_with_much_under_way_holds_up_nobody() {
+    let mut lab = Lab::new();
+    lab.zones(1);
+    lab.account();
+    lab.settle();
+    lab.fake.0.holds.set(true);
+    lab.hosts(0, 900);
+    lab.keeper.begin(lab.now()).unwrap();
+    assert_eq!(lab.keeper.under_way(), 2, "nothing of it has come to an end");
+    lab.another_account(1);
+    lab.keeper.begin(lab.now()).unwrap();
+    assert_eq!(lab.keeper.under_way(), 3, "and the other one is under way");
+    lab.fake.0.holds.set(false);
+    lab.settle();
+    assert_eq!(lab.one(1).state, AcmeState::Active);
+}
+
+#[test]
+fn one_bad_name_of_many_does_not_keep_the_others_from_theirs() {
+    let mut lab = Lab::new();
+    lab.zones(1);
+    lab.account();
+    lab.settle();
+    lab.hosts(0, 40);
+    let bad = "a.x7.zone0.test".to_owned();
+    lab.fake.0.refuses.borrow_mut().insert(bad.clone(), Failure::new(FailureKind::NotShown, "a.x7: no TXT record"));
+    lab.settle();
+    assert_eq!(lab.orders(), 2);
+    lab.pass(1);
+    for one in lab.all() {
+        let expect = if one.names[0] == bad { AcmeState::Failing } else { AcmeState::Active };
+        assert_eq!(one.state, expect, "{:?} {:?}", one.names, one.last_error);
+    }
+    assert!(lab.orders() < 30, "{}", lab.orders());
+}
+
+#[test]
+fn what_is_asked_for_in_a_loop_is_put_off() {
+    let mut lab = Lab::new();
+    lab.zones(1);
+    lab.account();
+    lab.settle();
+    let mut refused = None;
+    for second in 0..300 {
+        match lab.one(0).asked_again(lab.now()) {
+            Ok(again) => lab.put(&again),
+            Err(until) => drop(refused.get_or_insert((second, until))),
+        }
+        lab.pass_seconds(1);
+    }
+    assert_eq!(lab.orders(), 20);
+    assert!(refused.is_some_and(|(second, until)| second < 30 && until > lab.now()), "{refused:?}");
+    let one = lab.one(0);
+    assert!(one.last_error.as_deref().is_some_and(|why| why.contains("the zone has had its certificates for now")));
+    assert!(one.held.is_some_and(|held| held.not_after > day(90)), "it is served as before");
+    // Others go on, and this one when its time comes.
+    lab.another_account(1);
+    lab.settle();
+    assert_eq!(lab.orders(), 21);
+    lab.pass_seconds(600);
+    assert_eq!((lab.orders(), lab.one(0).state), (22, AcmeState::Active));
+}
+
+#[test]
+fn what_is_wanted_otherwise_by_the_time_that_it_comes_is_asked_for_again() {
+    let mut lab = Lab::new();
+    lab.zones(1);
+    lab.account();
+    let Lab { keeper, runtime, store, .. } = &mut lab;
+    let claimed = || {
+        let entries = store.read().unwrap().list_kind(Kind::AcmeCertificate, 9).unwrap();
+        let all = entries.iter().map(|entry| AcmeCertificate::from_entry(entry).unwrap());
+        all.into_iter().find(|one| one.last_try_on.is_some())
+    };
+    let under_way = runtime.block_on(async {
+        loop {
+            keeper.begin(day(0)).unwrap();
+            match claimed() {
+                Some(claimed) => return claimed,
+                None if keeper.under_way() > 0 => keeper.next(|| day(0)).await.unwrap(),
+                None => {}
+            }
+        }
+    });
+    let (both, one) = (under_way.names.clone(), vec![under_way.names[0].clone()]);
+    let changed = AcmeCertificate { names: one.clone(), method: Method::Http, ..under_way };
+    lab.put(&changed.asked_again(day(0)).unwrap());
+    let Lab { keeper, runtime, .. } = &mut lab;
+    runtime.block_on(keeper.next(|| day(0))).unwrap();
+    let first = lab.one(0);
+    let held = first.held.as_ref().unwrap();
+    assert_eq!((first.held_names(held), &first.names), (&*both, &one), "it is served for what it is for");
+    assert_eq!((first.next_on, first.renew_on), (Some(day(0)), None), "and the other one is due");
+    lab.settle();
+    let then = lab.one(0);
+    assert_eq!((lab.orders(), then.held_names(then.held.as_ref().unwrap())), (2, &*one));
+    assert!(then.renew_on.is_some());
+}
+
+#[test]
+fn the_end_of_one_is_seen_without_an_account_too() {
+    let mut lab = Lab::new();
+    lab.zones(2);
+    lab.account();
+    lab.settle();
+    lab.refuse(1, Some(Failure::new(FailureKind::NotShown, "no TXT record")));
+    lab.pass(61);
+    assert_eq!(lab.progress.failing.load(std::sync::atomic::Ordering::Relaxed), 1);
+    lab.commit(vec![Op::Del { key: Key::acme_account() }]);
+    lab.settle();
+    assert_eq!(lab.progress.failing.load(std::sync::atomic::Ordering::Relaxed), 0, "nobody tries any more");
+    lab.pass(28);
+    assert!(!lab.one(0).has_ended && !lab.one(1).has_ended);
+    lab.pass(2);
+    assert!(lab.one(1).has_ended, "so that ours goes before it");
+    assert!(!lab.one(0).has_ended, "which was renewed");
+    // Nor where none can be had.
+    *lab.fake.0.refuses_account.borrow_mut() = Some(Failure::new(FailureKind::Refused, "no"));
+    lab.account();
+    lab.pass(61);
+    assert!(lab.one(0).has_ended);
+}
+
+#[test]
+fn an_account_that_the_authority_has_lost_is_made_anew() {
+    let mut lab = Lab::new();
+    lab.zones(20);
+    lab.account();
+    lab.settle();
+    let lost = Failure::new(FailureKind::NoAccount, "unknown account (accountDoesNotExist)");
+    (0..20).for_each(|number| {
+        lab.refuse(number, Some(lost.clone()));
+        lab.put(&lab.one(number).asked_again(lab.now()).unwrap());
+    });
+    lab.keeper.begin(lab.now()).unwrap();
+    let (keeper, runtime) = (&mut lab.keeper, &lab.runtime);
+    runtime.block_on(keeper.next(|| day(0))).unwrap();
+    (0..20).for_each(|number| lab.refuse(number, None));
+    lab.settle();
+    assert_eq!(lab.fake.0.registered.get(), 2);
+    assert!(lab.all().iter().all(|one| one.state == AcmeState::Active && one.failures == 0));
+    // One that never knows us is no reason to make one after the other.
+    (0..20).for_each(|number| {
+        lab.refuse(number, Some(lost.clone()));
+        lab.put(&lab.one(number).asked_again(lab.now()).unwrap());
+    });
+    lab.pass(1);
+    assert!(lab.fake.0.registered.get() <= 2 + 5, "{}", lab.fake.0.registered.get());
+}
+
+#[test]
+fn another_authority_is_asked_for_what_the_first_one_issued_and_refused() {
+    let mut lab = Lab::new();
+    lab.zones(60);
+    let told = Failure::new(FailureKind::TooOften, "for zone0.test").after(Some(Duration::from_secs(86_400 * 7)));
+    lab.refuse(0, Some(told.of_names()));
+    lab.account();
+    lab.settle();
+    let (ca, now) = (lab.certs.ca_pem().to_owned(), lab.now());
+    let other = Some("https://other.example/dir");
+    let account = AcmeAccount::new(other, None, Some(&ca), true, None, now).unwrap();
+    lab.refuse(0, None);
+    lab.commit(vec![account.to_op()]);
+    lab.settle();
+    assert_eq!(lab.one(0).state, AcmeState::Active, "at once: the other one wanted to be asked later");
+    let steps = lab.pass(1);
+    assert_eq!(lab.orders(), 60 + 60);
+    assert!(steps.iter().all(|step| *step < 59), "not all at once: {steps:?}");
+    for one in lab.all() {
+        assert_eq!(one.held.unwrap().directory, "https://other.example/dir");
+    }
+    let orders = lab.fake.0.orders.borrow();
+    assert!(orders.iter().all(|wanted| wanted.replaces.is_none()), "which the other one knows nothing of");
 }
 
 /// What was noted by a clock that was ahead is looked at again when it is right: the end of what is valid, the next try, and

@@ -116,7 +116,7 @@ impl CertificatesPart {
         let Some(held) = &certificate.held else { return Ok(None) };
         let key = CertifiedKey::from_checked_pem(&held.chain_pem, &certificate.key(held, &self.seal)?)?;
         let preference = if certificate.has_ended { ENDED } else { PUBLIC };
-        let (not_after, AcmeCertificate { id, names, .. }) = (held.not_after, certificate);
+        let (id, not_after, names) = (certificate.id, held.not_after, certificate.held_names(held).to_vec());
         Ok(Some(Served::Visitors(Certificate { id, zone: None, preference, not_after, names, key })))
     }
 

@@ -8,7 +8,8 @@ use crate::error::ReadError;
 use crate::key::{Key, Scope};
 use crate::kind::Kind;
 use crate::query::{
-    self, AccessRuleQuery, AcmeQuery, ClientCertificateQuery, DnssecQuery, Page, RecordQuery, TunnelQuery, ZoneQuery,
+    self, AccessRuleQuery, AcmeDue, AcmeQuery, ClientCertificateQuery, DnssecQuery, Page, RecordQuery, TunnelQuery,
+    ZoneQuery,
 };
 
 impl Snapshot {
@@ -79,9 +80,19 @@ impl Snapshot {
         self.look(|connection| query::due(connection, issuer, at))
     }
 
-    /// The keys of up to `limit` certificates of ACME to which somebody has to look by then, the oldest first.
-    pub fn acme_due(&self, at: Timestamp, limit: usize) -> Result<Vec<Key>, ReadError> {
-        self.look(|connection| query::acme_due(connection, at, limit))
+    /// The keys of up to `limit` certificates of ACME to which somebody has to look by then.
+    pub fn acme_due(&self, which: AcmeDue, at: Timestamp, limit: usize) -> Result<Vec<Key>, ReadError> {
+        self.look(|connection| query::acme_due(connection, which, at, limit))
+    }
+
+    /// The keys of up to `limit` certificates of ACME whose end, by then, nobody has noted.
+    pub fn acme_ended(&self, at: Timestamp, limit: usize) -> Result<Vec<Key>, ReadError> {
+        self.look(|connection| query::acme_ended(connection, at, limit))
+    }
+
+    /// How many certificates of ACME somebody asked for by name in a zone.
+    pub fn acme_ordered(&self, zone: ZoneId) -> Result<u64, ReadError> {
+        self.look(|connection| query::acme_ordered(connection, zone))
     }
 
     /// The same of certificates that people brought.
