@@ -105,11 +105,25 @@ fn named(users: &str, asked: &str) -> Option<User> {
     all(users).find(|user| user.name == asked)
 }
 
-/// The home of somebody in `/etc/passwd`.
-pub fn home_of(name: &str) -> Option<PathBuf> {
-    let users = fs::read_to_string("/etc/passwd").ok()?;
-    let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
-    line.split(':').nth(5).filter(|home| !home.is_empty()).map(PathBuf::from)
+/// Somebody with a home.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    pub numbers: Numbers,
+    pub home: PathBuf,
+}
+
+/// Who made this process root by sudo, if somebody did: by the number that sudo gives, as names may be anybody's. None where
+/// `/etc/passwd` does not know them.
+pub fn behind_sudo() -> Option<Option<Person>> {
+    let uid: u32 = std::env::var("SUDO_UID").ok()?.parse().ok()?;
+    (is_root() && uid != 0).then(|| person(&fs::read_to_string("/etc/passwd").unwrap_or_default(), uid))
+}
+
+fn person(users: &str, uid: u32) -> Option<Person> {
+    let line = users.lines().find(|line| line.split(':').nth(2) == Some(&uid.to_string()))?;
+    let home = line.split(':').nth(5).filter(|home| !home.is_empty())?;
+    let user = all(line).next()?;
+    Some(Person { numbers: user.numbers, home: home.into() })
 }
 
 fn numbered(users: &str, uid: u32) -> User {
@@ -220,6 +234,10 @@ mod tests {
             let found = found.as_ref().map(|user| (user.name.as_str(), user.numbers.uid, user.numbers.gid));
             assert_eq!(found, expect, "{asked}");
         }
+        let users = format!("{USERS}sally:x:12345:100::/home/sally:/bin/sh\n");
+        let home = |uid| person(&users, uid).map(|person| (person.numbers.gid, person.home));
+        assert_eq!(home(12_345), Some((100, PathBuf::from("/home/sally"))));
+        assert_eq!((home(1_001), home(5)), (None, None));
     }
 
     /// As root, which CI is; others cannot give files away.

@@ -88,6 +88,8 @@ pub enum ChainError {
     ExpiredAbove { subject: String, at: Timestamp },
     #[error("it is not for servers (RFC 5280 §4.2.1.12)")]
     NotForServers,
+    #[error("its key may not sign, which each handshake takes (keyUsage, RFC 5280 §4.2.1.3)")]
+    MaySignNothing,
     #[error("its signature algorithm {0} is one that clients do not take")]
     Signature(String),
     #[error(
@@ -160,6 +162,10 @@ impl Chain {
         let usage = leaf.extended_key_usage().map_err(|_| ChainError::Unreadable { number: leaf_at + 1 })?;
         if usage.is_some_and(|usage| !usage.value.server_auth && !usage.value.any) {
             return Err(ChainError::NotForServers);
+        }
+        let key_usage = leaf.key_usage().map_err(|_| ChainError::Unreadable { number: leaf_at + 1 })?;
+        if key_usage.is_some_and(|usage| !usage.value.digital_signature()) {
+            return Err(ChainError::MaySignNothing);
         }
         let signature = signature(&leaf.signature_algorithm.algorithm.to_id_string())?;
         let names = names(leaf).map_err(|_| ChainError::Unreadable { number: leaf_at + 1 })?;
@@ -241,12 +247,18 @@ pub(crate) fn validity(certificate: &X509Certificate<'_>) -> (Timestamp, Timesta
     (at(validity.not_before.timestamp()), at(validity.not_after.timestamp()))
 }
 
-/// DNS names in lower case, each once.
+/// DNS names in lower case, each once, and as clients ask for them: without a final dot, and none that nobody can ask for.
 fn names(leaf: &X509Certificate<'_>) -> Result<Vec<String>, X509Error> {
     let mut names = Vec::new();
     for name in leaf.subject_alternative_name()?.into_iter().flat_map(|extension| &extension.value.general_names) {
         if let GeneralName::DNSName(name) = name {
-            let name = name.to_ascii_lowercase();
+            let lower = name.to_ascii_lowercase();
+            let name = lower.strip_suffix('.').unwrap_or(&lower).to_owned();
+            let host = name.strip_prefix("*.").unwrap_or(&name);
+            let is_asked_for = !host.contains('*') && Name::parse(host).is_ok_and(|host| host.is_host());
+            if !is_asked_for {
+                continue;
+            }
             if !names.contains(&name) && names.len() <= NAMES_MAX {
                 names.push(name);
             }

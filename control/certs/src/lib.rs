@@ -17,6 +17,7 @@
 //! Not here: TLS itself (`base/tls`), and the clock: `now` is the caller's.
 
 mod acme;
+mod anchor;
 mod ca;
 mod certs;
 mod chain;
@@ -31,6 +32,7 @@ pub use acme::{
     Held, INTERFACE, Keeper, KeeperError, LETS_ENCRYPT, Method, Outcome, Progress, Proof, Renewal, TERMS, Wanted,
     Whose, Window,
 };
+pub use anchor::{Anchor, AnchorError};
 pub use ca::{Ca, Issued, REMEDY as CA_REMEDY, Validity, Warning};
 pub use certs::Certs;
 pub use chain::{At, Chain, ChainError};

@@ -1,6 +1,6 @@
 //! Certificates that people bring: put in order, or refused with the reason.
 
-use bartizan_certs::{At, Chain};
+use bartizan_certs::{Anchor, At, Chain};
 use bartizan_names::{Name, Timestamp, ZoneName};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
@@ -97,6 +97,9 @@ fn a_chain_is_put_in_order_and_the_root_left_out() {
         assert_eq!((chain.not_before, chain.not_after), (day(0), day(90)));
         assert_eq!((&*chain.issuer, chain.signature), ("Lower & Co", "ECDSAWithSHA256"));
     }
+    // As clients ask for them.
+    let dotted = lab.of(&leaf(&["example.test.", "*.example.test.", "*.*.example.test"], (0, 90)));
+    assert_eq!(lab.read(&dotted, &key).unwrap().names, ["example.test", "*.example.test"]);
     // One alone is as much as somebody has.
     assert_eq!(lab.read(leaf, &key).unwrap().chain_pem, leaf.replace('\r', ""));
 }
@@ -146,6 +149,10 @@ fn what_cannot_be_served_is_refused_with_the_reason() {
     let mut for_clients = leaf(&NAMES, (0, 90));
     for_clients.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     let for_clients = lab.of(&for_clients);
+    let mut for_issuing = leaf(&NAMES, (0, 90));
+    for_issuing.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let for_issuing = lab.of(&for_issuing);
+    let nobodys = lab.of(&leaf(&["*.*.example.test", "a..test", "*"], (0, 90)));
     let many = good.repeat(11);
     let cut = good.replace("-----END CERTIFICATE-----", "");
     let not_base64 = good.replacen("M", "!", 1);
@@ -174,7 +181,9 @@ fn what_cannot_be_served_is_refused_with_the_reason() {
         (&ended, &key, "certificate: it ran out on 2027-01-24T08:00:00.000000Z"),
         (&late, &key, "certificate: it is not valid before 2027-02-04T08:00:00.000000Z"),
         (&for_clients, &key, "certificate: it is not for servers"),
+        (&for_issuing, &key, "certificate: its key may not sign"),
         (&nameless, &key, "certificate: it has no DNS name"),
+        (&nobodys, &key, "certificate: it has no DNS name"),
         (&address, &key, "certificate: it has no DNS name"),
     ] {
         let refused = lab.read(certificate, key).map(|chain| chain.names);
@@ -203,6 +212,25 @@ fn a_certificate_is_for_names_of_its_zone_alone() {
     ] {
         let found = chain.names_in(&zone(name)).map_err(|error| error.to_string());
         assert_eq!(found, expect.map(|names| names.into_iter().map(str::to_owned).collect()).map_err(str::to_owned));
+    }
+}
+
+#[test]
+fn what_a_machine_is_to_trust_is_one_certificate_of_a_ca() {
+    let Lab { root, upper, leaf, key, .. } = Lab::new();
+    let anchor = Anchor::read(&format!("for people\n{root}")).unwrap();
+    assert_eq!(anchor.pem, root.replace('\r', ""));
+    let told = openssl::stdin(&["x509", "-noout", "-fingerprint", "-sha256"], root.as_bytes()).text();
+    let told = told.trim().rsplit('=').next().unwrap().replace(':', "").to_ascii_lowercase();
+    assert_eq!(anchor.fingerprint, told);
+    for (text, expect) in [
+        (format!("{root}{upper}"), "there are 2 certificates in the text"),
+        (leaf, "it is the certificate of no CA"),
+        (format!("{root}{}", key.serialize_pem()), "block 2 of the text is \"PRIVATE KEY\""),
+        (String::new(), "there is none in the text"),
+    ] {
+        let refused = Anchor::read(&text).unwrap_err().to_string();
+        assert!(refused.starts_with(expect), "{refused}");
     }
 }
 
