@@ -180,7 +180,15 @@ pub async fn run(action: CertAction, api: &Api, output: Output) -> anyhow::Resul
             let zone = id_of(api, &zone).await?;
             let settings =
                 api.patch(&format!("/zones/{zone}/ssl/universal/settings"), &json!({"enabled": false})).await?;
-            output.result(&settings, || "the public authority issues nothing for this zone any more".to_owned())
+            let packs = api.list(&format!("/zones/{zone}/ssl/certificate_packs")).await?;
+            let stay = packs.iter().filter(|pack| text(pack, "type") == "advanced").count();
+            output.result(&settings, || match stay {
+                0 => "the public authority issues nothing for this zone any more".to_owned(),
+                stay => format!(
+                    "the public authority issues nothing for this zone any more but what was asked for by name, of which \
+                     there are {stay}: `bartizan cert list` has them, `bartizan cert delete` takes them away"
+                ),
+            })
         }
         CertAction::Upload { zone, cert, key, replace } => {
             let zone = id_of(api, &zone).await?;

@@ -53,7 +53,9 @@ async fn put(State(api): State<Api>, caller: Caller, Body(body): Body<AcmeAccoun
             let (directory, email, roots) = (text(&body.directory), text(&body.email), text(&body.roots));
             let has_agreed = body.terms_of_service_agreed.value() == Some(&true);
             let account =
-                change.put_acme_account(directory.as_deref(), email.as_deref(), roots.as_deref(), has_agreed)?;
+                change.new_acme_account(directory.as_deref(), email.as_deref(), roots.as_deref(), has_agreed)?;
+            // Also in the same words: whoever says them again wants what fails tried anew.
+            change.put(Key::acme_account(), &account)?;
             let api = shared.clone();
             change.afterwards(move || api.background().acme.wake());
             Ok(account)
@@ -79,22 +81,15 @@ async fn delete(State(api): State<Api>, caller: Caller) -> Result<Reply<bartizan
 }
 
 impl Change {
-    fn put_acme_account(
-        &mut self,
+    fn new_acme_account(
+        &self,
         directory: Option<&str>,
         email: Option<&str>,
         roots: Option<&str>,
         has_agreed: bool,
     ) -> Result<AcmeAccount, Error> {
         let old = self.acme_account()?;
-        let new = AcmeAccount::new(directory, email, roots, has_agreed, old.as_ref(), self.now())?;
-        match old {
-            Some(old) if new.says_the_same_as(&old) => Ok(old),
-            _ => {
-                self.put(Key::acme_account(), &new)?;
-                Ok(new)
-            }
-        }
+        Ok(AcmeAccount::new(directory, email, roots, has_agreed, old.as_ref(), self.now())?)
     }
 }
 
@@ -122,7 +117,14 @@ pub fn declare_acme(
     let old = account.and_then(|entry| AcmeAccount::from_entry(&entry).ok());
     AcmeAccount::new(directory, Some(email), roots, has_agreed, old.as_ref(), certs.clock().now())?;
     let writes = Writes::new(store.clone(), certs.clone(), std::sync::Arc::default());
-    writes.change(By::Edge("up"), |change| change.put_acme_account(directory, Some(email), roots, has_agreed))?;
+    writes.change(By::Edge("up"), |change| {
+        let new = change.new_acme_account(directory, Some(email), roots, has_agreed)?;
+        // Each start says so.
+        match change.acme_account()? {
+            Some(old) if new.says_the_same_as(&old) => Ok(()),
+            _ => change.put(Key::acme_account(), &new),
+        }
+    })?;
     Ok(())
 }
 

@@ -107,9 +107,12 @@ impl Showing {
         if keys.is_empty() {
             return;
         }
-        let hidden = self.change(move |change| keys.iter().try_for_each(|key| change.hide_proof(key))).await;
-        if let Err(error) = hidden {
-            tracing::warn!(%error, "what was shown to the public authority stays until the next start");
+        // Each by itself: one that cannot be hidden keeps none of the others.
+        for key in keys {
+            let named = key.clone();
+            if let Err(error) = self.change(move |change| change.hide_proof(&key)).await {
+                tracing::warn!(key = %named, %error, "what was shown to the public authority stays until the next start");
+            }
         }
     }
 }
@@ -139,11 +142,16 @@ impl Change {
     }
 
     fn show_proof(&mut self, zone: &Zone, proof: &Proof) -> Result<(), Error> {
+        self.refuse_in_other_zones(zone, std::slice::from_ref(&proof.host))?;
         let key = Key::acme_token(&proof.token);
         // The authority gives two orders for a name one token: it is shown once.
-        if self.has(&key)? {
+        if let Some(there) = self.if_readable::<AcmeToken>(&key)?
+            && (there.zone_id, &there.host, there.method, &there.answer)
+                == (zone.id, &proof.host, proof.method, &proof.answer)
+        {
             return Ok(());
         }
+        self.hide_proof(&key)?;
         let record_id = match proof.method {
             Method::Txt => Some(dns_records::put_challenge(self, zone, &proof.host, &proof.answer)?),
             Method::Http => None,

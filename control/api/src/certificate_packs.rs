@@ -93,13 +93,17 @@ async fn change_settings(
     };
     let (actor, zone_of) = (caller.clone(), caller.clone());
     let mut after = None;
+    let shared = api.clone();
     // The zone's own first: by it the others are wanted or not.
-    api.change(&actor, move |change| {
-        let zone = change.zone_of(&zone_of, id)?;
-        change.require(Key::zone(id));
-        change.switch_universal(&zone, wanted)
-    })
-    .await?;
+    let settings = api
+        .change(&actor, move |change| {
+            let zone = change.zone_of(&zone_of, id)?;
+            change.require(Key::zone(id));
+            change.switch_universal(&zone, wanted)?;
+            change.wake_acme(&shared);
+            Ok(UniversalSettings { enabled: wanted, certificate_authority: change.authority_word()? })
+        })
+        .await?;
     loop {
         let (behind, caller) = (after.clone(), caller.clone());
         let last = api
@@ -114,8 +118,6 @@ async fn change_settings(
             None => break,
         }
     }
-    api.background().acme.wake();
-    let settings = api.read(move |view| view.universal(id)).await?;
     Ok(Reply::of(settings))
 }
 
@@ -187,12 +189,14 @@ async fn order(
             change.guard(&Key::acme_account())?;
             let method = method(&body.validation_method)?.unwrap_or_default();
             let names = hosts(&zone, &body.hosts)?;
+            change.refuse_in_other_zones(&zone, &names)?;
             may_be_had(&account, &names, method)?;
             if change.ordered(id)? >= ORDERED_MAX {
                 let why = format!("the zone has {ORDERED_MAX} that were asked for; delete one");
                 return Err(Fault::CertificateOrder.because(why));
             }
             let wish = AcmeCertificate::ordered(id, names, method, change.now());
+            change.count_certificate(&zone, wish.id)?;
             change.put(wish.store_key(), &wish)?;
             change.wake_acme(&shared);
             Ok(pack(wish, &zone.name.to_string(), &word_of(&account)))
@@ -262,7 +266,7 @@ async fn delete(
         let key = Key::acme_certificate(zone, id);
         let found: Option<AcmeCertificate> = change.if_readable(&key)?;
         match found {
-            Some(found) if !found.is_ordered => Err(Fault::CertificateOrder
+            Some(found) if found.is_needed(&change.0)? && !found.is_ordered => Err(Fault::CertificateOrder
                 .because("it follows from what the zone has; PATCH ssl/universal/settings switches all of them off")),
             None if !change.has(&key)? => Err(Fault::CertificateUnknown.into()),
             _ => change.delete(key),
@@ -458,6 +462,19 @@ impl Change {
         self.afterwards(move || api.background().acme.wake());
     }
 
+    /// Names in a zone of this edge that lies in this one are for that zone to ask for, whoever has it.
+    pub(crate) fn refuse_in_other_zones(&self, zone: &Zone, names: &[String]) -> Result<(), Error> {
+        for text in names {
+            let host = Name::parse(text.strip_prefix("*.").unwrap_or(text)).ok();
+            let around = host.map(|host| self.zone_around(&host)).transpose()?.flatten();
+            if let Some((apex, _)) = around.filter(|(_, id)| *id != zone.id) {
+                let why = format!("{text:?} lies in the zone {apex} of this edge, which asks for it itself");
+                return Err(Fault::CertificateOrder.because(why).at("/hosts"));
+            }
+        }
+        Ok(())
+    }
+
     /// The zone's own certificate is wanted, or none of the zone is.
     fn switch_universal(&mut self, zone: &Zone, wanted: bool) -> Result<(), Error> {
         let usual = AcmeCertificate::for_zone(zone.id, &zone.name, self.now());
@@ -563,7 +580,11 @@ fn may_be_had(account: &AcmeAccount, names: &[String], method: Method) -> Result
 }
 
 fn word_of(account: &AcmeAccount) -> String {
-    let host = account.directory.split("//").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    word_of_directory(&account.directory)
+}
+
+fn word_of_directory(directory: &str) -> String {
+    let host = directory.split("//").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
     if host.ends_with(".letsencrypt.org") { "lets_encrypt".to_owned() } else { host.to_owned() }
 }
 
@@ -578,6 +599,11 @@ fn status(certificate: &AcmeCertificate) -> &'static str {
 
 fn pack(certificate: AcmeCertificate, zone_name: &str, issuer: &str) -> CertificatePack {
     let status = status(&certificate).to_owned();
+    let issuer = match certificate.held.as_ref().map(|held| &held.directory).filter(|directory| !directory.is_empty()) {
+        // Another one may be asked by now.
+        Some(directory) => word_of_directory(directory),
+        None => issuer.to_owned(),
+    };
     let shown = |held: &bartizan_certs::Held| PackCertificate {
         id: certificate.id,
         hosts: certificate.held_names(held).to_vec(),
@@ -595,7 +621,7 @@ fn pack(certificate: AcmeCertificate, zone_name: &str, issuer: &str) -> Certific
         certificates: certificate.held.iter().map(shown).collect(),
         status,
         validation_method: certificate.method.as_str().to_owned(),
-        certificate_authority: issuer.to_owned(),
+        certificate_authority: issuer,
         zone_id: certificate.zone_id,
         zone_name: zone_name.to_owned(),
         state: certificate.state.as_str().to_owned(),

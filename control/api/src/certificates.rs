@@ -1,11 +1,11 @@
 //! The certificates that come and go with zones and names. Which are needed is for `control/certs` to say.
 
-use bartizan_certs::{AcmeAccount, AcmeCertificate, AcmeState};
+use bartizan_certs::{AcmeAccount, AcmeCertificate, AcmeState, Certs};
 use bartizan_model::Zone;
-use bartizan_names::{Name, ZoneId, ZoneName};
-use bartizan_store::Key;
+use bartizan_names::{CertificateId, Name, ZoneId, ZoneName};
+use bartizan_store::{Index, Key, Scope};
 
-use crate::error::Error;
+use crate::error::{Error, Fault};
 use crate::transaction::{Change, View};
 
 impl View {
@@ -34,13 +34,26 @@ impl Change {
 
     /// A certificate for a name that begins to be served over TLS, unless there is one.
     pub(crate) fn put_certificate(&mut self, zone: &Zone, host: &Name) -> Result<(), Error> {
-        let ops = self.certs().for_host(&self.0, zone.id, &zone.name, host, self.now())?;
-        if ops.is_empty() {
+        if !Certs::is_apart(&zone.name, host) {
             return Ok(());
         }
+        let ops = self.certs().for_host(&self.0, zone.id, &zone.name, host, self.now())?;
         self.unguarded(ops);
+        // The wish may have gone with what needed it before, and our own certificate not. A wildcard's is as good.
+        if let Some(parent) = host.parent() {
+            let wildcard = AcmeCertificate::host_id_of(zone.id, &format!("*.{parent}"));
+            if self.has(&Key::acme_certificate(zone.id, wildcard))? {
+                return Ok(());
+            }
+        }
         let wish = AcmeCertificate::for_host(zone.id, host, self.now());
         self.put_wish(&wish)
+    }
+
+    /// A certificate of a bounded number is added in a zone: those who do so at once meet here.
+    pub(crate) fn count_certificate(&mut self, zone: &Zone, id: CertificateId) -> Result<(), Error> {
+        let account = self.account_of_zone(zone.id)?.ok_or(Fault::ZoneUnknown)?;
+        self.claim_name(Key::unique(Scope::Edge, Index::LastCertificate, account), id)
     }
 
     /// Has the public authority issue a certificate, if there is one that can, unless there is such a wish.

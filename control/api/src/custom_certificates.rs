@@ -25,6 +25,9 @@ use crate::transaction::{Change, Listed, View};
 /// Certificates of a zone. Each may be for all its names.
 const CERTIFICATES_MAX: u32 = 100;
 
+/// Those that are read: a zone may have more, of before they were counted by turns.
+const READ_MAX: u32 = 1_000;
+
 const BUNDLE_METHODS: [&str; 3] = ["ubiquitous", "optimal", "force"];
 const KINDS: [&str; 2] = ["legacy_custom", "sni_custom"];
 
@@ -93,6 +96,7 @@ impl Editable for CustomCertificates {
             priority: 0,
             uploaded_on: change.now(),
         };
+        change.count_certificate(&zone, kept.id)?;
         Ok(Upload::new(kept, &chain, &zone.name, here.api.seal(), change.now())?)
     }
 
@@ -137,7 +141,7 @@ impl Editable for CustomCertificates {
 impl View {
     /// All that were brought for a zone, in the order in which they are used.
     pub(crate) fn uploads(&self, zone: ZoneId) -> Result<Listed<Upload>, Error> {
-        let mut listed: Listed<Upload> = self.page(&prefix(zone), Page { number: 1, size: CERTIFICATES_MAX })?;
+        let mut listed: Listed<Upload> = self.page(&prefix(zone), Page { number: 1, size: READ_MAX })?;
         listed.documents.sort_by_key(|upload| std::cmp::Reverse((upload.priority, upload.not_after, upload.id)));
         Ok(listed)
     }

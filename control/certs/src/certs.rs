@@ -75,8 +75,7 @@ impl Certs {
         now: Timestamp,
     ) -> Result<Vec<Op>, CertsError> {
         let parent = owner.parent();
-        let by_zone = owner == apex.as_name() || parent.as_ref() == Some(apex.as_name());
-        if by_zone || !owner.is_host() || !apex.contains(owner) {
+        if !Certs::is_apart(apex, owner) {
             return Ok(Vec::new());
         }
         // RFC 9525 §6.3: a wildcard stands for exactly one label.
@@ -90,6 +89,12 @@ impl Certs {
             }
         }
         Ok(vec![self.issue(Purpose::Host, Some(zone), vec![owner.to_string()], now, VALIDITY)?.to_op()])
+    }
+
+    /// Whether a name of a zone needs a certificate beside the zone's own.
+    pub fn is_apart(apex: &ZoneName, owner: &Name) -> bool {
+        let by_zone = owner == apex.as_name() || owner.parent().as_ref() == Some(apex.as_name());
+        !by_zone && owner.is_host() && apex.contains(owner)
     }
 
     /// For the names under which connectors dial us.

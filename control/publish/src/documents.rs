@@ -195,6 +195,7 @@ fn unique(entry: &Entry) -> Result<(), Fault> {
             | Index::TunnelName
             | Index::TokenHash
             | Index::LastToken
+            | Index::LastCertificate
             | Index::UserEmail
             | Index::SessionHash
             | Index::Member,

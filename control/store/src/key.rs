@@ -88,6 +88,8 @@ pub enum Index {
     TokenHash,
     /// The token that an owner made last: those who make one at once meet here, so that their number can be bounded.
     LastToken,
+    /// The certificate that was asked for or brought last in an account, for the same.
+    LastCertificate,
     /// The address by which a user logs in, on the whole edge.
     UserEmail,
     /// The hash of what the browser of a session shows, on the whole edge: by it a session is found.
@@ -97,13 +99,14 @@ pub enum Index {
 }
 
 impl Index {
-    const ALL: [Index; 9] = [
+    const ALL: [Index; 10] = [
         Index::ZoneName,
         Index::TunnelName,
         Index::AppSlot,
         Index::AppAddress,
         Index::TokenHash,
         Index::LastToken,
+        Index::LastCertificate,
         Index::UserEmail,
         Index::SessionHash,
         Index::Member,
@@ -117,6 +120,7 @@ impl Index {
             Index::AppAddress => "app-address",
             Index::TokenHash => "token-hash",
             Index::LastToken => "last-token",
+            Index::LastCertificate => "last-certificate",
             Index::UserEmail => "user-email",
             Index::SessionHash => "session-hash",
             Index::Member => "member",

@@ -138,7 +138,9 @@ kinds! {
         Declaration::new(&[Owner::Edge, Owner::Zone], Ids::Many(is::<CertificateId>)).listed(&query::CERTIFICATES);
     /// Of a zone, issued by a public authority: what it is to be for, how far that is, and the newest that came of it.
     AcmeCertificate = 22 "acme_certificate"
-        Declaration::new(&[Owner::Zone], Ids::Many(is::<CertificateId>)).listed(&query::ACME_CERTIFICATES);
+        Declaration::new(&[Owner::Zone], Ids::Many(is::<CertificateId>))
+            .listed(&query::ACME_CERTIFICATES)
+            .audited("/names/0", &["held"]);
     /// Of a zone, brought by its owner.
     CustomCertificate = 23 "custom_certificate"
         Declaration::new(&[Owner::Zone], Ids::Many(is::<CertificateId>))

@@ -11,7 +11,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::shown::{AcmeAccount, ClientAuthority, CustomCertificate, Dnssec, Session, Token, Tunnel, User};
+use super::shown::{
+    AcmeAccount, AcmeCertificate, ClientAuthority, CustomCertificate, Dnssec, Session, Token, Tunnel, User,
+};
 use crate::permission::Permission;
 
 /// One kind.
@@ -62,6 +64,8 @@ fn declared(kind: Kind) -> Option<Declared> {
         }),
         Kind::Registry => Declared::of::<Registry>(|_| Some(AccountSettingsRead)),
         Kind::AcmeAccount => Declared::of::<AcmeAccount>(|_| Some(AccountSettingsRead)),
+        // It comes back by an order alone.
+        Kind::AcmeCertificate => Declared::of::<AcmeCertificate>(|_| Some(SslRead)),
         // It comes back by an upload alone: its key is not in the history.
         Kind::CustomCertificate => Declared::of::<CustomCertificate>(|_| Some(SslRead)),
         Kind::ClientRoot => Declared::of::<StoredClientRoot>(|scope| match scope {
@@ -72,7 +76,6 @@ fn declared(kind: Kind) -> Option<Declared> {
         Kind::ClientAuthority => Declared::of::<ClientAuthority>(|_| Some(SslRead)),
         Kind::ClientCertificate => Declared::of::<ClientCertificate>(|_| Some(SslRead)),
         Kind::ClientRevocation
-        | Kind::AcmeCertificate
         | Kind::AcmeToken
         | Kind::Meta
         | Kind::Pop

@@ -89,6 +89,19 @@ pub(super) struct AcmeAccount {
     modified_on: Timestamp,
 }
 
+/// What people decide of one; how far it is follows, and is told where it is.
+#[derive(Serialize, Deserialize)]
+pub(super) struct AcmeCertificate {
+    id: CertificateId,
+    names: Vec<String>,
+    method: String,
+    #[serde(default)]
+    is_ordered: bool,
+    state: String,
+    created_on: Timestamp,
+    modified_on: Timestamp,
+}
+
 /// Without the key.
 #[derive(Serialize, Deserialize)]
 pub(super) struct ClientAuthority {

@@ -274,3 +274,100 @@ fn certificates_have_permissions_of_their_own() {
     assert_eq!((seen(&reads), seen(&other)), (1, 0));
     assert_eq!(call(&writes, "PUT", ACCOUNT, "{}"), 403);
 }
+
+/// Whoever may ask for certificates of a zone asks for none of a zone in it.
+#[test]
+fn names_of_another_zone_are_for_that_zone_to_ask_for() {
+    let edge = Edge::new();
+    edge.call("PUT", ACCOUNT, &account(&edge, Some("ours"))).result();
+    let (parent, child) = (edge.new_zone("parent.test"), edge.new_zone("shop.parent.test"));
+    let order = |zone: &str, host: &str, method: &str| {
+        let body = json!({"hosts": [host], "validation_method": method}).to_string();
+        edge.post(&format!("/zones/{zone}/ssl/certificate_packs/order"), &body).verdict()
+    };
+    for (host, method, verdict) in [
+        ("shop.parent.test", "http", "400 1163 /hosts"),
+        ("www.shop.parent.test", "txt", "400 1163 /hosts"),
+        ("*.shop.parent.test", "txt", "400 1163 /hosts"),
+        ("a.b.shop.parent.test", "http", "400 1163 /hosts"),
+        ("shops.parent.test", "http", "200"),
+        ("www.parent.test", "txt", "200"),
+    ] {
+        assert_eq!(order(&parent, host, method), verdict, "{host}");
+    }
+    assert_eq!(order(&child, "www.shop.parent.test", "http"), "200");
+}
+
+#[test]
+fn what_nothing_needs_any_more_can_be_given_up_and_comes_back_with_what_does() {
+    let edge = Edge::new();
+    edge.call("PUT", ACCOUNT, &account(&edge, Some("ours"))).result();
+    let host = "a.b.bartizan.localhost";
+    let body = json!({"type": "A", "name": host, "content": "192.0.2.1", "proxied": true}).to_string();
+    let record = edge.post(&edge.records(), &body).result();
+    let id = || wishes(&edge).into_iter().find(|wish| wish.names == [host]).map(|wish| wish.id);
+    let one = format!("/zones/{}/ssl/certificate_packs/{}", edge.zone(), id().unwrap());
+    assert_eq!(edge.call("DELETE", &one, "").verdict(), "400 1163");
+    let record = format!("{}/{}", edge.records(), record["id"].as_str().unwrap());
+    assert_eq!(edge.call("DELETE", &record, "").verdict(), "200");
+    assert_eq!(edge.call("DELETE", &one, "").verdict(), "200");
+    assert_eq!(id(), None);
+    assert_eq!(edge.post(&edge.records(), &body).verdict(), "200");
+    assert!(id().is_some(), "our own certificate for it was there all the time");
+}
+
+#[test]
+fn what_people_decide_is_in_the_audit_and_told_by_a_dry_run() {
+    let edge = Edge::new();
+    edge.call("PUT", ACCOUNT, &account(&edge, Some("ours"))).result();
+    edge.settle_until(|store| store.read().unwrap().list_kind(Kind::AcmeCertificate, 9).unwrap().len() == 1);
+    let packs = format!("/zones/{}/ssl/certificate_packs", edge.zone());
+    let settings = format!("/zones/{}/ssl/universal/settings", edge.zone());
+    let hosts = json!({"hosts": ["b.bartizan.localhost"]}).to_string();
+    // Tried.
+    let tried = edge.post(&format!("{packs}/order?dry_run=true"), &hosts).json();
+    assert!(
+        tried["result_info"].to_string().contains("acme_certificate") || tried.to_string().contains("\"add\""),
+        "{tried}"
+    );
+    edge.call("PATCH", &settings, r#"{"enabled":false}"#).result();
+    let tried = edge.call("PATCH", &format!("{settings}?dry_run=true"), r#"{"enabled":true}"#);
+    assert_eq!(tried.result()["enabled"], true, "{}", tried.text);
+    assert_eq!(edge.get(&settings).result()["enabled"], false, "and nothing was done");
+    // Done.
+    let pack = edge.post(&format!("{packs}/order"), &hosts).result();
+    edge.call("DELETE", &format!("{packs}/{}", pack["id"].as_str().unwrap()), "").result();
+    let logs = edge.get(&format!("/accounts/{}/audit_logs?per_page=100", edge.account())).result();
+    let of_packs: Vec<String> = logs
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|entry| entry.to_string().contains("acme_certificate"))
+        .map(|entry| entry["action"]["type"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(of_packs, ["delete", "add", "change"], "{logs}");
+    assert!(!logs.to_string().contains("sealed"), "{logs}");
+}
+
+/// However many ask at once.
+#[test]
+fn there_are_no_more_of_them_than_there_may_be() {
+    let edge = Edge::new();
+    edge.call("PUT", ACCOUNT, &account(&edge, Some("ours"))).result();
+    let order = format!("/zones/{}/ssl/certificate_packs/order", edge.zone());
+    let made: usize = std::thread::scope(|scope| {
+        let clients = (0..8).map(|client| {
+            let (edge, order) = (&edge, &order);
+            scope.spawn(move || {
+                let ask = |number: u32| {
+                    let hosts = json!({"hosts": [format!("a{client}-{number}.bartizan.localhost")]}).to_string();
+                    edge.post(order, &hosts).status == 200
+                };
+                (0..15).filter(|number| ask(*number)).count()
+            })
+        });
+        clients.collect::<Vec<_>>().into_iter().map(|client| client.join().unwrap()).sum()
+    });
+    let quota = edge.get(&format!("/zones/{}/ssl/certificate_packs/quota", edge.zone())).result();
+    assert_eq!((made, &quota["advanced"]["used"]), (100, &json!(100)));
+}

@@ -250,7 +250,7 @@ impl State {
                 self.has(&Key::membership(document["by"].as_str()?.parse().ok()?, account))
             }
             // It may be deleted by now.
-            Index::LastToken => document["by"].is_string(),
+            Index::LastToken | Index::LastCertificate => document["by"].is_string(),
             Index::AppSlot => {
                 let zone = document["zone"].as_str()?.parse().ok()?;
                 !self.name_document(zone, document["name"].as_str()?)["apps"].as_array()?.is_empty()

@@ -2,11 +2,14 @@
 
 use bartizan_names::{CertificateId, Name, RecordId, Timestamp, ZoneId, ZoneName};
 use bartizan_seal::sha256;
-use bartizan_store::{Entry, Key, Kind, Op, Value};
+use bartizan_store::{Entry, Key, Kind, Op, Prefix, ReadError, Scope, Snapshot, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::error::CertsError;
 use crate::sealed::SealedKey;
+
+/// Applications that are looked at in one go.
+const APPS: usize = 500;
 
 /// How it is shown to the authority that a name is ours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -201,6 +204,39 @@ impl AcmeCertificate {
             last_error: None,
             modified_on: now,
             ..self
+        }
+    }
+
+    /// Whether somebody asked for it, or the zone has what it is for: a name that is proxied, or has an application.
+    pub fn is_needed(&self, snapshot: &Snapshot) -> Result<bool, ReadError> {
+        if self.is_ordered || self.is_of_zone() {
+            return Ok(true);
+        }
+        let Some(host) = self.names.first().and_then(|name| Name::parse(name).ok()) else { return Ok(true) };
+        let is = |entry: &Entry, pointer: &str, expect: &dyn Fn(&serde_json::Value) -> bool| {
+            // One that cannot be read may need it.
+            serde_json::from_str(&entry.value.json)
+                .map_or(true, |document: serde_json::Value| document.pointer(pointer).is_some_and(expect))
+        };
+        let is_true = |value: &serde_json::Value| value.as_bool() == Some(true);
+        if snapshot.records_at(self.zone_id, &host)?.iter().any(|entry| is(entry, "/proxied", &is_true)) {
+            return Ok(true);
+        }
+        let is_host = |value: &serde_json::Value| {
+            value.as_str().and_then(|name| Name::parse(name).ok()).is_some_and(|name| name == host)
+        };
+        let (apps, mut after) = (Prefix::of(Scope::Zone(self.zone_id), Kind::App), None);
+        loop {
+            let keys = snapshot.keys(&apps, after.as_ref(), APPS)?;
+            for key in &keys {
+                if snapshot.get(key)?.is_some_and(|entry| is(&entry, "/dns/name", &is_host)) {
+                    return Ok(true);
+                }
+            }
+            match keys.into_iter().next_back() {
+                Some(last) => after = Some(last),
+                None => return Ok(false),
+            }
         }
     }
 

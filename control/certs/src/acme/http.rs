@@ -1,9 +1,12 @@
 //! The calls of the public authority, over HTTP/1.1 and TLS: a connection each, bounded in time and size.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bartizan_dial::{Destinations, NameServers, OriginDialer, Question, Reach, TTL_MIN, is_private};
+use bartizan_names::{DnsKind, Name};
 use bartizan_tls::{ClientConfig, Roots, client_config};
 use bytes::Bytes;
 use http::header::{HOST, RETRY_AFTER};
@@ -31,17 +34,25 @@ pub(super) struct Later {
     pub(super) after: Duration,
 }
 
-/// Clones share the TLS settings.
+/// Clones share the TLS settings, and what is known of addresses.
 #[derive(Clone)]
 pub(super) struct Client {
     tls: Arc<ClientConfig>,
+    dialer: Arc<OriginDialer>,
+    directory: Uri,
 }
 
 impl Client {
     pub(super) fn of(account: &AcmeAccount) -> Result<Client, Failure> {
         let roots = account.roots_pem.clone().map_or(Roots::System, Roots::Pem);
         let tls = client_config(&roots, &[b"http/1.1"]);
-        Ok(Client { tls: tls.map_err(|error| Failure::new(Kind::Ours, format!("TLS: {error}")))? })
+        let directory = account.directory.parse();
+        Ok(Client {
+            tls: tls.map_err(|error| Failure::new(Kind::Ours, format!("TLS: {error}")))?,
+            // The operator has named the directory, and may name one on this machine.
+            dialer: Arc::new(OriginDialer::new(Reach::new(NameServers::default(), Destinations::all()))),
+            directory: directory.map_err(|_| Failure::new(Kind::Ours, "the directory is no URL"))?,
+        })
     }
 }
 
@@ -50,10 +61,10 @@ impl HttpClient for Client {
         &self,
         request: Request<BodyWrapper<Bytes>>,
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
-        let tls = Arc::clone(&self.tls);
+        let client = self.clone();
         Box::pin(async move {
             let uri = request.uri().clone();
-            let called = tokio::time::timeout(CALL_MAX, call(tls, request)).await;
+            let called = tokio::time::timeout(CALL_MAX, client.call(request)).await;
             let failed = |reason: String| {
                 let host = uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
                 Error::Other(format!("{host} cannot be reached: {reason}").into())
@@ -70,25 +81,53 @@ impl HttpClient for Client {
     }
 }
 
-async fn call(tls: Arc<ClientConfig>, request: Request<BodyWrapper<Bytes>>) -> Result<Response<Bytes>, BoxError> {
-    let (mut parts, body) = request.into_parts();
-    let uri = std::mem::take(&mut parts.uri);
-    let authority = uri.authority().ok_or("its URL has no host")?.clone();
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-    parts.uri = uri.path_and_query().map_or_else(|| Uri::from_static("/"), |path| path.clone().into());
-    parts.headers.insert(HOST, HeaderValue::try_from(authority.as_str())?);
-    // The library names itself; who runs an authority wants to know who it really is.
-    let agent = concat!("bartizan/", env!("CARGO_PKG_VERSION"));
-    parts.headers.insert(http::header::USER_AGENT, HeaderValue::from_static(agent));
-    let body = body.collect().await?.to_bytes();
-    let request = Request::from_parts(parts, Full::new(body));
-    let usual = if uri.scheme_str() == Some("http") { 80 } else { 443 };
-    let socket = TcpStream::connect((host.as_str(), authority.port_u16().unwrap_or(usual))).await?;
-    match uri.scheme_str() {
-        Some("https") => send(TokioIo::new(bartizan_tls::connect(&tls, &host, socket).await?), request).await,
-        // As the directory: to this machine alone.
-        Some("http") if socket.peer_addr()?.ip().is_loopback() => send(TokioIo::new(socket), request).await,
-        _ => Err("its URL does not begin with https://".into()),
+impl Client {
+    async fn call(&self, request: Request<BodyWrapper<Bytes>>) -> Result<Response<Bytes>, BoxError> {
+        let (mut parts, body) = request.into_parts();
+        let uri = std::mem::take(&mut parts.uri);
+        let authority = uri.authority().ok_or("its URL has no host")?.clone();
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        parts.uri = uri.path_and_query().map_or_else(|| Uri::from_static("/"), |path| path.clone().into());
+        parts.headers.insert(HOST, HeaderValue::try_from(authority.as_str())?);
+        // The library names itself; who runs an authority wants to know who it really is.
+        let agent = concat!("bartizan/", env!("CARGO_PKG_VERSION"));
+        parts.headers.insert(http::header::USER_AGENT, HeaderValue::from_static(agent));
+        let body = body.collect().await?.to_bytes();
+        let request = Request::from_parts(parts, Full::new(body));
+        let usual = if uri.scheme_str() == Some("http") { 80 } else { 443 };
+        let is_directory = (uri.scheme(), uri.authority()) == (self.directory.scheme(), self.directory.authority());
+        // What the authority names may be anywhere, but in our own network: it is not for others to have us call there.
+        let is_https = uri.scheme_str() == Some("https");
+        if !is_directory && !is_https {
+            return Err("its URL does not begin with https://".into());
+        }
+        let socket = self.dial(&host, authority.port_u16().unwrap_or(usual), is_directory).await?;
+        match is_https {
+            true => send(TokioIo::new(bartizan_tls::connect(&self.tls, &host, socket).await?), request).await,
+            // To this machine alone.
+            false if socket.peer_addr()?.ip().is_loopback() => send(TokioIo::new(socket), request).await,
+            false => Err("its URL does not begin with https://".into()),
+        }
+    }
+
+    /// A connection to whichever address of a host answers first.
+    async fn dial(&self, host: &str, port: u16, is_directory: bool) -> Result<TcpStream, BoxError> {
+        let mut groups = match host.parse() {
+            Ok(address) => vec![vec![SocketAddr::new(address, port)]],
+            Err(_) => {
+                let name = Name::parse(host)?;
+                let question = Question { name: &name, kind: DnsKind::Any, ttl_min: TTL_MIN, zone: None };
+                self.dialer.find(question, port).await?
+            }
+        };
+        if !is_directory {
+            groups.iter_mut().for_each(|group| group.retain(|address| !is_private(address.ip())));
+            groups.retain(|group| !group.is_empty());
+            if groups.is_empty() {
+                return Err("the authority's directory names a host of a private network".into());
+            }
+        }
+        Ok(self.dialer.connect(groups).await?)
     }
 }
 

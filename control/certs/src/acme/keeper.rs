@@ -314,6 +314,9 @@ impl<A: Authority, H: Hands> Keeper<A, H> {
         }
         // What is served and would end goes first.
         let first = due.iter().position(|found| plan::is_renewal(&found.wish, now)).unwrap_or(0);
+        if plan::is_renewal(&due[first].wish, now) && self.let_go(&due, now)? {
+            return Ok(true);
+        }
         let first = due.swap_remove(first);
         let step = plan::step(&first.wish, now);
         let goes_along = |found: &Found| {
@@ -341,6 +344,21 @@ impl<A: Authority, H: Hands> Keeper<A, H> {
                 Ok(true)
             }
         }
+    }
+
+    /// Takes away those that nothing of their zone needs any more when they would be renewed; whether there were some.
+    fn let_go(&self, due: &[Found], now: Timestamp) -> Result<bool, KeeperError> {
+        let snapshot = self.store.read()?;
+        let (mut guards, mut ops) = (Vec::new(), Vec::new());
+        for Found { wish, at } in due.iter().filter(|found| plan::is_renewal(&found.wish, now)) {
+            if !wish.is_needed(&snapshot)? {
+                guards.push(Guard::At(wish.store_key(), *at));
+                ops.push(Op::Del { key: wish.store_key() });
+            }
+        }
+        drop(snapshot);
+        // Whoever takes one of them up again meanwhile makes a new wish.
+        Ok(!ops.is_empty() && commit(&self.store, guards, ops, now)?)
     }
 
     /// What is due of a zone, and not at work yet.

@@ -30,6 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Orders that are begun one after the other when nonces were too old.
 const TRIES_MAX: u32 = 3;
 
+/// Characters of a token: authorities have some forty.
+const TOKEN_MAX: usize = 256;
+
 /// How soon it is asked how far it is, and how late at most.
 const POLL_FIRST: Duration = Duration::from_millis(250);
 const POLL_MOST: Duration = Duration::from_secs(8);
@@ -116,7 +119,7 @@ async fn order_once(account: &Account, wanted: &Wanted, hands: &impl Hands) -> R
         order => order,
     }
     .map_err(failure)?;
-    let proofs = proofs(&mut order, wanted.method).await?;
+    let proofs = proofs(&mut order, wanted).await?;
     if !proofs.is_empty() {
         let shown = hands.show(wanted.zone, &proofs).await;
         let authorized = match shown {
@@ -140,8 +143,8 @@ async fn order_once(account: &Account, wanted: &Wanted, hands: &impl Hands) -> R
 }
 
 /// What has to be shown, of names that the authority does not know to be ours already.
-async fn proofs(order: &mut Order, method: Method) -> Result<Vec<Proof>, Failure> {
-    let mut proofs = Vec::new();
+async fn proofs(order: &mut Order, wanted: &Wanted) -> Result<Vec<Proof>, Failure> {
+    let (method, mut proofs) = (wanted.method, Vec::new());
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
         let mut authorization = authorization.map_err(failure)?;
@@ -154,10 +157,17 @@ async fn proofs(order: &mut Order, method: Method) -> Result<Vec<Proof>, Failure
             }
         }
         let name = authorization.identifier().to_string();
+        if !wanted.names.contains(&name) {
+            let reason = format!("the authority asks about {name}, which was not asked for");
+            return Err(Failure::new(Kind::Refused, reason));
+        }
         let Some(challenge) = authorization.challenge(challenge_type(method)) else {
             let reason = format!("the authority does not take {} for {name}", method.as_str());
             return Err(Failure::new(Kind::Refused, reason));
         };
+        if !is_token(&challenge.token) {
+            return Err(Failure::new(Kind::Refused, format!("what is to be shown of {name} is no token")));
+        }
         let authorization = challenge.key_authorization();
         proofs.push(Proof {
             host: name.strip_prefix("*.").unwrap_or(&name).to_owned(),
@@ -170,6 +180,12 @@ async fn proofs(order: &mut Order, method: Method) -> Result<Vec<Proof>, Failure
         });
     }
     Ok(proofs)
+}
+
+/// RFC 8555 §8.1: base64url, of 128 bits and more.
+fn is_token(token: &str) -> bool {
+    (1..=TOKEN_MAX).contains(&token.len())
+        && token.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-' || octet == b'_')
 }
 
 fn challenge_type(method: Method) -> ChallengeType {
@@ -353,6 +369,22 @@ mod tests {
         let away = failure(Error::Other("away".into()));
         assert_eq!((away.kind, away.whose), (Kind::Away, Whose::All));
         assert_eq!(problem("serverInternal").whose, Whose::Names, "it is there");
+    }
+
+    #[test]
+    fn tokens() {
+        for (token, expect) in [
+            ("DGyRejmCefe7v4NfDGDKfA", true),
+            ("a-_9", true),
+            ("", false),
+            ("a/b", false),
+            ("../x", false),
+            ("a b", false),
+            ("a=", false),
+            (&"x".repeat(257), false),
+        ] {
+            assert_eq!(is_token(token), expect, "{token}");
+        }
     }
 
     #[test]

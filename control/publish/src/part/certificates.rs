@@ -117,7 +117,9 @@ impl CertificatesPart {
         let key = CertifiedKey::from_checked_pem(&held.chain_pem, &certificate.key(held, &self.seal)?)?;
         let preference = if certificate.has_ended { ENDED } else { PUBLIC };
         let (id, not_after, names) = (certificate.id, held.not_after, certificate.held_names(held).to_vec());
-        Ok(Some(Served::Visitors(Certificate { id, zone: None, preference, not_after, names, key })))
+        // Somebody chose its names.
+        let zone = certificate.is_ordered.then_some(certificate.zone_id);
+        Ok(Some(Served::Visitors(Certificate { id, zone, preference, not_after, names, key })))
     }
 
     fn open_brought(&self, entry: &Entry) -> Result<Served, Fault> {
