@@ -98,7 +98,7 @@ fn a_chain_is_put_in_order_and_the_root_left_out() {
         assert_eq!((&*chain.issuer, chain.signature), ("Lower & Co", "ECDSAWithSHA256"));
     }
     // As clients ask for them.
-    let dotted = lab.of(&leaf(&["example.test.", "*.example.test.", "*.*.example.test"], (0, 90)));
+    let dotted = lab.of(&self::leaf(&["example.test.", "*.example.test.", "*.*.example.test"], (0, 90)));
     assert_eq!(lab.read(&dotted, &key).unwrap().names, ["example.test", "*.example.test"]);
     // One alone is as much as somebody has.
     assert_eq!(lab.read(leaf, &key).unwrap().chain_pem, leaf.replace('\r', ""));

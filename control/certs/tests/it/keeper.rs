@@ -11,7 +11,7 @@ use bartizan_certs::{
     AcmeAccount, AcmeCertificate, AcmeState, Authority, Ca, Certs, Chain, Failure, FailureKind, Hands, Keeper, Kept,
     Method, Outcome, Progress, Proof, Renewal, Upload, Wanted, Window,
 };
-use bartizan_names::{AccountId, CertificateId, Name, Timestamp, ZoneId, ZoneName};
+use bartizan_names::{AccountId, CertificateId, Name, RecordId, Timestamp, ZoneId, ZoneName};
 use bartizan_seal::Key as SealKey;
 use bartizan_store::{ChangeSet, Key, Kind, Meta, Op, Store, Value};
 
@@ -102,6 +102,10 @@ fn zone_name(number: u32) -> ZoneName {
     ZoneName::new(Name::parse(&format!("zone{number}.test")).unwrap()).unwrap()
 }
 
+fn record_key(zone: u32, number: u32) -> Key {
+    Key::record(zone_id(zone), RecordId::from_bytes(u128::from(number).to_be_bytes()))
+}
+
 impl Lab {
     fn new() -> Lab {
         let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
@@ -174,10 +178,16 @@ impl Lab {
         self.commit(accounts.into_iter().chain([place, wish.to_op()]).collect());
     }
 
-    /// Deeper names of a zone that need certificates of their own.
+    /// Deeper names of a zone that need certificates of their own: they are proxied.
     fn hosts(&self, zone: u32, count: u32) {
-        let hosts = (0..count).map(|number| Name::parse(&format!("a.x{number}.{}", zone_name(zone))).unwrap());
-        self.commit(hosts.map(|host| AcmeCertificate::for_host(zone_id(zone), &host, self.now()).to_op()).collect());
+        let ops = (0..count).flat_map(|number| {
+            let host = Name::parse(&format!("a.x{number}.{}", zone_name(zone))).unwrap();
+            let record =
+                format!(r#"{{"name":"{host}","type":"A","content":"192.0.2.1","ttl":1,"proxied":true,"tags":[]}}"#);
+            let record = Op::Put { key: record_key(zone, number), value: Value::of(Kind::Record, record) };
+            [record, AcmeCertificate::for_host(zone_id(zone), &host, self.now()).to_op()]
+        });
+        self.commit(ops.collect());
     }
 
     fn pass_seconds(&mut self, seconds: u64) {
@@ -187,6 +197,24 @@ impl Lab {
 
     fn put(&self, wish: &AcmeCertificate) {
         self.commit(vec![wish.to_op()]);
+    }
+
+    /// For ninety days from then on.
+    fn bring(&self, number: u32, at: Timestamp) -> Key {
+        let names = vec![zone_name(number).to_string()];
+        let issued = self.fake.0.ca.issue(&names, at, Duration::from_secs(90 * 86_400)).unwrap();
+        let chain = Chain::of_key(&issued.chain_pem, issued.key_pkcs8_der, at).unwrap();
+        let kept = Kept {
+            id: CertificateId::from_bytes(*zone_id(number).as_bytes()),
+            zone: zone_id(number),
+            bundle_method: "ubiquitous".to_owned(),
+            kind: "sni_custom".to_owned(),
+            priority: 0,
+            uploaded_on: at,
+        };
+        let upload = Upload::new(kept, &chain, &zone_name(number), &self.seal, at).unwrap();
+        self.commit(vec![upload.to_op()]);
+        upload.store_key()
     }
 
     fn account(&self) {
@@ -476,10 +504,13 @@ fn many_names_of_a_zone_share_certificates() {
         let key = one.key(held, &lab.seal).unwrap();
         bartizan_tls::CertifiedKey::from_pem(&held.chain_pem, &key).unwrap();
     }
-    // Renewed as they came.
+    // Renewed as they came; those that nothing needs any more go.
+    lab.commit((0..50).map(|number| Op::Del { key: record_key(0, number) }).collect());
     let before = lab.orders();
-    lab.pass(61);
-    assert_eq!(lab.orders() - before, 11);
+    assert_eq!(lab.pass(56).iter().sum::<usize>(), 0);
+    assert_eq!(lab.all().len(), 951);
+    lab.pass(5);
+    assert_eq!((lab.all().len(), lab.orders() - before), (901, 1 + 10));
 }
 
 #[test]
