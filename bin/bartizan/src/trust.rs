@@ -74,6 +74,7 @@ enum Work {
 }
 
 /// What was done in one place.
+#[derive(Debug)]
 struct Done {
     /// Of the CA; none if there was none to take out.
     name: Option<String>,
