@@ -41,6 +41,7 @@ const SOURCES: &[(&str, Reader)] = &[
     ("diff.rs", Reader::Of(&["history"])),
     ("dry_run.rs", Reader::Client),
     ("dnssec.rs", Reader::Of(&["dnssec"])),
+    ("dnssec/put.rs", Reader::Of(&["dnssec"])),
     ("doctor.rs", Reader::Of(&["doctor", "up"])),
     ("doctor/directory.rs", Reader::Of(&["up"])),
     ("fd_store.rs", Reader::Of(&["fd-store"])),

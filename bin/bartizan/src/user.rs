@@ -234,9 +234,9 @@ mod tests {
             let found = found.as_ref().map(|user| (user.name.as_str(), user.numbers.uid, user.numbers.gid));
             assert_eq!(found, expect, "{asked}");
         }
-        let users = format!("{USERS}sally:x:12345:100::/home/sally:/bin/sh\n");
+        let users = format!("{USERS}sally:x:12345:100::/srv/sally:/bin/sh\n");
         let home = |uid| person(&users, uid).map(|person| (person.numbers.gid, person.home));
-        assert_eq!(home(12_345), Some((100, PathBuf::from("/home/sally"))));
+        assert_eq!(home(12_345), Some((100, PathBuf::from("/srv/sally"))));
         assert_eq!((home(1_001), home(5)), (None, None));
     }
 
