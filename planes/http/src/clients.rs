@@ -92,7 +92,7 @@ impl Standing {
         connection: &Connection,
         asks: bool,
         hosts: &Hosts,
-        now: u64,
+        now: impl FnOnce() -> u64,
     ) -> Option<Standing> {
         let shown = connection.shown();
         if !asks && shown.is_none() {
@@ -104,7 +104,7 @@ impl Standing {
             return Some(Standing::Elsewhere);
         }
         let auth = auth?;
-        let status = shown.map_or(ClientStatus::None, |shown| shown.client.standing(hosts, &auth.trust, now));
+        let status = shown.map_or(ClientStatus::None, |shown| shown.client.standing(hosts, &auth.trust, now()));
         let told = match shown {
             Some(shown) => shown.told(auth, status),
             None => Rc::new(Told::new(auth, status, None)),

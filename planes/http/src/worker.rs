@@ -81,7 +81,9 @@ impl Worker {
             site: Arc::clone(found.site),
             route: Arc::clone(found.route),
             verdict: config.firewall.decide(found.site.zone, &arrived.source),
-            client: Standing::of(arrived, connection, found.site.policy.asks_clients, &config.hosts, self.dates.unix()),
+            client: Standing::of(arrived, connection, found.site.policy.asks_clients, &config.hosts, || {
+                self.dates.unix()
+            }),
         });
         (known, self.rays.draw(&config.server.pop))
     }
