@@ -72,6 +72,7 @@ const SOURCES: &[(&str, Reader)] = &[
     ("user.rs", Reader::Of(&["up", "tunnel"])),
     ("zone/diff.rs", Reader::Of(&["zone"])),
     ("zone_file.rs", Reader::Of(&["zone"])),
+    ("zone_file/export.rs", Reader::Of(&["export"])),
 ];
 
 /// Flags that are said of other programs.

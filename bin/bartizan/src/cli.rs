@@ -252,7 +252,7 @@ mod tests {
         }
         let (mut unasked, mut asked) = (Vec::new(), 0);
         walk(&super::Cli::command(), "bartizan", &mut unasked, &mut asked);
-        assert_eq!((unasked, asked), (Vec::<String>::new(), 12));
+        assert_eq!((unasked, asked), (Vec::<String>::new(), 14));
     }
 
     #[test]

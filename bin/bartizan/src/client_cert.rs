@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use crate::client::Api;
+use crate::consent::Consent;
 use crate::failure::{Cause, Failure};
 use crate::output::{Output, bad, bold, faint, good, one_line, table};
 use crate::url::with_query;
@@ -93,6 +94,8 @@ pub enum AuthorityAction {
     Delete {
         #[command(flatten)]
         one: One,
+        #[command(flatten)]
+        consent: Consent,
     },
 }
 
@@ -131,6 +134,8 @@ pub enum HostAction {
         zone: String,
         /// The host
         host: String,
+        #[command(flatten)]
+        consent: Consent,
     },
 }
 
@@ -190,8 +195,9 @@ async fn authority(action: AuthorityAction, api: &Api, output: Output) -> anyhow
             let changed = api.put(&format!("{}/{}", roots(&zone), one.id), &body).await?;
             output.result(&changed, || about_authority(&changed).join("  "))
         }
-        AuthorityAction::Delete { one } => {
+        AuthorityAction::Delete { one, consent } => {
             let zone = id_of(api, &one.zone).await?;
+            consent.ask(&format!("delete the authority {}?", one.id), &one.id, output)?;
             let gone = api.delete(&format!("{}/{}", roots(&zone), one.id)).await?;
             output.result(&gone, || format!("{} is deleted", one.id))
         }
@@ -232,8 +238,9 @@ async fn host(action: HostAction, api: &Api, output: Output) -> anyhow::Result<(
             let set = if is_there { api.patch(&path, &body).await? } else { api.put(&path, &body).await? };
             output.result(&set, || about_host(&set).join("  "))
         }
-        HostAction::Remove { zone, host } => {
+        HostAction::Remove { zone, host, consent } => {
             let zone = id_of(api, &zone).await?;
+            consent.ask(&format!("ask clients of {host} for no certificate any more?"), &host, output)?;
             let gone = api.delete(&format!("{}/{host}", hosts(&zone))).await?;
             output.result(&gone, || format!("{host} asks its clients for nothing"))
         }

@@ -7,11 +7,12 @@ use crate::failure::{Cause, Failure};
 use crate::zone::text;
 
 /// Commands, each with the permission groups that its calls need.
-const COMMANDS: [(&str, &[&str]); 12] = [
+const COMMANDS: [(&str, &[&str]); 13] = [
     ("zone", &["Zone Write"]),
     ("record", &["DNS Write"]),
     ("app", &["Zone Settings Write"]),
     ("cert", &["SSL and Certificates Write"]),
+    ("client-cert", &["SSL and Certificates Write"]),
     ("dnssec", &["Zone Settings Write"]),
     ("firewall", &["Firewall Services Write", OF_ALL_ZONES]),
     // Beside the tunnel itself: the records that lead to it, and the applications for its ports.
@@ -112,12 +113,16 @@ pub fn words_for(command: &str, group: &str) -> String {
 
 /// A word for a group that [`meant`] understands.
 pub fn word_for(group: &str) -> String {
-    let word = |what: &str| what.to_lowercase().replace(' ', "-");
+    let word = |what: &str| words_of(&what.to_lowercase()).join("-");
     match (group.strip_suffix(WRITE), group.strip_suffix(READ)) {
         (Some(what), _) => word(what),
         (None, Some(what)) => format!("{}:read", word(what)),
         (None, None) => word(group),
     }
+}
+
+fn words_of(name: &str) -> Vec<&str> {
+    name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect()
 }
 
 fn named<'g>(groups: &'g [Value], name: &str) -> anyhow::Result<&'g Value> {
@@ -139,7 +144,7 @@ const WAYS: [Way; 3] = [
 /// The permission group that somebody means: by its name, by how its name begins, or by words that only one has.
 fn group<'g>(groups: &'g [Value], word: &str) -> anyhow::Result<&'g Value> {
     let lower = word.to_lowercase();
-    let mut wanted: Vec<&str> = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let mut wanted = words_of(&lower);
     let verbs: &[&str] = match wanted.last() {
         Some(&"read") => &["read"],
         Some(&"write" | &"edit") => &["write"],
@@ -159,7 +164,7 @@ fn group<'g>(groups: &'g [Value], word: &str) -> anyhow::Result<&'g Value> {
         for way in WAYS.iter().filter(|_| !wanted.is_empty()) {
             let of_verb = groups.iter().filter(|group| {
                 let name = text(group, "name").to_lowercase();
-                let mut words: Vec<&str> = name.split(' ').collect();
+                let mut words = words_of(&name);
                 words.pop() == Some(verb) && way(&words, &wanted)
             });
             match of_verb.collect::<Vec<_>>().as_slice() {
