@@ -185,8 +185,8 @@ faults! {
     AcmeUnknown = 404 1161 "This edge has no account at a public authority";
     AcmeAccount = 400 1162 "The account at the public authority cannot be like this";
     CertificateOrder = 400 1163 "No such certificate can be asked for";
-    /// A repeat: it was asked for, and the authority said when it may be asked again.
-    CertificateTooSoon = 409 1164 "It is not yet time to ask for this certificate again";
+    /// RFC 6585 §4. The authority said when it may be asked again.
+    CertificateTooSoon = 429 1167 "It is not yet time to ask for this certificate again";
 
     ClockNotSet = 400 1170 "The clock of this edge is not set";
 

@@ -151,7 +151,7 @@ fn what_is_to_rest_is_not_asked_for_again() {
     let verification = format!("/zones/{}/ssl/verification/{}", edge.zone(), rests.id);
     for path in [&one, &verification] {
         let refused = edge.call("PATCH", path, "{}");
-        assert_eq!(refused.verdict(), "409 1164", "{path}");
+        assert_eq!(refused.verdict(), "429 1167", "{path}");
         assert!(refused.text.contains(&format!("not before {until}: too many for bartizan")), "{}", refused.text);
         let after: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
         assert!((3_500..=3_600).contains(&after), "{after}");
