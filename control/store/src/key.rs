@@ -566,10 +566,10 @@ mod tests {
                 ids.extend(Some(key.id().to_owned()).filter(|id| !id.is_empty()));
             }
         }
-        assert_eq!(ids.len(), 4);
+        assert_eq!(ids.len(), 8);
         ids.sort_unstable();
         ids.dedup();
-        assert_eq!(ids.len(), 4);
+        assert_eq!(ids.len(), 8);
     }
 
     #[test]

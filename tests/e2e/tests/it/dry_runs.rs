@@ -71,6 +71,17 @@ const COMMANDS: &[(&str, Told)] = &[
     ("cert account show", READS),
     ("cert account set --agree-terms", Would("")),
     ("cert account remove", Judged("no account at a public authority")),
+    ("client-cert issue DOMAIN --csr CSR", Would("add ")),
+    ("client-cert list DOMAIN", READS),
+    ("client-cert revoke DOMAIN NOBODY", Judged("not found")),
+    ("client-cert reactivate DOMAIN NOBODY", Judged("not found")),
+    ("client-cert authority add DOMAIN CERT --name devices", Would("add ")),
+    ("client-cert authority list DOMAIN", READS),
+    ("client-cert authority crl DOMAIN NOBODY CERT", Judged("")),
+    ("client-cert authority delete DOMAIN NOBODY", Judged("not found")),
+    ("client-cert host list DOMAIN", READS),
+    ("client-cert host set DOMAIN www.DOMAIN --mode report", Would("add ")),
+    ("client-cert host remove DOMAIN www.DOMAIN", Judged("for no certificate")),
     ("import cloudflare --from API --token-file TOKEN --without-rules --zone DOMAIN", Would("would come into DOMAIN")),
     ("import bind FILE --zone DOMAIN", Would("1 of 1 records would come into DOMAIN")),
     ("import octodns YAML --zone DOMAIN", Would("1 of 1 records would come into DOMAIN")),
@@ -110,6 +121,8 @@ const COMMANDS: &[(&str, Told)] = &[
     ("doctor", READS),
     ("doctor --rebuild", Refuses("makes the store's file anew")),
     ("completions bash", READS),
+    ("clock show", READS),
+    ("clock believe", Refuses("nothing that is stored")),
     ("trust", Refuses("this machine's stores")),
     ("backup BACKUP", Refuses("made or it is not")),
     ("backup verify BACKUP", Refuses("made or it is not")),
@@ -160,6 +173,13 @@ fn certificate(edge: &Edge, names: &str) -> (String, String) {
     (pem, key)
 }
 
+/// What a client sends to be issued a certificate.
+fn request(edge: &Edge, key: &str) -> String {
+    let path = edge.folder().join("client.csr").to_string_lossy().into_owned();
+    finish(Command::new("openssl").args(["req", "-new", "-subj", "/CN=client", "-key", key, "-out", &path])).ok();
+    path
+}
+
 #[test]
 fn every_command_tells_what_it_would_do_or_refuses_to() {
     let edge = Edge::start_with(&["--pool", "127.101.0.0/16"]);
@@ -198,6 +218,7 @@ fn every_command_tells_what_it_would_do_or_refuses_to() {
     let (pem, key) = certificate(&edge, "DNS:brought.example");
     let brought = run(&format!("--json cert upload brought.example --cert {pem} --key {key}"));
     let brought: Value = serde_json::from_str(&brought).expect("a document");
+    let csr = request(&edge, &key);
     let zone_file = file("zone.txt", &format!("new.{domain}. 60 IN A 192.0.2.7\n"));
     let yaml = file("zone.yaml", "new: {type: A, value: 192.0.2.7}\n");
     let token = file("token", edge.token());
@@ -211,6 +232,8 @@ fn every_command_tells_what_it_would_do_or_refuses_to() {
             ("BROUGHT", brought["id"].as_str().expect("an id")),
             ("BACKUP", &backup),
             ("CERT", &pem),
+            ("CSR", &csr),
+            ("NOBODY", "00000000000000000000000000000000"),
             ("KEY", &key),
             ("FILE", &zone_file),
             ("YAML", &yaml),
