@@ -59,34 +59,55 @@ struct Credential {
     ca: Option<String>,
 }
 
-impl Credential {
-    /// What it has for the API at this URL. A session is for the edge that it was begun at, and told to no other.
-    fn pass(self, api: &str) -> Option<Pass> {
-        let is_there = self.api == api.trim_end_matches('/');
-        self.token.map(Pass::Token).or(self.session.filter(|_| is_there).map(Pass::Session))
+/// What this machine knows that lets a command in, from the first source that has it: a local `up`, then `login`. It is for the edge
+/// that it is of, and told to no other.
+enum Known {
+    Local(Pass),
+    Stored(Pass),
+    /// Nothing for this URL; the one of the edge that something is known of.
+    Elsewhere(Option<String>),
+}
+
+impl Known {
+    /// For the API at this URL.
+    fn at(api: &str, local: Option<Local>, stored: Option<Credential>) -> Known {
+        let is_there = |known: &str| known.trim_end_matches('/') == api.trim_end_matches('/');
+        let elsewhere = local.as_ref().map(|local| &local.api).or(stored.as_ref().map(|stored| &stored.api)).cloned();
+        if let Some(local) = local.filter(|local| is_there(&local.api)) {
+            return Known::Local(Pass::Token(local.token));
+        }
+        let stored = stored.filter(|stored| is_there(&stored.api));
+        match stored.and_then(|stored| stored.token.map(Pass::Token).or(stored.session.map(Pass::Session))) {
+            Some(pass) => Known::Stored(pass),
+            None => Known::Elsewhere(elsewhere),
+        }
     }
 }
 
-/// The edge that a command is for. URL and token come from the first source that has them, each on its own.
+/// The edge that a command is for. The URL comes from the first source that has it; what lets in is given, or known for this URL.
 pub fn find(edge: &Edge) -> anyhow::Result<Api> {
     let (local, stored) = known(edge);
     let api = url(edge, local.as_ref(), stored.as_ref())?;
-    let given = token::given("--api-token", &edge.api_token, edge.api_token_file.as_deref())?;
-    let by_variable = given.is_some() && edge.api_token_file.is_none() && !edge.api_token.is_typed();
-    let is_local = given.is_none() && local.is_some();
-    let token = given.or_else(|| local.map(|local| local.token));
-    let pass = token.map(Pass::Token).or_else(|| stored.and_then(|stored| stored.pass(&api)));
-    let Some(pass) = pass else {
-        return Err(Failure::new(Cause::Usage, format!("the API is at {api}, but no token is known"))
-            .remedy("give one with --api-token-file or BARTIZAN_API_TOKEN, or log in with a password: `bartizan login`")
-            .into());
-    };
-    let api = Api::with(&api, pass, ca(edge)?);
-    Ok(match (is_local, by_variable) {
-        (true, _) => api.with_local_token(),
-        (_, true) => api.with_token_of_the_environment(),
-        _ => api,
-    })
+    let ca = ca(edge)?;
+    if let Some(token) = token::given("--api-token", &edge.api_token, edge.api_token_file.as_deref())? {
+        let is_of_environment = edge.api_token_file.is_none() && !edge.api_token.is_typed();
+        let api = Api::with(&api, Pass::Token(token), ca);
+        return Ok(if is_of_environment { api.with_token_of_the_environment() } else { api });
+    }
+    match Known::at(&api, local, stored) {
+        Known::Local(pass) => Ok(Api::with(&api, pass, ca).with_local_token()),
+        Known::Stored(pass) => Ok(Api::with(&api, pass, ca)),
+        Known::Elsewhere(other) => Err(unknown(&api, other.as_deref()).into()),
+    }
+}
+
+fn unknown(api: &str, other: Option<&str>) -> Failure {
+    let other = other.filter(|other| other.trim_end_matches('/') != api.trim_end_matches('/'));
+    let other =
+        other.map(|other| format!(" for it: what is stored on this machine is for {other}, and told to no other"));
+    let what = format!("the API is at {api}, but no token is known{}", other.unwrap_or_default());
+    Failure::new(Cause::Usage, what)
+        .remedy("give one with --api-token-file or BARTIZAN_API_TOKEN, or log in with a password: `bartizan login`")
 }
 
 /// The edge on this machine, and what `login` stored.
@@ -191,7 +212,10 @@ pub fn take() -> anyhow::Result<Option<Api>> {
     let Some(stored) = read_credential() else { return Ok(None) };
     std::fs::remove_file(credential_path()?)?;
     let (api, ca) = (stored.api.clone(), stored.ca.clone());
-    Ok(stored.pass(&api).map(|pass| Api::with(&api, pass, ca)))
+    Ok(match Known::at(&api, None, Some(stored)) {
+        Known::Local(pass) | Known::Stored(pass) => Some(Api::with(&api, pass, ca)),
+        Known::Elsewhere(_) => None,
+    })
 }
 
 /// Stores the way to an edge for later commands.
@@ -212,7 +236,43 @@ pub fn store(api: &Api, ca: Option<String>) -> anyhow::Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::check;
+    use super::{Credential, Known, check};
+    use crate::client::Pass;
+    use crate::data_dir::Local;
+
+    #[test]
+    fn what_is_known_is_told_to_no_other_edge() {
+        let (here, there) = ("http://127.0.0.1:8787/client/v4", "https://edge.example/client/v4");
+        let local = |api: &str| Local { api: api.to_owned(), token: "local".to_owned() };
+        let stored = |token: Option<&str>, session: Option<&str>| Credential {
+            api: there.to_owned(),
+            token: token.map(str::to_owned),
+            session: session.map(str::to_owned),
+            ca: None,
+        };
+        let token = || stored(Some("token"), None);
+        for (api, local, stored, expect) in [
+            (here, Some(local(here)), Some(token()), "local"),
+            (there, Some(local(here)), Some(token()), "token"),
+            ("https://edge.example/client/v4/", None, Some(token()), "token"),
+            (there, None, Some(stored(None, Some("session"))), "session"),
+            (there, Some(local(here)), None, "known for http://127.0.0.1:8787/client/v4"),
+            (here, None, Some(token()), "known for https://edge.example/client/v4"),
+            (here, None, Some(stored(None, Some("session"))), "known for https://edge.example/client/v4"),
+            // The same edge perhaps, and perhaps not.
+            ("http://edge.example/client/v4", None, Some(token()), "known for https://edge.example/client/v4"),
+            ("https://edge.example:8787/client/v4", None, Some(token()), "known for https://edge.example/client/v4"),
+            (here, None, None, "nothing known"),
+        ] {
+            let found = match Known::at(api, local, stored) {
+                Known::Local(Pass::Token(told) | Pass::Session(told))
+                | Known::Stored(Pass::Token(told) | Pass::Session(told)) => told,
+                Known::Elsewhere(Some(other)) => format!("known for {other}"),
+                Known::Elsewhere(None) => "nothing known".to_owned(),
+            };
+            assert_eq!(found, expect, "{api}");
+        }
+    }
 
     #[test]
     fn urls_of_an_api() {

@@ -155,6 +155,12 @@ fn a_person_logs_in_at_the_command_line() {
     std::fs::write(&token, edge.token()).expect("a file");
     run(&["login", url, "--api-token-file", &token.to_string_lossy()]).ok();
     run(&["zone", "list"]).ok();
+    // Nor is it told to another edge, and as little the token of an edge on this machine.
+    let refused = run(&["zone", "list", "--api", &elsewhere]).failed_with(2);
+    assert!(refused.contains("no token is known") && refused.contains(edge.api_url()), "{refused}");
+    let data = edge.data().to_string_lossy().into_owned();
+    let refused = run(&["login", &elsewhere, "--data", &data]).failed_with(2);
+    assert!(refused.contains("no token is known") && refused.contains(edge.api_url()), "{refused}");
     assert!(run(&["logout"]).ok().contains("`bartizan token delete`"));
     finish(&mut edge.command(["zone", "list"])).ok();
 }
