@@ -1,6 +1,7 @@
 //! The API's client: what every command but `up` and `doctor` works through. Nothing here cannot be done by curl.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -314,6 +315,10 @@ impl Api {
         let socket = within(CONNECT_MAX, TcpStream::connect((bare_host, port))).await;
         let socket =
             socket.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into())).map_err(|error| unreachable(url, &error))?;
+        // A name may lead anywhere, `localhost` too.
+        if !secure && !socket.peer_addr()?.ip().to_canonical().is_loopback() {
+            return Err(in_clear_text(&self.base).into());
+        }
         let sent = if secure {
             let roots = match &self.ca {
                 Some(ca) => bartizan_tls::Roots::SystemAnd(ca.clone()),
@@ -426,6 +431,27 @@ fn check_envelope(
     .into())
 }
 
+/// Whether a URL is of plain HTTP and leads off this machine. No edge answers that there.
+pub fn is_plain_elsewhere(url: &str) -> bool {
+    let Ok(uri) = url.parse::<Uri>() else { return false };
+    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    let is_here = match host.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => host == "localhost" || host.ends_with(".localhost"),
+    };
+    uri.scheme_str() == Some("http") && !is_here
+}
+
+/// What is said instead of telling a password or a token to everybody on the way.
+pub fn in_clear_text(url: &str) -> Failure {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    Failure::new(
+        Cause::Usage,
+        format!("{url} leads off this machine in clear text, which no edge answers; nothing was sent"),
+    )
+    .remedy(format!("by https: https://{rest}"))
+}
+
 /// The API's text, and that of its kin, for credentials that are good and do not reach so far. Wrong ones have the same
 /// code.
 const NOT_ALLOWED: &str = "Unauthorized to access requested resource";
@@ -511,6 +537,28 @@ mod tests {
                 check_envelope("http://x", StatusCode::FORBIDDEN, answer.as_bytes(), "give a token", "").unwrap_err();
             assert!(error.to_string().contains(expect), "{message}: {error}");
             assert_eq!(error.to_string().contains("give a token"), expect == "give a token", "{error}");
+        }
+    }
+
+    #[test]
+    fn clear_text_stays_on_this_machine() {
+        for (url, expect) in [
+            ("http://127.0.0.1:8787/client/v4", false),
+            ("http://127.9.9.9/client/v4", false),
+            ("http://[::1]:8787/client/v4", false),
+            ("http://[::ffff:127.0.0.1]:8787", false),
+            ("http://localhost:8787/client/v4", false),
+            ("HTTP://LocalHost:8787", false),
+            ("http://edge.localhost:8787", false),
+            ("https://192.0.2.1:8787/client/v4", false),
+            ("http://192.0.2.1:8787/client/v4", true),
+            ("http://[2001:db8::1]/client/v4", true),
+            ("http://edge.example/client/v4", true),
+            ("http://localhost.example/client/v4", true),
+            ("http://localhost@edge.example/client/v4", true),
+            ("http://127.0.0.1@192.0.2.1:8787/client/v4", true),
+        ] {
+            assert_eq!(is_plain_elsewhere(url), expect, "{url}");
         }
     }
 

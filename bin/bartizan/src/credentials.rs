@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use crate::client::{Api, Pass};
+use crate::client::{self, Api, Pass};
 use crate::data_dir::Local;
 use crate::failure::{Cause, Failure};
 use crate::token::{self, Secret, Seen};
@@ -134,16 +134,20 @@ pub fn place(edge: &Edge) -> anyhow::Result<(String, Option<String>)> {
     Ok((url(edge, local.as_ref(), stored.as_ref())?, ca(edge)?))
 }
 
-/// A URL that a client can follow. `127.0.0.1:8787` is what people type, and reads as a scheme.
+/// A URL that a client can follow, and that lets nobody on the way see what lets it in. `127.0.0.1:8787` is what people type, and
+/// reads as a scheme.
 fn check(api: &str) -> anyhow::Result<()> {
     let address = match api.split_once("://") {
-        Some(("http" | "https", rest)) if !rest.is_empty() && !rest.starts_with('/') => return Ok(()),
+        Some(("http" | "https", rest)) if !rest.is_empty() && !rest.starts_with('/') => {
+            return if client::is_plain_elsewhere(api) { Err(client::in_clear_text(api).into()) } else { Ok(()) };
+        }
         Some((_, rest)) => rest,
         None => api,
     };
     let host = address.split('/').next().filter(|host| !host.is_empty()).unwrap_or("HOST:8787");
+    let scheme = if client::is_plain_elsewhere(&format!("http://{host}")) { "https" } else { "http" };
     Err(Failure::new(Cause::Usage, format!("{api:?} is no URL of an API"))
-        .remedy(format!("with its scheme and path: --api http://{host}/client/v4"))
+        .remedy(format!("with its scheme and path: --api {scheme}://{host}/client/v4"))
         .into())
 }
 
@@ -279,11 +283,14 @@ mod tests {
         for (api, expect) in [
             ("http://127.0.0.1:8787/client/v4", None),
             ("https://edge.example/client/v4", None),
+            ("http://localhost:8787/client/v4", None),
+            ("http://[::1]:8787/client/v4", None),
+            ("http://192.0.2.1:8787/client/v4", Some("by https: https://192.0.2.1:8787/client/v4")),
             ("127.0.0.1:8787", Some("--api http://127.0.0.1:8787/client/v4")),
             ("localhost:8787/client/v4", Some("--api http://localhost:8787/client/v4")),
-            ("ftp://edge.example", Some("--api http://edge.example/client/v4")),
-            ("http://", Some("--api http://HOST:8787/client/v4")),
-            ("http:///client/v4", Some("--api http://HOST:8787/client/v4")),
+            ("ftp://edge.example", Some("--api https://edge.example/client/v4")),
+            ("http://", Some("--api https://HOST:8787/client/v4")),
+            ("http:///client/v4", Some("--api https://HOST:8787/client/v4")),
         ] {
             let refused = check(api).err().map(|error| error.to_string());
             assert_eq!(refused.is_some(), expect.is_some(), "{api}: {refused:?}");

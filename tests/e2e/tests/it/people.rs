@@ -141,6 +141,9 @@ fn a_person_logs_in_at_the_command_line() {
     run(&["logout"]).failed_with(3);
 
     // One that the edge has ended says what to do; nobody is asked where there is no terminal.
+    let in_clear_text = "http://192.0.2.1:8787";
+    let refused = run(&["login", in_clear_text, "--user", "ann@example.com", "--password-file", &path]).failed_with(2);
+    assert!(refused.contains("nothing was sent") && refused.contains("https://192.0.2.1:8787"), "{refused}");
     log_in(&path).ok();
     finish(edge.command(["user", "passwd", "ann@example.com", "--password-file"]).arg(&wrong)).ok();
     assert!(run(&["zone", "list"]).failed_with(5).contains("`bartizan login --user EMAIL`"));
