@@ -78,7 +78,7 @@ const COMMANDS: &[(&str, Told)] = &[
     ("client-cert authority add DOMAIN CERT --name devices", Would("add ")),
     ("client-cert authority list DOMAIN", READS),
     ("client-cert authority crl DOMAIN NOBODY CERT", Judged("")),
-    ("client-cert authority delete DOMAIN NOBODY", Judged("not found")),
+    ("client-cert authority delete DOMAIN NOBODY", Judged("perhaps your object identifier")),
     ("client-cert host list DOMAIN", READS),
     ("client-cert host set DOMAIN www.DOMAIN --mode report", Would("add ")),
     ("client-cert host remove DOMAIN www.DOMAIN", Judged("for no certificate")),
