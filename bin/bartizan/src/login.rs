@@ -17,7 +17,7 @@ use crate::zone::text;
 
 #[derive(Args)]
 pub struct Login {
-    /// The API's URL, such as https://edge.example.com:8787 [default: as for every command]
+    /// The API's URL, such as `https://edge.example.com:8787` [default: as for every command]
     pub url: Option<String>,
     /// Log in with a password, as this person: it is asked for and not shown. `logout` ends it, and so do twelve hours without
     /// a command
