@@ -28,6 +28,7 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::certified_key::certificates_of;
+use crate::chains::{Concerns, Told, Ways};
 use crate::provider::provider;
 use crate::{ClientCertificate, Hosts, TlsError};
 
@@ -44,8 +45,10 @@ pub type RevokedId = [u8; 16];
 
 /// Whom a host believes.
 pub struct ClientTrust {
-    /// None: nobody.
-    verifier: Option<Arc<dyn ClientCertVerifier>>,
+    /// Empty: nobody.
+    authorities: Vec<Authority>,
+    /// What the authorities brought that only leads to them.
+    between: Vec<CertificateDer<'static>>,
     asks: Arc<Asks>,
     /// The authority of this edge among them, and the zone that it is for.
     managed: Option<(ZoneId, Box<[u8]>)>,
@@ -65,43 +68,40 @@ pub struct ClientRoots {
 impl ClientTrust {
     pub fn new(roots: ClientRoots) -> Result<ClientTrust, TlsError> {
         let ClientRoots { pems, managed, crls } = roots;
-        let mut store = RootCertStore::empty();
         let mut own = None;
-        for pem in &pems {
-            for certificate in certificates_of(pem)? {
-                store.add(certificate)?;
+        let pems = pems.iter().map(|pem| certificates_of(pem)).collect::<Result<Vec<_>, _>>()?;
+        let mut told = Told::apart(pems.into_iter().flatten().collect());
+        let mut lists = Vec::new();
+        for pem in &crls {
+            for list in CertificateRevocationListDer::pem_slice_iter(pem.as_bytes()) {
+                let list = list.map_err(TlsError::Pem)?;
+                lists.push((told.concerns(&list), list));
             }
         }
         if let Some((zone, pem)) = managed {
             let certificate = certificates_of(&pem)?.into_iter().next().ok_or(TlsError::NoCertificate)?;
             let (_, parsed) = X509Certificate::from_der(&certificate).map_err(|_| TlsError::NoCertificate)?;
             own = Some((zone, parsed.subject().as_raw().into()));
-            store.add(certificate)?;
+            if !told.ends.contains(&certificate) {
+                told.ends.push(certificate);
+            }
         }
-        let hints = store.subjects();
+        let mut hints = RootCertStore::empty();
+        let authorities = told.ends.iter().map(|end| {
+            hints.add(end.clone())?;
+            Authority::new(end, &lists)
+        });
+        let authorities = authorities.collect::<Result<Vec<_>, _>>()?;
+        let hints = hints.subjects();
         let is_short = hints.iter().map(|hint| hint.as_ref().len() + 2).sum::<usize>() <= HINT_BYTES_MAX;
         let asks = Arc::new(Asks { hints: if is_short { hints } else { Vec::new() }, provider: provider() });
-        let verifier = match store.is_empty() {
-            true => None,
-            false => {
-                let read = |pem: &String| {
-                    let lists = CertificateRevocationListDer::pem_slice_iter(pem.as_bytes());
-                    lists.collect::<Result<Vec<_>, _>>().map_err(TlsError::Pem)
-                };
-                let crls = crls.iter().map(read).collect::<Result<Vec<_>, _>>()?.into_iter().flatten();
-                let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider());
-                // Of an authority without a list nothing is revoked, and the last list that came is better than none.
-                let built = builder.with_crls(crls).allow_unknown_revocation_status().build();
-                Some(built.map_err(|error| TlsError::Refused(Error::General(error.to_string())))?)
-            }
-        };
-        Ok(ClientTrust { verifier, asks, managed: own })
+        Ok(ClientTrust { authorities, between: told.between, asks, managed: own })
     }
 
     /// One that believes nobody.
     pub fn nobody() -> ClientTrust {
         let asks = Arc::new(Asks { hints: Vec::new(), provider: provider() });
-        ClientTrust { verifier: None, asks, managed: None }
+        ClientTrust { authorities: Vec::new(), between: Vec::new(), asks, managed: None }
     }
 
     pub(crate) fn asks(&self) -> Arc<dyn ClientCertVerifier> {
@@ -110,13 +110,29 @@ impl ClientTrust {
 
     /// What is found of a chain now, without what the edge's own authorities have revoked.
     fn judge(&self, certificate: &ClientCertificate, now: u64) -> ClientStatus {
-        let (leaf, above) = certificate.chain();
-        let Some(verifier) = &self.verifier else { return ClientStatus::Invalid(Unbelieved::Untrusted) };
+        let (leaf, sent) = certificate.chain();
+        let ways = Ways::of(leaf, sent, &self.between);
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now));
-        match verifier.verify_client_cert(leaf, above, now) {
-            Ok(_) => ClientStatus::Valid,
-            Err(error) => ClientStatus::Invalid(reason(&error)),
+        let mut found = ClientStatus::Invalid(Unbelieved::Untrusted);
+        for authority in self.authorities.iter().filter(|authority| ways.may_end_at(&authority.subject)) {
+            match authority.verifier.verify_client_cert(leaf, &ways.above, now).map_err(|error| reason(&error)) {
+                // Whatever another way to another authority says.
+                Err(Unbelieved::Revoked) => return ClientStatus::Invalid(Unbelieved::Revoked),
+                Ok(_) => found = ClientStatus::Valid,
+                Err(Unbelieved::Untrusted) => {}
+                Err(other) if found != ClientStatus::Valid => found = ClientStatus::Invalid(other),
+                Err(_) => {}
+            }
         }
+        found
+    }
+
+    /// The times around `now` between which what is found of a chain stays so.
+    fn steady_around(&self, certificate: &ClientCertificate, now: u64) -> (u64, u64) {
+        let own = certificate.steady_around(now);
+        let Some(between) = ClientCertificate::of(&self.between) else { return own };
+        let other = between.steady_around(now);
+        (own.0.max(other.0), own.1.min(other.1))
     }
 
     /// By what it is found whether the edge's own authority has revoked it; none if it is another's.
@@ -130,6 +146,36 @@ impl ClientTrust {
 impl fmt::Debug for ClientTrust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientTrust").finish_non_exhaustive()
+    }
+}
+
+/// Where a path ends. Each has a verifier of its own, which knows its lists and no other's: the library finds a list by the name
+/// of who issued it, and two authorities may have one name.
+struct Authority {
+    /// In DER.
+    subject: Box<[u8]>,
+    verifier: Arc<dyn ClientCertVerifier>,
+}
+
+impl Authority {
+    fn new(
+        end: &CertificateDer<'static>,
+        lists: &[(Concerns, CertificateRevocationListDer<'static>)],
+    ) -> Result<Authority, TlsError> {
+        let (_, parsed) = X509Certificate::from_der(end).map_err(|_| TlsError::NoCertificate)?;
+        let mut store = RootCertStore::empty();
+        store.add(end.clone())?;
+        let lists = lists.iter().filter(|(concerns, _)| match concerns {
+            Concerns::End(of) => of == end,
+            Concerns::All => true,
+            Concerns::Nobody => false,
+        });
+        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider());
+        let builder = builder.with_crls(lists.map(|(_, list)| list.clone()));
+        // Of an authority without a list nothing is revoked, and the last list that came is better than none.
+        let built = builder.allow_unknown_revocation_status().build();
+        let verifier = built.map_err(|error| TlsError::Refused(Error::General(error.to_string())))?;
+        Ok(Authority { subject: parsed.subject().as_raw().into(), verifier })
     }
 }
 
@@ -265,7 +311,7 @@ impl Client {
                 by: Arc::clone(trust),
                 status: trust.judge(certificate, now),
                 revoked_id: trust.revoked_id(certificate),
-                steady: certificate.steady_around(now),
+                steady: trust.steady_around(certificate, now),
             },
         };
         let found = judged.insert(found);

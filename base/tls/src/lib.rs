@@ -13,6 +13,7 @@
 
 mod acceptor;
 mod certified_key;
+mod chains;
 mod client;
 mod client_certificate;
 mod clients;

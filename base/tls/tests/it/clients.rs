@@ -334,3 +334,110 @@ async fn revoked_certificates() {
     let listed = Arc::new(ClientTrust::new(ClientRoots { pems, crls, managed: None }).unwrap());
     assert_eq!(client.standing(&hosts, &listed, NOW), Valid);
 }
+
+/// The client that shows these, after a handshake at a host that asks.
+async fn shown(chain: &[&CertificateDer<'static>], key: &KeyPair) -> (Client, Hosts) {
+    let ca = Ca::new();
+    let hosts = asking(&ca.hosts(&[&["a.test"]]), &[("a.test", &Arc::new(ClientTrust::nobody()))]);
+    let client = config(&ca, shows(chain, key), &version::TLS13);
+    let (client, _) = meet(&Acceptor::new(&[]), &hosts, &client, "a.test").await.unwrap();
+    (client.unwrap(), hosts)
+}
+
+/// A list of one certificate that this authority has revoked.
+fn list(authority: &Authority, serial: &[u8]) -> String {
+    let now = date_time_ymd(2025, 1, 1);
+    let list = rcgen::CertificateRevocationListParams {
+        this_update: now,
+        next_update: date_time_ymd(2025, 2, 1),
+        crl_number: 1_u64.into(),
+        issuing_distribution_point: None,
+        revoked_certs: vec![rcgen::RevokedCertParams {
+            serial_number: serial.to_vec().into(),
+            revocation_time: now,
+            reason_code: None,
+            invalidity_date: None,
+        }],
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    list.signed_by(&authority.issuer).unwrap().pem().unwrap()
+}
+
+fn trust_of(authorities: &[&Authority], crls: &[String]) -> Arc<ClientTrust> {
+    let pems = authorities.iter().map(|authority| authority.pem.clone()).collect();
+    Arc::new(ClientTrust::new(ClientRoots { pems, crls: crls.to_vec(), managed: None }).unwrap())
+}
+
+/// Whoever makes up certificates that all bear one name sends nobody round in circles: with a search that follows names these
+/// take minutes.
+#[tokio::test]
+async fn a_maze_of_certificates_holds_nobody_up() {
+    let maze: Vec<Authority> = (0..9).map(|_| Authority::new("loop")).collect();
+    let (leaf, key) = maze[0].issue(|_| {});
+    let chain: Vec<_> = std::iter::once(&leaf).chain(maze.iter().map(|one| &one.der)).collect();
+    let (client, hosts) = shown(&chain, &key).await;
+    let begin = std::time::Instant::now();
+    for _ in 0..500 {
+        // Another authority each time, so that nothing is remembered.
+        let trust = Arc::new(Authority::new("loop").trust());
+        assert_eq!(client.standing(&hosts, &trust, NOW), ClientStatus::Invalid(Unbelieved::Untrusted));
+    }
+    assert!(begin.elapsed() < std::time::Duration::from_secs(30), "{:?}", begin.elapsed());
+    // Who is one of them is found all the same.
+    let (one, other) = (Arc::new(maze[0].trust()), trust_of(&[&maze[8], &maze[0], &maze[4]], &[]));
+    assert_eq!(client.standing(&hosts, &one, NOW), ClientStatus::Valid);
+    assert_eq!(client.standing(&hosts, &other, NOW), ClientStatus::Valid);
+}
+
+/// An authority below another of the same host is an end of no path: it is revoked, and runs out, like any certificate.
+#[tokio::test]
+async fn an_authority_between_is_judged_too() {
+    use ClientStatus::{Invalid, Valid};
+    let root = Authority::new("root");
+    let serial = [0x41, 2, 3];
+    let between = Authority::made("between", |params, key| {
+        let mut params = params.clone();
+        params.serial_number = Some(serial.to_vec().into());
+        params.not_after = date_time_ymd(2027, 1, 1);
+        params.signed_by(key, &root.issuer).unwrap()
+    });
+    let (leaf, key) = between.issue(|_| {});
+    let after_its_end = NOW + 3 * 365 * 86_400;
+    for chain in [&[&leaf][..], &[&leaf, &between.der]] {
+        let (client, hosts) = shown(chain, &key).await;
+        let both = trust_of(&[&root, &between], &[]);
+        assert_eq!(client.standing(&hosts, &both, NOW), Valid);
+        assert_eq!(client.standing(&hosts, &both, after_its_end), Invalid(Unbelieved::Expired));
+        assert_eq!(client.standing(&hosts, &both, NOW), Valid);
+        let listed = trust_of(&[&root, &between], &[list(&root, &serial)]);
+        assert_eq!(client.standing(&hosts, &listed, NOW), Invalid(Unbelieved::Revoked));
+        // Whoever believes it alone has no list of who is above it.
+        assert_eq!(client.standing(&hosts, &trust_of(&[&between], &[]), NOW), Valid);
+    }
+}
+
+/// An authority that got a new key keeps its name: the lists of the old and of the new one are told apart.
+#[tokio::test]
+async fn two_authorities_of_one_name() {
+    use ClientStatus::{Invalid, Valid};
+    let (old, new) = (Authority::new("roll"), Authority::new("roll"));
+    let numbered = |serial: u8| move |params: &mut CertificateParams| params.serial_number = Some(vec![serial].into());
+    for (authority, other) in [(&old, &new), (&new, &old)] {
+        let (good, good_key) = authority.issue(numbered(1));
+        let (bad, bad_key) = authority.issue(numbered(2));
+        let (good, hosts) = shown(&[&good], &good_key).await;
+        let (bad, _) = shown(&[&bad], &bad_key).await;
+        let (own, of_other) = (list(authority, &[2]), list(other, &[1]));
+        for (lists, expect) in [
+            (vec![], Valid),
+            (vec![of_other.clone()], Valid),
+            (vec![own.clone()], Invalid(Unbelieved::Revoked)),
+            (vec![own.clone(), of_other.clone()], Invalid(Unbelieved::Revoked)),
+            (vec![of_other, own], Invalid(Unbelieved::Revoked)),
+        ] {
+            let trust = trust_of(&[&old, &new], &lists);
+            assert_eq!(good.standing(&hosts, &trust, NOW), Valid, "{} lists", lists.len());
+            assert_eq!(bad.standing(&hosts, &trust, NOW), expect, "{} lists", lists.len());
+        }
+    }
+}
