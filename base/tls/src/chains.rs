@@ -190,7 +190,7 @@ mod tests {
         // Of the same name as the root, which has not signed it.
         let stranger = made(("c", &c), ("a", &b));
         let told = Told::apart(vec![root.clone(), below.clone(), stranger.clone(), root.clone()]);
-        assert_eq!(told.between, [below.clone()]);
+        assert_eq!(told.between, std::slice::from_ref(&below));
         assert!(told.ends.len() == 2 && told.ends.contains(&root) && told.ends.contains(&stranger));
         assert_eq!(Told::apart(vec![below.clone()]).ends, [below]);
         // Two authorities that have signed each other, without what they signed themselves.
