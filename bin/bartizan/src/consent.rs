@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::failure::{Cause, Failure};
-use crate::output::{Output, agrees};
+use crate::output::{Output, agrees, can_ask};
 
 #[derive(Args)]
 pub struct Consent {
@@ -19,5 +19,10 @@ impl Consent {
             return Ok(());
         }
         Err(Failure::new(Cause::Failed, format!("{what} stays")).into())
+    }
+
+    /// Whether a part of what the command does is meant, without which the rest is done: where nobody can be asked it is not.
+    pub fn is_given(&self, question: &str, output: Output) -> anyhow::Result<bool> {
+        Ok(self.yes || output.is_dry_run() || (can_ask() && agrees(question)?))
     }
 }

@@ -44,10 +44,14 @@ pub enum DnssecAction {
     Ds {
         #[command(flatten)]
         zoned: Zoned,
-        /// Put the first into the parent zone, and no other, where this edge has that zone too; of a zone that is to go without
-        /// signatures, take them out
+        /// Put the first into the parent zone, and no other of this zone's keys, where this edge has that zone too and its NS
+        /// records lead here; of a zone that is to go without signatures, take them out
         #[arg(long)]
         put: bool,
+        /// With --put: take those of keys that this zone does not have out as well. Without it a person at a terminal is asked, and
+        /// where nobody can be asked they stay
+        #[arg(long, short, requires = "put")]
+        yes: bool,
     },
     /// The zones with DNSSEC, and how far each is
     List {
@@ -166,12 +170,12 @@ pub async fn run(action: DnssecAction, api: &Api, output: Output) -> anyhow::Res
             };
             output.result(&details, || described(&details))
         }
-        DnssecAction::Ds { zoned, put } => {
+        DnssecAction::Ds { zoned, put, yes } => {
             let document = zone::by_name_or_id(api, &zoned.zone).await?;
             let zone = Found::read(&document);
             let details = api.get(&zone.path("")).await?;
             if put {
-                return put::run(&document, &details, api, output).await;
+                return put::run(&document, &details, &Consent { yes }, api, output).await;
             }
             let lines: Vec<&str> = details["ds"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
             if lines.is_empty() {

@@ -137,9 +137,14 @@ fn escaped(text: &str, is_kept: impl Fn(char) -> bool, escape: impl Fn(char) -> 
     shown
 }
 
+/// Whether there is a person who can be asked.
+pub fn can_ask() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
 /// Whether the person at the terminal says yes. Where there is none nobody does: a script says beforehand that it means it.
 pub fn agrees(question: &str) -> anyhow::Result<bool> {
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+    if !can_ask() {
         return Err(Failure::new(Cause::Usage, format!("nobody can be asked here: {}", harmless(question)))
             .remedy("--yes does it without asking")
             .into());

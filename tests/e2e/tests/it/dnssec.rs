@@ -114,3 +114,63 @@ fn what_was_begun_is_finished() {
         zones.iter().map(|(_, id)| edge.get(&format!("/zones/{id}/dnssec"))["status"].clone()).collect();
     assert_eq!(statuses, ["active", "active", "pending", "pending", "disabled"], "{plain:?} is not signed");
 }
+
+/// A DS record comes into a zone of this edge only beside NS records that lead here; what stands there of keys that the zone does
+/// not have goes only if that is said.
+#[test]
+fn a_ds_record_stands_beside_servers_of_ours_alone() {
+    const OTHER: &str = "7 13 2 c4c8c1fe2e7477127b27115656ad6256f424625bf5c1e2770ce6d6e37df61d17";
+    let edge = Edge::start_with(&["--resolver", "127.0.0.1:9"]);
+    let run = |line: &str| finish(&mut edge.command(line.split(' ')));
+    for line in [
+        "zone create outer.test",
+        "zone create in.outer.test",
+        "zone create bare.outer.test",
+        "dnssec enable in.outer.test",
+    ] {
+        run(line).ok();
+    }
+    let outer = run("--json zone show outer.test").ok();
+    let outer: Value = serde_json::from_str(&outer).expect("a document");
+    let path = format!("/zones/{}/dns_records", outer["id"].as_str().expect("an id"));
+    let add = |name: &str, kind: &str, content: &str| {
+        edge.post(&path, &json!({"name": name, "type": kind, "content": content}));
+    };
+    let ds = |name: &str| -> Vec<String> {
+        let found = edge.get(&format!("{path}?name={name}&type=DS"));
+        let contents =
+            found.as_array().expect("a list").iter().map(|one| one["content"].as_str().expect("text").to_lowercase());
+        contents.collect()
+    };
+    add("in.outer.test", "NS", "ns.else.test");
+    let refused = run("dnssec ds in.outer.test --put").failed_with(5);
+    assert!(refused.contains("lead to ns.else.test, and not to this edge"), "{refused}");
+    assert!(ds("in.outer.test").is_empty());
+
+    for server in outer["name_servers"].as_array().expect("a list") {
+        add("in.outer.test", "NS", server.as_str().expect("a name"));
+    }
+    add("in.outer.test", "DS", OTHER);
+    let own = run("dnssec ds in.outer.test").ok();
+    let own = own.lines().next().and_then(|line| line.split_once(" DS ")).expect("a DS record").1.to_lowercase();
+    let kept = run("dnssec ds in.outer.test --put");
+    assert!(kept.err.contains("ns.else.test too has to have the zone"), "{}", kept.err);
+    assert!(kept.ok().contains("stays: it is of a key that this zone does not have, and --yes takes it out"));
+    let both = [OTHER.to_owned(), own.clone()];
+    let sorted = |mut all: Vec<String>| {
+        all.sort();
+        all
+    };
+    assert_eq!(sorted(ds("in.outer.test")), sorted(both.to_vec()));
+    let tried = run("dnssec ds in.outer.test --put --dry-run").ok();
+    assert!(tried.starts_with("delete record in.outer.test") && tried.contains(&OTHER[..8]), "{tried}");
+    assert_eq!(ds("in.outer.test").len(), 2);
+    run("dnssec ds in.outer.test --put --yes").ok();
+    assert_eq!(ds("in.outer.test"), [own]);
+
+    // Of a zone that is not signed here, and is somebody else's there: nothing goes by itself.
+    add("bare.outer.test", "NS", "ns.else.test");
+    add("bare.outer.test", "DS", OTHER);
+    assert!(run("dnssec ds bare.outer.test --put").ok().contains("is as it was"));
+    assert_eq!(ds("bare.outer.test"), [OTHER]);
+}
