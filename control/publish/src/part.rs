@@ -169,17 +169,16 @@ impl Parts {
         let is_served = |zone| self.known.get(zone).is_some();
         let loaded = Loaded::read(reading, folder, |owner| zones.place_of(owner), is_served);
         let read = laps.lap();
-        let (mut owners, changed) = match loaded {
+        let (mut owners, behind) = match loaded {
             Ok(loaded) => {
                 self.put_all(&loaded);
-                let (records, placed) = (loaded.len(), laps.lap());
-                tracing::debug!(?objects, records, ?read, ?placed, changed = ?loaded.changed.as_ref().map(BTreeSet::len));
+                let (records, placed, behind) = (loaded.len(), laps.lap(), loaded.behind());
+                tracing::debug!(?objects, records, ?read, ?placed, ?behind);
                 // What is left of a name is in force, unless all of it is known from before.
                 let spoilt = loaded.spoilt.iter().filter_map(|record| last.owner_of(reading.snapshot, record));
-                let (mut owners, changed) =
-                    (spoilt.collect::<BTreeSet<_>>(), loaded.changed.as_ref().map(BTreeSet::len));
+                let mut owners: BTreeSet<_> = spoilt.collect();
                 owners.extend(loaded.changed.into_iter().flatten());
-                (owners, changed)
+                (owners, behind)
             }
             Err(error) if error.is_damage() => {
                 self.load_by_zone(last, reading, at)?;
@@ -191,7 +190,7 @@ impl Parts {
         owners.extend(self.apps.owners().cloned().chain(self.known.server_units()));
         let names = read_names(reading, &Touched::default(), owners, |zone| self.known.get(zone).is_some())?;
         self.apply_names(last, names, at);
-        Ok(Copier::of(changed))
+        Ok(Copier::of(behind))
     }
 
     /// Places all names of a start: most of them by several threads, and behind these what concerns other names too.

@@ -108,7 +108,7 @@ impl Publisher {
     /// is done.
     pub fn review(&mut self) -> Review {
         if self.documents.is_reviewed() {
-            self.copier.tend(&self.store, self.bundle.zones.value.name_count());
+            self.copier.tend(&self.store, self.bundle.zones.value.name_count(), self.applied);
             return Review::Done;
         }
         match self.store.read() {

@@ -26,7 +26,7 @@ use bartizan_store::{Epoch, Kind, Op, Rev, Snapshot, TailError};
 
 use crate::unit::packed::Packed;
 
-pub(crate) use made::Copier;
+pub(crate) use made::{Behind, Copier};
 
 /// In the store's folder.
 const FILE: &str = "store.records";
@@ -150,6 +150,8 @@ pub(super) struct RecordCopy {
     file: File,
     records: usize,
     blocks: Vec<Block>,
+    /// The state that it was begun from.
+    pub(super) since: Rev,
     pub(super) changed: BTreeSet<(ZoneId, Name)>,
 }
 
@@ -190,7 +192,7 @@ impl RecordCopy {
         let changed = changed(snapshot, begun, is_served)?;
         let records = usize::try_from(records).map_err(|_| DAMAGED)?;
         let blocks = blocks_of(&file, blocks)?;
-        Ok(RecordCopy { file, records, blocks, changed })
+        Ok(RecordCopy { file, records, blocks, since: begun.rev, changed })
     }
 
     /// How many records there are.

@@ -19,10 +19,10 @@ use std::thread;
 use bartizan_authority::NameContent;
 use bartizan_names::{Name, ZoneId};
 use bartizan_routes::Target;
-use bartizan_store::{Key, ReadError, RecordText, Snapshot, Stretch, Unreadable};
+use bartizan_store::{Key, ReadError, RecordText, Rev, Snapshot, Stretch, Unreadable};
 
 use crate::reading::{Fault, Reading};
-use crate::unit::copy::{RecordCopy, Useless};
+use crate::unit::copy::{Behind, RecordCopy, Useless};
 use crate::unit::name::{packed_content, packed_target, parse};
 use crate::unit::packed::{Packed, PackedRecord, each_name};
 
@@ -45,7 +45,8 @@ pub(crate) struct Loaded {
     piles: Vec<Packed>,
     /// Keys of those that cannot.
     pub(crate) spoilt: Vec<Key>,
-    /// Of a copy: names that are to be read from the store.
+    /// Of a copy: the state that it was begun from, and names that are to be read from the store.
+    since: Rev,
     pub(crate) changed: Option<BTreeSet<(ZoneId, Name)>>,
     /// Where those go.
     changed_places: HashSet<u64>,
@@ -116,7 +117,7 @@ impl Loaded {
             .into_iter()
             .collect::<Result<_, _>>()?;
         let changed_places = copy.changed.iter().map(|(_, owner)| place(owner.as_wire())).collect();
-        Ok(Loaded { piles, changed: Some(copy.changed), changed_places, ..Loaded::default() })
+        Ok(Loaded { piles, since: copy.since, changed: Some(copy.changed), changed_places, ..Loaded::default() })
     }
 
     /// One that cannot be read is noted and left out.
@@ -150,6 +151,11 @@ impl Loaded {
             }
         }
         Ok(loaded)
+    }
+
+    /// How far the copy is behind, if it was read.
+    pub(crate) fn behind(&self) -> Option<Behind> {
+        self.changed.as_ref().map(|changed| Behind { since: self.since, names: changed.len() })
     }
 
     /// How many records there are.

@@ -124,6 +124,37 @@ fn what_changed_since_is_read_from_the_store() {
     assert_eq!(addresses(lab.publisher().bundle(), "a.deep.example.com"), "NXDOMAIN");
 }
 
+/// Changes that are of no name make a start read the log for nothing, and then all documents: they count too.
+#[test]
+fn a_copy_that_is_many_changes_behind_is_made_anew() {
+    // A quarter of those that a start looks at.
+    const CHANGES_DUE: usize = 4_096;
+    let mut lab = Lab::new();
+    lab.commit([vec![zone(false)], add(1, "api A 192.0.2.2")].concat());
+    make_copy(&lab);
+    let file = file(&lab);
+    let made = || fs::read(&file).unwrap();
+    let first = made();
+    let mut publisher = lab.publisher().with_copy_from(0);
+    let idle = |publisher: &mut Publisher| {
+        publisher.follow().unwrap();
+        while publisher.review() == Review::More {}
+    };
+    idle(&mut publisher);
+    lab.commit_often(CHANGES_DUE - 16);
+    idle(&mut publisher);
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(made(), first);
+    lab.commit_often(16);
+    let begun = Instant::now();
+    // The start that finds it is not the first to have a new one.
+    while made() == first {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it is made anew");
+        idle(&mut publisher);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Any octet that the disk changed, and any end that it lost.
 #[test]
 fn a_damaged_copy_is_not_used() {

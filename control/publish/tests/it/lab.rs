@@ -53,6 +53,30 @@ impl Lab {
         self.store.commit(ChangeSet { guards: Vec::new(), ops, meta }).unwrap();
     }
 
+    /// Makes so many changes that are of no name, by many at once.
+    pub(crate) fn commit_often(&mut self, changes: usize) {
+        const AT_ONCE: usize = 16;
+        let document = pop_document("203.0.113.1 2001:db8::1", "127.77.0.0/16");
+        let store = &self.store;
+        std::thread::scope(|scope| {
+            for _ in 0..AT_ONCE {
+                scope.spawn(|| {
+                    for _ in 0..changes / AT_ONCE {
+                        let meta = Meta {
+                            at: Timestamp::from_unix_micros(1),
+                            actor: "test".to_owned(),
+                            interface: "test".to_owned(),
+                            client: None,
+                            request_id: bartizan_seal::random(),
+                        };
+                        let ops = vec![put(Key::pop(POP), &document)];
+                        store.commit(ChangeSet { guards: Vec::new(), ops, meta }).unwrap();
+                    }
+                });
+            }
+        });
+    }
+
     pub(crate) fn publisher(&self) -> Publisher {
         self.publisher_signing_for(Validity::default())
     }

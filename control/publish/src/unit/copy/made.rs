@@ -11,9 +11,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bartizan_model::Record;
-use bartizan_store::{ReadError, Snapshot, Store, Stretch, TailError};
+use bartizan_store::{ReadError, Rev, Snapshot, Store, Stretch, TailError};
 
-use super::{BLOCK_BYTES, BLOCK_HEAD_BYTES, Begun, FILE, HEAD_BYTES, Head, program, sum};
+use super::{BLOCK_BYTES, BLOCK_HEAD_BYTES, Begun, CHANGES_MAX, FILE, HEAD_BYTES, Head, program, sum};
 use crate::unit::name::parse;
 use crate::unit::packed::Packed;
 
@@ -29,6 +29,9 @@ const REST: Duration = Duration::from_millis(5);
 /// So many names have changed that a start would feel it: then the copy is made anew.
 const CHANGED_DUE: usize = 2_048;
 
+/// The same of changes, whatever they are of: a start looks at each of them for names, and of too many at none.
+const CHANGES_DUE: u64 = CHANGES_MAX / 4;
+
 /// How often in the time that one copy took another one may be made, however much changes.
 const SHARE: u32 = 20;
 
@@ -40,17 +43,25 @@ const GIVEN_UP_FOR: Duration = Duration::from_secs(3_600);
 pub(crate) struct Copier {
     /// With how many names it is; none for who wants no copy.
     names_min: Option<usize>,
-    /// Names that were touched since the copy that is there was begun; none if there is none that can be used.
-    changed: Option<usize>,
+    /// How far the copy that is there is behind; none if there is none that can be used.
+    behind: Option<Behind>,
     at_work: Option<Work>,
     not_before: Option<Instant>,
+}
+
+/// What changed since a copy was begun.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Behind {
+    /// The state that it was begun from, or one before.
+    pub(crate) since: Rev,
+    /// Names that were touched.
+    pub(crate) names: usize,
 }
 
 /// A copy that is being made.
 struct Work {
     begun_at: Instant,
-    /// Names that were touched since.
-    changed: usize,
+    behind: Behind,
     stop: Arc<AtomicBool>,
     /// Taken out when it is waited for.
     thread: Option<JoinHandle<Result<(), Failed>>>,
@@ -77,9 +88,9 @@ enum Failed {
 }
 
 impl Copier {
-    /// As a start found the copy: with so many names that changed since it was begun, or not at all.
-    pub(crate) fn of(changed: Option<usize>) -> Copier {
-        Copier { changed, ..Copier::default() }
+    /// As a start found the copy: so far behind, or not at all.
+    pub(crate) fn of(behind: Option<Behind>) -> Copier {
+        Copier { behind, ..Copier::default() }
     }
 
     /// Lets copies be made with so many names and more.
@@ -89,39 +100,40 @@ impl Copier {
 
     /// Goes on in the place of another one.
     pub(crate) fn succeed(&mut self, other: &Copier) {
-        self.names_min = other.names_min;
+        (self.names_min, self.not_before) = (other.names_min, other.not_before);
     }
 
     /// Notes that names were touched.
     pub(crate) fn note(&mut self, names: usize) {
-        for changed in self.changed.iter_mut().chain(self.at_work.as_mut().map(|work| &mut work.changed)) {
-            *changed = changed.saturating_add(names);
+        for behind in self.behind.iter_mut().chain(self.at_work.as_mut().map(|work| &mut work.behind)) {
+            behind.names = behind.names.saturating_add(names);
         }
     }
 
-    /// To be called in idle moments, with how many names there are.
-    pub(crate) fn tend(&mut self, store: &Store, names: usize) {
+    /// To be called in idle moments, with how many names there are and which revision is in force.
+    pub(crate) fn tend(&mut self, store: &Store, names: usize, applied: Rev) {
         match &self.at_work {
             Some(work) if work.is_done() => self.take_over(),
             Some(_) => {}
-            None if self.is_due(names) && store.is_read_only().is_none() => self.begin(store.clone()),
+            None if self.is_due(names, applied) && store.is_read_only().is_none() => self.begin(store.clone(), applied),
             None => {}
         }
     }
 
-    fn is_due(&self, names: usize) -> bool {
+    fn is_due(&self, names: usize, applied: Rev) -> bool {
         self.names_min.is_some_and(|min| names >= min)
-            && self.changed.is_none_or(|changed| changed >= CHANGED_DUE)
+            && self.behind.is_none_or(|behind| behind.is_felt(applied))
             && self.not_before.is_none_or(|time| Instant::now() >= time)
     }
 
-    fn begin(&mut self, store: Store) {
+    fn begin(&mut self, store: Store, applied: Rev) {
         let stop = Arc::<AtomicBool>::default();
         let ends = Arc::clone(&stop);
         let thread = thread::Builder::new().name("record-copy".to_owned());
         match thread.spawn(move || make(&store, &ends)) {
             Ok(thread) => {
-                self.at_work = Some(Work { begun_at: Instant::now(), changed: 0, stop, thread: Some(thread) });
+                let behind = Behind { since: applied, names: 0 };
+                self.at_work = Some(Work { begun_at: Instant::now(), behind, stop, thread: Some(thread) });
             }
             Err(error) => self.give_up(&Failed::Disk(error)),
         }
@@ -131,7 +143,7 @@ impl Copier {
         let Some(mut work) = self.at_work.take() else { return };
         match work.end() {
             Some(Ok(())) => {
-                self.changed = Some(work.changed);
+                self.behind = Some(work.behind);
                 self.not_before = Some(Instant::now() + work.begun_at.elapsed() * SHARE);
             }
             Some(Err(error)) => self.give_up(&error),
@@ -142,6 +154,13 @@ impl Copier {
     fn give_up(&mut self, error: &Failed) {
         tracing::warn!(%error, "no copy of the records is kept, so that the next start reads all of their documents");
         self.not_before = Some(Instant::now() + GIVEN_UP_FOR);
+    }
+}
+
+impl Behind {
+    /// Whether a start would rather have a new one.
+    fn is_felt(self, applied: Rev) -> bool {
+        self.names >= CHANGED_DUE || applied.0.saturating_sub(self.since.0) >= CHANGES_DUE
     }
 }
 
@@ -253,5 +272,32 @@ impl Blocks {
         let head = Head { begun, records: self.records, blocks: self.blocks };
         self.file.write_all_at(&head.write(&program()?), 0)?;
         self.file.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_that_a_start_would_feel_is_made_anew() {
+        const MANY: usize = 1_000;
+        let behind = |names| Some(Behind { since: Rev(100), names });
+        for (what, names, behind, applied, expect) in [
+            ("none", MANY, None, 100, true),
+            ("none, and few names", MANY - 1, None, 100, false),
+            ("of today", MANY, behind(0), 100, false),
+            ("a little behind", MANY, behind(CHANGED_DUE - 1), 99 + CHANGES_DUE, false),
+            ("by names", MANY, behind(CHANGED_DUE), 101, true),
+            ("by changes that are of no name", MANY, behind(0), 100 + CHANGES_DUE, true),
+            ("of a state that is gone", MANY, behind(0), 1, false),
+        ] {
+            let mut copier = Copier::of(behind);
+            assert!(!copier.is_due(names, Rev(applied)), "{what}: nobody wants one");
+            copier.copy_from(MANY);
+            assert_eq!(copier.is_due(names, Rev(applied)), expect, "{what}");
+            copier.not_before = Some(Instant::now() + REST * 1_000_000);
+            assert!(!copier.is_due(names, Rev(applied)), "{what}: one was made a moment ago");
+        }
     }
 }
