@@ -6,13 +6,12 @@
 //! ```
 //! The runtime runs what is ready in the order in which it became ready, and one visitor can make very much of it ready:
 //! a hundred streams, small frames without end, connections by the thousand. So what has used up its turn waits in the
-//! lane of its source, and the [`ferry`] takes one turn of one connection across at a time: then the worker looks what
-//! came, and what came for those who do not wait goes first. Sources take turns, and so do the connections of each; who
-//! took more time than it had is passed over for as long. A lane is left by doing less: when nothing has waited in it for
-//! a while.
+//! lane of its source, and the [`ferry`] takes one turn of one lane across at a time: then the worker looks what came, and
+//! what came for those who do not wait goes first. Sources take turns, and so do the connections of each; who took more time
+//! than it had is passed over for as long. A lane is left by doing less: when nothing has waited in it for a while.
 //!
-//! No time is lost by it where nobody else has anything to do. While only one source has, its connections have turns of
-//! their own, and longer ones.
+//! No time is lost by it where nobody else has anything to do. While only one source has, each of its connections waits for
+//! what it has used itself, and turns are longer.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -42,9 +41,10 @@ pub(crate) struct Lanes {
     bell: RefCell<Option<Waker>>,
     /// Turns that were taken.
     rounds: Cell<u32>,
-    /// The number of the next lane, and of the one that did something last.
-    next: Cell<u64>,
-    last: Cell<u64>,
+    /// The number of the lane that was made last.
+    numbers: Cell<u64>,
+    /// That of the one that did something last; none if its source has left.
+    last: Cell<Option<u64>>,
     /// Whether a request of a source that does not wait is likely to be answered soon, and which lane's it is.
     expected: Cell<(u64, Expected)>,
     /// How long several sources have had something to do, or will be taken to have.
@@ -148,8 +148,8 @@ impl Lanes {
 
 impl Lane {
     fn new(lanes: Rc<Lanes>, source: SourceKey) -> Lane {
-        let number = lanes.next.get() + 1;
-        lanes.next.set(number);
+        let number = lanes.numbers.get() + 1;
+        lanes.numbers.set(number);
         let slow_until = Cell::new(lanes.rounds.get());
         let (look, used, waiting, is_queued, debt) = Default::default();
         Lane { lanes, source, number, look, used, slow_until, waiting, is_queued, debt }
@@ -197,7 +197,7 @@ impl Lane {
     /// Does a step of its work.
     // Hot: a few times a request. No look at the clock while it is alone.
     pub(super) fn step<T>(&self, step: impl FnOnce() -> T) -> T {
-        if self.lanes.last.replace(self.number) != self.number {
+        if self.lanes.last.replace(Some(self.number)).is_some_and(|last| last != self.number) {
             self.lanes.shared.set(SHARED_FOR);
         }
         if !self.lanes.is_shared() {
@@ -220,19 +220,22 @@ impl Lane {
         }
     }
 
-    /// One connection's turn, of so long, or the last step of it longer.
-    async fn serve_one(self: &Rc<Self>, time: Duration) {
-        let Some(turn) = self.waiting.borrow_mut().pop_front() else { return };
+    /// Its turn, of so long, or the last step of it longer: one connection after the other, each for as long as it has
+    /// something to do. Many do little, and a look at what came for each would take as long as that.
+    async fn serve(self: &Rc<Self>, time: Duration) {
         let start = Instant::now();
         let mut spent = Duration::ZERO;
-        while spent < time && turn.call_next() {
-            others_in_the_queue().await;
-            spent = start.elapsed();
+        while spent < time {
+            let Some(turn) = self.waiting.borrow_mut().pop_front() else { break };
+            while spent < time && turn.call_next() {
+                others_in_the_queue().await;
+                spent = start.elapsed();
+            }
+            if turn.still_waits() {
+                self.waiting.borrow_mut().push_back(turn);
+            }
         }
         self.debt.set(spent.saturating_sub(time).min(LANE_DEBT_MAX));
-        if turn.still_waits() {
-            self.waiting.borrow_mut().push_back(turn);
-        }
         if !self.waiting.borrow().is_empty() {
             self.slow_down();
         }
@@ -242,6 +245,10 @@ impl Lane {
 impl Drop for Lane {
     fn drop(&mut self) {
         self.lanes.by_source.borrow_mut().remove(&self.source);
+        // Who comes next is alone.
+        if self.lanes.last.get() == Some(self.number) {
+            self.lanes.last.set(None);
+        }
     }
 }
 
@@ -261,7 +268,7 @@ pub(crate) async fn ferry(lanes: Rc<Lanes>) {
         }
         lanes.rounds.set(lanes.rounds.get().wrapping_add(1));
         let Some((lane, time)) = lanes.next() else { continue };
-        lane.serve_one(time).await;
+        lane.serve(time).await;
         if lane.waiting.borrow().is_empty() {
             lane.is_queued.set(false);
         } else {

@@ -88,6 +88,9 @@ fn who_has_little_to_do_waits_for_little() {
     for (sources, connections, tasks) in [(1, 1, 300), (1, 300, 1), (3, 60, 3), (10, 60, 1)] {
         let log = run(async |lanes, log| {
             let steps = 3_000 / (sources * connections * tasks) + 5;
+            let visitor = lanes.turn_of(from(200));
+            // It has come before, so that no source takes itself to be alone.
+            visitor.take(std::pin::pin!(async {})).await;
             let mut all = Vec::new();
             for number in 0..sources * connections {
                 let (turn, source) = (lanes.turn_of(from(number % sources)), number % sources);
@@ -95,8 +98,7 @@ fn who_has_little_to_do_waits_for_little() {
                     all.push(spawn_local(busy(Rc::clone(&turn), source, steps, step, Rc::clone(&log))));
                 }
             }
-            let visitor = spawn_local(visit(lanes.turn_of(from(200)), TIMES, Rc::clone(&log)));
-            visitor.await.unwrap();
+            spawn_local(visit(visitor, TIMES, Rc::clone(&log))).await.unwrap();
             for task in all {
                 task.await.unwrap();
             }
@@ -189,6 +191,42 @@ fn all_take_turns() {
     let of_many = log[..last_of_few].iter().filter(|source| **source == 1).count();
     // A step is a turn: it would be one for one, if the system let this thread never wait, and without turns fifty.
     assert!(of_many <= 10 * 40, "{of_many}");
+}
+
+/// One source after the other is not two at a time: who comes when the last one has left is alone, and so is the first.
+#[test]
+fn who_comes_after_another_is_alone() {
+    run(async |lanes, _| {
+        for number in [1, 2, 2, 1] {
+            lanes.turn_of(from(number)).take(std::pin::pin!(async {})).await;
+            assert!(!lanes.is_shared(), "{number}");
+        }
+        let (one, _stays) = (lanes.turn_of(from(1)), lanes.turn_of(from(2)));
+        one.take(std::pin::pin!(async {})).await;
+        assert!(!lanes.is_shared(), "the other has done nothing");
+        lanes.turn_of(from(3)).take(std::pin::pin!(async {})).await;
+        assert!(lanes.is_shared());
+    });
+}
+
+/// As many small steps of different connections as fit are one turn: the worker does not look what came after each.
+#[test]
+fn small_steps_share_a_turn() {
+    const STEPS: usize = 100;
+    run(async |lanes, log| {
+        let all: Vec<_> = (0..60)
+            .map(|number| {
+                let turn = lanes.turn_of(from(number % 3));
+                spawn_local(busy(turn, number % 3, STEPS, Duration::ZERO, Rc::clone(&log)))
+            })
+            .collect();
+        for task in all {
+            task.await.unwrap();
+        }
+        let (rounds, steps) = (lanes.rounds.get(), 60 * STEPS as u32);
+        // Some go on without a turn.
+        assert!(rounds > 0 && rounds < steps / 3, "{rounds} turns, {steps} steps");
+    });
 }
 
 /// What has ended while it waited is in nobody's way, and what is left behind of a source is forgotten.
