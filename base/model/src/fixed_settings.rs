@@ -52,13 +52,14 @@ fixed! {
     "http3": "off", "HTTP/3 is not spoken to visitors";
     "image_resizing": "off", AS_SENT;
     "ip_geolocation": "on", "origins are told the country of a visitor where it is known";
-    "max_upload": 100, "no limit is set on what visitors send";
     "minify": {"css": "off", "html": "off", "js": "off"}, AS_SENT;
     "mirage": "off", AS_SENT;
     "mobile_redirect": {"mobile_subdomain": null, "status": "off", "strip_uri": false}, NOT_HERE;
     "nel": {"enabled": false}, "browsers are not asked to report";
-    "opportunistic_encryption": "off", "no other way to a name is announced";
-    "opportunistic_onion": "off", "no other way to a name is announced";
+    "opportunistic_encryption": "off",
+        "what is asked for over plain HTTP is not offered over TLS (RFC 8164 is experimental, and no browser does it any more); \
+         always_use_https sends visitors there";
+    "opportunistic_onion": "off", "this edge has no service in the Tor network";
     "orange_to_orange": "off", NOT_HERE;
     "origin_error_page_pass_thru": "on", AS_SENT;
     "origin_max_http_version": "1", "origins are spoken to in HTTP/1.1";
@@ -68,9 +69,6 @@ fixed! {
     "replace_insecure_js": "off", AS_SENT;
     "response_buffering": "off", "an answer is passed on while it arrives";
     "rocket_loader": "off", AS_SENT;
-    "security_header": {"strict_transport_security": {
-        "enabled": false, "max_age": 0, "include_subdomains": false, "preload": false, "nosniff": false,
-    }}, "fields of an answer are the origin's to set";
     "security_level": "essentially_off", NO_CHALLENGE;
     "server_side_exclude": "off", AS_SENT;
     "sha1_support": "off", "certificates are signed with SHA-256";

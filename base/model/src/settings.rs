@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use bartizan_names::{OldestTls, SettingId, SettingValue, Timestamp, Tls13, ZoneSettings};
+use bartizan_names::{OldestTls, SettingId, SettingValue, Ssl, Timestamp, Tls13, ZoneSettings};
 use bartizan_v4::{Integer, Setting, StoredSetting, StoredSettings};
 use serde_json::Value;
 
@@ -39,6 +39,8 @@ pub enum SettingNote {
     OldestIsTls12,
     /// No suite of TLS 1.2 is left for the certificates that a zone has if nobody brings others.
     OnlyRsa,
+    /// Nothing is spoken over TLS that could be promised.
+    NoTlsToPromise,
 }
 
 impl SettingNote {
@@ -49,6 +51,11 @@ impl SettingNote {
             }
             SettingNote::OldestIsTls12 => {
                 "min_tls_version is 1.2: TLS 1.0 and 1.1 are not spoken by this edge (RFC 8996), to whomever."
+            }
+            SettingNote::NoTlsToPromise => {
+                "security_header promises TLS, and with ssl off there is none: the promise is not sent, and browsers that keep an \
+                 earlier one cannot come in. To take it back, send max_age 0 for as long as the old one was, and then switch \
+                 ssl off."
             }
             SettingNote::OnlyRsa => {
                 "ciphers has only suites for RSA certificates. Those that this edge makes are ECDSA: unless the zone has one \
@@ -99,8 +106,13 @@ pub fn change_setting(
         (SettingId::EarlyData, "off", _, Tls13::EarlyData) => put_item(stored, SettingId::Tls13, "on".into(), now),
         _ => {}
     }
-    let only_rsa = matches!(id, SettingId::Ciphers | SettingId::Tls13) && !in_force(stored).ciphers.has_ecdsa();
-    Ok(note.or(only_rsa.then_some(SettingNote::OnlyRsa)))
+    let after = in_force(stored);
+    let only_rsa = matches!(id, SettingId::Ciphers | SettingId::Tls13) && !after.ciphers.has_ecdsa();
+    let is_vain = matches!(id, SettingId::Ssl | SettingId::SecurityHeader)
+        && after.ssl == Ssl::Off
+        && after.security_header.enabled;
+    let note = note.or(only_rsa.then_some(SettingNote::OnlyRsa));
+    Ok(note.or(is_vain.then_some(SettingNote::NoTlsToPromise)))
 }
 
 /// Whether the settings go together.
@@ -192,14 +204,19 @@ fn document_of(value: SettingValue) -> Value {
         SettingValue::Word(word) => word.into(),
         SettingValue::Number(number) => number.into(),
         SettingValue::Words(words) => words.into(),
+        SettingValue::Flag(flag) => flag.into(),
+        SettingValue::Object(members) => {
+            let member = |(name, value): (&str, SettingValue)| (name.to_owned(), document_of(value));
+            Value::Object(members.into_iter().map(member).collect())
+        }
     }
 }
 
-/// Switches may be sent as what they mean, and numbers as text. Only a list becomes the text of one, and only if each of its
-/// items is in there as itself.
+/// Switches may be sent as what they mean, and numbers as text. Only a list becomes the text of one, and an object that of one,
+/// and only if each of its items is in there as itself.
 fn text_of<'v>(value: &'v Value) -> Option<Cow<'v, str>> {
     match value {
-        Value::String(text) => (!text.starts_with('[')).then_some(text.into()),
+        Value::String(text) => (!text.starts_with(['[', '{'])).then_some(text.into()),
         Value::Bool(true) => Some("on".into()),
         Value::Bool(false) => Some("off".into()),
         Value::Number(number) => {
@@ -212,18 +229,36 @@ fn text_of<'v>(value: &'v Value) -> Option<Cow<'v, str>> {
             let words: Option<Vec<&str>> = items.iter().map(word).collect();
             Some(format!("[{}]", words?.join(",")).into())
         }
-        Value::Null | Value::Object(_) => None,
+        Value::Object(members) => {
+            let member = |(name, value): (&'v String, &'v Value)| {
+                let text = text_of(value)?;
+                let is_plain = |text: &str| !text.contains([',', '=', '{', '}', '[', ']']);
+                (is_plain(name) && (value.is_object() || is_plain(&text))).then(|| format!("{name}={text}"))
+            };
+            let members: Option<Vec<String>> = members.iter().map(member).collect();
+            Some(format!("{{{}}}", members?.join(",")).into())
+        }
+        Value::Null => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use bartizan_names::Ssl;
     use serde_json::json;
 
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_unix_micros(1);
+
+    fn promise(members: Value) -> Value {
+        json!({ "strict_transport_security": members })
+    }
+
+    fn promised() -> Value {
+        promise(json!({
+            "enabled": true, "max_age": 86_400, "include_subdomains": false, "preload": false, "nosniff": true,
+        }))
+    }
 
     /// What is in force, for an edge that never saw other settings.
     fn read(stored: &StoredSettings) -> (ZoneSettings, Vec<SettingSkipped>) {
@@ -270,6 +305,23 @@ mod tests {
             ("ciphers", json!("[ECDHE-ECDSA-AES128-GCM-SHA256]"), None),
             ("ciphers", json!([7]), None),
             ("ciphers", json!(null), None),
+            ("max_upload", json!(500), Some(json!(500))),
+            ("max_upload", json!("200"), Some(json!(200))),
+            ("max_upload", json!(0), None),
+            ("max_upload", json!("unlimited"), None),
+            ("security_header", promise(json!({"enabled": true, "max_age": 86_400, "nosniff": true})), Some(promised())),
+            ("security_header", promise(json!({"enabled": "on", "max_age": "86400", "nosniff": "on"})), Some(promised())),
+            ("security_header", promise(json!({"enabled": true, "max_age": -1})), None),
+            ("security_header", promise(json!({"enabled": true, "max_age": [1]})), None),
+            ("security_header", promise(json!({"enabled": true, "other": 1})), None),
+            ("security_header", promise(json!({"enabled": "on,preload=on"})), None),
+            ("security_header", promise(json!({"enabled=on,preload": true})), None),
+            ("security_header", promise(json!({"enabled": {"preload": true}})), None),
+            ("security_header", promise(json!({})), None),
+            ("security_header", json!({"strict_transport_security": {"enabled": true}, "other": 1}), None),
+            ("security_header", json!({"strict_transport_security={enabled": true}), None),
+            ("security_header", json!("{strict_transport_security={enabled=on}}"), None),
+            ("security_header", json!(true), None),
         ] {
             let setting = parse_setting(id).unwrap();
             let mut stored = StoredSettings::default();
@@ -296,6 +348,16 @@ mod tests {
             assert_eq!(change_setting(SettingId::Ipv6, &mut stored, &value, NOW), Ok(note));
         }
         assert_eq!(stored.items.len(), 2);
+        let promise = promise(json!({"enabled": true, "max_age": 60}));
+        for (id, value, note) in [
+            (SettingId::SecurityHeader, &promise, None),
+            (SettingId::Ssl, &json!("off"), Some(SettingNote::NoTlsToPromise)),
+            (SettingId::SecurityHeader, &promise, Some(SettingNote::NoTlsToPromise)),
+            (SettingId::Http2, &json!("off"), None),
+            (SettingId::Ssl, &json!("full"), None),
+        ] {
+            assert_eq!(change_setting(id, &mut stored, value, NOW), Ok(note), "{id:?} {value}");
+        }
         for (value, note) in [("1.1", Some(SettingNote::OldestIsTls12)), ("1.2", None), ("1.3", None)] {
             assert_eq!(change_setting(SettingId::MinTlsVersion, &mut stored, &json!(value), NOW), Ok(note), "{value}");
         }

@@ -25,6 +25,7 @@ mod setting_form;
 mod ssl;
 mod timestamp;
 mod tls;
+mod transport_security;
 mod word;
 mod zone_settings;
 
@@ -54,5 +55,6 @@ pub use setting_form::{AlwaysOn, SettingValue};
 pub use ssl::Ssl;
 pub use timestamp::{Timestamp, TimestampError};
 pub use tls::{Cipher, Ciphers, OldestTls, Tls13};
+pub use transport_security::TransportSecurity;
 pub use word::WordError;
 pub use zone_settings::{SettingId, ZoneSettings};

@@ -6,12 +6,18 @@ use std::time::Duration;
 
 use crate::word::Word;
 
+/// 1,048,576 octets.
+const MEGABYTE_BITS: u32 = 20;
+
 /// A value of a setting as it is written: in the API's answers and in what is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SettingValue {
     Word(&'static str),
     Number(u64),
     Words(Vec<&'static str>),
+    Flag(bool),
+    /// Members in their order.
+    Object(Vec<(&'static str, SettingValue)>),
 }
 
 impl fmt::Display for SettingValue {
@@ -21,6 +27,14 @@ impl fmt::Display for SettingValue {
             SettingValue::Word(word) => f.write_str(word),
             SettingValue::Number(number) => number.fmt(f),
             SettingValue::Words(words) => write!(f, "[{}]", words.join(",")),
+            SettingValue::Flag(flag) => Switch::write(flag).fmt(f),
+            SettingValue::Object(members) => {
+                f.write_str("{")?;
+                for (index, (name, value)) in members.iter().enumerate() {
+                    write!(f, "{}{name}={value}", if index == 0 { "" } else { "," })?;
+                }
+                f.write_str("}")
+            }
         }
     }
 }
@@ -48,6 +62,9 @@ pub(crate) struct Switch;
 
 /// A whole number of seconds, from one to `MAX`.
 pub(crate) struct Seconds<const MAX: u64>;
+
+/// A whole number of megabytes, from one to `MAX`.
+pub(crate) struct Megabytes<const MAX: u64>;
 
 /// A word of a list.
 pub(crate) struct OneOf<W>(PhantomData<W>);
@@ -91,6 +108,24 @@ impl<const MAX: u64> Form for Seconds<MAX> {
 
     fn description() -> String {
         format!("a whole number of seconds between 1 and {MAX}")
+    }
+}
+
+impl<const MAX: u64> Form for Megabytes<MAX> {
+    /// In octets.
+    type Meaning = u64;
+
+    fn read(text: &str) -> Option<u64> {
+        let megabytes: Option<u64> = text.parse().ok().filter(|megabytes| (1..=MAX).contains(megabytes));
+        megabytes.map(|megabytes| megabytes << MEGABYTE_BITS)
+    }
+
+    fn write(meaning: &u64) -> SettingValue {
+        SettingValue::Number(meaning >> MEGABYTE_BITS)
+    }
+
+    fn description() -> String {
+        format!("a whole number of megabytes between 1 and {MAX}")
     }
 }
 

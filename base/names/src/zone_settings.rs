@@ -10,9 +10,10 @@
 use std::time::Duration;
 
 use crate::Cipher;
-use crate::setting_form::{AlwaysOn, Form, OneOf, Seconds, SettingValue, Switch};
+use crate::setting_form::{AlwaysOn, Form, Megabytes, OneOf, Seconds, SettingValue, Switch};
 use crate::tls::{CipherList, Oldest};
-use crate::{Ciphers, OldestTls, Ssl, Tls13, WordError};
+use crate::transport_security::SecurityHeader;
+use crate::{Ciphers, OldestTls, Ssl, Tls13, TransportSecurity, WordError};
 
 macro_rules! settings {
     (@text $id:ident) => {
@@ -114,11 +115,15 @@ settings! {
     Http2 http2: bool = Switch, default true;
     /// Every proxied name has addresses of both families.
     Ipv6 ipv6: AlwaysOn = AlwaysOn, default AlwaysOn;
+    /// Octets of a request's body. The default is the dialect's own.
+    MaxUpload max_upload: u64 = Megabytes<100_000>, default 100 << 20;
     /// The oldest version of TLS that visitors may speak. Goes before `tls_1_3`, which leaves none together with 1.3 here.
     MinTlsVersion min_tls_version: OldestTls = Oldest, default OldestTls::Tls12, strict OldestTls::Tls13;
     /// How long an origin may be silent: before its answer, and between two pieces of it. Default and limit are the
     /// dialect's own.
     ProxyReadTimeout proxy_read_timeout: Duration = Seconds<6_000>, default Duration::from_secs(100);
+    /// What browsers are told to keep to. Where it cannot be read nothing is promised: what was promised before holds by itself.
+    SecurityHeader security_header: TransportSecurity = SecurityHeader, default TransportSecurity::default();
     /// How the edge reaches origins.
     Ssl ssl: Ssl = OneOf<Ssl>, default Ssl::Flexible, strict Ssl::Strict;
     /// Whether TLS 1.3 is spoken. Whether with early data says `0rtt`, which is changed with it.
@@ -162,6 +167,10 @@ mod tests {
             (SettingId::ProxyReadTimeout, "0", None),
             (SettingId::ProxyReadTimeout, "6001", None),
             (SettingId::ProxyReadTimeout, "", None),
+            (SettingId::MaxUpload, "1", Some(Number(1))),
+            (SettingId::MaxUpload, "100000", Some(Number(100_000))),
+            (SettingId::MaxUpload, "0", None),
+            (SettingId::MaxUpload, "100001", None),
             (SettingId::Ipv6, "off", Some(Word("on"))),
             (SettingId::Ipv6, "no", None),
             (SettingId::MinTlsVersion, "1.0", Some(Word("1.2"))),

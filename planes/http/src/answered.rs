@@ -1,6 +1,7 @@
 //! An answer on its way to the visitor: an origin's, or our own.
 
 use bartizan_exchange::{Body, Io, Response};
+use bartizan_names::TransportSecurity;
 use http::StatusCode;
 
 use crate::fields::Fields;
@@ -14,6 +15,8 @@ pub(crate) struct Answered {
     pub(crate) body: Body,
     /// The connection behind a 101.
     pub(crate) upgraded: Option<Box<dyn Io>>,
+    /// What the visitor's browser is told to keep to, beside what the fields say.
+    pub(crate) promise: TransportSecurity,
     /// The request's number.
     pub(crate) ray: Ray,
 }
@@ -21,6 +24,7 @@ pub(crate) struct Answered {
 impl Answered {
     pub(crate) fn new(response: Response, ray: Ray) -> Answered {
         let Response { status, headers, body, upgraded } = response;
-        Answered { status, fields: Fields::Map(headers), body, upgraded, ray }
+        let (fields, promise) = (Fields::Map(headers), TransportSecurity::default());
+        Answered { status, fields, body, upgraded, promise, ray }
     }
 }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use bartizan_dial::{Failure, OriginDialer, OriginTls, Reach};
 use bartizan_exchange::{Body, Io, Request, Upgrade, Upstream, UpstreamError};
-use bartizan_names::{Origin, OriginFault, TunnelId, ZoneId, ZoneSettings};
+use bartizan_names::{Origin, OriginFault, TransportSecurity, TunnelId, ZoneId, ZoneSettings};
 use bartizan_quotas::Gate;
 use bartizan_routes::{Server, Target};
 use bartizan_wire::http1::{self, Illegal};
@@ -92,7 +92,7 @@ impl Egress {
     pub(crate) async fn send(&self, to: &Destination<'_>, arrived: &mut Arrived) -> Result<Answered, Problem> {
         let (request, silence_max) = (Rc::clone(&to.request.under_way), to.settings.proxy_read_timeout);
         let patience = Patience { request, silence_max };
-        let body = patience.watch(std::mem::replace(&mut arrived.body, Body::empty()));
+        let body = patience.watch(std::mem::replace(&mut arrived.body, Body::empty()), to.settings.max_upload);
         let mut result = match to.target {
             Target::Tunnel(tunnel) => Box::pin(self.send_to_tunnel(*tunnel, to, (arrived, body), &patience)).await,
             Target::Origin(server) => self.send_to_origin(server, to, (arrived, body), &patience).await,
@@ -106,7 +106,8 @@ impl Egress {
         }
         match result {
             Ok(answered) => Ok(answered),
-            // It looks like a failure of the origin, but the visitor's body was broken first.
+            // It looks like a failure of the origin, but the visitor's body was broken first, or was cut here.
+            Err(_) if to.request.under_way.body_is_over.get() => Err(Problem::UploadTooLarge),
             Err(_) if to.request.under_way.body_broke.get() => Err(Problem::BodyBroken),
             Err(problem) => {
                 self.count(problem);
@@ -229,14 +230,15 @@ impl Egress {
         upgrade: Upgrade,
     ) -> Result<Answered, Problem> {
         let Head { status, fields, length, body, persistence, to_websocket } = head;
+        let promise = TransportSecurity::default();
         if status == StatusCode::SWITCHING_PROTOCOLS {
             if upgrade != Upgrade::WebSocket || !to_websocket {
                 return Err(Problem::Origin(OriginFault::Broken));
             }
-            return Ok(Answered { status, fields, body: Body::empty(), upgraded: Some(link.into_io()), ray });
+            return Ok(Answered { status, fields, body: Body::empty(), upgraded: Some(link.into_io()), promise, ray });
         }
         let body = Lease::new(Rc::clone(&self.pool), key, link, (body, persistence)).body(length);
-        Ok(Answered { status, fields, body, upgraded: None, ray })
+        Ok(Answered { status, fields, body, upgraded: None, promise, ray })
     }
 
     fn count(&self, problem: Problem) {
@@ -266,6 +268,7 @@ impl Egress {
             | Problem::CertificateRefused(_)
             | Problem::TooEarly
             | Problem::Loop
+            | Problem::UploadTooLarge
             | Problem::BodyBroken => {}
         }
     }

@@ -27,6 +27,8 @@ const EARLY_DATA: Name = Name { lower: "early-data", written: "Early-Data" };
 const EXPECT: &str = "expect";
 const FORWARDED: Name = Name { lower: "forwarded", written: "Forwarded" };
 const MAX_FORWARDS: &str = "max-forwards";
+const NOSNIFF: Name = Name { lower: "x-content-type-options", written: "X-Content-Type-Options" };
+const PROMISE: Name = Name { lower: "strict-transport-security", written: "Strict-Transport-Security" };
 const SERVER: Name = Name { lower: "server", written: "Server" };
 const X_FORWARDED_FOR: Name = Name { lower: "x-forwarded-for", written: "X-Forwarded-For" };
 const X_FORWARDED_HOST: Name = Name { lower: "x-forwarded-host", written: "X-Forwarded-Host" };
@@ -155,8 +157,14 @@ pub(crate) fn to_origin<S: Sink>(method: &Method, fields: &Fields, provenance: &
 // Hot: once an answer. No allocation but in a sink.
 pub(crate) fn to_visitor<S: Sink>(answered: &Answered, dates: &Dates, sink: S) -> S {
     let mut is_dated = false;
+    let promise = answered.promise;
+    let is = |name: &[u8], ours: Name| name.eq_ignore_ascii_case(ours.lower.as_bytes());
     let mut sink = sink.pass(&answered.fields, |name, value| {
-        is_dated |= name.eq_ignore_ascii_case(DATE.lower.as_bytes());
+        is_dated |= is(name, DATE);
+        // Two lines would be one too many (RFC 6797 §8.1).
+        if promise.enabled && is(name, PROMISE) || promise.nosniff && is(name, NOSNIFF) {
+            return Rewrite::Drop;
+        }
         // An origin would log the visitor in as somebody else, or out.
         let sets_session = name.eq_ignore_ascii_case(SET_COOKIE.as_str().as_bytes())
             && is_session_cookie(value.split(|byte| *byte == b';').next().unwrap_or_default());
@@ -166,7 +174,35 @@ pub(crate) fn to_visitor<S: Sink>(answered: &Answered, dates: &Dates, sink: S) -
         // RFC 9110 §6.6.1: a recipient adds it when it passes the answer on.
         sink = sink.add(DATE, Own::Parts(&[dates.now().as_bytes()]));
     }
+    if promise.enabled {
+        let mut digits = [0; 10];
+        let with = |is_said: bool, directive: &'static [u8]| if is_said { directive } else { b"" };
+        sink = sink.add(
+            PROMISE,
+            Own::Parts(&[
+                b"max-age=",
+                decimal(promise.max_age, &mut digits),
+                with(promise.include_subdomains, b"; includeSubDomains"),
+                with(promise.preload, b"; preload"),
+            ]),
+        );
+    }
+    if promise.nosniff {
+        sink = sink.add(NOSNIFF, Own::Word("nosniff"));
+    }
     sink.add(SERVER, Own::Word(EDGE)).add(CF_RAY, Own::Parts(&[answered.ray.as_bytes()]))
+}
+
+fn decimal(mut number: u32, digits: &mut [u8; 10]) -> &[u8] {
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &digits[first..];
+        }
+    }
 }
 
 /// What an interim answer may say: what to load before the answer is here (RFC 8297 §2), and under which policy. Anything

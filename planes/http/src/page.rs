@@ -81,6 +81,8 @@ pub(crate) enum Problem {
     /// It may be a copy, and the handshake that would tell did not end in time.
     TooEarly,
     Loop,
+    /// The body has more octets than the zone takes.
+    UploadTooLarge,
     /// The visitor's body ended early or broke the rules.
     BodyBroken,
     /// Its origin gave none. Untold: a connector does not say why.
@@ -214,6 +216,14 @@ impl Problem {
                 "The request goes in circles",
                 "This request has passed an edge of this kind too often: the origin seems to be the edge itself.",
                 "Owner: point the site at the server that makes its pages, not at a name behind this edge.",
+            ),
+            // RFC 9110 §15.5.14.
+            Problem::UploadTooLarge => (
+                413,
+                "upload_too_large",
+                "Too much at once",
+                "The body of the request is larger than this site takes.",
+                "Visitors: send less at once. Owner: the zone's setting \"max_upload\" says how many megabytes it takes.",
             ),
             Problem::BodyBroken => (
                 400,

@@ -13,9 +13,9 @@ use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
 
-use bartizan_exchange::{Service, Upgrade};
+use bartizan_exchange::{Length, Service, Upgrade};
 use bartizan_firewall::Verdict;
-use bartizan_names::{ClientMode, ClientStatus, Ssl, ZoneSettings};
+use bartizan_names::{ClientMode, ClientStatus, Ssl, TransportSecurity, ZoneSettings};
 use bartizan_routes::Scheme;
 use bartizan_tls::TlsPolicy;
 use http::header::STRICT_TRANSPORT_SECURITY;
@@ -39,6 +39,9 @@ type Stage = ControlFlow<Instead<'static>>;
 
 /// Where what is asked of a host itself is found (RFC 8615).
 const WELL_KNOWN: &str = "/.well-known/";
+
+/// Where a public authority looks (RFC 8555 §8.3), by plain HTTP: an origin may have certificates of its own.
+const CHALLENGES: &str = "/.well-known/acme-challenge/";
 
 const GO_ON: Stage = ControlFlow::Continue(());
 
@@ -78,7 +81,8 @@ pub(crate) async fn serve(arrived: &mut Arrived, guard: &RequestGuard) -> Answer
         guard.record().note_problem(problem);
         Answered::new(problem.page(&arrived.fields.accepted(), &ray), ray)
     });
-    response_stages(answered, Some(arrived), guard)
+    let settings = known.as_ref().map(|known| &known.site.policy.settings);
+    response_stages(answered, Some(arrived), settings, guard)
 }
 
 /// Answers a request that was refused before it could be read.
@@ -86,7 +90,7 @@ pub(crate) fn refuse(problem: Problem, asked: &HeaderMap, guard: &RequestGuard) 
     let ray = guard.worker.draw_ray();
     guard.record().note_ray(ray);
     guard.record().note_problem(problem);
-    response_stages(Answered::new(problem.page(asked, &ray), ray), None, guard)
+    response_stages(Answered::new(problem.page(asked, &ray), ray), None, None, guard)
 }
 
 /// Each lets the request go on or answers it, in this order.
@@ -105,15 +109,23 @@ fn request_stages<'k>(
     right_scheme(arrived, settings, &guard.worker)?;
     know_client(known, guard)?;
     allow_upgrade(arrived, settings)?;
+    allow_upload(arrived, settings)?;
     break_loop(arrived)?;
     answer_options(arrived)?;
     ControlFlow::Continue(known)
 }
 
-/// Each sees an answer, whoever made it, and the request that it is to (none if that could not be read), before it leaves,
-/// and may change its status, fields and body. Which fields leave is said by [`forward::to_visitor`], where they are written.
-fn response_stages(mut answered: Answered, arrived: Option<&Arrived>, guard: &RequestGuard) -> Answered {
+/// Each sees an answer, whoever made it, and the request that it is to (none if that could not be read) with the settings of
+/// its zone, before it leaves, and may change its status, fields and body. Which fields leave is said by
+/// [`forward::to_visitor`], where they are written.
+fn response_stages(
+    mut answered: Answered,
+    arrived: Option<&Arrived>,
+    settings: Option<&ZoneSettings>,
+    guard: &RequestGuard,
+) -> Answered {
     promise_in_secret(&mut answered, arrived);
+    promise(&mut answered, arrived, settings);
     count(&answered, guard);
     note(&mut answered, guard);
     answered
@@ -208,11 +220,13 @@ fn allow_tls(guard: &RequestGuard, settings: &ZoneSettings) -> Stage {
 }
 
 /// 301 for visitors by the scheme that the zone does not have: over HTTPS with `ssl: off`, which goes before all else, and
-/// over plain HTTP with `always_use_https`.
+/// over plain HTTP with `always_use_https`, but for authorities that ask the origin whether a name is its own.
 fn right_scheme(arrived: &Arrived, settings: &ZoneSettings, worker: &Worker) -> Stage {
     let (scheme, usual, port) = match (arrived.scheme, settings.ssl) {
         (Scheme::Https, Ssl::Off) => ("http", 80, worker.ports.http),
-        (Scheme::Http, Ssl::Flexible | Ssl::Full | Ssl::Strict) if settings.always_use_https => {
+        (Scheme::Http, Ssl::Flexible | Ssl::Full | Ssl::Strict)
+            if settings.always_use_https && !arrived.path.path().starts_with(CHALLENGES) =>
+        {
             ("https", 443, worker.ports.https)
         }
         _ => return GO_ON,
@@ -249,6 +263,15 @@ fn allow_upgrade(arrived: &Arrived, settings: &ZoneSettings) -> Stage {
     }
 }
 
+/// Before anything of it is asked for, where its length is known; else it is cut where it gets too long
+/// ([`Patience`](crate::egress)).
+fn allow_upload(arrived: &Arrived, settings: &ZoneSettings) -> Stage {
+    match arrived.body.length() {
+        Length::Known(length) if length > settings.max_upload => answer(Problem::UploadTooLarge),
+        Length::Known(_) | Length::Unknown | Length::Absent => GO_ON,
+    }
+}
+
 fn break_loop(arrived: &Arrived) -> Stage {
     if forward::is_loop(&arrived.fields) { answer(Problem::Loop) } else { GO_ON }
 }
@@ -262,6 +285,15 @@ fn promise_in_secret(answered: &mut Answered, arrived: Option<&Arrived>) {
     let is_in_the_clear = arrived.is_some_and(|arrived| arrived.scheme == Scheme::Http);
     if is_in_the_clear && answered.fields.get("strict-transport-security").is_some() {
         answered.fields.edit(|fields| drop(fields.remove(STRICT_TRANSPORT_SECURITY)));
+    }
+}
+
+/// What the zone promises goes with every answer that the promise can be kept by: TLS only where there is some.
+fn promise(answered: &mut Answered, arrived: Option<&Arrived>, settings: Option<&ZoneSettings>) {
+    if let (Some(arrived), Some(settings)) = (arrived, settings) {
+        let promised = settings.security_header;
+        let enabled = promised.enabled && arrived.scheme == Scheme::Https && settings.ssl != Ssl::Off;
+        answered.promise = TransportSecurity { enabled, ..promised };
     }
 }
 

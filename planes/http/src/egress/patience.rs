@@ -26,12 +26,12 @@ impl Patience {
         self.request.answering.poll_within(cx, Awaited::Answer(self.silence_max), self.silence_max)
     }
 
-    /// The request's body; what is taken from it is progress.
-    pub(crate) fn watch(&self, body: Body) -> Body {
+    /// The request's body, which ends with an error behind so many octets; what is taken from it is progress.
+    pub(crate) fn watch(&self, body: Body, left: u64) -> Body {
         if body.is_here() {
             return body;
         }
-        Body::frames(body.length(), Watched { body, request: Rc::clone(&self.request) })
+        Body::frames(body.length(), Watched { body, left, request: Rc::clone(&self.request) })
     }
 
     /// Waits for `answer` until it is at an end.
@@ -67,6 +67,8 @@ impl Patience {
 
 struct Watched {
     body: Body,
+    /// Octets that it may still have.
+    left: u64,
     request: Rc<UnderWay>,
 }
 
@@ -76,8 +78,16 @@ impl Stream for Watched {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let piece = ready!(self.body.poll_frame(cx));
         self.request.answering.rest();
-        if matches!(piece, Some(Err(_))) {
-            self.request.body_broke.set(true);
+        match &piece {
+            Some(Ok(Frame::Data(data))) => match self.left.checked_sub(data.len() as u64) {
+                Some(left) => self.left = left,
+                None => {
+                    self.request.body_is_over.set(true);
+                    return Poll::Ready(Some(Err(BodyError::new("more than the zone takes"))));
+                }
+            },
+            Some(Err(_)) => self.request.body_broke.set(true),
+            Some(Ok(Frame::Trailers(_))) | None => {}
         }
         Poll::Ready(piece)
     }

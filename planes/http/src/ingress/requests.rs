@@ -32,6 +32,8 @@ pub(crate) struct UnderWay {
     pub(crate) answering: Deadline,
     /// Whether the visitor failed to deliver the body.
     pub(crate) body_broke: Cell<bool>,
+    /// Whether it has sent more of it than the zone takes.
+    pub(crate) body_is_over: Cell<bool>,
     /// Whether all of the answer was handed over.
     pub(crate) answered: Cell<bool>,
     pub(crate) interims: Interims,
@@ -101,6 +103,7 @@ impl UnderWay {
         self.writing.rest();
         self.answering.rest();
         self.body_broke.set(false);
+        self.body_is_over.set(false);
         self.answered.set(false);
         self.interims.reset();
     }

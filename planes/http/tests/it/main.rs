@@ -19,6 +19,7 @@ mod pages;
 mod protocols;
 mod records;
 mod reuse;
+mod settings;
 mod streaming;
 mod strictness;
 mod tls;
