@@ -309,8 +309,16 @@ mod tests {
             ("max_upload", json!("200"), Some(json!(200))),
             ("max_upload", json!(0), None),
             ("max_upload", json!("unlimited"), None),
-            ("security_header", promise(json!({"enabled": true, "max_age": 86_400, "nosniff": true})), Some(promised())),
-            ("security_header", promise(json!({"enabled": "on", "max_age": "86400", "nosniff": "on"})), Some(promised())),
+            (
+                "security_header",
+                promise(json!({"enabled": true, "max_age": 86_400, "nosniff": true})),
+                Some(promised()),
+            ),
+            (
+                "security_header",
+                promise(json!({"enabled": "on", "max_age": "86400", "nosniff": "on"})),
+                Some(promised()),
+            ),
             ("security_header", promise(json!({"enabled": true, "max_age": -1})), None),
             ("security_header", promise(json!({"enabled": true, "max_age": [1]})), None),
             ("security_header", promise(json!({"enabled": true, "other": 1})), None),

@@ -78,12 +78,15 @@ mod tests {
 
     #[test]
     fn promises() {
-        let all = "{strict_transport_security={enabled=on,max_age=31536000,include_subdomains=on,preload=on,nosniff=on}}";
+        let all =
+            "{strict_transport_security={enabled=on,max_age=31536000,include_subdomains=on,preload=on,nosniff=on}}";
         for (text, expect) in [
             (all, Some(all)),
             (
                 "{strict_transport_security={max_age=60,enabled=on}}",
-                Some("{strict_transport_security={enabled=on,max_age=60,include_subdomains=off,preload=off,nosniff=off}}"),
+                Some(
+                    "{strict_transport_security={enabled=on,max_age=60,include_subdomains=off,preload=off,nosniff=off}}",
+                ),
             ),
             ("{strict_transport_security={enabled=on,max_age=63072000}}", Some("")),
             ("{strict_transport_security={enabled=on,max_age=63072001}}", None),

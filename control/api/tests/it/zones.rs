@@ -207,6 +207,11 @@ fn settings_of_tls() {
         ("min_tls_version", json!("1.4")),
         ("min_tls_version", json!("")),
         ("http2", json!("perhaps")),
+        ("max_upload", json!(0)),
+        ("max_upload", json!(100_001)),
+        ("security_header", json!("on")),
+        ("security_header", json!({"enabled": true})),
+        ("security_header", json!({"strict_transport_security": {"enabled": true, "max_age": "a year"}})),
     ] {
         let body = json!({"value": value}).to_string();
         assert_eq!(edge.call("PATCH", &format!("{path}/{id}"), &body).verdict(), "400 1007 /value", "{id} {body}");
@@ -246,6 +251,27 @@ fn a_deleted_zone_leaves_nothing_behind() {
     let id = zone.parse().unwrap();
     let view = edge.store.read().unwrap();
     assert_eq!(view.keys(&Prefix::scope(Scope::Zone(id)), None, 10).unwrap(), []);
+}
+
+/// An object in an object is kept as a whole, and with ssl off it is said that nothing of it can be kept.
+#[test]
+fn a_promise_of_tls() {
+    let edge = Edge::new();
+    let path = format!("/zones/{}/settings", edge.zone());
+    let nothing = json!({"strict_transport_security": {
+        "enabled": false, "max_age": 0, "include_subdomains": false, "preload": false, "nosniff": false,
+    }});
+    assert_eq!(edge.get(&format!("{path}/security_header")).result()["value"], nothing);
+    let year = json!({"strict_transport_security": {
+        "enabled": true, "max_age": 31_536_000, "include_subdomains": true, "preload": false, "nosniff": true,
+    }});
+    let body = json!({ "value": year }).to_string();
+    assert_eq!(edge.call("PATCH", &format!("{path}/security_header"), &body).result()["value"], year);
+    let listed = edge.get(&path).result();
+    let item = listed.as_array().unwrap().iter().find(|setting| setting["id"] == "security_header").unwrap();
+    assert_eq!((&item["value"], &item["editable"]), (&year, &json!(true)));
+    let off = edge.call("PATCH", &format!("{path}/ssl"), r#"{"value":"off"}"#);
+    assert!(off.text.contains("the promise is not sent"), "{}", off.text);
 }
 
 /// What cannot be changed says what it is, and why.

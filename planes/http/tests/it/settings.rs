@@ -50,7 +50,8 @@ fn promises() {
     ] {
         let settings = ZoneSettings { security_header: promise, ..settings };
         let edge = Edge::start(&[("a.test", origin_at(origin.address), settings)]);
-        for (answer, expect) in [(get_tls(&edge, "a.test", "/"), over_tls), (edge.get("a.test", "/", ""), in_the_clear)] {
+        for (answer, expect) in [(get_tls(&edge, "a.test", "/"), over_tls), (edge.get("a.test", "/", ""), in_the_clear)]
+        {
             for (name, expect) in [("strict-transport-security", expect.0), ("x-content-type-options", expect.1)] {
                 assert_eq!(field(&answer, name), expect, "{promise:?} {answer}");
                 let lines = answer.to_ascii_lowercase().matches(&format!("\r\n{name}: ")).count();
@@ -123,7 +124,9 @@ fn uploads_that_are_too_large() {
     }
     run(async {
         let mut sender = dial_h2(&edge, "a.test").await;
-        for (length, stated, expect) in [(MAX, None, 200), (MAX + 1, None, 413), (MAX + 1, Some(MAX + 1), 413), (1, None, 200)] {
+        for (length, stated, expect) in
+            [(MAX, None, 200), (MAX + 1, None, 413), (MAX + 1, Some(MAX + 1), 413), (1, None, 200)]
+        {
             let request = Request::builder().method("POST").uri("https://a.test/");
             let request = stated.iter().fold(request, |request, stated| request.header("content-length", *stated));
             let answer = sender.send_request(request.body(Outgoing::of(length)).unwrap()).await.unwrap();

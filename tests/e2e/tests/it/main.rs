@@ -32,6 +32,7 @@ mod records;
 mod remedies;
 mod rights;
 mod sdk;
+mod settings;
 mod signed_zones;
 mod strangers;
 mod tls;
