@@ -23,6 +23,7 @@ pub mod dnssec;
 mod edge;
 mod envelope;
 pub mod firewall;
+pub mod http_trace;
 mod integer;
 mod ips;
 mod page_rule;

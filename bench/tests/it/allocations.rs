@@ -84,7 +84,7 @@ fn edge(origin: SocketAddr) -> (Plane, SocketAddr) {
     let address = listener.local_addr().unwrap();
     let sockets = Sockets { http: vec![vec![listener]], https: Vec::new() };
     let reach = Reach::new(NameServers::System, Destinations::new(Own::default(), Private::Allowed));
-    let neighbours = Neighbours { upstream: Arc::new(NoTunnels), dns: None };
+    let neighbours = Neighbours { upstream: Arc::new(NoTunnels), dns: None, access_log: None };
     (start(sockets, &live, neighbours, &reach, 1).unwrap(), address)
 }
 

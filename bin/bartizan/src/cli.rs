@@ -20,6 +20,7 @@ use crate::login::Login;
 use crate::output::{DryRun, Form, Output};
 use crate::people::UserAction;
 use crate::record::RecordAction;
+use crate::trace::HttpQuestion;
 use crate::trust::Trust;
 use crate::tunnel::Tunnel;
 use crate::undo::UndoWords;
@@ -130,6 +131,13 @@ pub enum Command {
     Dns {
         #[command(subcommand)]
         action: DnsAction,
+        #[command(flatten)]
+        edge: Edge,
+    },
+    /// How an answer over HTTP comes about: what the edge decides, in order, where it asks, and what a visitor gets
+    Trace {
+        #[command(flatten)]
+        question: HttpQuestion,
         #[command(flatten)]
         edge: Edge,
     },

@@ -147,6 +147,7 @@ fn trial(command: &Command) -> Trial {
         Command::Doctor { rebuild: false, .. }
         | Command::Export { .. }
         | Command::History { .. }
+        | Command::Trace { .. }
         | Command::Completions { .. }
         | Command::Status { .. } => Reads,
         Command::FdStore(_) => Cannot("it holds sockets"),

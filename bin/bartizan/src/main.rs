@@ -3,6 +3,7 @@
 // A binary has no outside: `pub` means "used by other modules" here.
 #![allow(unreachable_pub)]
 
+mod access_log;
 mod account;
 #[cfg(test)]
 mod advice;
@@ -54,6 +55,7 @@ mod store_condition;
 mod target;
 mod terminal;
 mod token;
+mod trace;
 mod traces;
 mod trust;
 mod tunnel;
@@ -122,6 +124,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::App { action, edge } => on_edge(&edge, "app", output, async |api| app::run(action, api, output).await),
         Command::Dns { action, edge } => {
             on_edge(&edge, "record", output, async |api| dns::run(action, api, output).await)
+        }
+        Command::Trace { question, edge } => {
+            on_edge(&edge, "record", output, async |api| trace::run(question, api, output).await)
         }
         Command::Firewall { action, edge } => {
             on_edge(&edge, "firewall", output, async |api| firewall::run(action, api, output).await)

@@ -20,6 +20,7 @@ use bartizan_publish::{Bundle, Publisher, Review};
 use bartizan_store::Rev;
 use tokio::sync::watch;
 
+use crate::access_log::{self, Writing};
 use crate::any_port::{AnyPort, Chosen};
 use crate::fd_store::FdStore;
 use crate::listen::Listeners;
@@ -70,6 +71,8 @@ pub struct Fixed {
     pub clock: Clock,
     /// The key by which connectors learn that this PoP was restarted (RFC 9000 §10.3).
     pub reset_key: tunnel::ResetKey,
+    /// Where a line of each request goes. Taken at the start.
+    pub access_log: Option<access_log::Plan>,
 }
 
 /// What comes after this process.
@@ -87,11 +90,13 @@ struct Running {
     l4: l4::Plane,
     dns: dns::Plane,
     outside: dns::Following,
+    access_log: Option<Writing>,
 }
 
 impl Planes {
     /// Starts everything on the bundle that is in force now, with the way to applications that was chosen.
-    pub fn start(listeners: Listeners, bundle: &Bundle, fixed: Fixed, chosen: Chosen) -> anyhow::Result<Planes> {
+    pub fn start(listeners: Listeners, bundle: &Bundle, mut fixed: Fixed, chosen: Chosen) -> anyhow::Result<Planes> {
+        let (log, writing) = fixed.access_log.take().map(access_log::Plan::start).transpose()?.unzip();
         let tunnel_live = Live::beginning(tunnel_config(bundle));
         let http_live = Live::beginning(http_config(bundle, &fixed));
         let l4_live = Live::beginning(l4_config(bundle, &fixed));
@@ -104,8 +109,11 @@ impl Planes {
         let sockets = http::Sockets { http: by_worker(listeners.http), https: by_worker(listeners.https) };
         let seed = u64::from_ne_bytes(bartizan_seal::random());
         let reach = Reach::new(NameServers::System, destinations(&fixed, &l4_live, &dns_live));
-        let neighbours =
-            http::Neighbours { upstream: tunnel.upstream(), dns: Some(dns::answerers(&dns_live, &counters)) };
+        let neighbours = http::Neighbours {
+            upstream: tunnel.upstream(),
+            dns: Some(dns::answerers(&dns_live, &counters)),
+            access_log: log,
+        };
         let http = http::start(sockets, &http_live, neighbours, &reach, seed).context("the HTTP edge")?;
         let Chosen { tier, any_port, .. } = chosen;
         let l4 = l4::start(&l4_live, tunnel.dialer(), tier, &reach).context("the TCP and UDP edge")?;
@@ -114,7 +122,7 @@ impl Planes {
         let names = PublicNames::new(NameServers::or_system(&fixed.resolvers), &reach);
         let followed = dns::follow_outside(&dns_live, names).context("names outside the zones")?;
 
-        let counted: [Arc<dyn Measured>; 6] = [
+        let mut counted: Vec<Arc<dyn Measured>> = vec![
             Arc::new(counters),
             followed.measured(),
             http.measured(),
@@ -122,6 +130,7 @@ impl Planes {
             tunnel.measured(),
             reach.measured(),
         ];
+        counted.extend(writing.as_ref().map(Writing::measured));
         let observed = Observed {
             connections: tunnel.connections(),
             listening: l4.listening(),
@@ -129,12 +138,13 @@ impl Planes {
             applied: Applied::default(),
             apps: l4.app_counts(),
             dns: Arc::new(dns::InForce::new(dns_live.clone())),
+            http: http.in_force(),
             firewall: Arc::new(l4::InForce(l4_live.clone())),
             commands: Arc::new(tunnel.commands()),
             counted: counted.into(),
         };
         observed.applied.set(bundle.number);
-        let running = Mutex::new(Some(Running { tunnel, http, l4, dns, outside: followed }));
+        let running = Mutex::new(Some(Running { tunnel, http, l4, dns, outside: followed, access_log: writing }));
         let any_port = Mutex::new(any_port);
         Ok(Planes { tunnel_live, http_live, l4_live, dns_live, outside, fixed, reach, any_port, observed, running })
     }
@@ -177,7 +187,7 @@ impl Planes {
     /// Takes nothing new in, lets requests finish, and ends every thread. DNS answers to the last.
     pub async fn drain(&self, grace: Duration, end: End) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Running { tunnel, http, l4, dns, outside }) = running else { return };
+        let Some(Running { tunnel, http, l4, dns, outside, access_log }) = running else { return };
         let any_port = self.any_port.lock().unwrap_or_else(PoisonError::into_inner).take();
         let fd_store = match end {
             // New clients are refused from here on; those that are in go on to the end of the grace.
@@ -189,7 +199,11 @@ impl Planes {
             }
         };
         let l4 = tokio::task::spawn_blocking(move || l4.drain(grace));
-        tokio::task::spawn_blocking(move || http.drain(grace)).await.ok();
+        let http = move || {
+            http.drain(grace);
+            access_log.into_iter().for_each(Writing::finish);
+        };
+        tokio::task::spawn_blocking(http).await.ok();
         l4.await.ok();
         if let Some(Err(error)) = fd_store.map(FdStore::remove_routes) {
             tracing::warn!(%error, "something of the way to applications is left behind");

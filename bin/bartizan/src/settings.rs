@@ -16,6 +16,7 @@ use rustix::fs::OFlags;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
+use crate::access_log::{self, AccessLogTable};
 use crate::any_port::PortsMode;
 use crate::backup::schedule::{self, Backups, Plan};
 use crate::failure::{Cause, Failure};
@@ -68,6 +69,7 @@ struct File {
     history: History,
     backup: BackupTable,
     acme: AcmeTable,
+    access_log: AccessLogTable,
 }
 
 /// As the flags about the public authority.
@@ -314,6 +316,8 @@ pub struct Settings {
     /// Backups that the edge makes by itself.
     pub backups: Option<Plan>,
     pub acme: Option<AcmeSettings>,
+    /// A line for each request over HTTP.
+    pub access_log: Option<access_log::Plan>,
 }
 
 impl Settings {
@@ -373,6 +377,7 @@ impl Settings {
             history: history(up.history_days, up.history_size, file.history)?,
             backups: backups(up.backups, file.backup)?,
             acme: acme(up.acme, file.acme)?,
+            access_log: access_log::plan(up.access_log, file.access_log)?,
         })
     }
 }
@@ -583,7 +588,7 @@ mod tests {
         let text = include_str!("../../../contrib/bartizan.toml");
         let file: File = toml::from_str(text).unwrap();
         assert!(backups(Backups::default(), file.backup).unwrap().is_some_and(|plan| plan.lock().is_ok()));
-        for table in ["", "[listen]\n", "[history]\n", "[backup]\n"] {
+        for table in ["", "[listen]\n", "[history]\n", "[backup]\n", "[access_log]\n"] {
             // The reader's own list of what it knows.
             let told = toml::from_str::<File>(&format!("{table}none = 1")).err().unwrap().to_string();
             let (_, keys) = told.split_once("expected ").unwrap();

@@ -224,6 +224,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         resolvers: settings.resolvers.clone(),
         clock: clock.clone(),
         reset_key,
+        access_log: settings.access_log.clone(),
     };
     let api_listeners = std::mem::take(&mut listeners.api);
     let left_out = std::mem::take(&mut listeners.left_out);

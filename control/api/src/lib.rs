@@ -16,7 +16,7 @@
 //! whole       bootstrap · page · router · serve
 //! background  deletions · renewals · acme_worker
 //! resources   accounts · certificates · certificate_packs · acme · zones · phishing · resource · custom_certificates · client_hosts · client_roots · client_certificates · tokens · sessions · users ·
-//!             members · user · invites · settings · zone_facts · dnssec · registries · tunnels · apps · owner_names · dns_records · dns_trace · delegation · page_rules · tunnel_routes · pops · app_addresses ·
+//!             members · user · invites · settings · zone_facts · dnssec · registries · tunnels · apps · owner_names · dns_records · dns_trace · http_trace · delegation · page_rules · tunnel_routes · pops · app_addresses ·
 //!             spectrum · access_rules · firewall · audit_logs · edge · clock · status · ips · probes
 //! guard       here · state (Api) · auth
 //! store       transaction (View, Change) · memberships · caller · writes · cookie_secrets · passwords · calls
@@ -63,6 +63,7 @@ mod extract;
 mod firewall;
 mod front;
 mod here;
+mod http_trace;
 mod idempotency;
 mod invites;
 mod ips;

@@ -31,8 +31,8 @@ use crate::writes::Writes;
 use crate::{
     access_rules, accounts, acme, acme_worker, audit_logs, certificate_packs, client_certificates, client_hosts,
     client_roots, clock, custom_certificates, delegation, dns_records, dns_trace, dnssec, edge, firewall, front,
-    invites, ips, members, openapi, page, page_rules, phishing, pops, probes, registries, sessions, settings, spectrum,
-    status, tokens, tunnel_routes, tunnels, user, users, zone_facts, zones,
+    http_trace, invites, ips, members, openapi, page, page_rules, phishing, pops, probes, registries, sessions,
+    settings, spectrum, status, tokens, tunnel_routes, tunnels, user, users, zone_facts, zones,
 };
 
 /// The whole API as a service, for [`crate::serve()`] and for tests.
@@ -115,6 +115,7 @@ fn dialect(api: &Api) -> OpenApiRouter<Api> {
         .merge(zone_facts::routes(api))
         .merge(dns_records::routes(api))
         .merge(dns_trace::routes(api))
+        .merge(http_trace::routes(api))
         .merge(delegation::routes(api))
         .merge(page_rules::routes(api))
         .merge(phishing::routes(api))

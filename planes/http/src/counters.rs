@@ -67,6 +67,8 @@ counted!(
         blocked,
         /// Sent a second time because a kept connection had died.
         retried,
+        /// Whose line of the access log was thrown away: lines came faster than they were written.
+        unlogged,
     }
 );
 

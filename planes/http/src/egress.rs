@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use bartizan_dial::{Failure, OriginDialer, OriginTls, Reach};
 use bartizan_exchange::{Body, Io, Request, Upgrade, Upstream, UpstreamError};
-use bartizan_names::{Origin, OriginFault, TransportSecurity, TunnelId, ZoneId, ZoneSettings};
+use bartizan_names::{Encryption, Origin, OriginFault, TransportSecurity, TunnelId, ZoneId, ZoneSettings};
 use bartizan_quotas::Gate;
 use bartizan_routes::{Server, Target};
 use bartizan_wire::http1::{self, Illegal};
@@ -137,9 +137,12 @@ impl Egress {
             body,
             upgrade: arrived.upgrade,
         };
+        let record = to.request.record();
+        record.tell("tunnel", || format!("to a connector of {tunnel}"));
         let sent = patience.wait(pin!(self.upstream.send(tunnel, request))).await;
         let response = sent.ok_or(Problem::OriginAnswerTimedOut)?.map_err(|error| {
             tracing::debug!(%tunnel, %error, "no answer through the tunnel");
+            record.tell("tunnel", || error.to_string());
             match error {
                 UpstreamError::NotConnected => Problem::TunnelNotConnected,
                 UpstreamError::Origin(OriginFault::Tls, _) => Problem::TlsBehindTunnel,
@@ -165,11 +168,14 @@ impl Egress {
         let composed = Composed::new(arrived, body, &to.provenance(arrived), self.spare.text());
         let mut request = composed.map_err(|Illegal| Problem::Refused(http1::Refusal::Malformed.into()))?;
         let piece_bytes = to.request.connection.piece_bytes();
+        let record = to.request.record();
         if let Some(mut link) = self.pool.take(&key) {
+            record.tell("origin", || format!("by a connection that was kept, {}", told(key.origin())));
             link.begin(request, piece_bytes);
             match self.ask(&mut link, to, patience).await? {
                 Ok(head) => return self.receive((head, to.ray), link, key, arrived.upgrade),
                 Err(Lost { again }) => {
+                    record.tell("origin", || "it had closed that".to_owned());
                     request = again.ok_or(Problem::Origin(OriginFault::Broken))?;
                     self.counters.requests.retried.add(1);
                 }
@@ -178,7 +184,12 @@ impl Egress {
         to.request.count_dial();
         // In a box, since few requests have to wait for it.
         let whose = (to.zone, arrived.source.address);
-        let mut link = Box::pin(self.open(&key, whose, to.request.worker.limits.connect_time)).await?;
+        let link = Box::pin(self.open(&key, whose, to.request.worker.limits.connect_time)).await;
+        record.tell("origin", || match &link {
+            Ok(_) => format!("by a new connection, {}", told(key.origin())),
+            Err(problem) => format!("no connection, {}; {problem}", told(key.origin())),
+        });
+        let mut link = link?;
         link.begin(request, piece_bytes);
         let head = self.ask(&mut link, to, patience).await?.map_err(|_| Problem::Origin(OriginFault::Broken))?;
         self.receive((head, to.ray), link, key, arrived.upgrade)
@@ -272,6 +283,16 @@ impl Egress {
             | Problem::BodyBroken => {}
         }
     }
+}
+
+/// An origin, for who wants to see where a request goes.
+fn told(origin: &Origin) -> String {
+    let judged = match origin.encryption {
+        Encryption::None => "",
+        Encryption::Unverified => ", whose certificate is not judged",
+        Encryption::Verified => ", whose certificate is judged",
+    };
+    format!("{origin}{judged}")
 }
 
 impl From<Failure> for Problem {

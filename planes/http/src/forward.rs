@@ -5,7 +5,7 @@ use std::rc::Rc;
 use bartizan_firewall::Source;
 use bartizan_names::{CountryCode, is_session_cookie};
 use bartizan_routes::Scheme;
-use bartizan_wire::http1::{self, Field, Rewrite, is_or_passes_for, may_follow_a_body};
+use bartizan_wire::http1::{self, Decimal, Field, Rewrite, is_or_passes_for, may_follow_a_body};
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
@@ -175,13 +175,12 @@ pub(crate) fn to_visitor<S: Sink>(answered: &Answered, dates: &Dates, sink: S) -
         sink = sink.add(DATE, Own::Parts(&[dates.now().as_bytes()]));
     }
     if promise.enabled {
-        let mut digits = [0; 10];
         let with = |is_said: bool, directive: &'static [u8]| if is_said { directive } else { b"" };
         sink = sink.add(
             PROMISE,
             Own::Parts(&[
                 b"max-age=",
-                decimal(promise.max_age, &mut digits),
+                Decimal::of(promise.max_age.into()).as_bytes(),
                 with(promise.include_subdomains, b"; includeSubDomains"),
                 with(promise.preload, b"; preload"),
             ]),
@@ -191,18 +190,6 @@ pub(crate) fn to_visitor<S: Sink>(answered: &Answered, dates: &Dates, sink: S) -
         sink = sink.add(NOSNIFF, Own::Word("nosniff"));
     }
     sink.add(SERVER, Own::Word(EDGE)).add(CF_RAY, Own::Parts(&[answered.ray.as_bytes()]))
-}
-
-fn decimal(mut number: u32, digits: &mut [u8; 10]) -> &[u8] {
-    let mut first = digits.len();
-    loop {
-        first -= 1;
-        digits[first] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            return &digits[first..];
-        }
-    }
 }
 
 /// What an interim answer may say: what to load before the answer is here (RFC 8297 §2), and under which policy. Anything

@@ -21,6 +21,7 @@
 //! caching. [`Config`] is the only configuration; the only files that are read are the system's root certificates, at
 //! the start.
 
+mod access_log;
 mod answered;
 mod arrived;
 mod clients;
@@ -40,6 +41,7 @@ mod ray;
 mod recheck;
 mod record;
 mod spare;
+mod trace;
 mod worker;
 mod zero_rtt;
 
@@ -52,6 +54,7 @@ use bartizan_policy::Policy;
 use bartizan_routes::{Challenges, Routes};
 use bartizan_tls::Hosts;
 
+pub use access_log::{AccessLog, LineForm, Lines, Query};
 pub use counters::{Ends, OriginFailures, Requests, Totals, Visitors};
 pub use limits::Limits;
 pub use plane::{Neighbours, Plane, Sockets, StartError, start};

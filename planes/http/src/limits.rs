@@ -233,5 +233,28 @@ pub(crate) const LOOPS_MAX: usize = 3;
 /// Connections that are accepted before others have their turn: some ten microseconds each.
 pub(crate) const ACCEPTS_A_TURN: usize = 3;
 
+/// So many bytes of the access log are written at once, or less once in [`Limits::expire_every`].
+pub(crate) const LOG_BUFFER_BYTES: usize = 16 * 1024;
+
+/// Such pieces that wait to be written: a third of a second of 50,000 requests a second. Some 4 MB; where all lines are of the
+/// longest heads that a visitor may send, 20 MB.
+pub(crate) const LOG_QUEUE_MAX: usize = 256;
+
+/// Requests that are traced at a time: somebody looks at each.
+pub(crate) const TRACES_MAX: usize = 8;
+
+/// How long the answer to one is waited for.
+pub(crate) const TRACE_TIME: Duration = Duration::from_secs(30);
+
+/// And behind the last octet of it, until all is told.
+pub(crate) const TRACE_END_TIME: Duration = Duration::from_secs(2);
+
+/// How much of the answer is read.
+pub(crate) const TRACE_READ_BYTES_MAX: usize = 1024 * 1024;
+
+/// What is told of one at most: there are some twenty stages, and an origin may be tried twice.
+pub(crate) const TRACE_STEPS_MAX: usize = 64;
+pub(crate) const TRACE_DETAIL_BYTES_MAX: usize = 2 * 1024;
+
 /// The pause after the system refused a new socket, normally for lack of file descriptors.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

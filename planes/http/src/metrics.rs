@@ -109,6 +109,11 @@ impl Measured for Counted {
                 "Requests refused by an access rule",
                 Sample::one(requests.blocked),
             ),
+            Metric::counter(
+                "bartizan_http_unlogged",
+                "Requests without a line in the access log, because lines came faster than they were written",
+                Sample::one(requests.unlogged),
+            ),
             Metric::counter("bartizan_http_retried", "Requests sent to an origin twice", Sample::one(requests.retried)),
             Metric::counter(
                 "bartizan_http_origin_failures",

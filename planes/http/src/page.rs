@@ -2,6 +2,7 @@
 //!
 //! Nothing of the request is repeated in a page, and no address of an origin ever appears.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bartizan_exchange::{Body, LocalBoxFuture, Request, Response, Service};
@@ -32,6 +33,26 @@ pub(crate) enum Instead<'w> {
 impl From<Problem> for Instead<'_> {
     fn from(problem: Problem) -> Self {
         Instead::Problem(problem)
+    }
+}
+
+impl fmt::Display for Instead<'_> {
+    /// For who wants to see why.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Instead::Problem(problem) | Instead::Stranger(problem, _) => problem.fmt(f),
+            Instead::Moved(location) => write!(f, "301 to {}", String::from_utf8_lossy(location.as_bytes())),
+            Instead::Options => write!(f, "200, the methods that pass the edge"),
+            Instead::Shown(_) => write!(f, "200, what shows an authority that the name is ours"),
+            Instead::Dns(_) => write!(f, "DNS over HTTPS"),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Words { status, code, what, .. } = self.words();
+        write!(f, "{status} {code}: {what}")
     }
 }
 
@@ -333,6 +354,11 @@ impl Problem {
             ),
         };
         Words { status, code, title, what, advice }
+    }
+
+    /// Its name in logs and answers.
+    pub(crate) fn code(self) -> &'static str {
+        self.words().code
     }
 
     /// The answer as HTML or JSON, whichever `Accept` in `asked` prefers.

@@ -27,10 +27,11 @@ use crate::clients::Standing;
 use crate::dns_query::{self, DnsQuery};
 use crate::egress::Destination;
 use crate::forward;
-use crate::ingress::RequestGuard;
+use crate::ingress::{Connection, RequestGuard};
 use crate::page::{Instead, Page, Problem};
 use crate::ray::Ray;
 use crate::record::Ended;
+use crate::trace;
 use crate::worker::{Known, Worker};
 use crate::zero_rtt;
 
@@ -49,16 +50,35 @@ fn answer(instead: impl Into<Instead<'static>>) -> Stage {
     ControlFlow::Break(instead.into())
 }
 
+/// Notes what a stage has said.
+fn stage<'i>(name: &'static str, said: ControlFlow<Instead<'i>>, guard: &RequestGuard) -> ControlFlow<Instead<'i>> {
+    if said.is_continue() {
+        guard.record().tell(name, || "goes on".to_owned());
+    }
+    said.map_break(|instead| by(name, instead, guard))
+}
+
+/// Notes that this stage has answered.
+fn by<'i>(name: &'static str, instead: Instead<'i>, guard: &RequestGuard) -> Instead<'i> {
+    guard.record().note_stage(name);
+    guard.record().tell(name, || instead.to_string());
+    instead
+}
+
 /// Answers a request.
 pub(crate) async fn serve(arrived: &mut Arrived, guard: &RequestGuard) -> Answered {
     let proof = zero_rtt::wait(arrived, guard).await;
     // The snapshot is held for as long as this lasts, so a request never sees parts of two configurations.
+    let traced = trace::begin(arrived, guard);
     let (known, ray) = guard.worker.look_up(arrived, &guard.connection);
     guard.record().note_ray(ray);
     guard.record().note_asked(arrived);
+    if traced {
+        trace::tell_known(arrived, known.as_ref(), guard);
+    }
     let decided = match proof {
         Ok(()) => request_stages(arrived, known.as_ref(), guard),
-        Err(problem) => ControlFlow::Break(problem.into()),
+        Err(problem) => ControlFlow::Break(by("early data", problem.into(), guard)),
     };
     let result = {
         let answering = pin!(async {
@@ -99,19 +119,20 @@ fn request_stages<'k>(
     known: Option<&'k Known>,
     guard: &'k RequestGuard,
 ) -> ControlFlow<Instead<'k>, &'k Known> {
-    answer_dns(arrived, guard)?;
-    show_name(arrived, guard)?;
-    let Some(known) = known else { return ControlFlow::Break(Problem::UnknownHost.into()) };
+    let stage = |name, said: ControlFlow<Instead<'k>>| stage(name, said, guard);
+    stage("dns", answer_dns(arrived, guard))?;
+    stage("challenge", show_name(arrived, guard))?;
+    let Some(known) = known else { return ControlFlow::Break(by("host", Problem::UnknownHost.into(), guard)) };
     let settings = &known.site.policy.settings;
-    let_in(known, guard)?;
-    allow_version(arrived, settings)?;
-    allow_tls(guard, settings)?;
-    right_scheme(arrived, settings, &guard.worker)?;
-    know_client(known, guard)?;
-    allow_upgrade(arrived, settings)?;
-    allow_upload(arrived, settings)?;
-    break_loop(arrived)?;
-    answer_options(arrived)?;
+    stage("firewall", let_in(known, guard))?;
+    stage("version", allow_version(arrived, settings))?;
+    stage("tls", allow_tls(guard, settings))?;
+    stage("scheme", right_scheme(arrived, settings, &guard.worker))?;
+    stage("client", know_client(known, guard))?;
+    stage("upgrade", allow_upgrade(arrived, settings))?;
+    stage("upload", allow_upload(arrived, settings))?;
+    stage("loop", break_loop(arrived))?;
+    stage("options", answer_options(arrived))?;
     ControlFlow::Continue(known)
 }
 
@@ -125,16 +146,19 @@ fn response_stages(
     guard: &RequestGuard,
 ) -> Answered {
     promise_in_secret(&mut answered, arrived);
-    promise(&mut answered, arrived, settings);
+    promise(&mut answered, arrived, settings, guard);
     count(&answered, guard);
     note(&mut answered, guard);
     answered
 }
 
 /// Once for each request, when it is over, whatever its end was.
-pub(crate) fn end(request: &Ended, worker: &Worker) {
+pub(crate) fn end(request: &Ended<'_>, connection: &Connection, worker: &Worker) {
     worker.counters.ends.ended(request);
-    let Ended { how, asked, ray, status, problem, zone, sent_to, received, sent, first_byte, whole } = *request;
+    if let Some(pen) = &worker.pen {
+        pen.write(request, connection.source.address, connection.scheme);
+    }
+    let Ended { how, asked, ray, status, problem, zone, sent_to, stage, received, sent, first_byte, whole } = *request;
     // Without the query, which may have secrets.
     let path = asked.map(|line| line.path.path());
     let (method, host) = (asked.map(|line| line.method.as_str()), asked.map(|line| line.host));
@@ -149,6 +173,7 @@ pub(crate) fn end(request: &Ended, worker: &Worker) {
         ?problem,
         ?zone,
         sent_to,
+        stage,
         received,
         sent,
         ?first_byte,
@@ -289,11 +314,16 @@ fn promise_in_secret(answered: &mut Answered, arrived: Option<&Arrived>) {
 }
 
 /// What the zone promises goes with every answer that the promise can be kept by: TLS only where there is some.
-fn promise(answered: &mut Answered, arrived: Option<&Arrived>, settings: Option<&ZoneSettings>) {
+fn promise(answered: &mut Answered, arrived: Option<&Arrived>, settings: Option<&ZoneSettings>, guard: &RequestGuard) {
     if let (Some(arrived), Some(settings)) = (arrived, settings) {
         let promised = settings.security_header;
         let enabled = promised.enabled && arrived.scheme == Scheme::Https && settings.ssl != Ssl::Off;
         answered.promise = TransportSecurity { enabled, ..promised };
+        if enabled || promised.nosniff {
+            let tls = if enabled { "TLS from now on" } else { "nothing about TLS" };
+            let types = if promised.nosniff { ", no other type than is said" } else { "" };
+            guard.record().tell("promise", || format!("{tls}{types}"));
+        }
     }
 }
 

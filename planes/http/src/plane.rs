@@ -11,7 +11,7 @@ use std::time::Duration;
 use bartizan_dial::{OriginTls, RESOLVER_THREADS, Reach};
 use bartizan_exchange::{DnsAnswerers, Upstream};
 use bartizan_live::Live;
-use bartizan_observed::Measured;
+use bartizan_observed::{HttpQuery, Measured};
 use bartizan_quotas::{Door, Gate, Memory, MemoryShares, Place, Rarely, Shares};
 use bartizan_routes::Scheme;
 use bartizan_tls::{Acceptor, TlsError};
@@ -20,6 +20,7 @@ use tokio::runtime::LocalOptions;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::access_log::{AccessLog, Pen};
 use crate::counters::{Counters, Totals};
 use crate::date::Dates;
 use crate::egress::Egress;
@@ -29,6 +30,7 @@ use crate::metrics::Counted;
 use crate::ray::Rays;
 use crate::recheck::recheck;
 use crate::spare::Spare;
+use crate::trace::{InForce, Traces};
 use crate::worker::{Drain, Ports, Worker};
 use crate::{Config, Limits};
 
@@ -55,6 +57,7 @@ pub struct Plane {
     counters: Vec<Arc<Counters>>,
     acceptor: Acceptor,
     memory: Memory,
+    in_force: Arc<InForce>,
     /// None while the plane serves; then how long open connections may go on.
     end: watch::Sender<Option<Duration>>,
 }
@@ -65,6 +68,8 @@ pub struct Neighbours {
     pub upstream: Arc<dyn Upstream>,
     /// DNS over HTTPS; none where this edge answers no DNS.
     pub dns: Option<Arc<dyn DnsAnswerers>>,
+    /// Who keeps a line of each request, if anybody does.
+    pub access_log: Option<AccessLog>,
 }
 
 /// Starts to serve. `seed` is any random number: ids of requests are made from it.
@@ -82,8 +87,14 @@ pub fn start(
     let (end, _) = watch::channel(None);
     let (shares, now) = (Shares::of(bartizan_net::descriptors_max()), std::time::Instant::now());
     let memory = Memory::new(MemoryShares::of(bartizan_net::memory_max()).http.min(limits.memory), now);
+    let traces = Traces::default();
+    let listener =
+        |listeners: &[Vec<TcpListener>]| listeners.iter().flatten().next().map(TcpListener::local_addr).transpose();
+    let (at_http, at_https) = (listener(&sockets.http)?, listener(&sockets.https)?);
+    let in_force = InForce::new(traces.clone(), at_http, at_https).map_err(StartError::OriginRoots)?;
+    let in_force = Arc::new(in_force);
     let (workers, counters) = Default::default();
-    let mut plane = Plane { workers, counters, acceptor: acceptor.clone(), memory: memory.clone(), end };
+    let mut plane = Plane { workers, counters, acceptor: acceptor.clone(), memory: memory.clone(), in_force, end };
     let count = sockets.http.len().max(sockets.https.len());
     let (mut http, mut https) = (sockets.http.into_iter(), sockets.https.into_iter());
     let doors = Door::divided(shares.visitors, count, CONNECTIONS_MAX, SOURCE, now);
@@ -99,6 +110,8 @@ pub fn start(
             live: live.clone(),
             upstream: Arc::clone(&neighbours.upstream),
             dns: neighbours.dns.clone(),
+            access_log: neighbours.access_log.clone(),
+            traces: traces.clone(),
             origin_tls: origin_tls.clone(),
             reach: (reach.clone(), gate),
             acceptor: acceptor.clone(),
@@ -127,6 +140,11 @@ impl Plane {
             acceptor: self.acceptor.clone(),
             memory: self.memory.clone(),
         })
+    }
+
+    /// What is in force, for who wants to see it work.
+    pub fn in_force(&self) -> Arc<dyn HttpQuery> {
+        Arc::clone(&self.in_force) as _
     }
 
     /// Stops accepting, lets what is open finish for at most `grace`, and ends. Blocks until then.
@@ -167,6 +185,8 @@ struct WorkerSetup {
     live: Live<Config>,
     upstream: Arc<dyn Upstream>,
     dns: Option<Arc<dyn DnsAnswerers>>,
+    access_log: Option<AccessLog>,
+    traces: Traces,
     origin_tls: OriginTls,
     reach: (Reach, Gate),
     acceptor: Acceptor,
@@ -212,6 +232,7 @@ impl WorkerSetup {
             rays: Rays::new(self.seed, self.index),
             egress: Egress::new(ways, Arc::clone(&self.counters), Rc::clone(&spare)),
             dns: self.dns.map(|dns| RefCell::new(dns.answerer())),
+            pen: self.access_log.map(|log| Pen::new(log, Arc::clone(&self.counters))),
             counters: self.counters,
             door: self.door,
             memory: self.memory,
@@ -223,6 +244,7 @@ impl WorkerSetup {
             drain: Drain::default(),
             spare,
             dates: Dates::default(),
+            traces: self.traces,
         });
         let crowd = Rc::new(Crowd::default());
         // It runs until the end, since connections that drain can be blocked too.
@@ -317,6 +339,7 @@ async fn expire(worker: Rc<Worker>) {
         tokio::time::sleep(worker.limits.expire_every).await;
         worker.connections.expire(Instant::now());
         worker.dates.go_on();
+        worker.pen.iter().for_each(Pen::hand_over);
         worker.lanes.go_on();
     }
 }

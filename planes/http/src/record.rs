@@ -3,18 +3,20 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bartizan_exchange::Meter;
 use bartizan_names::{TunnelId, ZoneId};
 use bartizan_routes::Target;
 use http::uri::PathAndQuery;
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Version};
 use tokio::time::Instant;
 
 use crate::arrived::Arrived;
 use crate::page::Problem;
 use crate::ray::Ray;
+use crate::trace::Telling;
 
 /// Written while a request is under way. It lies in a slot of its connection that is used again, so none is allocated for
 /// a request.
@@ -26,16 +28,21 @@ pub(crate) struct Record {
     sent_to: Cell<Option<SentTo>>,
     problem: Cell<Option<Problem>>,
     ray: Cell<Option<Ray>>,
+    /// The stage that answered; none while no stage has.
+    stage: Cell<Option<&'static str>>,
     /// The status of the answer, and when its head was there.
     answered: Cell<Option<(StatusCode, Instant)>>,
     received: Rc<Meter>,
     sent: Rc<Meter>,
+    /// Who wants to see it all, if anybody does.
+    telling: RefCell<Option<Arc<Telling>>>,
 }
 
 /// What was asked for. The next request writes over the host's text, so that none is made for each.
 #[derive(Default)]
 struct Asked {
     method: Method,
+    version: Version,
     host: String,
     /// None if nothing is noted.
     path: Option<PathAndQuery>,
@@ -47,6 +54,7 @@ pub(crate) struct RequestLine<'r> {
     pub(crate) method: &'r Method,
     pub(crate) host: &'r str,
     pub(crate) path: &'r PathAndQuery,
+    pub(crate) version: Version,
 }
 
 /// Where a request was sent to, whatever became of it.
@@ -81,6 +89,8 @@ pub(crate) struct Ended<'r> {
     pub(crate) zone: Option<ZoneId>,
     /// None if nobody but the edge had to do with it.
     pub(crate) sent_to: Option<SentTo>,
+    /// The stage of the pipeline that answered, or where it was sent to: `origin`, `tunnel`; `edge` where it could not be read.
+    pub(crate) stage: &'static str,
     /// Bytes of its body that went on, and of the answer's that were handed to the visitor's connection; after a 101
     /// those of the other protocol.
     pub(crate) received: u64,
@@ -88,6 +98,24 @@ pub(crate) struct Ended<'r> {
     /// From its head until the head of the answer was there, if it ever was, and until it was over.
     pub(crate) first_byte: Option<Duration>,
     pub(crate) whole: Duration,
+}
+
+impl fmt::Display for Ended<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Ended { how, ray, status, problem, stage, received, sent, first_byte, whole, .. } = self;
+        match status {
+            Some(status) => write!(f, "{} by {stage}", status.as_u16())?,
+            None => write!(f, "no answer, in {stage}")?,
+        }
+        if let Some(problem) = problem {
+            write!(f, " ({})", problem.code())?;
+        }
+        write!(f, ", {}; body {received} octets in, {sent} out", how.as_str())?;
+        if let Some(first_byte) = first_byte {
+            write!(f, "; head after {first_byte:.1?}")?;
+        }
+        write!(f, ", over after {whole:.1?}; ray {}", ray.as_ref().map_or("none", Ray::as_str))
+    }
 }
 
 /// How a request ended.
@@ -107,6 +135,19 @@ pub(crate) enum End {
     Left,
 }
 
+impl End {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            End::Answered => "answered",
+            End::Upgraded => "upgraded",
+            End::TooSlow => "too_slow",
+            End::Blocked => "blocked",
+            End::Broken => "broken",
+            End::Left => "left",
+        }
+    }
+}
+
 impl Record {
     pub(crate) fn begin(&self, now: Instant) {
         self.began.set(Some(now));
@@ -114,9 +155,24 @@ impl Record {
         self.zone.set(None);
         self.sent_to.set(None);
         self.problem.set(None);
+        self.stage.set(None);
         self.answered.set(None);
         self.received.reset();
         self.sent.reset();
+        self.telling.take();
+    }
+
+    /// From now on what is decided is told to `telling`.
+    pub(crate) fn trace(&self, telling: Arc<Telling>) {
+        self.telling.replace(Some(telling));
+    }
+
+    /// Tells it to who wants to see it.
+    // Hot: some times a request.
+    pub(crate) fn tell(&self, step: &'static str, detail: impl FnOnce() -> String) {
+        if let Some(telling) = &*self.telling.borrow() {
+            telling.tell(step, detail());
+        }
     }
 
     /// Whether no body of the last request is left that would count for the next.
@@ -126,8 +182,9 @@ impl Record {
 
     // Hot: once a request. No allocation but for a longer host than any before.
     pub(crate) fn note_asked(&self, arrived: &Arrived) {
-        let Asked { method, host, path } = &mut *self.asked.borrow_mut();
+        let Asked { method, version, host, path } = &mut *self.asked.borrow_mut();
         method.clone_from(&arrived.method);
+        *version = arrived.version;
         host.clear();
         host.push_str(arrived.host.name());
         *path = Some(arrived.path.clone());
@@ -151,6 +208,10 @@ impl Record {
 
     pub(crate) fn note_ray(&self, ray: Ray) {
         self.ray.set(Some(ray));
+    }
+
+    pub(crate) fn note_stage(&self, stage: &'static str) {
+        self.stage.set(Some(stage));
     }
 
     pub(crate) fn note_answer(&self, status: StatusCode) {
@@ -179,19 +240,34 @@ impl Record {
     pub(crate) fn close(&self, how: End, now: Instant, tell: impl FnOnce(&Ended<'_>)) {
         let began = self.began.get().unwrap_or(now);
         let asked = self.asked.borrow();
-        tell(&Ended {
+        let ended = Ended {
             how,
-            asked: asked.path.as_ref().map(|path| RequestLine { method: &asked.method, host: &asked.host, path }),
+            asked: asked.path.as_ref().map(|path| RequestLine {
+                method: &asked.method,
+                host: &asked.host,
+                path,
+                version: asked.version,
+            }),
             ray: self.ray.get(),
             status: self.status(),
             problem: self.problem.get(),
             zone: self.zone.get(),
             sent_to: self.sent_to.get(),
+            stage: self.stage.get().unwrap_or(match self.sent_to.get() {
+                Some(SentTo::Origin) => "origin",
+                Some(SentTo::Tunnel(_)) => "tunnel",
+                None => "edge",
+            }),
             received: self.received.bytes(),
             sent: self.sent.bytes(),
             first_byte: self.answered.get().map(|(_, at)| at - began),
             whole: now - began,
-        });
+        };
+        tell(&ended);
+        if let Some(telling) = self.telling.take() {
+            telling.tell("end", ended.to_string());
+            telling.end();
+        }
         drop(asked);
         // It shares the memory of its head, which a connection that waits is not to hold.
         self.asked.borrow_mut().path = None;
@@ -242,7 +318,7 @@ mod tests {
             record.close(End::Answered, Instant::now(), |ended| {
                 said = ended
                     .asked
-                    .map_or("-".to_owned(), |RequestLine { method, host, path }| format!("{method} {host} {path}"));
+                    .map_or("-".to_owned(), |RequestLine { method, host, path, .. }| format!("{method} {host} {path}"));
             });
             assert_eq!(said, expect);
         }

@@ -15,6 +15,7 @@ use bartizan_routes::{Route, Site};
 use bartizan_tls::{Acceptor, Hosts};
 use tokio::sync::Notify;
 
+use crate::access_log::Pen;
 use crate::arrived::Arrived;
 use crate::clients::Standing;
 use crate::counters::Counters;
@@ -23,6 +24,7 @@ use crate::egress::Egress;
 use crate::ingress::{Connection, Connections, Lanes};
 use crate::ray::{Ray, Rays};
 use crate::spare::Spare;
+use crate::trace::Traces;
 use crate::{Config, Limits};
 
 pub(crate) struct Worker {
@@ -31,6 +33,8 @@ pub(crate) struct Worker {
     pub(crate) egress: Egress,
     pub(crate) dns: Option<RefCell<Box<dyn DnsAnswerer>>>,
     pub(crate) counters: Arc<Counters>,
+    /// Writes the access log, where one is kept.
+    pub(crate) pen: Option<Pen>,
     pub(crate) door: Door,
     /// For what waits in buffers.
     pub(crate) memory: Memory,
@@ -43,6 +47,7 @@ pub(crate) struct Worker {
     /// Memory for the requests.
     pub(crate) spare: Rc<Spare>,
     pub(crate) dates: Dates,
+    pub(crate) traces: Traces,
 }
 
 /// The ports that redirects name.

@@ -8,6 +8,7 @@ use bartizan_plane_dns::RateLimits;
 use bartizan_signer::Validity;
 use clap::Args;
 
+use crate::access_log::AccessLogWords;
 use crate::any_port::PortsMode;
 use crate::backup::schedule::Backups;
 use crate::settings::PrivateOrigins;
@@ -110,6 +111,8 @@ pub struct Up {
     pub backups: Backups,
     #[command(flatten)]
     pub acme: AcmeWords,
+    #[command(flatten)]
+    pub access_log: AccessLogWords,
 }
 
 /// The public authority that issues certificates for zones whose names it issues for.

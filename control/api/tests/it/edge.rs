@@ -18,7 +18,8 @@ use bartizan_model::Zone;
 use bartizan_names::{AppId, Name, PopId};
 use bartizan_observed::{
     AppCounters, AppCounts, Applied, Command, Commanded, Connections, DnsQuery, DnsQuestion, DnsTrace, FirewallAnswer,
-    FirewallQuery, FirewallQuestion, Listening, Observed, Problems, TierName, Verdict,
+    FirewallQuery, FirewallQuestion, HttpAnswer, HttpQuery, HttpQuestion, HttpStep, HttpTrace, Listening, Observed,
+    Problems, TierName, Tracing, Verdict,
 };
 use bartizan_registry::Parents;
 use bartizan_store::{ChangeSet, Key, Kind, Meta, Op, Prefix, Rev, Scope, Store};
@@ -125,6 +126,16 @@ impl DnsQuery for Quiet {
     }
 }
 
+impl HttpQuery for Quiet {
+    fn trace(&self, question: HttpQuestion) -> Tracing<'_> {
+        let told = format!("{question:?}");
+        let step = |step| HttpStep { step, detail: told.clone() };
+        let steps = ["host", "settings", "rule"].map(step).to_vec();
+        let fields = vec![("Server".to_owned(), "bartizan".to_owned())];
+        Box::pin(std::future::ready(Ok(HttpTrace { steps, answer: Some(HttpAnswer { status: 200, fields }) })))
+    }
+}
+
 impl Commanded for Quiet {
     fn command(&self, command: Command) {
         self.0.lock().unwrap().push_back(command);
@@ -164,6 +175,7 @@ fn observed(planes: &Arc<Quiet>) -> Observed {
         applied: Applied::default(),
         apps: Arc::clone(planes) as Arc<dyn AppCounts>,
         dns: Arc::clone(planes) as Arc<dyn DnsQuery>,
+        http: Arc::clone(planes) as Arc<dyn HttpQuery>,
         firewall: Arc::clone(planes) as Arc<dyn FirewallQuery>,
         commands: Arc::clone(planes) as Arc<dyn Commanded>,
         counted: Arc::new([]),

@@ -22,6 +22,7 @@ mod edge;
 mod faults;
 mod firewall;
 mod honest;
+mod http_trace;
 mod imports;
 mod others;
 mod people;

@@ -356,7 +356,9 @@ impl RequestGuard {
 impl Drop for RequestGuard {
     fn drop(&mut self) {
         let now = Instant::now();
-        self.record().close(self.how_it_ends(), now, |ended| pipeline::end(ended, &self.worker));
+        self.record().close(self.how_it_ends(), now, |ended| {
+            pipeline::end(ended, &self.connection, &self.worker);
+        });
         self.under_way.finish();
         self.connection.turn.end_request();
         if self.connection.carries.get() == Carries::Many && !self.under_way.answered.get() {

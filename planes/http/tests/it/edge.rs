@@ -14,7 +14,8 @@ use bartizan_live::{Generation, Live};
 use bartizan_names::{
     AccessMode, CertificateId, Name, OriginHost, Protocol, RuleId, Timestamp, TunnelId, ZoneId, ZoneName, ZoneSettings,
 };
-use bartizan_plane_http::{Config, Limits, Neighbours, Plane, ServerFacts, Sockets, Totals, start};
+use bartizan_observed::{HttpQuestion, HttpTrace, TracesBusy};
+use bartizan_plane_http::{AccessLog, Config, Limits, Neighbours, Plane, ServerFacts, Sockets, Totals, start};
 use bartizan_policy::Policy;
 use bartizan_routes::{Challenges, Routes, Server, Target};
 use bartizan_tls::{Certificate, CertifiedKey, Hosts, HostsEdit, TlsPolicy};
@@ -110,6 +111,16 @@ impl Edge {
         limits: Limits,
         behind: impl Fn(Request) -> Result<Response, UpstreamError> + Send + Sync + 'static,
     ) -> Edge {
+        Edge::with_log(sites, (name_servers, limits), behind, None)
+    }
+
+    /// One of which somebody keeps a log.
+    pub(crate) fn with_log(
+        sites: &[Site<'_>],
+        (name_servers, limits): (NameServers, Limits),
+        behind: impl Fn(Request) -> Result<Response, UpstreamError> + Send + Sync + 'static,
+        access_log: Option<AccessLog>,
+    ) -> Edge {
         let ca = Ca::new();
         let live = Live::new(Config { limits, ..config(sites, Firewall::empty(), &ca) });
         let (http, https) = (listener(Ipv4Addr::LOCALHOST), listener(Ipv4Addr::LOCALHOST));
@@ -119,7 +130,8 @@ impl Edge {
         let listeners = addresses.map(|address| Listener { protocol: Protocol::Tcp, address }).to_vec();
         let destinations = Destinations::new(Own { listeners, ..Own::default() }, Private::Allowed);
         let reach = Reach::new(name_servers, destinations);
-        let neighbours = Neighbours { upstream: Arc::new(Tunnels(Box::new(behind))), dns: Some(Arc::new(Told)) };
+        let neighbours =
+            Neighbours { upstream: Arc::new(Tunnels(Box::new(behind))), dns: Some(Arc::new(Told)), access_log };
         let plane = start(sockets, &live, neighbours, &reach, 0x5eed).unwrap();
         let [http, https, http_v6] = addresses;
         Edge { plane: Some(plane), live, generation: Mutex::new(0), http, https, http_v6, ca }
@@ -170,6 +182,12 @@ impl Edge {
     pub(crate) fn gauge(&self, name: &str) -> u64 {
         let metrics = self.plane.as_ref().unwrap().measured().measure();
         metrics.iter().find(|metric| metric.name == name).map_or(0, |metric| metric.samples[0].value)
+    }
+
+    /// What is decided on the way of a request.
+    pub(crate) fn trace(&self, question: HttpQuestion) -> Result<HttpTrace, TracesBusy> {
+        let in_force = self.plane.as_ref().unwrap().in_force();
+        super::protocols::run(in_force.trace(question))
     }
 
     /// Waits until the counters are as they should be.

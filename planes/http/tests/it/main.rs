@@ -1,5 +1,6 @@
 //! The plane over real sockets: raw bytes in, what reached the origin and what came back out.
 
+mod access_log;
 mod clients;
 mod destinations;
 mod dns_over_https;
@@ -23,5 +24,6 @@ mod settings;
 mod streaming;
 mod strictness;
 mod tls;
+mod trace;
 mod translation;
 mod websocket;

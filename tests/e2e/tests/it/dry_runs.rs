@@ -92,6 +92,7 @@ const COMMANDS: &[(&str, Told)] = &[
     ("app show ssh.DOMAIN", READS),
     ("app delete ssh.DOMAIN", Would("delete app")),
     ("dns trace www.DOMAIN", READS),
+    ("trace https://www.DOMAIN/", READS),
     ("firewall block 192.0.2.8", Would("add access_rule")),
     ("firewall allow 192.0.2.8", Would("+ mode: whitelist")),
     ("firewall list", READS),

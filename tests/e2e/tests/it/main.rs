@@ -1,5 +1,6 @@
 //! End to end, one file a topic. Every test starts its own edge on free ports; all of them run at the same time.
 
+mod access_log;
 mod acme;
 mod api_tls;
 mod backups;
@@ -37,6 +38,7 @@ mod signed_zones;
 mod strangers;
 mod tls;
 mod tools;
+mod traces;
 mod tunnels;
 mod words;
 mod zone_files;

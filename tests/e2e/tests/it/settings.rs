@@ -2,9 +2,8 @@
 
 use std::io::Write;
 
-use bartizan_e2e::connector::Connector;
 use bartizan_e2e::origin::Origin;
-use bartizan_e2e::{Edge, wait};
+use bartizan_e2e::{Connector, Edge, wait};
 use serde_json::{Value, json};
 
 const MB: usize = 1024 * 1024;

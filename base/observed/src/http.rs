@@ -1,0 +1,74 @@
+//! A request to the HTTP edge in force, and what was decided on its way.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+
+use bartizan_names::Host;
+
+/// Who sends requests through what is in force.
+pub trait HttpQuery: Send + Sync {
+    /// Waits for the answer, for some seconds at most.
+    fn trace(&self, question: HttpQuestion) -> Tracing<'_>;
+}
+
+/// What comes of a request, when it is over.
+pub type Tracing<'t> = Pin<Box<dyn Future<Output = Result<HttpTrace, TracesBusy>> + Send + 't>>;
+
+/// A request as a visitor sends it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpQuestion {
+    /// Over TLS.
+    pub https: bool,
+    pub host: Host,
+    /// Path and query, as they are sent.
+    pub target: String,
+    pub method: HttpMethod,
+    /// As from this address, as far as access rules ask.
+    pub from: Option<IpAddr>,
+}
+
+/// Methods that change nothing (RFC 9110 §9.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpMethod {
+    Get,
+    Head,
+}
+
+impl HttpMethod {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            HttpMethod::Get => "GET",
+            HttpMethod::Head => "HEAD",
+        }
+    }
+}
+
+/// What was decided, in order, and what was answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpTrace {
+    pub steps: Vec<HttpStep>,
+    /// None where no answer came; then the last step says why.
+    pub answer: Option<HttpAnswer>,
+}
+
+/// One thing that was decided or done on the way to an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpStep {
+    /// What sort of thing it was, in one word.
+    pub step: &'static str,
+    /// In words.
+    pub detail: String,
+}
+
+/// The head of an answer, as a visitor gets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpAnswer {
+    pub status: u16,
+    /// Names and values, in their order.
+    pub fields: Vec<(String, String)>,
+}
+
+/// As many requests are being traced as may be at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TracesBusy;

@@ -1,0 +1,428 @@
+//! The access log: a line for each request, in a file that is exchanged when it is full, or on stdout.
+//!
+//! One thread writes what the workers of the HTTP edge hand over (`planes/http/src/access_log.rs`). A disk that is slow or full
+//! holds up nobody: lines are lost then, and counted.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use bartizan_observed::{Measured, Metric, Sample};
+use bartizan_plane_http::{AccessLog, LineForm, Lines, Query};
+use bartizan_quotas::Rarely;
+use clap::Args;
+use rustix::fs::OFlags;
+use serde::Deserialize;
+
+use crate::failure::{Cause, Failure};
+
+/// Where the access log goes, and how it is written.
+#[derive(Args, Clone, Debug, Default)]
+pub struct AccessLogWords {
+    /// A line for each request over HTTP, to this file; `-` is stdout [default: none]
+    #[arg(long, value_name = "FILE", env = "BARTIZAN_ACCESS_LOG")]
+    pub access_log: Option<PathBuf>,
+    /// How its lines are written: json, or common, which most programs read and which has less in it [default: json]
+    #[arg(long, value_enum, value_name = "FORM", env = "BARTIZAN_ACCESS_LOG_FORMAT", requires = "access_log")]
+    pub access_log_format: Option<Format>,
+    /// How large the file may become before it is exchanged: 500K, 100M, 1G [default: 100M]
+    #[arg(long, value_name = "SIZE", env = "BARTIZAN_ACCESS_LOG_SIZE", value_parser = size, requires = "access_log")]
+    pub access_log_size: Option<u64>,
+    /// How many full ones stay beside it, as FILE.1, FILE.2 … [default: 7]
+    #[arg(long, value_name = "N", env = "BARTIZAN_ACCESS_LOG_KEEP", value_parser = clap::value_parser!(u16).range(1..=1000), requires = "access_log")]
+    pub access_log_keep: Option<u16>,
+    /// With the query of each URL, which may have secrets in it
+    #[arg(long, env = "BARTIZAN_ACCESS_LOG_QUERY", requires = "access_log")]
+    pub access_log_query: bool,
+}
+
+/// `[access_log]`: as the flags.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AccessLogTable {
+    file: Option<PathBuf>,
+    format: Option<Format>,
+    size: Option<String>,
+    keep: Option<u16>,
+    query: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    Json,
+    Common,
+}
+
+/// What the settings say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    to: To,
+    format: Format,
+    size: u64,
+    keep: u16,
+    query: Query,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum To {
+    Stdout,
+    File(PathBuf),
+}
+
+const SIZE_USUAL: u64 = 100 << 20;
+const KEEP_USUAL: u16 = 7;
+
+/// Less would be exchanged with each piece that is written.
+const SIZE_MIN: u64 = 64 << 10;
+
+/// How often it is looked whether somebody else has moved the file.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the last lines may take when the edge stops.
+const FINISH_MAX: Duration = Duration::from_secs(5);
+
+/// A size in bytes: 500K, 100M, 1G.
+pub fn size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is no size like 500K, 100M or 1G");
+    let (count, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let shift = match unit {
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        _ => return Err(wrong()),
+    };
+    let size = u64::from(count.parse::<u16>().map_err(|_| wrong())?) << shift;
+    if size < SIZE_MIN {
+        return Err(format!("{text} is less than the {}K that it takes at least", SIZE_MIN >> 10));
+    }
+    Ok(size)
+}
+
+/// The flags beat the file one by one. None where no log is kept.
+pub fn plan(flags: AccessLogWords, table: AccessLogTable) -> anyhow::Result<Option<Plan>> {
+    let wrong = |reason: String| Failure::new(Cause::Usage, format!("[access_log] is not right: {reason}"));
+    let is_set_up = table != AccessLogTable::default();
+    let to = match flags.access_log.or(table.file) {
+        Some(path) if path == Path::new("-") => To::Stdout,
+        Some(path) => To::File(path),
+        None if is_set_up => return Err(wrong("there is no file".to_owned()).into()),
+        None => return Ok(None),
+    };
+    if table.keep.is_some_and(|keep| !(1..=1000).contains(&keep)) {
+        return Err(wrong("keep is from 1 to 1000".to_owned()).into());
+    }
+    let of_table = table.size.map(|text| size(&text)).transpose().map_err(wrong)?;
+    Ok(Some(Plan {
+        to,
+        format: flags.access_log_format.or(table.format).unwrap_or(Format::Json),
+        size: flags.access_log_size.or(of_table).unwrap_or(SIZE_USUAL),
+        keep: flags.access_log_keep.or(table.keep).unwrap_or(KEEP_USUAL),
+        query: if flags.access_log_query || table.query { Query::Kept } else { Query::LeftOut },
+    }))
+}
+
+/// A log that is written.
+pub struct Writing {
+    counts: Arc<Counts>,
+    /// Over when all is written.
+    ended: Receiver<()>,
+}
+
+#[derive(Default)]
+struct Counts {
+    written: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Plan {
+    /// Opens the file, and writes to it what is handed over until nobody is left who does that.
+    pub fn start(self) -> anyhow::Result<(AccessLog, Writing)> {
+        let form = match self.format {
+            Format::Json => LineForm::Json,
+            Format::Common => LineForm::Common,
+        };
+        let (log, lines) = AccessLog::new(form, self.query);
+        let mut writer: Box<dyn LineWriter> = match self.to {
+            To::Stdout => Box::new(Stdout),
+            To::File(path) => {
+                let shown = path.display().to_string();
+                let mut file = Rotated { path, size: self.size, keep: self.keep, open: None };
+                file.open().map_err(|error| {
+                    Failure::new(Cause::Failed, format!("the access log {shown}: {error}"))
+                        .remedy("name a file in a folder that the edge's user may write to (--access-log)")
+                })?;
+                Box::new(file)
+            }
+        };
+        let (end, ended) = channel();
+        let counts = Arc::<Counts>::default();
+        let counted = Arc::clone(&counts);
+        std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
+            write_all(&lines, &mut *writer, &counted);
+            drop(end);
+        })?;
+        Ok((log, Writing { counts, ended }))
+    }
+}
+
+impl Writing {
+    pub fn measured(&self) -> Arc<dyn Measured> {
+        Arc::clone(&self.counts) as _
+    }
+
+    /// Waits until all is written, once the workers have ended. A disk that takes nothing more is not waited for.
+    pub fn finish(self) {
+        // What ends it is that the sender is gone.
+        let _ = self.ended.recv_timeout(FINISH_MAX);
+    }
+}
+
+impl Measured for Counts {
+    fn measure(&self) -> Vec<Metric> {
+        let outcomes = [("written", self.written.load(Relaxed)), ("failed", self.failed.load(Relaxed))];
+        vec![Metric::counter(
+            "bartizan_access_log_lines",
+            "Lines of the access log that were written, and those that could not be",
+            Sample::by("outcome", &outcomes),
+        )]
+    }
+}
+
+fn write_all(queue: &Receiver<Lines>, writer: &mut dyn LineWriter, counts: &Counts) {
+    static FAILED: Rarely = Rarely::new();
+    let mut next_look = Instant::now() + LOOK_EVERY;
+    loop {
+        let lines = queue.recv_timeout(LOOK_EVERY);
+        if Instant::now() >= next_look {
+            writer.look();
+            next_look = Instant::now() + LOOK_EVERY;
+        }
+        let lines = match lines {
+            Ok(lines) => lines,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        match writer.write(&lines.bytes) {
+            Ok(()) => counts.written.fetch_add(lines.count, Relaxed),
+            Err(error) => {
+                if let Some(times) = FAILED.turn() {
+                    tracing::error!(%error, times, "lines of the access log cannot be written and are lost");
+                }
+                counts.failed.fetch_add(lines.count, Relaxed)
+            }
+        };
+    }
+}
+
+trait LineWriter: Send {
+    fn write(&mut self, lines: &[u8]) -> io::Result<()>;
+
+    /// Called now and then, before something is written.
+    fn look(&mut self);
+}
+
+struct Stdout;
+
+impl LineWriter for Stdout {
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(lines)?;
+        stdout.flush()
+    }
+
+    fn look(&mut self) {}
+}
+
+/// A file that makes room when it is full, for itself and for what others do with it.
+struct Rotated {
+    path: PathBuf,
+    size: u64,
+    keep: u16,
+    /// None after a failure: it is opened anew for what comes next.
+    open: Option<Open>,
+}
+
+struct Open {
+    file: File,
+    length: u64,
+    /// Device and number.
+    identity: (u64, u64),
+}
+
+impl Rotated {
+    fn open(&mut self) -> io::Result<&mut Open> {
+        // Whoever opens a pipe that nobody reads would wait for ever.
+        let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits();
+        let mut options = OpenOptions::new();
+        let options = options.append(true).create(true).mode(0o640).custom_flags(flags.try_into().unwrap_or_default());
+        let file = options.open(&self.path)?;
+        let known = file.metadata()?;
+        if !known.is_file() {
+            return Err(io::Error::other("it is no file"));
+        }
+        let identity = (known.dev(), known.ino());
+        Ok(self.open.insert(Open { file, length: known.len(), identity }))
+    }
+
+    fn named(&self, number: u16) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(format!(".{number}"));
+        name.into()
+    }
+
+    /// The full one becomes the first of those that stay, and the last of them goes.
+    fn exchange(&mut self) -> io::Result<()> {
+        self.open = None;
+        for number in (1..self.keep).rev() {
+            match std::fs::rename(self.named(number), self.named(number + 1)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        match std::fs::rename(&self.path, self.named(1)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl LineWriter for Rotated {
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        let (size, more) = (self.size, lines.len() as u64);
+        if self.open.as_ref().is_some_and(|open| open.length > 0 && open.length + more > size) {
+            self.exchange()?;
+        }
+        let open = match &mut self.open {
+            Some(open) => open,
+            None => self.open()?,
+        };
+        match open.file.write_all(lines) {
+            Ok(()) => open.length += more,
+            Err(error) => {
+                // A line may be cut. What comes next begins one of its own.
+                let _ = open.file.write_all(b"\n");
+                self.open = None;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it is still the file of that name: programs that exchange logs move it away.
+    fn look(&mut self) {
+        let there = std::fs::metadata(&self.path).ok().map(|known| (known.dev(), known.ino()));
+        if self.open.as_ref().is_some_and(|open| Some(open.identity) != there) {
+            self.open = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rotated(path: &Path, size: u64, keep: u16) -> Rotated {
+        Rotated { path: path.to_owned(), size, keep, open: None }
+    }
+
+    #[test]
+    fn what_the_settings_say() {
+        let table = |text: &str| toml::from_str::<AccessLogTable>(text).unwrap();
+        let flags = |file: &str| AccessLogWords { access_log: Some(file.into()), ..AccessLogWords::default() };
+        let usual = |to| Plan { to, format: Format::Json, size: 100 << 20, keep: 7, query: Query::LeftOut };
+        assert_eq!(plan(AccessLogWords::default(), table("")).unwrap(), None);
+        assert_eq!(plan(flags("-"), table("")).unwrap(), Some(usual(To::Stdout)));
+        let whole = "file = \"a.log\"\nformat = \"common\"\nsize = \"64K\"\nkeep = 2\nquery = true\n";
+        let of_table =
+            Plan { to: To::File("a.log".into()), format: Format::Common, size: 64 << 10, keep: 2, query: Query::Kept };
+        assert_eq!(plan(AccessLogWords::default(), table(whole)).unwrap(), Some(of_table.clone()));
+        let beaten = AccessLogWords {
+            access_log_format: Some(Format::Json),
+            access_log_size: Some(1 << 30),
+            access_log_keep: Some(1),
+            ..flags("b.log")
+        };
+        let expect = Plan { to: To::File("b.log".into()), format: Format::Json, size: 1 << 30, keep: 1, ..of_table };
+        assert_eq!(plan(beaten, table(whole)).unwrap(), Some(expect));
+        for wrong in [
+            "keep = 3\n",
+            "file = \"a\"\nkeep = 0\n",
+            "file = \"a\"\nsize = \"63K\"\n",
+            "file = \"a\"\nsize = \"1T\"\n",
+        ] {
+            assert!(plan(AccessLogWords::default(), table(wrong)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn full_files_make_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let mut log = rotated(&path, 10, 2);
+        let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap_or_default();
+        for (line, now, first, second) in [
+            ("one\n", "one\n", "", ""),
+            ("two\n", "one\ntwo\n", "", ""),
+            ("three\n", "three\n", "one\ntwo\n", ""),
+            ("a line that is longer\n", "a line that is longer\n", "three\n", "one\ntwo\n"),
+            ("last\n", "last\n", "a line that is longer\n", "three\n"),
+        ] {
+            log.write(line.as_bytes()).unwrap();
+            let files = ["access.log", "access.log.1", "access.log.2", "access.log.3"].map(read);
+            assert_eq!(files, [now, first, second, ""].map(str::to_owned), "{line}");
+        }
+        // After a start it goes on where it was.
+        let mut log = rotated(&path, 10, 2);
+        log.write(b"4567\n").unwrap();
+        assert_eq!(read("access.log"), "last\n4567\n");
+        log.write(b"x\n").unwrap();
+        assert_eq!((read("access.log").as_str(), read("access.log.1").as_str()), ("x\n", "last\n4567\n"));
+        let mode = std::fs::metadata(&path).unwrap().mode() & 0o777;
+        assert_eq!(mode & 0o027, 0, "{mode:o}");
+    }
+
+    #[test]
+    fn a_file_that_others_move_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let mut log = rotated(&path, 1 << 20, 2);
+        log.write(b"one\n").unwrap();
+        log.look();
+        std::fs::rename(&path, folder.path().join("moved")).unwrap();
+        log.write(b"two\n").unwrap();
+        log.look();
+        log.write(b"three\n").unwrap();
+        assert_eq!(std::fs::read_to_string(folder.path().join("moved")).unwrap(), "one\ntwo\n");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "three\n");
+    }
+
+    /// Nothing waits for a reader, and what cannot be written is counted; what can be after that is.
+    #[test]
+    fn what_cannot_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(rotated(Path::new("/dev/null"), 1, 1).open().is_err());
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+        assert!(rotated(&pipe, 1, 1).open().is_err());
+        let below = folder.path().join("below");
+        let (counts, path) = (Counts::default(), below.join("access.log"));
+        let send = |bytes: &str| {
+            let (to, queue) = channel();
+            to.send(Lines { bytes: bytes.into(), count: 1 }).unwrap();
+            drop(to);
+            let mut log = rotated(&path, 1 << 20, 1);
+            write_all(&queue, &mut log, &counts);
+            (counts.written.load(Relaxed), counts.failed.load(Relaxed))
+        };
+        assert_eq!(send("lost\n"), (0, 1));
+        std::fs::create_dir(&below).unwrap();
+        assert_eq!(send("kept\n"), (1, 1));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "kept\n");
+    }
+}

@@ -1,0 +1,82 @@
+//! `bartizan trace`: a thin client of `/bartizan/zones/Z/http_trace`.
+
+use std::net::IpAddr;
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::client::Api;
+use crate::failure::{Cause, Failure};
+use crate::output::{Output, bold, one_line};
+use crate::url::with_query;
+use crate::zone::{self, text};
+
+#[derive(Args)]
+pub struct HttpQuestion {
+    /// Of a host behind the edge: https://www.example.com/path
+    pub url: String,
+    /// Ask for the head alone, as HEAD does
+    #[arg(long)]
+    pub head: bool,
+    /// As from this address, as far as access rules ask
+    #[arg(long, value_name = "ADDRESS")]
+    pub from: Option<IpAddr>,
+}
+
+pub async fn run(question: HttpQuestion, api: &Api, output: Output) -> anyhow::Result<()> {
+    let HttpQuestion { url, head, from } = question;
+    let host = host_of(&url).ok_or_else(|| {
+        Failure::new(Cause::Usage, format!("{:?} is no URL of a host", one_line(&url)))
+            .remedy("write it whole: https://www.example.com/path")
+    })?;
+    let zone = zone::of_name(api, host).await?;
+    let from = from.map(|from| from.to_string());
+    let mut parameters = vec![("url", url.as_str())];
+    parameters.extend(head.then_some(("method", "HEAD")));
+    parameters.extend(from.as_deref().map(|from| ("from", from)));
+    let path = format!("/bartizan/zones/{}/http_trace", text(&zone, "id"));
+    let traced = api.get(&with_query(&path, &parameters)).await?;
+    output.result(&traced, || told(&traced))
+}
+
+/// The name in a URL. The edge judges the rest.
+fn host_of(url: &str) -> Option<&str> {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let name = authority.split(':').next()?;
+    (!name.is_empty() && !authority.contains('@')).then_some(name)
+}
+
+fn told(traced: &Value) -> String {
+    let mut lines = vec![format!("{} {}", text(traced, "method"), bold(&one_line(text(traced, "url"))))];
+    let each = |member: &str| traced[member].as_array().into_iter().flatten();
+    for step in each("steps") {
+        lines.push(format!("  {:<11} {}", text(step, "step"), one_line(text(step, "detail"))));
+    }
+    lines.push(match traced["status"].as_u64() {
+        Some(status) => bold(&status.to_string()),
+        None => bold("no answer"),
+    });
+    for field in each("fields") {
+        lines.push(format!("  {}: {}", one_line(text(field, "name")), one_line(text(field, "value"))));
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn hosts_of_urls() {
+        for (url, expect) in [
+            ("https://www.example.com", Some("www.example.com")),
+            ("http://www.example.com:8080/x?y", Some("www.example.com")),
+            ("https://www.example.com?x", Some("www.example.com")),
+            ("https://me:secret@www.example.com/", None),
+            ("https:///x", None),
+            ("www.example.com", None),
+            ("ftp://www.example.com/", None),
+        ] {
+            assert_eq!(super::host_of(url), expect, "{url}");
+        }
+    }
+}

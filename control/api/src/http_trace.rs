@@ -1,0 +1,165 @@
+//! `/bartizan/zones/Z/http_trace`: how an answer of the HTTP edge in force comes about.
+//!
+//! The request goes the way of those from the network, by the listeners of the edge; what it leads to at an origin is what a
+//! visitor's would.
+
+use std::net::IpAddr;
+
+use axum::extract::State;
+use bartizan_names::{Host, Name, ZoneId};
+use bartizan_observed::{HttpMethod, HttpQuestion, HttpTrace, TracesBusy};
+use bartizan_v4::http_trace::{HttpTraceField, HttpTraceStep};
+use http::Uri;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::auth::needs;
+use crate::caller::Caller;
+use crate::error::{Error, Fault};
+use crate::extract::{Ids, Query};
+use crate::permission::Permission;
+use crate::reply::Reply;
+use crate::rights::Target;
+use crate::state::Api;
+
+/// A longer one has no place in a head.
+const URL_MAX: usize = 8 * 1024;
+
+/// What is not said to who may not know it.
+const HIDDEN: &str = "these credentials may not see it";
+
+pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(needs(Permission::DnsRead, api, routes!(trace)))
+}
+
+#[derive(serde::Deserialize, utoipa::IntoParams)]
+struct Params {
+    /// Of a host in the zone. A port in it is sent as it is; the edge is asked where it listens.
+    #[param(example = "https://www.example.com/path")]
+    url: String,
+    /// GET or HEAD.
+    method: Option<String>,
+    /// As from this address, as far as access rules ask.
+    #[param(example = "192.0.2.1")]
+    from: Option<String>,
+}
+
+/// How an answer of the HTTP edge comes about: what is decided and done, in order, and what a visitor gets.
+#[utoipa::path(
+    get,
+    path = "/bartizan/zones/{zone_id}/http_trace",
+    tag = "Zones",
+    params(("zone_id" = String, Path), Params),
+    responses((status = 200, body = bartizan_v4::Envelope<bartizan_v4::http_trace::HttpTrace>))
+)]
+async fn trace(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids((zone,)): Ids<(ZoneId,)>,
+    Query(params): Query<Params>,
+) -> Result<Reply<bartizan_v4::http_trace::HttpTrace>, Error> {
+    let (question, name) = question(&params)?;
+    let sees = api
+        .read(move |view| {
+            let apex = view.zone_of(&caller, zone)?.name;
+            if !apex.contains(&name) {
+                return Err(Fault::BadQuery.because(format!("{name} is no name of {apex}")));
+            }
+            let account = view.account_of_zone(zone)?;
+            let of_zone = Target::Zone(zone, account);
+            let of_account = |account| caller.may(Permission::AccountFirewallRead, &Target::Account(account));
+            Ok(Sees {
+                settings: caller.may(Permission::ZoneSettingsRead, &of_zone),
+                rules: caller.may(Permission::FirewallRead, &of_zone) && account.is_some_and(of_account),
+            })
+        })
+        .await?;
+    let method = question.method.as_str().to_owned();
+    let traced = api.observed().http.trace(question).await;
+    let HttpTrace { steps, answer } = traced.map_err(|TracesBusy| Fault::ReadsBusy)?;
+    let step = |step: bartizan_observed::HttpStep| HttpTraceStep {
+        detail: if sees.may_know(step.step) { step.detail } else { HIDDEN.to_owned() },
+        step: step.step.to_owned(),
+    };
+    let status = answer.as_ref().map(|answer| answer.status);
+    let fields = answer.into_iter().flat_map(|answer| answer.fields);
+    Ok(Reply::of(bartizan_v4::http_trace::HttpTrace {
+        url: params.url,
+        method,
+        steps: steps.into_iter().map(step).collect(),
+        status,
+        fields: fields.map(|(name, value)| HttpTraceField { name, value }).collect(),
+    }))
+}
+
+/// What the caller may see beside the records of the zone.
+struct Sees {
+    settings: bool,
+    rules: bool,
+}
+
+impl Sees {
+    fn may_know(&self, step: &str) -> bool {
+        match step {
+            "settings" => self.settings,
+            "rule" => self.rules,
+            _ => true,
+        }
+    }
+}
+
+/// What is asked, and the name of the host.
+fn question(params: &Params) -> Result<(HttpQuestion, Name), Error> {
+    let wrong = |reason: &str| Fault::BadQuery.because(reason.to_owned());
+    if params.url.len() > URL_MAX {
+        return Err(wrong("url is too long"));
+    }
+    let url: Uri = params.url.parse().map_err(|_| wrong("url is no URL"))?;
+    let https = match url.scheme_str() {
+        Some("https") => true,
+        Some("http") => false,
+        _ => return Err(wrong("url begins with neither http:// nor https://")),
+    };
+    let authority = url.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+    let host = Host::parse(authority).ok_or_else(|| wrong("url has no host that can be asked for"))?;
+    let name = Name::parse(host.name()).map_err(|_| wrong("the host of url is no name"))?;
+    let target = url.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+    let method = match params.method.as_deref() {
+        None | Some("GET") => HttpMethod::Get,
+        Some("HEAD") => HttpMethod::Head,
+        Some(_) => return Err(wrong("method is neither GET nor HEAD")),
+    };
+    let from = params.from.as_deref().map(|text| text.trim().parse::<IpAddr>()).transpose();
+    let from = from.map_err(|_| wrong("from is not an IP address"))?.map(|from| from.to_canonical());
+    Ok((HttpQuestion { https, host, target, method, from }, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_that_can_be_asked_for() {
+        let asked = |url: &str| {
+            let params = Params { url: url.to_owned(), method: None, from: None };
+            question(&params).ok().map(|(question, name)| {
+                format!("{} {} {} {name}", question.https, question.host.as_str(), question.target)
+            })
+        };
+        for (url, expect) in [
+            ("https://A.Example.com", Some("true a.example.com / a.example.com")),
+            ("http://a.example.com:8080/x?y=z#f", Some("false a.example.com:8080 /x?y=z a.example.com")),
+            ("https://a.example.com?q", Some("true a.example.com /?q a.example.com")),
+            ("https://user:secret@a.example.com/", None),
+            ("ftp://a.example.com/", None),
+            ("a.example.com", None),
+            ("/path", None),
+            ("https:///path", None),
+            ("https://a.example.com/\r\nX: y", None),
+            ("https://a.example.com/a b", None),
+            ("", None),
+        ] {
+            assert_eq!(asked(url).as_deref(), expect, "{url}");
+        }
+    }
+}
