@@ -1,6 +1,7 @@
 //! The exchange itself, and who carries it on.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 
 use bartizan_names::{Host, OriginFault, TunnelId};
@@ -25,6 +26,8 @@ pub enum Upgrade {
 /// §2.5) are set.
 #[derive(Debug)]
 pub struct Request {
+    /// Whom it is from: what waits for this visitor is counted by it.
+    pub visitor: IpAddr,
     pub method: Method,
     /// A name or an address, and a port where the client named one. An origin is told it as it was received; whoever
     /// compares it takes the form for that.

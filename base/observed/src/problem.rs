@@ -68,6 +68,8 @@ pub enum What {
     Dnssec(String),
     /// The clock of this machine: it is not believed.
     Clock,
+    /// Visitors of tunnels: what came for them and was not read took all memory that it may take.
+    Readers,
     /// More of a kind than are told one by one.
     Others(ProblemKind),
 }
@@ -96,10 +98,11 @@ pub enum ProblemKind {
     Backup,
     Dnssec,
     Clock,
+    Readers,
 }
 
 impl ProblemKind {
-    pub const ALL: [ProblemKind; 21] = [
+    pub const ALL: [ProblemKind; 22] = [
         ProblemKind::Unit,
         ProblemKind::Document,
         ProblemKind::ChangeLog,
@@ -121,6 +124,7 @@ impl ProblemKind {
         ProblemKind::Backup,
         ProblemKind::Dnssec,
         ProblemKind::Clock,
+        ProblemKind::Readers,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -146,6 +150,7 @@ impl ProblemKind {
             ProblemKind::Backup => "backup",
             ProblemKind::Dnssec => "dnssec",
             ProblemKind::Clock => "clock",
+            ProblemKind::Readers => "readers",
         }
     }
 }
@@ -174,6 +179,7 @@ impl What {
             What::Backup => ProblemKind::Backup,
             What::Dnssec(_) => ProblemKind::Dnssec,
             What::Clock => ProblemKind::Clock,
+            What::Readers => ProblemKind::Readers,
             What::Others(kind) => *kind,
         }
     }
@@ -202,6 +208,7 @@ impl fmt::Display for What {
             What::Backup => f.write_str("the backups"),
             What::Dnssec(zone) => write!(f, "DNSSEC of {zone}"),
             What::Clock => f.write_str("the clock"),
+            What::Readers => f.write_str("slow readers behind tunnels"),
             What::Others(kind) => write!(f, "others of the kind {}", kind.as_str()),
         }
     }

@@ -42,6 +42,8 @@ pub enum Reporter {
     Dnssec,
     /// Looks at the clock.
     Clock,
+    /// Looks at what comes through tunnels and is not read.
+    Readers,
     /// Saw it while the edge started.
     Start,
 }

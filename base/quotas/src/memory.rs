@@ -5,6 +5,7 @@
 //! but an addition.
 
 use std::cell::Cell;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -40,6 +41,12 @@ impl Memory {
     /// How many of them are in blocks that somebody has.
     pub fn used(&self) -> usize {
         self.0.inside() * BLOCK_BYTES
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").field("used", &self.used()).finish_non_exhaustive()
     }
 }
 

@@ -50,7 +50,8 @@ impl Shares {
 }
 
 /// How the memory is shared out that connections may hold in buffers beside the little that belongs to a place: a quarter
-/// of what the machine has. The rest is for all that does not depend on strangers, and for the system's own buffers.
+/// of what the machine has, and an eighth for what comes through tunnels. The rest is for all that does not depend on strangers,
+/// and for the system's own buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryShares {
     /// Visitors of the HTTP edge.
@@ -59,6 +60,8 @@ pub struct MemoryShares {
     pub apps: usize,
     /// DNS over TCP.
     pub dns: usize,
+    /// What connectors sent, and visitors have not read.
+    pub tunnels: usize,
 }
 
 const MEMORY_PARTS: usize = 4 * 8;
@@ -67,7 +70,7 @@ impl MemoryShares {
     /// Of a machine that has so many bytes.
     pub const fn of(bytes: usize) -> MemoryShares {
         let part = bytes / MEMORY_PARTS;
-        MemoryShares { http: 4 * part, apps: 3 * part, dns: part }
+        MemoryShares { http: 4 * part, apps: 3 * part, dns: part, tunnels: 4 * part }
     }
 }
 

@@ -353,6 +353,7 @@ fn problems(told: &[StatusProblem]) -> Vec<Finding> {
         (ProblemKind::Clock, "clock", "it has not jumped"),
         (ProblemKind::Dnssec, "DNSSEC", "no zone is cut off by it"),
         (ProblemKind::PublicAuthority, "real certificates", "none is refused"),
+        (ProblemKind::Readers, "readers behind tunnels", "there is memory for all that is unread"),
         (ProblemKind::Unit, "objects", "all are in force"),
         (ProblemKind::Listener, "default ports", "it has all of them"),
     ] {

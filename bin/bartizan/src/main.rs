@@ -44,6 +44,7 @@ mod output;
 mod people;
 mod planes;
 mod private_origins;
+mod readers;
 mod record;
 mod remedies;
 mod report;

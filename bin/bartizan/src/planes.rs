@@ -48,6 +48,7 @@ pub struct Planes {
     /// Who sends every port of the pools here. Taken out by [`Planes::drain`].
     any_port: Mutex<Option<AnyPort>>,
     observed: Observed,
+    readers: tunnel::Readers,
     /// Taken out by [`Planes::drain`].
     running: Mutex<Option<Running>>,
 }
@@ -144,9 +145,22 @@ impl Planes {
             counted: counted.into(),
         };
         observed.applied.set(bundle.number);
+        let readers = tunnel.readers();
         let running = Mutex::new(Some(Running { tunnel, http, l4, dns, outside: followed, access_log: writing }));
         let any_port = Mutex::new(any_port);
-        Ok(Planes { tunnel_live, http_live, l4_live, dns_live, outside, fixed, reach, any_port, observed, running })
+        Ok(Planes {
+            tunnel_live,
+            http_live,
+            l4_live,
+            dns_live,
+            outside,
+            fixed,
+            reach,
+            any_port,
+            observed,
+            readers,
+            running,
+        })
     }
 
     /// Puts a bundle in force, in an order in which a name is announced only when it can be served. A plane is told only
@@ -177,6 +191,11 @@ impl Planes {
 
     pub fn apps(&self) -> Arc<Generation<l4::Config>> {
         self.l4_live.snapshot()
+    }
+
+    /// What comes through tunnels and is not read.
+    pub fn readers(&self) -> tunnel::Readers {
+        self.readers.clone()
     }
 
     /// What they show, and what can be asked of them.

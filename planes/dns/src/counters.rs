@@ -2,11 +2,11 @@
 
 use std::array;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bartizan_dns_guard::Held;
 use bartizan_observed::{Measured, Metric, Sample};
-use bartizan_quotas::{Over, Rarely};
+use bartizan_quotas::{Memory, Over, Rarely};
 use bartizan_wire::dns::Rcode;
 
 use crate::pipeline::{End, Silence, Transport};
@@ -34,7 +34,11 @@ pub(crate) enum Family {
 
 /// All workers' counters. Clones show the same numbers.
 #[derive(Clone, Debug, Default)]
-pub struct Counters(Arc<Mutex<Vec<Arc<Tally>>>>);
+pub struct Counters {
+    tallies: Arc<Mutex<Vec<Arc<Tally>>>>,
+    /// What connections share, when there are any.
+    memory: Arc<OnceLock<Memory>>,
+}
 
 /// What is counted, one number each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,15 +189,20 @@ impl Counters {
             limited: array::from_fn(|_| array::from_fn(|_| zero())),
             displaced: zero(),
         });
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&tally));
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&tally));
         tally
+    }
+
+    /// Shows how much of it is used.
+    pub(crate) fn memory(&self, memory: &Memory) {
+        let _ = self.memory.set(memory.clone());
     }
 }
 
 impl Measured for Counters {
     /// All numbers, added up over the workers.
     fn measure(&self) -> Vec<Metric> {
-        let tallies = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let event = |event: Event| tallies.iter().map(|tally| tally.event(event)).sum::<u64>();
         let by = |label: &'static str, events: &[(&'static str, Event)]| {
             let samples: Vec<_> = events.iter().map(|(name, which)| (*name, event(*which))).collect();
@@ -224,7 +233,7 @@ impl Measured for Counters {
             let refused = tallies.iter().map(|tally| tally.refused[over as usize].load(Ordering::Relaxed)).sum::<u64>();
             (over.as_str(), refused)
         });
-        vec![
+        let mut metrics = vec![
             Metric::counter("bartizan_dns_queries", "Queries received", queries(&tallies)),
             Metric::counter("bartizan_dns_responses", "Answers, by response code", responses(&tallies)),
             Metric::counter("bartizan_dns_truncated", "Answers cut for UDP", Sample::one(event(Event::Truncated))),
@@ -261,7 +270,15 @@ impl Measured for Counters {
                 "TCP and TLS connections refused, by the limit",
                 Sample::by("reason", &refused),
             ),
-        ]
+        ];
+        metrics.extend(self.memory.get().map(|memory| {
+            Metric::gauge(
+                "bartizan_dns_buffer_bytes",
+                "Memory that TCP and TLS connections have for answers that are not read",
+                Sample::one(memory.used() as u64),
+            )
+        }));
+        metrics
     }
 }
 
@@ -305,4 +322,29 @@ fn responses(tallies: &[Arc<Tally>]) -> Vec<Sample> {
         Sample { labels: vec![("rcode", rcode.mnemonic().unwrap_or("other").into())], value }
     });
     samples.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn memory_is_shown_where_there_is_some() {
+        let counters = Counters::default();
+        let shown = || {
+            let metrics = counters.measure();
+            let shown = metrics.iter().find(|metric| metric.name == "bartizan_dns_buffer_bytes");
+            shown.map(|metric| metric.samples[0].value)
+        };
+        assert_eq!(shown(), None);
+        let (memory, held) = (Memory::new(1 << 20, Instant::now()), bartizan_quotas::Held::default());
+        counters.memory(&memory);
+        held.add(100_000, &memory, Ipv4Addr::LOCALHOST.into()).unwrap();
+        assert_eq!(shown(), Some(2 << 16));
+        drop(held);
+        assert_eq!(shown(), Some(0));
+    }
 }

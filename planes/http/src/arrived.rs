@@ -30,6 +30,7 @@ impl Arrived {
     /// The request for who answers it in this process, with its body and without the fields of its connection.
     pub(crate) fn take_request(&mut self) -> Request {
         Request {
+            visitor: self.source.address,
             method: self.method.clone(),
             host: self.host.clone(),
             path: self.path.clone(),

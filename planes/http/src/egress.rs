@@ -130,6 +130,7 @@ impl Egress {
     ) -> Result<Answered, Problem> {
         let headers = HeaderMap::with_capacity(arrived.fields.count() + FIELDS_TO_ORIGIN);
         let request = Request {
+            visitor: arrived.source.address,
             method: arrived.method.clone(),
             host: arrived.host.clone(),
             path: arrived.path.clone(),

@@ -3,6 +3,7 @@
 use bartizan_live::Live;
 use bartizan_names::AppId;
 use bartizan_observed::{AppCounters, AppCounts, Labels, Listening, Measured, Metric, Sample};
+use bartizan_quotas::Memory;
 use bartizan_routes::{App, Apps};
 
 use crate::Config;
@@ -17,6 +18,7 @@ pub(crate) struct Counted {
     pub(crate) listening: Live<Listening>,
     /// The applications that there are.
     pub(crate) live: Live<Config>,
+    pub(crate) memory: Memory,
 }
 
 impl AppCounts for Counted {
@@ -39,6 +41,11 @@ impl Measured for Counted {
         let totals = self.counters.read();
         let mut metrics = of_all(&totals);
         metrics.extend(of_listeners(&self.listening.snapshot().value));
+        metrics.push(Metric::gauge(
+            "bartizan_l4_buffer_bytes",
+            "Memory that connections and flows have for what their reader does not take",
+            Sample::one(self.memory.used() as u64),
+        ));
         metrics.extend(of_each(&totals, &self.live.snapshot().value.apps));
         metrics
     }

@@ -78,6 +78,7 @@ pub struct Plane {
     counters: Counters,
     listening: Live<Listening>,
     live: Live<Config>,
+    memory: Memory,
     /// None while the plane serves; then how long open connections may go on.
     end: watch::Sender<Option<Duration>>,
 }
@@ -107,6 +108,7 @@ pub fn start(live: &Live<Config>, dialer: Arc<dyn Dialer>, tier: Tier, reach: &R
         counters: counters.clone(),
         listening: listening.clone(),
         live: live.clone(),
+        memory: memory.clone(),
         end,
     };
     // In the tiers for any port a flow has a second socket, towards its client.
@@ -163,7 +165,12 @@ impl Plane {
     }
 
     fn counted(&self) -> Counted {
-        Counted { counters: self.counters.clone(), listening: self.listening.clone(), live: self.live.clone() }
+        Counted {
+            counters: self.counters.clone(),
+            listening: self.listening.clone(),
+            live: self.live.clone(),
+            memory: self.memory.clone(),
+        }
     }
 
     /// Stops accepting, lets what is open finish for at most `grace`, and ends. Blocks until then.

@@ -79,6 +79,8 @@ counters! {
     overstayed,
     /// TCP connections of which a connector did not take what the client said last.
     undelivered,
+    /// Streams that were ended because they were read too slowly while others needed the memory.
+    shed,
 }
 
 pub(crate) fn count(counter: &AtomicU64) {

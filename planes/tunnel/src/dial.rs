@@ -88,7 +88,7 @@ async fn connect(flow: &Flow, loopback: IpAddr, mut stream: Stream) -> Result<Du
         let why = plain_text(answer.error.as_bytes(), LOGGED_BYTES_MAX);
         return Err(DialError::Origin(OriginFault::read(answer.text(Metadata::FAULT)), why));
     }
-    Ok(stream.into())
+    Ok(Duplex::new(stream, flow.client.ip()))
 }
 
 fn request(flow: &Flow, loopback: IpAddr, stream: &Stream) -> ConnectRequest {

@@ -7,6 +7,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,10 +25,11 @@ use quinn::RecvStream;
 use tokio::time::timeout;
 
 use crate::counters::{Counters, count};
-use crate::limits::{CHUNK_BYTES, LOGGED_BYTES_MAX};
+use crate::limits::LOGGED_BYTES_MAX;
 use crate::link::{Lease, Link};
 use crate::links::{Links, Repeat};
 use crate::stream::{Duplex, Sending, Stream};
+use crate::unread::{Intake, IntakeError};
 
 /// The way to what lies behind tunnels.
 #[derive(Debug)]
@@ -45,11 +47,11 @@ impl Egress {
 impl Upstream for Egress {
     fn send(&self, tunnel: TunnelId, request: Request) -> LocalBoxFuture<'_, Result<Response, UpstreamError>> {
         Box::pin(async move {
-            let Request { method, body, upgrade, .. } = &request;
+            let Request { visitor, method, body, upgrade, .. } = &request;
             // RFC 9110 §9.2.2; and what was taken of a body is gone.
             let may_repeat = body.length().is_nothing() && method.is_idempotent();
             let repeat = if may_repeat { Repeat::Allowed } else { Repeat::Forbidden };
-            let (method, upgrade) = (method.clone(), *upgrade);
+            let (visitor, method, upgrade) = (*visitor, method.clone(), *upgrade);
             let head = Bytes::from(encode(&request));
             let mut body = Some(request.body);
             let answer = self.links.carry(tunnel, repeat, |stream| {
@@ -58,8 +60,8 @@ impl Upstream for Egress {
                 let (head, method) = (head.clone(), method.clone());
                 async move {
                     match upgrade {
-                        Upgrade::None => exchange(stream, head, &method, body).await,
-                        Upgrade::WebSocket => switch(stream, head, &method).await,
+                        Upgrade::None => exchange(stream, head, (&method, visitor), body).await,
+                        Upgrade::WebSocket => switch(stream, head, (&method, visitor)).await,
                     }
                 }
             });
@@ -112,7 +114,12 @@ enum UploadError {
 type Upload = Pin<Box<dyn Future<Output = Result<(), UploadError>>>>;
 
 /// A request and its answer, both as streams.
-async fn exchange(stream: Stream, head: Bytes, method: &Method, body: Body) -> Result<Response, UpstreamError> {
+async fn exchange(
+    stream: Stream,
+    head: Bytes,
+    asked: (&Method, IpAddr),
+    body: Body,
+) -> Result<Response, UpstreamError> {
     let Stream { send, mut receive, lease } = stream;
     let is_nothing = body.is_here() && body.length().is_nothing();
     let upload = upload(send, head, body, lease.link().limits.stall_time);
@@ -135,7 +142,7 @@ async fn exchange(stream: Stream, head: Bytes, method: &Method, body: Body) -> R
     };
     let answer = answer.map_err(AnswerError::from)?;
     let Head { status, headers, length } = noted(decode(answer, Upgrade::None), lease.link())?;
-    let body = Download { receive, left: None, upload: uploading, lease }.into_body(method, status, length);
+    let body = download(receive, asked, (status, length), uploading, lease);
     Ok(Response { status, headers, body, upgraded: None })
 }
 
@@ -160,18 +167,18 @@ async fn in_time<T>(answer: impl Future<Output = T>, link: &Link) -> Result<T, U
 }
 
 /// A request whose stream becomes a connection of its own, if the origin agrees.
-async fn switch(stream: Stream, head: Bytes, method: &Method) -> Result<Response, UpstreamError> {
+async fn switch(stream: Stream, head: Bytes, asked: (&Method, IpAddr)) -> Result<Response, UpstreamError> {
     let Stream { mut send, mut receive, lease } = stream;
     send.stream.write_chunk(head).await.map_err(|error| UpstreamError::Broken(error.into()))?;
     let answer = in_time(read_response(&mut receive), lease.link()).await?;
     let Head { status, headers, length } =
         noted(decode(answer.map_err(AnswerError::from)?, Upgrade::WebSocket), lease.link())?;
     if status == StatusCode::SWITCHING_PROTOCOLS {
-        let io = Duplex::from(Stream { send, receive, lease });
+        let io = Duplex::new(Stream { send, receive, lease }, asked.1);
         return Ok(Response { status, headers, body: Body::empty(), upgraded: Some(Box::new(io)) });
     }
     send.finish();
-    let body = Download { receive, left: None, upload: None, lease }.into_body(method, status, length);
+    let body = download(receive, asked, (status, length), None, lease);
     Ok(Response { status, headers, body, upgraded: None })
 }
 
@@ -262,7 +269,7 @@ fn headers_of(answer: &ConnectResponse) -> impl Iterator<Item = (&str, &Bytes)> 
 
 /// The body of an answer, and what is left of the request's.
 struct Download {
-    receive: RecvStream,
+    intake: Intake,
     /// The bytes that must come, where that is known.
     left: Option<u64>,
     /// The request's body is sent on while the answer's is read.
@@ -274,32 +281,34 @@ struct Download {
 #[error("the answer's body has another length than its head says")]
 struct WrongLength;
 
-impl Download {
-    /// What follows the head, with the length that it states.
-    fn into_body(mut self, method: &Method, status: StatusCode, stated: Option<u64>) -> Body {
-        let length = match (Content::of(Asked::by(method.as_str()), status.as_u16()), stated) {
-            (Content::Never, _) | (Content::Withheld, None) => return Body::empty(),
-            (Content::Framed, None) => Length::Unknown,
-            (Content::Withheld, Some(bytes)) => {
-                self.left = Some(0);
-                Length::Known(bytes)
-            }
-            (Content::Framed, Some(bytes)) => {
-                self.left = Some(bytes);
-                Length::Known(bytes)
-            }
-        };
-        let chunks = futures_util::stream::unfold(Some(self), |download| async {
-            let mut download = download?;
-            match download.next().await {
-                Some(Ok(chunk)) => Some((Ok(chunk), Some(download))),
-                Some(Err(error)) => Some((Err(error), None)),
-                None => None,
-            }
-        });
-        Body::stream(length, chunks)
-    }
+/// What follows the head, with the length that it states.
+fn download(
+    receive: RecvStream,
+    (method, visitor): (&Method, IpAddr),
+    (status, stated): (StatusCode, Option<u64>),
+    upload: Option<Upload>,
+    lease: Lease,
+) -> Body {
+    let (length, left) = match (Content::of(Asked::by(method.as_str()), status.as_u16()), stated) {
+        (Content::Never, _) | (Content::Withheld, None) => return Body::empty(),
+        (Content::Framed, None) => (Length::Unknown, None),
+        (Content::Withheld, Some(bytes)) => (Length::Known(bytes), Some(0)),
+        (Content::Framed, Some(bytes)) => (Length::Known(bytes), Some(bytes)),
+    };
+    let intake = Intake::new(receive, visitor, left, &lease.link().unread);
+    let download = Download { intake, left, upload, lease };
+    let chunks = futures_util::stream::unfold(Some(download), |download| async {
+        let mut download = download?;
+        match download.next().await {
+            Some(Ok(chunk)) => Some((Ok(chunk), Some(download))),
+            Some(Err(error)) => Some((Err(error), None)),
+            None => None,
+        }
+    });
+    Body::stream(length, chunks)
+}
 
+impl Download {
     async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
         match self.chunk().await {
             Ok(Some(chunk)) => Some(self.check(chunk.len() as u64).map(|()| chunk)),
@@ -309,10 +318,10 @@ impl Download {
         }
     }
 
-    async fn chunk(&mut self) -> Result<Option<Bytes>, quinn::ReadError> {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, IntakeError> {
         loop {
-            let read = self.receive.read_chunk(CHUNK_BYTES, true);
-            let Some(upload) = &mut self.upload else { return Ok(read.await?.map(|chunk| chunk.bytes)) };
+            let read = self.intake.chunk();
+            let Some(upload) = &mut self.upload else { return read.await };
             tokio::select! {
                 // How it ends matters to nobody: only the answer counts now, and if the client is gone this body is
                 // dropped too.
@@ -322,7 +331,7 @@ impl Download {
                     }
                     self.upload = None;
                 }
-                chunk = read => return Ok(chunk?.map(|chunk| chunk.bytes)),
+                chunk = read => return chunk,
             }
         }
     }

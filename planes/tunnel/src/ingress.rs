@@ -29,6 +29,8 @@ pub(crate) struct Edge {
     pub(crate) registry: Registry,
     pub(crate) counters: Arc<Counters>,
     pub(crate) limits: Limits,
+    /// How much visitors may leave unread.
+    memory: u64,
     open: Arc<Semaphore>,
     registering: Arc<Semaphore>,
     sources: Arc<Sources>,
@@ -41,11 +43,12 @@ impl Edge {
         registry: Registry,
         counters: Arc<Counters>,
         limits: Limits,
+        memory: u64,
     ) -> Edge {
         let open = Arc::new(Semaphore::new(limits.connections));
         let registering = Arc::new(Semaphore::new(REGISTERING_MAX));
         let sources = Arc::new(Sources::new(Instant::now()));
-        Edge { live, rpc, registry, counters, limits, open, registering, sources }
+        Edge { live, rpc, registry, counters, limits, memory, open, registering, sources }
     }
 }
 
@@ -73,7 +76,8 @@ fn follow_certificate(endpoint: &Endpoint, edge: &Edge, presented: &mut Option<V
         return;
     }
     *presented = leaf.map(<[u8]>::to_vec);
-    match snapshot.value.certificate.as_ref().map(transport::server_config).transpose() {
+    let config = |certificate| transport::server_config(certificate, edge.memory);
+    match snapshot.value.certificate.as_ref().map(config).transpose() {
         Ok(config) => endpoint.set_server_config(config),
         Err(error) => tracing::error!(%error, "the certificate for tunnels cannot be used; the old one stays"),
     }

@@ -39,6 +39,9 @@ pub struct Limits {
     pub held_time: Duration,
     /// For what a client said last to reach the connector, after the connection is over for everybody else.
     pub deliver_time: Duration,
+    /// Bytes that connectors may have sent and visitors not read, if it is to be less than the machine allows
+    /// (`bartizan_quotas::MemoryShares`).
+    pub memory: usize,
 }
 
 impl Default for Limits {
@@ -58,6 +61,7 @@ impl Default for Limits {
             depart_time: Duration::from_secs(200),
             held_time: Duration::from_secs(5),
             deliver_time: Duration::from_secs(30),
+            memory: usize::MAX,
         }
     }
 }
@@ -85,8 +89,15 @@ pub(crate) const ACKNOWLEDGED_EVERY: u32 = 10;
 pub(crate) const CONNECTOR_STREAMS_MAX: u32 = 16;
 /// What a connector may send on one stream before we have read it: 100 Mbit/s at a round trip of 160 ms.
 pub(crate) const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
-/// And on all of one connection.
-pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// And on all of one connection at least. It has as much as all may hold, so that it is nothing that a slow reader could
+/// take from others (`unread.rs`).
+pub(crate) const CONNECTION_WINDOW_BYTES_MIN: u64 = 8 * STREAM_WINDOW_BYTES as u64;
+/// Answers of this length are not looked at: with as many as a connection may carry they hold 8 MB.
+pub(crate) const UNREAD_SMALL_BYTES: u64 = 4 * 1024;
+/// How often it is looked at what is unread: a fast network brings some tens of megabytes meanwhile.
+pub(crate) const UNREAD_LOOK: Duration = Duration::from_millis(250);
+/// Looks over which it is told how fast somebody reads: a minute. Whoever reads slowly reads in bursts.
+pub(crate) const PACE_LOOKS: u64 = 256;
 /// What we keep of one connection until the connector acknowledges it.
 pub(crate) const SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 /// Datagrams that a connector sent and that were not read yet. Their reader is quick; strangers can fill this too.

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 use crate::counters::Counters;
 use crate::limits::{LOGGED_BYTES_MAX, Limits};
 use crate::sessions::{Ended, Manner, Sessions};
+use crate::unread::AllUnread;
 
 /// One registered connection.
 ///
@@ -25,6 +26,8 @@ pub(crate) struct Link {
     pub(crate) quic: quinn::Connection,
     pub(crate) facts: Connection,
     pub(crate) sessions: Sessions,
+    /// Streams that may be read slower than they come.
+    pub(crate) unread: AllUnread,
     pub(crate) limits: Limits,
     pub(crate) counters: Arc<Counters>,
     /// Why we closed it, if we did.
@@ -67,6 +70,7 @@ impl Link {
             quic,
             facts,
             sessions,
+            unread: AllUnread::default(),
             limits,
             counters,
             closed: OnceLock::new(),

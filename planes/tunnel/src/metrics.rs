@@ -7,18 +7,26 @@ use bartizan_observed::{Connections, Measured, Metric, Sample};
 
 use crate::Counts;
 use crate::counters::Counters;
+use crate::unread::Readers;
 
 /// The numbers of a plane, which may have ended meanwhile.
 pub(crate) struct Counted {
     pub(crate) counters: Arc<Counters>,
     pub(crate) connections: Live<Connections>,
+    pub(crate) readers: Readers,
 }
 
 impl Measured for Counted {
     fn measure(&self) -> Vec<Metric> {
         let connections = self.connections.snapshot().value.0.len() as u64;
-        let mut metrics =
-            vec![Metric::gauge("bartizan_tunnel_connections", "Connections of connectors", Sample::one(connections))];
+        let mut metrics = vec![
+            Metric::gauge("bartizan_tunnel_connections", "Connections of connectors", Sample::one(connections)),
+            Metric::gauge(
+                "bartizan_tunnel_buffer_bytes",
+                "Memory for what came through tunnels faster than it is read, at most",
+                Sample::one(self.readers.bytes()),
+            ),
+        ];
         metrics.extend(metrics_of(&self.counters.read()));
         metrics
     }
@@ -55,6 +63,7 @@ fn metrics_of(counts: &Counts) -> [Metric; 9] {
         ("call_of_connector", counts.calls_refused),
         ("departure", counts.overstayed),
         ("delivery", counts.undelivered),
+        ("reader", counts.shed),
     ];
     let configurations = [("applied", counts.configurations_applied), ("refused", counts.configurations_refused)];
     [

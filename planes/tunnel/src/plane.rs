@@ -10,6 +10,7 @@ use bartizan_exchange::{Dialer, Upstream};
 use bartizan_live::Live;
 use bartizan_names::{ConnectorId, TunnelId};
 use bartizan_observed::{Command, Commanded, Connections, Measured};
+use bartizan_quotas::MemoryShares;
 use bartizan_rpc::RpcThread;
 use quinn::{Endpoint, TokioRuntime};
 use tokio::runtime::Runtime;
@@ -26,6 +27,7 @@ use crate::listen::listen;
 use crate::metrics::Counted;
 use crate::registry::{Registry, Table};
 use crate::transport::{self, ResetKey};
+use crate::unread::{self, Readers};
 use crate::{Config, Counts};
 
 /// The plane could not start.
@@ -43,6 +45,7 @@ pub struct Plane {
     table: Live<Table>,
     connections: Live<Connections>,
     counters: Arc<Counters>,
+    readers: Readers,
     rpc: RpcThread,
     endpoints: Vec<Endpoint>,
     /// Dropped to stop.
@@ -71,7 +74,10 @@ pub fn start(
     let (registry, table, connections) = Registry::start(limits.tunnel_connections);
     let counters = Arc::new(Counters::default());
     tokio::spawn(listen(table.clone(), registry.clone(), Arc::clone(&counters)));
-    let edge = Edge::new(live.clone(), rpc.clone(), registry, Arc::clone(&counters), limits);
+    let memory = MemoryShares::of(bartizan_net::memory_max()).tunnels.min(limits.memory) as u64;
+    let readers = Readers::new(Arc::clone(&counters), memory);
+    tokio::spawn(unread::watch(table.clone(), readers.clone()));
+    let edge = Edge::new(live.clone(), rpc.clone(), registry, Arc::clone(&counters), limits, memory);
     let mut endpoints = Vec::new();
     for socket in sockets {
         let config = transport::endpoint_config(Arc::clone(&reset_key));
@@ -86,7 +92,7 @@ pub fn start(
         .name("tunnel".to_owned())
         .spawn(move || run(&runtime, stopped, &to_close))
         .map_err(StartError::Threads)?;
-    Ok(Plane { table, connections, counters, rpc, endpoints, running, thread })
+    Ok(Plane { table, connections, counters, readers, rpc, endpoints, running, thread })
 }
 
 /// Holds the runtime until the plane is stopped, then tells the connectors.
@@ -129,13 +135,22 @@ impl Plane {
         Commands(self.table.clone())
     }
 
+    /// How much visitors leave unread, now and from now on.
+    pub fn readers(&self) -> Readers {
+        self.readers.clone()
+    }
+
     pub fn counters(&self) -> Counts {
         self.counters.read()
     }
 
     /// What it counts, for as long as anybody wants to know.
     pub fn measured(&self) -> Arc<dyn Measured> {
-        Arc::new(Counted { counters: Arc::clone(&self.counters), connections: self.connections.clone() })
+        Arc::new(Counted {
+            counters: Arc::clone(&self.counters),
+            connections: self.connections.clone(),
+            readers: self.readers.clone(),
+        })
     }
 
     /// Takes no new connections and no new requests, and waits until those in flight are done, but not longer than

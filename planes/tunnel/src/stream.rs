@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -15,6 +16,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use crate::counters::count;
 use crate::link::Lease;
+use crate::unread::Intake;
 
 /// What a stream that is given up is reset with.
 const GIVEN_UP: VarInt = VarInt::from_u32(0);
@@ -55,7 +57,7 @@ impl Drop for Sending {
 /// Both halves of a stream whose heads are over: what is behind a 101, or a TCP connection.
 pub(crate) struct Duplex {
     send: Sending,
-    receive: RecvStream,
+    intake: Intake,
     half_close: HalfClose,
     lease: Lease,
 }
@@ -72,13 +74,13 @@ enum HalfClose {
     Told,
 }
 
-impl From<Stream> for Duplex {
-    fn from(Stream { send, receive, lease }: Stream) -> Duplex {
-        Duplex { send, receive, half_close: HalfClose::Open, lease }
-    }
-}
-
 impl Duplex {
+    /// For a client from there.
+    pub(crate) fn new(Stream { send, receive, lease }: Stream, from: IpAddr) -> Duplex {
+        let intake = Intake::new(receive, from, None, &lease.link().unread);
+        Duplex { send, intake, half_close: HalfClose::Open, lease }
+    }
+
     fn tell_end(&mut self) {
         self.send.finish();
         self.half_close = HalfClose::Told;
@@ -122,7 +124,7 @@ impl Drop for Duplex {
 impl AsyncRead for Duplex {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = to.filled().len();
-        let read = AsyncRead::poll_read(Pin::new(&mut self.receive), cx, to);
+        let read = self.intake.poll_read(cx, to);
         self.mind_held_end(cx, &read, to.filled().len() - before);
         read
     }

@@ -12,9 +12,10 @@ use quinn::{
 };
 
 use crate::limits::{
-    ACKNOWLEDGED_EVERY, CONNECTION_WINDOW_BYTES, CONNECTOR_STREAMS_MAX, DATAGRAMS_BYTES, IDLE_MAX, KEEP_ALIVE,
-    RESET_INTERVAL, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
+    ACKNOWLEDGED_EVERY, CONNECTOR_STREAMS_MAX, DATAGRAMS_BYTES, IDLE_MAX, KEEP_ALIVE, RESET_INTERVAL,
+    SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
 };
+use crate::unread::connection_window;
 
 /// The protocol that connectors offer (RFC 7301).
 const ALPN: &[u8] = b"argotunnel";
@@ -53,11 +54,11 @@ impl ConnectionIdGenerator for RandomIds {
     }
 }
 
-/// The edge's QUIC with this certificate.
-pub(crate) fn server_config(certificate: &CertifiedKey) -> Result<ServerConfig, TransportError> {
+/// The edge's QUIC with this certificate, where visitors may leave so much unread.
+pub(crate) fn server_config(certificate: &CertifiedKey, memory: u64) -> Result<ServerConfig, TransportError> {
     let tls = quic_server_config(certificate, &[ALPN])?;
     let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
-    config.transport_config(Arc::new(transport()));
+    config.transport_config(Arc::new(transport(memory)));
     Ok(config)
 }
 
@@ -70,7 +71,7 @@ pub(crate) enum TransportError {
     Cipher(#[from] quinn::crypto::rustls::NoInitialCipherSuite),
 }
 
-fn transport() -> TransportConfig {
+fn transport(memory: u64) -> TransportConfig {
     let mut acknowledgements = AckFrequencyConfig::default();
     acknowledgements.ack_eliciting_threshold(VarInt::from_u32(ACKNOWLEDGED_EVERY));
     let mut transport = TransportConfig::default();
@@ -82,7 +83,7 @@ fn transport() -> TransportConfig {
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
         .datagram_receive_buffer_size(Some(DATAGRAMS_BYTES))
-        .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
+        .receive_window(connection_window(memory))
         .send_window(SEND_WINDOW_BYTES);
     transport
 }

@@ -42,7 +42,7 @@ pub fn request(method: Method, url: &str, body: Body) -> Request {
     let (host, path) = url.split_at(url.find('/').expect("the URL has a path"));
     let path = path.parse().expect("the path is valid");
     let host = Host::parse(host).expect("a host");
-    Request { method, host, path, headers: HeaderMap::new(), body, upgrade: Upgrade::None }
+    Request { visitor: client().ip(), method, host, path, headers: HeaderMap::new(), body, upgrade: Upgrade::None }
 }
 
 /// All of a body, or the error that it ended with.

@@ -111,6 +111,7 @@ pub(crate) struct Worker {
     listeners: Vec<(StdListener, Transport)>,
     config: Reader<Config>,
     tallies: Tallies,
+    counters: Counters,
     runtime: tokio::runtime::Runtime,
     limits: Limits,
     signatures: bartizan_signer::Limits,
@@ -161,6 +162,7 @@ impl Worker {
             listeners,
             config,
             tallies: Tallies { tcp: both(Transport::Tcp), tls: both(Transport::Tls) },
+            counters: counters.clone(),
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
             limits: Limits {
                 connections: LIMITS.connections.min(share),
@@ -193,12 +195,14 @@ impl Worker {
 
     /// What its thread has of it.
     fn open(self) -> (Vec<(StdListener, Transport)>, tokio::runtime::Runtime, Rc<Shared>) {
+        let memory = Memory::new(self.limits.memory, Instant::now());
+        self.counters.memory(&memory);
         let shared = Rc::new(Shared {
             desk: RefCell::new(Desk::new(self.config, self.signatures)),
             tallies: self.tallies,
             acceptor: Acceptor::new(&[ALPN]),
             door: Door::single(self.limits.connections, self.limits.source, Instant::now()),
-            memory: Memory::new(self.limits.memory, Instant::now()),
+            memory,
             turns: Throttle::new(self.limits.turns.0, self.limits.turns.1),
             rounds: Rc::default(),
             stopping: Stopping::default(),
@@ -684,6 +688,8 @@ mod tests {
         stream.read_to_end(&mut answers).unwrap();
         drop(stream);
         server.thread.join().unwrap();
+        let metrics = server.counters.measure();
+        assert!(metrics.iter().any(|metric| metric.name == "bartizan_dns_buffer_bytes"));
         let answered = count(&server.counters, "REFUSED") - 1;
         assert!(answered > 1_000 && answers.len() as u64 == answered * QUERY.len() as u64, "{answered}");
     }

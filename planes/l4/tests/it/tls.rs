@@ -260,6 +260,7 @@ fn what_slow_readers_hold_is_bounded() {
         eventually("one too many", || edge.app(&one).limited(Limit::Memory) > 0);
         let ended = edge.app(&one).limited(Limit::Memory);
         assert!(edge.app(&one).open >= 5, "{ended} of 40 were ended");
+        assert!(held(&edge) > 1 << 18, "{} are held", held(&edge));
         // Another source reads what it likes.
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind("127.0.9.7:0".parse().unwrap()).unwrap();
@@ -270,6 +271,12 @@ fn what_slow_readers_hold_is_bounded() {
     });
     drop(runtime);
     eventually("closed", || edge.app(&one).open == 0);
+    eventually("nothing is held", || held(&edge) == 0);
+}
+
+fn held(edge: &Edge) -> u64 {
+    let metrics = edge.plane().measured().measure();
+    metrics.iter().find(|metric| metric.name == "bartizan_l4_buffer_bytes").unwrap().samples[0].value
 }
 
 #[test]

@@ -17,5 +17,6 @@ mod restart;
 mod silence;
 mod tcp;
 mod udp;
+mod unread;
 mod waits;
 mod wire;

@@ -1,0 +1,441 @@
+//! What connectors sent and nobody has read yet, and what becomes of it when it is too much.
+//!
+//! ```text
+//! stream ─► Intake (whoever reads, on its own thread) ─► visitor
+//!              │ how much was read, whether there was nothing to read
+//! look, four times a second: what is read slower than it comes ─► more than may be held? ─► shed: the slowest end
+//! ```
+//! A stream that is read slower than it comes fills its window here. No other stream waits for it: the window of a
+//! connection has room for all that may be held ([`connection_window`]). So memory is the only thing that is short, and it
+//! is shared out by source: while there is enough for all, nobody is ended for being slow. When there is not, streams of those
+//! sources are ended that hold more than their part, the slowest first.
+//!
+//! How much QUIC holds of a stream the library does not tell. What is counted is what may be there at most: all that came on
+//! the connection since the stream was empty, less what was read of it, and no more than its window or than is left of its
+//! answer.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bartizan_live::Live;
+use bartizan_quotas::{Rarely, SourceKey};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use quinn::{ReadError, RecvStream, VarInt};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::counters::Counters;
+use crate::limits::{
+    CHUNK_BYTES, CONNECTION_WINDOW_BYTES_MIN, PACE_LOOKS, STREAM_WINDOW_BYTES, UNREAD_LOOK, UNREAD_SMALL_BYTES,
+};
+use crate::registry::Table;
+
+/// What a connector may send on one connection before it is read, where all together may hold so much: that, and a quarter
+/// more for what comes between two looks.
+pub(crate) fn connection_window(memory: u64) -> VarInt {
+    let bytes = memory.saturating_add(memory / 4).max(CONNECTION_WINDOW_BYTES_MIN);
+    VarInt::from_u64(bytes).unwrap_or(VarInt::MAX)
+}
+
+/// How much is unread, and how often it was too much: for whoever tells of it.
+#[derive(Clone, Debug)]
+pub struct Readers {
+    counters: Arc<Counters>,
+    bytes: Arc<AtomicU64>,
+    memory: u64,
+}
+
+impl Readers {
+    pub(crate) fn new(counters: Arc<Counters>, memory: u64) -> Readers {
+        Readers { counters, bytes: Arc::default(), memory }
+    }
+
+    /// Bytes that are unread at most, at the last look.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that may be.
+    pub fn bytes_max(&self) -> u64 {
+        self.memory
+    }
+
+    /// Streams that were ended for it since the plane began.
+    pub fn ended(&self) -> u64 {
+        self.counters.read().shed
+    }
+}
+
+/// The reading half of a stream, for whoever reads it. Dropped, what is left of it is thrown away.
+pub(crate) enum Intake {
+    /// Of an answer that is not worth a look.
+    Small(RecvStream),
+    Watched(Watched),
+}
+
+/// Why there is no more to read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IntakeError {
+    #[error(transparent)]
+    Stream(#[from] ReadError),
+    #[error("it was read too slowly, and others needed the memory")]
+    Shed,
+}
+
+impl From<IntakeError> for io::Error {
+    fn from(error: IntakeError) -> io::Error {
+        match error {
+            IntakeError::Stream(error) => error.into(),
+            IntakeError::Shed => io::Error::new(io::ErrorKind::ConnectionReset, error),
+        }
+    }
+}
+
+impl Intake {
+    /// For a visitor from there, of a connection with these streams. `length` is what has to come, where that is known.
+    // Hot: once an answer, after its head. Small ones cost nothing.
+    pub(crate) fn new(stream: RecvStream, from: IpAddr, length: Option<u64>, unread: &AllUnread) -> Intake {
+        if length.is_some_and(|length| length <= UNREAD_SMALL_BYTES) {
+            return Intake::Small(stream);
+        }
+        Intake::Watched(unread.watch(stream, SourceKey::widest(from), length))
+    }
+
+    /// The next piece; none at the end.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, IntakeError> {
+        let chunk = match self {
+            Intake::Small(stream) => stream.read_chunk(CHUNK_BYTES, true).await?,
+            Intake::Watched(watched) => {
+                std::future::poll_fn(|cx| {
+                    // It waits nowhere but in the stream, so that a new one goes on where the last one was dropped.
+                    let next = |stream: &mut RecvStream| {
+                        std::pin::pin!(stream.read_chunk(CHUNK_BYTES, true)).poll_unpin(cx).map_err(IntakeError::from)
+                    };
+                    watched.poll(next, |chunk| chunk.as_ref().map_or(0, |chunk| chunk.bytes.len()))
+                })
+                .await?
+            }
+        };
+        Ok(chunk.map(|chunk| chunk.bytes))
+    }
+
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Intake::Small(stream) => AsyncRead::poll_read(std::pin::Pin::new(stream), cx, to),
+            Intake::Watched(watched) => {
+                let before = to.filled().len();
+                let next = |stream: &mut RecvStream| {
+                    let polled = stream.poll_read_buf(cx, to).map_err(IntakeError::from);
+                    polled.map_ok(|()| to.filled().len() - before)
+                };
+                watched.poll(next, |read| *read).map_ok(drop).map_err(io::Error::from)
+            }
+        }
+    }
+}
+
+/// A stream that is looked at, for its reader.
+pub(crate) struct Watched(Arc<Unread>);
+
+impl Watched {
+    fn poll<T>(
+        &self,
+        next: impl FnOnce(&mut RecvStream) -> Poll<Result<T, IntakeError>>,
+        bytes: impl FnOnce(&T) -> usize,
+    ) -> Poll<Result<T, IntakeError>> {
+        let mut state = self.0.state();
+        let Some(stream) = &mut state.stream else { return Poll::Ready(Err(IntakeError::Shed)) };
+        let polled = next(stream);
+        state.seen.waits = polled.is_pending();
+        state.seen.was_empty |= polled.is_pending();
+        if let Poll::Ready(Ok(read)) = &polled {
+            state.seen.read += bytes(read) as u64;
+        }
+        polled
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.0.state().stream = None;
+    }
+}
+
+/// A stream of which something may be unread.
+struct Unread {
+    from: SourceKey,
+    length: Option<u64>,
+    /// Locked by its reader for each piece, and by the look for a moment.
+    state: Mutex<State>,
+}
+
+struct State {
+    /// None when its reader is gone, or it was shed.
+    stream: Option<RecvStream>,
+    seen: Seen,
+}
+
+/// How a stream is read.
+#[derive(Default)]
+struct Seen {
+    read: u64,
+    /// Whether its reader waits for more.
+    waits: bool,
+    /// Whether there was nothing to read at some time since the last look.
+    was_empty: bool,
+    /// At the last look.
+    read_before: u64,
+    /// The most that may have been unread then.
+    held: u64,
+    /// What was read of late, each look's part fading with the time.
+    pace: u64,
+    looks: u64,
+}
+
+impl Seen {
+    /// So many bytes came on its connection since the last look. How much of it may be here and is read too slowly.
+    fn look(&mut self, came: u64, left: u64) -> u64 {
+        let read = self.read - std::mem::replace(&mut self.read_before, self.read);
+        let keeps_up = self.waits || std::mem::take(&mut self.was_empty);
+        let unread = match (self.waits, keeps_up) {
+            (true, _) => 0,
+            (false, true) => came,
+            (false, false) => (self.held + came).saturating_sub(read),
+        };
+        self.held = unread.min(left).min(u64::from(STREAM_WINDOW_BYTES));
+        self.pace = self.pace - self.pace / PACE_LOOKS + read;
+        self.looks = (self.looks + 1).min(PACE_LOOKS);
+        if keeps_up { 0 } else { self.held }
+    }
+
+    /// Bytes a look.
+    fn pace(&self) -> u64 {
+        self.pace / self.looks.max(1)
+    }
+}
+
+impl Unread {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Throws away what is held, and tells the connector to send no more, unless its reader has come meanwhile.
+    fn shed(&self) -> bool {
+        let mut state = self.state();
+        !state.seen.waits && state.stream.take().is_some()
+    }
+}
+
+/// The streams of one connection that are looked at.
+#[derive(Default)]
+pub(crate) struct AllUnread(Mutex<Streams>);
+
+#[derive(Default)]
+struct Streams {
+    streams: Vec<Arc<Unread>>,
+    /// Bytes that had come on the connection at the last look.
+    came: u64,
+}
+
+impl AllUnread {
+    fn watch(&self, stream: RecvStream, from: SourceKey, length: Option<u64>) -> Watched {
+        let state = State { stream: Some(stream), seen: Seen::default() };
+        let unread = Arc::new(Unread { from, length, state: Mutex::new(state) });
+        let streams = &mut self.streams().streams;
+        if streams.len() == streams.capacity() {
+            // Those that ended since the last look, so that it has no more room than streams that are open at a time.
+            streams.retain(|unread| Arc::strong_count(unread) > 1);
+        }
+        streams.push(Arc::clone(&unread));
+        Watched(unread)
+    }
+
+    /// Adds what is read too slowly to `slow`. `came` is what has come on the connection since it began.
+    fn look(&self, came: impl FnOnce() -> u64, slow: &mut Vec<Slow>) {
+        let mut streams = self.streams();
+        streams.streams.retain(|unread| Arc::strong_count(unread) > 1);
+        if streams.streams.is_empty() {
+            streams.streams = Vec::new();
+            return;
+        }
+        let total = came();
+        let came = total - std::mem::replace(&mut streams.came, total).min(total);
+        for unread in &streams.streams {
+            let mut state = unread.state();
+            if state.stream.is_none() {
+                continue;
+            }
+            let left = unread.length.map_or(u64::MAX, |length| length.saturating_sub(state.seen.read));
+            let held = state.seen.look(came, left);
+            if held > 0 {
+                slow.push(Slow { from: unread.from, held, pace: state.seen.pace(), unread: Arc::clone(unread) });
+            }
+        }
+    }
+
+    fn streams(&self) -> MutexGuard<'_, Streams> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for AllUnread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AllUnread").field("streams", &self.streams().streams.len()).finish()
+    }
+}
+
+/// A stream that is read slower than it comes.
+struct Slow<U = Arc<Unread>> {
+    from: SourceKey,
+    held: u64,
+    pace: u64,
+    unread: U,
+}
+
+/// Looks at the streams of all connections, again and again.
+pub(crate) async fn watch(table: Live<Table>, Readers { counters, bytes, memory }: Readers) {
+    let mut look = interval(UNREAD_LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut slow = Vec::new();
+    loop {
+        look.tick().await;
+        for link in table.snapshot().value.values().flat_map(|links| links.iter()) {
+            link.unread.look(|| link.quic.stats().udp_rx.bytes, &mut slow);
+        }
+        let (mut held, mut ended) = (slow.iter().map(|slow| slow.held).sum::<u64>(), 0);
+        if held > memory {
+            let before = held;
+            held = shed(&mut slow, memory, |unread| {
+                let is_shed = unread.shed();
+                ended += u64::from(is_shed);
+                is_shed
+            });
+            static SHED: Rarely = Rarely::new();
+            if let Some(times) = SHED.turn() {
+                tracing::warn!(
+                    unread = before,
+                    most = memory,
+                    ended,
+                    times,
+                    "answers through tunnels are read too slowly for the memory that they may take: the slowest were ended"
+                );
+            }
+        }
+        counters.shed.fetch_add(ended, Ordering::Relaxed);
+        bytes.store(held, Ordering::Relaxed);
+        // It has no more room than is needed.
+        slow = Vec::new();
+    }
+}
+
+/// Ends streams until no more than `most` bytes are held, and says how many are. A source's part is the same for all that
+/// hold something.
+fn shed<U>(slow: &mut [Slow<U>], most: u64, mut end: impl FnMut(&U) -> bool) -> u64 {
+    let mut sources: HashMap<SourceKey, u64> = HashMap::new();
+    slow.iter().for_each(|slow| *sources.entry(slow.from).or_default() += slow.held);
+    let mut held: u64 = sources.values().sum();
+    let mut holders = sources.len() as u64;
+    slow.sort_by_key(|slow| slow.pace);
+    for slow in slow {
+        if held <= most {
+            break;
+        }
+        let Some(of_source) = sources.get_mut(&slow.from).filter(|held| **held > most / holders.max(1)) else {
+            continue;
+        };
+        if end(&slow.unread) {
+            *of_source -= slow.held;
+            held -= slow.held;
+            holders -= u64::from(*of_source == 0);
+        }
+    }
+    held
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: u64 = STREAM_WINDOW_BYTES as u64;
+
+    #[test]
+    fn what_may_be_unread_of_a_stream() {
+        let mut seen = Seen::default();
+        // What came on its connection, what was read, whether its reader waits, or waited; what it holds, slow or not.
+        for (came, read, waits, was_empty, held, slow) in [
+            // It begins with what came beside it.
+            (50_000, 0, false, false, 50_000, 50_000),
+            (50_000, 30_000, false, false, 70_000, 70_000),
+            (0, 70_000, true, true, 0, 0),
+            // It waits still.
+            (90_000, 0, true, false, 0, 0),
+            // It was empty, and more came since: that is no slow reader yet.
+            (90_000, 10_000, false, true, 90_000, 0),
+            (10_000, 10_000, false, false, 90_000, 90_000),
+            // Others on the connection get more than a window.
+            (9_000_000, 0, false, false, WINDOW, WINDOW),
+            (0, WINDOW, false, false, 0, 0),
+        ] {
+            seen.read += read;
+            seen.waits = waits;
+            seen.was_empty |= was_empty;
+            let told = seen.look(came, u64::MAX);
+            assert_eq!((seen.held, told), (held, slow), "{came} {read} {waits} {was_empty}");
+        }
+        assert_eq!(seen.look(9_000_000, 5_000), 5_000, "no more than is left of the answer");
+    }
+
+    #[test]
+    fn whoever_read_in_bursts_is_faster_than_who_read_once() {
+        let (mut bursts, mut once) = (Seen::default(), Seen::default());
+        once.read = 300_000;
+        for look in 0..2_000 {
+            // 40 KB a second, in pieces.
+            bursts.read += if look % 8 == 0 { 80_000 } else { 0 };
+            bursts.look(0, 0);
+            once.look(0, 0);
+            assert!(look < 60 || bursts.pace() > once.pace(), "{look}: {} {}", bursts.pace(), once.pace());
+        }
+        assert!((8_000..12_000).contains(&bursts.pace()), "{}", bursts.pace());
+    }
+
+    #[test]
+    fn who_holds_more_than_its_part_makes_room_slowest_first() {
+        // Source, bytes held and pace of each; the bound; who is ended, in this order, and what is held then.
+        for (streams, most, ended, held) in [
+            (&[(1, 10, 5), (1, 10, 1)][..], 20, &[][..], 20),
+            // One source: its slowest.
+            (&[(1, 10, 5), (1, 10, 1), (1, 10, 3)], 20, &[1], 20),
+            (&[(1, 10, 5), (1, 10, 1), (1, 10, 3)], 5, &[1, 2, 0], 0),
+            // The slowest of all has no more than its part.
+            (&[(1, 10, 5), (1, 10, 6), (1, 10, 7), (2, 10, 0)], 20, &[0, 1], 20),
+            // Many that hold the same: the slowest.
+            (&[(1, 10, 4), (2, 10, 2), (3, 10, 3), (4, 10, 9)], 20, &[1, 2], 20),
+            // Two greedy ones beside one that is not.
+            (&[(1, 10, 4), (1, 10, 2), (2, 10, 3), (2, 10, 1), (3, 2, 0)], 25, &[3, 1], 22),
+            (&[], 0, &[], 0),
+        ] {
+            let slow = |(index, (from, held, pace)): (usize, &(u32, u64, u64))| Slow {
+                from: SourceKey::V4(*from),
+                held: *held,
+                pace: *pace,
+                unread: index,
+            };
+            let mut all: Vec<Slow<usize>> = streams.iter().enumerate().map(slow).collect();
+            let mut gone = Vec::new();
+            let left = shed(&mut all, most, |index| {
+                gone.push(*index);
+                true
+            });
+            assert_eq!((gone.as_slice(), left), (ended, held), "{streams:?} in {most}");
+        }
+        // A reader that came meanwhile stays.
+        let mut one = [Slow { from: SourceKey::V4(1), held: 9, pace: 0, unread: () }];
+        assert_eq!(shed(&mut one, 1, |()| false), 9);
+    }
+}

@@ -1,0 +1,128 @@
+//! Visitors who ask and do not read: they hold up nobody else, and what they hold is bounded.
+
+use std::net::IpAddr;
+
+use bartizan_exchange::{Body, Request};
+use bartizan_names::OriginAddress;
+use bartizan_plane_tunnel::Limits;
+use bartizan_tunnel_tests::{Connector, Edge, Origin, facts, get, options, pattern, read, tunnel, within};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+/// More than the window of a stream.
+const LARGE: u64 = 5_000_000;
+
+/// More streams than have room in the window that a connection has at least.
+const MANY: usize = 12;
+
+fn from(last: u8) -> IpAddr {
+    IpAddr::from([192, 0, 2, last])
+}
+
+/// With one connection, so that all is asked over the same.
+async fn lab(limits: Limits) -> (Edge, Connector, Origin) {
+    let origin = Origin::start().await;
+    let edge = Edge::limited(limits, [(tunnel(1), facts(None))]);
+    let mut options = options(&edge, tunnel(1), &origin.url());
+    options.connections = 1;
+    let connector = Connector::start(options);
+    edge.connections(1).await;
+    (edge, connector, origin)
+}
+
+/// An answer of which nothing has been read.
+async fn unread(edge: &Edge, visitor: IpAddr) -> Body {
+    let request = Request { visitor, ..get(&format!("a.example/bytes/{LARGE}")) };
+    edge.send(tunnel(1), request).await.expect("an answer").body
+}
+
+fn held(edge: &Edge) -> u64 {
+    let metrics = edge.plane.measured().measure();
+    let held = metrics.iter().find(|metric| metric.name == "bartizan_tunnel_buffer_bytes").expect("there is one");
+    held.samples[0].value
+}
+
+async fn until_held(what: &str, edge: &Edge, wanted: impl Fn(u64) -> bool) {
+    let mut look = tokio::time::interval(std::time::Duration::from_millis(5));
+    within(what, async {
+        while !wanted(held(edge)) {
+            look.tick().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_does_not_read_holds_up_nobody() {
+    let (edge, _connector, _origin) = lab(Limits::default()).await;
+    let mut bodies = Vec::new();
+    for _ in 0..MANY {
+        bodies.push(unread(&edge, from(1)).await);
+    }
+    until_held("full windows", &edge, |held| held > 8 * 2_000_000).await;
+    // Whoever reads gets all there is, the slow too once they read.
+    for visitor in [from(1), from(2)] {
+        let body = read(unread(&edge, visitor).await).await.unwrap();
+        assert!(body == pattern(0, LARGE));
+    }
+    for body in bodies {
+        assert!(read(body).await.unwrap() == pattern(0, LARGE));
+    }
+    until_held("nothing", &edge, |held| held == 0).await;
+    assert_eq!(edge.plane.counters().shed, 0);
+}
+
+#[tokio::test]
+async fn who_holds_most_and_reads_slowest_makes_room() {
+    let memory = 8_500_000;
+    let (edge, _connector, _origin) = lab(Limits { memory, ..Limits::default() }).await;
+    let other = unread(&edge, from(2)).await;
+    let mut bodies = Vec::new();
+    for _ in 0..MANY {
+        bodies.push(unread(&edge, from(1)).await);
+    }
+    // As many windows as have room, and one of them is the other's.
+    edge.counted("room", |counts| counts.shed >= MANY as u64 - 3).await;
+    until_held("a bound", &edge, |held| (1..=memory as u64).contains(&held)).await;
+    assert!(read(other).await.unwrap() == pattern(0, LARGE), "it has no more than its part");
+    let mut ended = 0;
+    for body in bodies {
+        match read(body).await {
+            Ok(body) => assert!(body == pattern(0, LARGE)),
+            Err(why) => {
+                assert!(why.contains("read too slowly"), "{why}");
+                ended += 1;
+            }
+        }
+    }
+    assert_eq!(edge.plane.counters().shed, ended);
+    until_held("nothing", &edge, |held| held == 0).await;
+}
+
+#[tokio::test]
+async fn connections_of_tcp_that_are_not_read_hold_up_nobody() {
+    let origin = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = origin.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = origin.accept().await {
+            // Until the reader is gone.
+            tokio::spawn(async move { while stream.write_all(&[b'x'; 65_536]).await.is_ok() {} });
+        }
+    });
+    let memory = 8_500_000;
+    let (edge, _connector, _origin) = lab(Limits { memory, ..Limits::default() }).await;
+    let dial = || edge.connect(tunnel(1), OriginAddress::from(address));
+    let mut streams = Vec::new();
+    for _ in 0..MANY {
+        streams.push(dial().await.unwrap());
+    }
+    edge.counted("room", |counts| counts.shed >= MANY as u64 - 4).await;
+    let mut reader = dial().await.unwrap();
+    within("bytes", reader.read_exact(&mut vec![0; 3_000_000])).await.unwrap();
+    let mut broken = 0;
+    for mut stream in streams {
+        let read = within("bytes or an end", stream.read_exact(&mut vec![0; 3_000_000])).await;
+        broken += u64::from(read.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset));
+    }
+    assert_eq!(edge.plane.counters().shed, broken);
+}
