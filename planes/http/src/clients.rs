@@ -7,7 +7,7 @@
 //! It is judged for each request, by the configuration of that request: a session that was taken up again, and a connection
 //! that was open when a certificate was revoked, are no ways around it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -33,8 +33,6 @@ const SKI: &str = "Bartizan-Cert-SKI";
 /// The client of a connection that was asked for a certificate.
 pub(crate) struct Shown {
     client: Client,
-    /// Whether a host has let it in.
-    was_welcome: Cell<bool>,
     /// What an origin was told last, of what.
     told: RefCell<Option<ToldOf>>,
 }
@@ -43,24 +41,16 @@ type ToldOf = (Arc<ClientAuth>, ClientStatus, Rc<Told>);
 
 impl From<Client> for Shown {
     fn from(client: Client) -> Shown {
-        Shown { client, was_welcome: Cell::default(), told: RefCell::default() }
+        Shown { client, told: RefCell::default() }
     }
 }
 
-impl Shown {
-    /// A host has let it in.
-    pub(crate) fn welcome(&self) {
-        self.was_welcome.set(true);
-    }
-
-    /// Whether it was let in, and would not be now: what it has under way ends.
-    pub(crate) fn is_over(&self, hosts: &Hosts, now: u64) -> bool {
-        let is_refused = |auth: &Arc<ClientAuth>| {
-            auth.policy.mode == ClientMode::Enforce
-                && self.client.standing(hosts, &auth.trust, now) != ClientStatus::Valid
-        };
-        self.was_welcome.get() && hosts.client_auth(self.client.host()).is_some_and(is_refused)
-    }
+/// Whether a host would not let in a client any more: what it has under way there ends. Asked of what any client has, also of
+/// one that nobody asked who it is, since the host may ask now.
+pub(crate) fn is_over(host: &str, shown: Option<&Shown>, hosts: &Hosts, now: u64) -> bool {
+    let Some(auth) = hosts.client_auth(host) else { return false };
+    let status = || shown.map_or(ClientStatus::None, |shown| shown.client.standing(hosts, &auth.trust, now));
+    auth.policy.mode == ClientMode::Enforce && status() != ClientStatus::Valid
 }
 
 /// What a client is to the host that a request is for.

@@ -32,7 +32,7 @@ use bartizan_routes::Scheme;
 use bartizan_tls::ServerStream;
 use tokio::net::TcpStream;
 
-pub(crate) use connection::{Connection, Connections, RequestGuard};
+pub(crate) use connection::{Connection, Connections, Judged, RequestGuard};
 pub(crate) use deadline::Awaited;
 #[cfg(test)]
 pub(crate) use http2::Block;

@@ -227,6 +227,9 @@ pub(crate) const SWEEPS_MAX: u64 = ORIGIN_IDLE_TIME.as_secs() / SWEEP_EVERY.as_s
 /// milliseconds, and many changes may come at once.
 pub(crate) const RECHECK_PAUSE: Duration = Duration::from_millis(200);
 
+/// How often certificates of clients are looked at whether they have run out: what they are used for ends a second after.
+pub(crate) const CLIENTS_EVERY: Duration = Duration::from_secs(1);
+
 /// How often a request may have passed an edge of this kind before (RFC 8586). Chains of two do exist.
 pub(crate) const LOOPS_MAX: usize = 3;
 

@@ -124,11 +124,11 @@ fn request_stages<'k>(
     stage("challenge", show_name(arrived, guard))?;
     let Some(known) = known else { return ControlFlow::Break(by("host", Problem::UnknownHost.into(), guard)) };
     let settings = &known.site.policy.settings;
-    stage("firewall", let_in(known, guard))?;
+    stage("firewall", let_in(arrived, known, guard))?;
     stage("version", allow_version(arrived, settings))?;
     stage("tls", allow_tls(guard, settings))?;
     stage("scheme", right_scheme(arrived, settings, &guard.worker))?;
-    stage("client", know_client(known, guard))?;
+    stage("client", know_client(known))?;
     stage("upgrade", allow_upgrade(arrived, settings))?;
     stage("upload", allow_upload(arrived, settings))?;
     stage("loop", break_loop(arrived))?;
@@ -219,13 +219,13 @@ fn show_name(arrived: &Arrived, guard: &RequestGuard) -> Stage {
 }
 
 /// Passes a request that the firewall allows. A challenge is a refusal too: there is no page for one yet.
-fn let_in(known: &Known, guard: &RequestGuard) -> Stage {
+fn let_in(arrived: &Arrived, known: &Known, guard: &RequestGuard) -> Stage {
     guard.record().note_zone(known.site.zone);
     match known.verdict {
         Verdict::Block(_) | Verdict::Challenge(_) => answer(Problem::Blocked),
         Verdict::Unknown(_) => answer(Problem::Unread),
         Verdict::Allow(_) => {
-            guard.concern(known.site.zone);
+            guard.concern(known.site.zone, arrived.host.name());
             GO_ON
         }
     }
@@ -263,16 +263,13 @@ fn right_scheme(arrived: &Arrived, settings: &ZoneSettings, worker: &Worker) -> 
 }
 
 /// Asked for each request: whoever takes up a session again, or was let in before, passes by nothing.
-fn know_client(known: &Known, guard: &RequestGuard) -> Stage {
+fn know_client(known: &Known) -> Stage {
     match &known.client {
         None => GO_ON,
         Some(Standing::Elsewhere) => answer(Problem::OtherClients),
         Some(Standing::Known { auth, status, .. }) => {
             let problem = match (auth.policy.mode, status) {
-                (_, ClientStatus::Valid) | (ClientMode::Report, _) => {
-                    guard.connection.welcome();
-                    return GO_ON;
-                }
+                (_, ClientStatus::Valid) | (ClientMode::Report, _) => return GO_ON,
                 (ClientMode::Enforce, ClientStatus::None) => Problem::CertificateMissing,
                 (ClientMode::Enforce, ClientStatus::Invalid(reason)) => Problem::CertificateRefused(*reason),
             };

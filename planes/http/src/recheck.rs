@@ -1,12 +1,15 @@
-//! Judges all open connections of a worker again when the firewall has changed, or whom hosts know by a certificate.
+//! Judges all open connections of a worker again when the firewall has changed, or whom hosts know by a certificate, and when a
+//! certificate may have run out.
 
 use std::rc::Rc;
 
 use bartizan_firewall::Firewall;
 use bartizan_tls::Hosts;
 use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
 
-use crate::limits::RECHECK_PAUSE;
+use crate::ingress::Judged;
+use crate::limits::{CLIENTS_EVERY, RECHECK_PAUSE};
 use crate::worker::Worker;
 
 /// Ends what is not allowed any more, until the task is aborted. `judged` is what the first connections came under.
@@ -15,7 +18,16 @@ pub(crate) async fn recheck(
     (mut firewall, mut hosts): (Firewall, Hosts),
     mut changes: watch::Receiver<u64>,
 ) {
-    while changes.changed().await.is_ok() {
+    let mut dates = interval(CLIENTS_EVERY);
+    dates.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            _ = dates.tick() => {
+                worker.connections.judge_clients(Judged::WhoShowedACertificate, &hosts, worker.dates.unix());
+                continue;
+            }
+        }
         let config = worker.hold_config();
         let others_come_in = !config.value.firewall.is_same(&firewall);
         let others_are_known = !config.value.hosts.knows_the_same(&hosts);
@@ -24,7 +36,7 @@ pub(crate) async fn recheck(
             firewall = config.value.firewall.clone();
         }
         if others_are_known {
-            worker.connections.judge_clients(&config.value.hosts, worker.dates.unix());
+            worker.connections.judge_clients(Judged::All, &config.value.hosts, worker.dates.unix());
             hosts = config.value.hosts.clone();
         }
         if others_come_in || others_are_known {

@@ -19,7 +19,7 @@ use bartizan_tls::ServerStream;
 use bartizan_wire::proxy::Hop;
 use tokio::net::TcpStream;
 
-pub(crate) use clients::tell;
+pub(crate) use clients::{has_run_out, tell};
 pub(crate) use flow::{Back, begin_flow};
 pub(crate) use verdict::{Admitted, Refused, Whom, decide, judge};
 

@@ -1,4 +1,5 @@
-//! A worker's regular look at all sessions: it counts bytes, ends what is idle and what a new configuration refuses.
+//! A worker's regular look at all sessions: it counts bytes, ends what is idle, what a new configuration refuses, and whose
+//! certificate has run out.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -7,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::limits::{Limits, RECHECK_PAUSE, SWEEP_EVERY};
 use crate::pipeline;
-use crate::session::Patience;
+use crate::session::{End, Patience};
 use crate::worker::Worker;
 
 /// Sweeps until the task is aborted.
@@ -37,6 +38,8 @@ fn look(worker: &Worker, limits: &Limits) {
     let now = Instant::now();
     worker.sessions.sweep(Patience { open: limits.idle_time, half_closed: limits.half_closed_time }, now);
     worker.flows.sweep(limits.flow_idle_time, now);
+    let config = worker.hold_config();
+    worker.sessions.judge(|session| pipeline::has_run_out(&config.value, session).then_some(End::Blocked));
 }
 
 /// Ends the sessions that are not allowed any more.

@@ -25,7 +25,7 @@ use super::deadline::Deadline;
 use super::requests::{Left, Requests, UnderWay};
 use super::turn::Turn;
 use crate::Config;
-use crate::clients::Shown;
+use crate::clients::{self, Shown};
 use crate::fields::Fields;
 use crate::forward::SourceFields;
 use crate::limits::{
@@ -151,13 +151,6 @@ impl Connection {
         self.special.get().and_then(|special| special.shown.as_ref())
     }
 
-    /// A host that asks who its clients are has let it in.
-    pub(crate) fn welcome(&self) {
-        if let Some(shown) = self.shown() {
-            shown.welcome();
-        }
-    }
-
     fn early(&self) -> Option<&Early> {
         self.special.get().and_then(|special| special.early.as_ref())
     }
@@ -268,7 +261,7 @@ impl Connection {
     /// nothing else is left that it could be used for.
     fn judge(&self, firewall: &Firewall) {
         let refused = |zone| firewall.decide(zone, &self.source).refused_by().is_some();
-        let Left { some_ended, some_go_on } = self.requests.borrow().end_those(refused);
+        let Left { some_ended, some_go_on } = self.requests.borrow().end_those(|zone, _| refused(zone));
         let was_the_only_one = some_ended && self.carries.get() == Carries::One;
         // The next request will probably be for the zone of the last one, which may allow a source that others block.
         let last_is_refused = self.zone.get().is_none_or(refused);
@@ -278,9 +271,10 @@ impl Connection {
         }
     }
 
-    /// Ends all that is under way. The next request is judged by itself.
-    fn end_requests(&self) {
-        let ended = self.requests.borrow().end_those(|_| true).some_ended;
+    /// Ends what is under way at hosts that would not let its client in now. The next request is judged by itself.
+    fn judge_client(&self, hosts: &Hosts, now: u64) {
+        let refused = |_, host: &str| clients::is_over(host, self.shown(), hosts, now);
+        let ended = self.requests.borrow().end_those(refused).some_ended;
         if ended && self.carries.get() == Carries::One {
             self.cut.trigger();
         }
@@ -296,10 +290,10 @@ pub(crate) struct RequestGuard {
 }
 
 impl RequestGuard {
-    /// The request is for this zone, which has let it in.
-    pub(crate) fn concern(&self, zone: ZoneId) {
+    /// The request is for this host of this zone, which has let it in.
+    pub(crate) fn concern(&self, zone: ZoneId, host: &str) {
         self.connection.zone.set(Some(zone));
-        self.under_way.concern(zone);
+        self.under_way.concern(zone, host);
     }
 
     /// What is known of the request.
@@ -380,6 +374,13 @@ pub(crate) struct Connections {
     next: Cell<u64>,
 }
 
+/// Whose connections are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Judged {
+    All,
+    WhoShowedACertificate,
+}
+
 /// A connection's entry in the table, removed when this is dropped.
 pub(crate) struct ConnectionEntry<'c> {
     pub(crate) connection: Rc<Connection>,
@@ -414,13 +415,12 @@ impl Connections {
         self.open.borrow().values().for_each(|connection| connection.reading.wake());
     }
 
-    /// Ends what is under way of clients that were let in by what they have shown, and would not be now.
-    pub(crate) fn judge_clients(&self, hosts: &Hosts, now: u64) {
-        for connection in self.open.borrow().values() {
-            if connection.shown().is_some_and(|shown| shown.is_over(hosts, now)) {
-                connection.end_requests();
-            }
-        }
+    /// Ends what is under way at hosts that know their clients and would not let them in now: of all, when what hosts want has
+    /// changed, or of those who have shown a certificate, which runs out.
+    pub(crate) fn judge_clients(&self, who: Judged, hosts: &Hosts, now: u64) {
+        let open = self.open.borrow();
+        let concerned = open.values().filter(|connection| who == Judged::All || connection.shown().is_some());
+        concerned.for_each(|connection| connection.judge_client(hosts, now));
     }
 
     /// Ends what the firewall of this configuration does not allow. Those that came under it need no look:

@@ -1,6 +1,6 @@
 //! The requests of one connection that are under way, so that each can be told to end.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use bartizan_names::ZoneId;
@@ -23,6 +23,8 @@ pub(crate) struct UnderWay {
     in_use: Cell<bool>,
     /// None while it is not known, or if the request is for no zone.
     zone: Cell<Option<ZoneId>>,
+    /// Meaningful with a zone. Its memory is used again.
+    host: RefCell<String>,
     pub(crate) cancel: Cancel,
     pub(crate) record: Record,
     /// Time limits of an HTTP/2 stream for the visitor to send its body, and to take its answer.
@@ -77,12 +79,12 @@ impl Requests {
         }
     }
 
-    /// Tells those with a zone that is refused to end.
-    pub(crate) fn end_those(&self, refused: impl Fn(ZoneId) -> bool) -> Left {
+    /// Tells those that are refused, by their zone and host, to end.
+    pub(crate) fn end_those(&self, refused: impl Fn(ZoneId, &str) -> bool) -> Left {
         let mut left = Left { some_ended: false, some_go_on: false };
         for request in self.slots.iter().filter(|slot| slot.in_use.get()) {
             let Some(zone) = request.zone.get() else { continue };
-            if request.cancel.is_triggered() || refused(zone) {
+            if request.cancel.is_triggered() || refused(zone, &request.host.borrow()) {
                 request.cancel.trigger();
                 left.some_ended = true;
             } else {
@@ -112,7 +114,11 @@ impl UnderWay {
         self.in_use.set(false);
     }
 
-    pub(crate) fn concern(&self, zone: ZoneId) {
+    // Hot: once a request. No allocation but for a longer name than its slot ever had.
+    pub(crate) fn concern(&self, zone: ZoneId, host: &str) {
         self.zone.set(Some(zone));
+        let mut own = self.host.borrow_mut();
+        own.clear();
+        own.push_str(host);
     }
 }

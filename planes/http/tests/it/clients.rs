@@ -369,8 +369,112 @@ fn a_websocket_ends_with_its_certificate() {
     visitor.read_exact(&mut back).unwrap();
     assert_eq!(&back, b"ping");
     revoke(&edge);
-    let ended = visitor.read(&mut back);
-    assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+    has_ended(&mut visitor, "it was revoked");
+}
+
+/// What is open is judged by the host that it is for, whatever host the connection was made for and whether that asked.
+#[test]
+fn a_websocket_ends_when_its_host_lets_nobody_in_any_more() {
+    type Change = fn(&mut HostsEdit, &Arc<ClientTrust>, &Arc<ClientTrust>);
+    let enforce = || policy(ClientMode::Enforce);
+    let ours = Authority::new();
+    let origin = echo("");
+    let sites = ["a.test", "b.test", "up.test"].map(|host| (host, origin_at(origin.address), plain()));
+    let edge = Edge::start(&sites);
+    let (trust, others) = (ours.trust(), Authority::new().trust());
+    let cases: [(&str, &str, Option<&str>, &[Change]); 4] = [
+        (
+            "the host believes others",
+            "b.test",
+            Some("a.test"),
+            &[|edit, _, others| {
+                ask(edit, "b.test", policy(ClientMode::Enforce), others);
+            }],
+        ),
+        (
+            "the connection's host asks no more, and then it is revoked",
+            "b.test",
+            Some("a.test"),
+            &[
+                |edit, _, _| edit.put_clients(&ZoneName::new(Name::parse("a.test").unwrap()).unwrap(), &Arc::default()),
+                |edit, _, _| edit.revoke(revoked_id(ZONE, &[0x40, 7])),
+            ],
+        ),
+        (
+            "the host begins to ask",
+            "up.test",
+            Some("up.test"),
+            &[|edit, trust, _| {
+                ask(edit, "up.test", policy(ClientMode::Enforce), trust);
+            }],
+        ),
+        (
+            "it does, and came without TLS",
+            "up.test",
+            None,
+            &[|edit, trust, _| {
+                ask(edit, "up.test", policy(ClientMode::Enforce), trust);
+            }],
+        ),
+    ];
+    for (what, host, through, changes) in cases {
+        edge.publish_clients(|edit| {
+            ask(edit, "a.test", enforce(), &trust);
+            ask(edit, "b.test", enforce(), &trust);
+            edit.put_clients(&ZoneName::new(Name::parse("up.test").unwrap()).unwrap(), &Arc::default());
+            edit.reactivate(&revoked_id(ZONE, &[0x40, 7]));
+        });
+        let change = || changes.iter().for_each(|change| edge.publish_clients(|edit| change(edit, &trust, &others)));
+        match through {
+            Some(name) => {
+                let shows = if name == "up.test" { None } else { ours.issue(|_| {}) };
+                let mut visitor = Visitor::dial(&edge, &config_with(&edge, HTTP1, &TLS13, shows), name);
+                visitor.ask(ASK.replace("a.test", host).as_bytes()).unwrap();
+                echoes(&mut visitor, |visitor| visitor.ask(b"ping").unwrap());
+                change();
+                has_ended(&mut visitor, what);
+            }
+            None => {
+                let mut visitor = edge.dial();
+                visitor.write_all(ASK.replace("a.test", host).as_bytes()).unwrap();
+                echoes(&mut visitor, |visitor| visitor.write_all(b"ping").unwrap());
+                change();
+                has_ended(&mut visitor, what);
+            }
+        }
+    }
+}
+
+fn echoes<S: Read>(stream: &mut S, ping: impl FnOnce(&mut S)) {
+    assert_eq!(status(&read_head(stream)), "101");
+    ping(stream);
+    let mut back = [0; 4];
+    stream.read_exact(&mut back).unwrap();
+    assert_eq!(&back, b"ping");
+}
+
+fn has_ended(stream: &mut impl Read, what: &str) {
+    match stream.read(&mut [0; 4]) {
+        Ok(0) => {}
+        Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => {}
+        other => panic!("{what}: {other:?}"),
+    }
+}
+
+/// Nothing is asked and nothing changes but the time.
+#[test]
+fn a_websocket_ends_when_its_certificate_runs_out() {
+    let ours = Authority::new();
+    let origin = echo("");
+    let edge = Edge::start(&[("a.test", origin_at(origin.address), plain())]);
+    edge.publish_clients(|edit| ask(edit, "a.test", policy(ClientMode::Enforce), &ours.trust()));
+    let end = std::time::SystemTime::now() + std::time::Duration::from_secs(4);
+    let shows = ours.issue(|params| params.not_after = end.into());
+    let mut visitor = Visitor::dial(&edge, &config_with(&edge, HTTP1, &TLS13, shows), "a.test");
+    visitor.ask(ASK.as_bytes()).unwrap();
+    assert_eq!(status(&read_head(&mut visitor)), "101");
+    has_ended(&mut visitor, "its certificate ran out");
+    assert!(std::time::SystemTime::now() >= end);
 }
 
 /// Whoever is not let in costs the origin nothing.

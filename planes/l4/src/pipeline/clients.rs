@@ -19,16 +19,31 @@ pub(crate) fn note(session: &Session, stream: &ServerStream<TcpStream>) {
 }
 
 /// Whether the application lets in only those whom it knows by a certificate, and this client is none of them, or none any more.
+/// Who came when nobody was asked has shown none. Nobody is known before the end of a handshake, and none is where the origin
+/// ends TLS.
 pub(crate) fn is_refused(config: &Config, session: &Session) -> bool {
-    let Some(client) = session.client.get() else { return false };
-    let found = find(config, client);
-    found.is_some_and(|(auth, status)| auth.policy.mode == ClientMode::Enforce && status != ClientStatus::Valid)
+    if session.agreed.get().is_none() {
+        return false;
+    }
+    let Some(auth) = config.hosts.client_auth(&session.app.name.to_string()) else { return false };
+    let status = || session.client.get().map_or(ClientStatus::None, |client| standing(config, client, auth));
+    auth.policy.mode == ClientMode::Enforce && status() != ClientStatus::Valid
+}
+
+/// Whether its certificate has run out since it was let in.
+pub(crate) fn has_run_out(config: &Config, session: &Session) -> bool {
+    let has_shown_one = session.client.get().is_some_and(|client| client.certificate().is_some());
+    has_shown_one && is_refused(config, session)
 }
 
 fn find<'c>(config: &'c Config, client: &Client) -> Option<(&'c ClientAuth, ClientStatus)> {
     let auth = config.hosts.client_auth(client.host())?;
+    Some((auth, standing(config, client, auth)))
+}
+
+fn standing(config: &Config, client: &Client, auth: &ClientAuth) -> ClientStatus {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    Some((auth, client.standing(&config.hosts, &auth.trust, now)))
+    client.standing(&config.hosts, &auth.trust, now)
 }
 
 /// What an origin that reads version 2 of the PROXY protocol is told; none if the application does not ask.

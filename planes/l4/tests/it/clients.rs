@@ -144,6 +144,48 @@ fn a_revoked_certificate_ends_its_connections() {
     assert_eq!(echoed(&mut connect(&edge, &one, &ours.issue(|_| {}))), None);
 }
 
+/// Who came when nobody was asked is somebody without a certificate from then on.
+#[test]
+fn who_came_before_it_was_asked_for_one_does_not_stay() {
+    let ours = Authority::new();
+    let origin = Origin::echo("");
+    let one = App { tls: AppTls::Flexible, ..app("one.test", direct(&[origin.address])) };
+    let plain = app("plain.test", direct(&[origin.address]));
+    let edge = Edge::start(&Setup::new(&[&one, &plain]));
+    let (mut open, mut through) = (connect(&edge, &one, &None), dial(address_of(&plain)));
+    assert!(echoed(&mut open).is_some());
+    let mut talks = || {
+        through.write_all(b"hello").unwrap();
+        through.read_exact(&mut [0; 5]).unwrap();
+    };
+    talks();
+    let trust = ours.trust();
+    edge.publish_clients(|edit| ask(edit, "one.test", ClientMode::Report, &trust));
+    assert!(echoed(&mut open).is_some());
+    edge.publish_clients(|edit| {
+        ["one.test", "plain.test"].iter().for_each(|host| ask(edit, host, ClientMode::Enforce, &trust));
+    });
+    eventually("ended", || echoed(&mut open).is_none());
+    // Its origin ends TLS, if anybody does.
+    talks();
+}
+
+#[test]
+fn a_certificate_that_runs_out_ends_its_connections() {
+    let ours = Authority::new();
+    let origin = Origin::echo("");
+    let one = App { tls: AppTls::Flexible, ..app("one.test", direct(&[origin.address])) };
+    let edge = Edge::start(&Setup::new(&[&one]));
+    edge.publish_clients(|edit| ask(edit, "one.test", ClientMode::Enforce, &ours.trust()));
+    let end = std::time::SystemTime::now() + std::time::Duration::from_secs(4);
+    let mut ending = connect(&edge, &one, &ours.issue(|params| params.not_after = end.into()));
+    let mut lasting = connect(&edge, &one, &ours.issue(|_| {}));
+    assert!(echoed(&mut ending).is_some() && echoed(&mut lasting).is_some());
+    eventually("ended", || echoed(&mut ending).is_none());
+    assert!(std::time::SystemTime::now() >= end);
+    assert!(echoed(&mut lasting).is_some());
+}
+
 #[test]
 fn an_origin_is_told_by_the_proxy_header() {
     let ours = Authority::new();
