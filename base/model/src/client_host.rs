@@ -84,7 +84,7 @@ impl ClientHost {
         let refused = || ClientHostError::Name(text.to_owned());
         let name = Name::typed(text.trim()).map_err(|_| refused())?;
         let host = if name.is_wildcard() { name.parent().ok_or_else(refused)? } else { name.clone() };
-        if !host.is_host() {
+        if !host.is_host() || host.is_wildcard() {
             return Err(refused());
         }
         if !zone.contains(&name) {
@@ -213,6 +213,7 @@ mod tests {
             (" IoT.A.test. ", Some("iot.a.test")),
             ("a.test", Some("a.test")),
             ("*.a.test", Some("*.a.test")),
+            ("*.*.a.test", None),
             ("b.test", None),
             ("*", None),
             ("i t.a.test", None),

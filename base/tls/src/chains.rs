@@ -4,11 +4,8 @@
 //! certificates that are all called the same: ten of them are ten thousand paths, and each is parsed anew. So the search is
 //! handed only what can be on a way, a few of each name.
 
-use std::collections::VecDeque;
-
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
-use x509_parser::revocation_list::CertificateRevocationList;
 
 /// Certificates of one name, of those that a client sends: an authority that is signed by two has two.
 const OF_ONE_NAME_MAX: usize = 2;
@@ -16,46 +13,36 @@ const OF_ONE_NAME_MAX: usize = 2;
 /// Certificates that a client sends and that are followed. Paths are no longer than that anyhow.
 const FOLLOWED_MAX: usize = 6;
 
-/// What the search may use of what a client sent and of what the host's authorities brought, and the names of issuers on the
-/// way, in DER.
-pub(crate) struct Ways<'c> {
-    pub(crate) above: Vec<CertificateDer<'c>>,
-    issuers: Vec<Vec<u8>>,
-}
-
-impl<'c> Ways<'c> {
-    pub(crate) fn of(leaf: &'c [u8], sent: &'c [CertificateDer<'_>], known: &'c [CertificateDer<'_>]) -> Ways<'c> {
-        let parse = |ders: &'c [CertificateDer<'_>]| -> Vec<(&'c [u8], X509Certificate<'c>)> {
-            ders.iter().filter_map(|der| Some((&**der, X509Certificate::from_der(der).ok()?.1))).collect()
-        };
-        let (known, mut sent) = (parse(known), parse(sent));
-        // A client may well send what the authority brought too.
-        sent.retain(|(der, _)| known.iter().all(|(other, _)| other != der));
-        let mut ways = Ways { above: Vec::new(), issuers: Vec::new() };
-        let Ok((_, leaf)) = X509Certificate::from_der(leaf) else { return ways };
-        let mut wanted = VecDeque::from([leaf.issuer().as_raw().to_vec()]);
-        let mut followed = 0;
-        while let Some(name) = wanted.pop_front() {
-            if ways.issuers.contains(&name) {
-                continue;
+/// What the search may use of what a client sent and of what the host's authorities brought.
+pub(crate) fn ways<'c>(
+    leaf: &'c [u8],
+    sent: &'c [CertificateDer<'_>],
+    known: &'c [CertificateDer<'_>],
+) -> Vec<CertificateDer<'c>> {
+    let parse = |ders: &'c [CertificateDer<'_>]| -> Vec<(&'c [u8], X509Certificate<'c>)> {
+        ders.iter().filter_map(|der| Some((&**der, X509Certificate::from_der(der).ok()?.1))).collect()
+    };
+    let (known, mut sent) = (parse(known), parse(sent));
+    // A client may well send what the authority brought too.
+    sent.retain(|(der, _)| known.iter().all(|(other, _)| other != der));
+    let mut found = Vec::new();
+    let Ok((_, leaf)) = X509Certificate::from_der(leaf) else { return found };
+    let mut names = vec![leaf.issuer().as_raw().to_vec()];
+    let (mut at, mut followed) = (0, 0);
+    while let Some(name) = names.get(at).cloned() {
+        let is_called = |(_, one): &&(&[u8], X509Certificate<'_>)| one.subject().as_raw() == name;
+        let of_client: Vec<_> =
+            sent.iter().filter(is_called).take(OF_ONE_NAME_MAX.min(FOLLOWED_MAX - followed)).collect();
+        followed += of_client.len();
+        for (der, one) in known.iter().filter(is_called).chain(of_client) {
+            found.push(CertificateDer::from(*der));
+            if names.iter().all(|other| other != one.issuer().as_raw()) {
+                names.push(one.issuer().as_raw().to_vec());
             }
-            let is_called = |(_, one): &&(&[u8], X509Certificate<'_>)| one.subject().as_raw() == name;
-            let of_client = sent.iter().filter(is_called).take(OF_ONE_NAME_MAX.min(FOLLOWED_MAX - followed));
-            let of_client: Vec<_> = of_client.collect();
-            followed += of_client.len();
-            for (der, one) in known.iter().filter(is_called).chain(of_client) {
-                ways.above.push(CertificateDer::from(*der));
-                wanted.push_back(one.issuer().as_raw().to_vec());
-            }
-            ways.issuers.push(name);
         }
-        ways
+        at += 1;
     }
-
-    /// Whether an authority with this name, in DER, has issued any of them.
-    pub(crate) fn may_end_at(&self, name: &[u8]) -> bool {
-        self.issuers.iter().any(|issuer| issuer == name)
-    }
+    found
 }
 
 /// Certificates of authorities, told apart: where a path ends, and what only leads there. One that another of them has
@@ -90,34 +77,6 @@ impl Told {
         }
         Told { ends, between }
     }
-
-    /// Which of the ends have to know a list of what was revoked: the one that signed it, or all, if it is of one between or
-    /// of one that only clients send. By the signature, since an authority with a new key keeps its name.
-    pub(crate) fn concerns(&self, list: &[u8]) -> Concerns {
-        let Ok((_, list)) = CertificateRevocationList::from_der(list) else { return Concerns::Nobody };
-        let called = self.ends.iter().map(|end| (end, true)).chain(self.between.iter().map(|der| (der, false)));
-        let called = called.filter_map(|(der, is_end)| {
-            let (_, one) = X509Certificate::from_der(der).ok()?;
-            (one.subject().as_raw() == list.issuer().as_raw()).then_some((der, is_end, one))
-        });
-        let called: Vec<_> = called.collect();
-        if called.is_empty() {
-            return Concerns::All;
-        }
-        let signer = called.iter().find(|(_, _, one)| list.verify_signature(one.public_key()).is_ok());
-        match signer {
-            Some((der, true, _)) => Concerns::End((*der).clone()),
-            Some((_, false, _)) => Concerns::All,
-            None => Concerns::Nobody,
-        }
-    }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Concerns {
-    End(CertificateDer<'static>),
-    All,
-    Nobody,
 }
 
 /// Who of these has signed it; nobody of one that signs itself.
@@ -158,12 +117,10 @@ mod tests {
     fn few_of_each_name_are_followed() {
         let [a, b, c] = keys();
         let same: Vec<_> = (0..9).map(|_| made(("same", &a), ("same", &b))).collect();
-        let ways = Ways::of(&same[0], &same[1..], &[]);
-        assert_eq!(ways.above.len(), OF_ONE_NAME_MAX);
+        assert_eq!(ways(&same[0], &same[1..], &[]).len(), OF_ONE_NAME_MAX);
         let names = ["n0", "n1", "n2", "n3", "n4", "n5", "n6", "n7", "n8"];
         let row: Vec<_> = names.windows(2).map(|pair| made((pair[0], &a), (pair[1], &b))).collect();
-        let ways = Ways::of(&row[0], &row[1..], &[]);
-        assert_eq!(ways.above.len(), FOLLOWED_MAX);
+        assert_eq!(ways(&row[0], &row[1..], &[]).len(), FOLLOWED_MAX);
         // The order in which they came is nobody's concern, and what leads nowhere is left out.
         let (leaf, one, two, other) = (
             made(("leaf", &a), ("one", &b)),
@@ -172,14 +129,7 @@ mod tests {
             made(("other", &a), ("root", &a)),
         );
         let sent = [other, two.clone(), one.clone()];
-        let ways = Ways::of(&leaf, &sent, std::slice::from_ref(&two));
-        assert_eq!(ways.above, [one.clone(), two.clone()]);
-        assert!(ways.may_end_at(&subject(&made(("root", &a), ("root", &a)))));
-        assert!(!ways.may_end_at(&subject(&leaf)));
-    }
-
-    fn subject(der: &CertificateDer<'_>) -> Vec<u8> {
-        X509Certificate::from_der(der).unwrap().1.subject().as_raw().to_vec()
+        assert_eq!(ways(&leaf, &sent, std::slice::from_ref(&two)), [one, two.clone()]);
     }
 
     #[test]

@@ -20,21 +20,21 @@ use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{
     CryptoProvider, verify_tls12_signature, verify_tls13_signature, verify_tls13_signature_with_raw_key,
 };
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, SubjectPublicKeyInfoDer, UnixTime};
-use rustls::server::WebPkiClientVerifier;
+use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
+use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::certified_key::certificates_of;
-use crate::chains::{Concerns, Told, Ways};
+use crate::chains::{Told, ways};
 use crate::provider::provider;
+use crate::revocation::RevocationList;
 use crate::{ClientCertificate, Hosts, TlsError};
 
 /// Certificates of a chain that a client may send, and octets of them all. A device has two or three of less than 2 KB.
 const CHAIN_MAX: usize = 10;
-const CHAIN_BYTES_MAX: usize = 32 * 1024;
+const CHAIN_BYTES_MAX: usize = 16 * 1024;
 
 /// Octets of the names of authorities that clients are told, so that they know which certificate to show. With more of them
 /// none is told, which asks for any (RFC 8446 §4.2.4).
@@ -46,9 +46,10 @@ pub type RevokedId = [u8; 16];
 /// Whom a host believes.
 pub struct ClientTrust {
     /// Empty: nobody.
-    authorities: Vec<Authority>,
+    ends: Vec<End>,
     /// What the authorities brought that only leads to them.
     between: Vec<CertificateDer<'static>>,
+    lists: Vec<Arc<[RevocationList]>>,
     asks: Arc<Asks>,
     /// The authority of this edge among them, and the zone that it is for.
     managed: Option<(ZoneId, Box<[u8]>)>,
@@ -71,13 +72,7 @@ impl ClientTrust {
         let mut own = None;
         let pems = pems.iter().map(|pem| certificates_of(pem)).collect::<Result<Vec<_>, _>>()?;
         let mut told = Told::apart(pems.into_iter().flatten().collect());
-        let mut lists = Vec::new();
-        for pem in &crls {
-            for list in CertificateRevocationListDer::pem_slice_iter(pem.as_bytes()) {
-                let list = list.map_err(TlsError::Pem)?;
-                lists.push((told.concerns(&list), list));
-            }
-        }
+        let lists = crls.iter().map(|pem| RevocationList::of_pem(pem)).collect::<Result<Vec<_>, _>>()?;
         if let Some((zone, pem)) = managed {
             let certificate = certificates_of(&pem)?.into_iter().next().ok_or(TlsError::NoCertificate)?;
             let (_, parsed) = X509Certificate::from_der(&certificate).map_err(|_| TlsError::NoCertificate)?;
@@ -87,21 +82,21 @@ impl ClientTrust {
             }
         }
         let mut hints = RootCertStore::empty();
-        let authorities = told.ends.iter().map(|end| {
+        let ends = told.ends.iter().map(|end| {
             hints.add(end.clone())?;
-            Authority::new(end, &lists)
+            End::new(end)
         });
-        let authorities = authorities.collect::<Result<Vec<_>, _>>()?;
+        let ends = ends.collect::<Result<Vec<_>, _>>()?;
         let hints = hints.subjects();
         let is_short = hints.iter().map(|hint| hint.as_ref().len() + 2).sum::<usize>() <= HINT_BYTES_MAX;
         let asks = Arc::new(Asks { hints: if is_short { hints } else { Vec::new() }, provider: provider() });
-        Ok(ClientTrust { authorities, between: told.between, asks, managed: own })
+        Ok(ClientTrust { ends, between: told.between, lists, asks, managed: own })
     }
 
     /// One that believes nobody.
     pub fn nobody() -> ClientTrust {
         let asks = Arc::new(Asks { hints: Vec::new(), provider: provider() });
-        ClientTrust { authorities: Vec::new(), between: Vec::new(), asks, managed: None }
+        ClientTrust { ends: Vec::new(), between: Vec::new(), lists: Vec::new(), asks, managed: None }
     }
 
     pub(crate) fn asks(&self) -> Arc<dyn ClientCertVerifier> {
@@ -110,21 +105,39 @@ impl ClientTrust {
 
     /// What is found of a chain now, without what the edge's own authorities have revoked.
     fn judge(&self, certificate: &ClientCertificate, now: u64) -> ClientStatus {
-        let (leaf, sent) = certificate.chain();
-        let ways = Ways::of(leaf, sent, &self.between);
-        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now));
-        let mut found = ClientStatus::Invalid(Unbelieved::Untrusted);
-        for authority in self.authorities.iter().filter(|authority| ways.may_end_at(&authority.subject)) {
-            match authority.verifier.verify_client_cert(leaf, &ways.above, now).map_err(|error| reason(&error)) {
-                // Whatever another way to another authority says.
-                Err(Unbelieved::Revoked) => return ClientStatus::Invalid(Unbelieved::Revoked),
-                Ok(_) => found = ClientStatus::Valid,
-                Err(Unbelieved::Untrusted) => {}
-                Err(other) if found != ClientStatus::Valid => found = ClientStatus::Invalid(other),
-                Err(_) => {}
-            }
+        match self.verify(certificate, now) {
+            Ok(()) => ClientStatus::Valid,
+            Err(error) => ClientStatus::Invalid(reason(&error)),
         }
-        found
+    }
+
+    fn verify(&self, certificate: &ClientCertificate, now: u64) -> Result<(), webpki::Error> {
+        let (leaf, sent) = certificate.chain();
+        let between = ways(leaf, sent, &self.between);
+        let anchors: Vec<_> = self.ends.iter().map(|end| end.anchor.clone()).collect();
+        let known = provider().signature_verification_algorithms.all;
+        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now));
+        let is_clean =
+            |path: &VerifiedPath<'_>| if self.revokes(path) { Err(webpki::Error::CertRevoked) } else { Ok(()) };
+        let leaf = EndEntityCert::try_from(leaf)?;
+        leaf.verify_for_usage(known, &anchors, &between, now, KeyUsage::client_auth(), None, Some(&is_clean))?;
+        Ok(())
+    }
+
+    /// Whether any of a path is on a list of who issued it. Of an authority without a list nothing is revoked, and the last
+    /// list that came is better than none.
+    fn revokes(&self, path: &VerifiedPath<'_>) -> bool {
+        let revokes = |one: &webpki::Cert<'_>, key: &[u8]| {
+            self.lists.iter().flat_map(|lists| &**lists).any(|list| list.revokes(one.issuer(), key, one.serial()))
+        };
+        let mut below: &webpki::Cert<'_> = path.end_entity();
+        for issuer in path.intermediate_certificates() {
+            if revokes(below, &issuer.subject_public_key_info()) {
+                return true;
+            }
+            below = issuer;
+        }
+        self.ends.iter().filter(|end| end.anchor == *path.anchor()).any(|end| revokes(below, &end.key))
     }
 
     /// The times around `now` between which what is found of a chain stays so.
@@ -149,33 +162,19 @@ impl fmt::Debug for ClientTrust {
     }
 }
 
-/// Where a path ends. Each has a verifier of its own, which knows its lists and no other's: the library finds a list by the name
-/// of who issued it, and two authorities may have one name.
-struct Authority {
-    /// In DER.
-    subject: Box<[u8]>,
-    verifier: Arc<dyn ClientCertVerifier>,
+/// Where a path ends.
+struct End {
+    anchor: TrustAnchor<'static>,
+    /// A `SubjectPublicKeyInfo` in DER.
+    key: Box<[u8]>,
 }
 
-impl Authority {
-    fn new(
-        end: &CertificateDer<'static>,
-        lists: &[(Concerns, CertificateRevocationListDer<'static>)],
-    ) -> Result<Authority, TlsError> {
-        let (_, parsed) = X509Certificate::from_der(end).map_err(|_| TlsError::NoCertificate)?;
-        let mut store = RootCertStore::empty();
-        store.add(end.clone())?;
-        let lists = lists.iter().filter(|(concerns, _)| match concerns {
-            Concerns::End(of) => of == end,
-            Concerns::All => true,
-            Concerns::Nobody => false,
-        });
-        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider());
-        let builder = builder.with_crls(lists.map(|(_, list)| list.clone()));
-        // Of an authority without a list nothing is revoked, and the last list that came is better than none.
-        let built = builder.allow_unknown_revocation_status().build();
-        let verifier = built.map_err(|error| TlsError::Refused(Error::General(error.to_string())))?;
-        Ok(Authority { subject: parsed.subject().as_raw().into(), verifier })
+impl End {
+    fn new(certificate: &CertificateDer<'static>) -> Result<End, TlsError> {
+        let anchor = webpki::anchor_from_trusted_cert(certificate);
+        let anchor = anchor.map_err(|error| TlsError::Refused(Error::General(error.to_string())))?.to_owned();
+        let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| TlsError::NoCertificate)?;
+        Ok(End { anchor, key: parsed.public_key().raw.into() })
     }
 }
 
@@ -190,23 +189,26 @@ pub fn revoked_id(zone: ZoneId, serial: &[u8]) -> RevokedId {
     id
 }
 
-fn reason(error: &Error) -> Unbelieved {
-    use CertificateError as At;
+fn reason(error: &webpki::Error) -> Unbelieved {
+    use webpki::Error as At;
     match error {
-        Error::InvalidCertificate(at) => match at {
-            At::Expired | At::ExpiredContext { .. } => Unbelieved::Expired,
-            At::NotValidYet | At::NotValidYetContext { .. } => Unbelieved::NotYetValid,
-            At::Revoked => Unbelieved::Revoked,
-            At::InvalidPurpose | At::InvalidPurposeContext { .. } => Unbelieved::WrongUsage,
-            At::BadEncoding
-            | At::UnhandledCriticalExtension
-            | At::UnsupportedSignatureAlgorithmContext { .. }
-            | At::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => Unbelieved::Unreadable,
-            // Of an old version, or of no use as what it is shown as.
-            At::Other(_) => Unbelieved::Unreadable,
-            _ => Unbelieved::Untrusted,
-        },
-        _ => Unbelieved::Untrusted,
+        At::CertExpired { .. } | At::InvalidCertValidity => Unbelieved::Expired,
+        At::CertNotValidYet { .. } => Unbelieved::NotYetValid,
+        At::CertRevoked => Unbelieved::Revoked,
+        At::RequiredEkuNotFoundContext(_) | At::EmptyEkuExtension => Unbelieved::WrongUsage,
+        // It can be read, and nobody who is believed has issued it, or not for that.
+        At::UnknownIssuer
+        | At::InvalidSignatureForPublicKey
+        | At::CaUsedAsEndEntity
+        | At::EndEntityUsedAsCa
+        | At::NameConstraintViolation
+        | At::PathLenConstraintViolated
+        | At::MaximumNameConstraintComparisonsExceeded
+        | At::MaximumPathBuildCallsExceeded
+        | At::MaximumPathDepthExceeded
+        | At::MaximumSignatureChecksExceeded => Unbelieved::Untrusted,
+        // Of an old version, with an unknown algorithm, or no certificate at all.
+        _ => Unbelieved::Unreadable,
     }
 }
 

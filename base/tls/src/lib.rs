@@ -25,6 +25,7 @@ mod plain;
 mod policy;
 mod provider;
 mod quic;
+mod revocation;
 mod server;
 mod sessions;
 mod stream;
