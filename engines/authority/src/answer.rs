@@ -10,7 +10,7 @@
 use std::hint::black_box;
 
 use bartizan_signer::{Expected, LOADED_MAX, Lasting, RecordSet, Signer};
-use bartizan_wire::dns::{Answer, Authoritative, Class, ExtendedError, Opcode, Query, Rcode};
+use bartizan_wire::dns::{Answer, Authoritative, Class, ExtendedError, Opcode, Query, Rcode, UDP_ANSWER_MAX};
 
 use crate::chaos;
 use crate::facts::{Addresses, Identity};
@@ -25,6 +25,10 @@ use crate::zones::{First, Key, Zones};
 
 /// Questions that are loaded together, and a signature for each.
 pub const BATCH_MAX: usize = LOADED_MAX;
+
+/// A set whose signature is loaded ahead has no more octets than this: to look for it is to read all of the set. Of what fits no
+/// datagram that would be work for nothing, and for as long as a set has octets, each time that somebody asks by UDP.
+const LOADED_SET_BYTES_MAX: usize = UDP_ANSWER_MAX;
 
 /// Room for the names of a batch in lower case. Kept by each worker, so that the memory is warm.
 #[derive(Debug)]
@@ -170,7 +174,7 @@ impl<'c> Authority<'c> {
             return None;
         }
         let (_, keys) = keys_of(self.zones, entry.zone())?;
-        let set = entry.set(question.query.qtype)?;
+        let set = entry.set(question.query.qtype).filter(|set| set.block.len() <= LOADED_SET_BYTES_MAX)?;
         let key = keys.signers(set.rtype).next()?;
         let (owner, rtype, ttl, data) = (entry.name(), set.rtype, set.ttl(), set.rdata());
         Some(signer.expect(key, &RecordSet { owner, rtype, ttl, data, lasting: Lasting::Yes }))
@@ -205,5 +209,59 @@ impl<'c> Authority<'c> {
         };
         trail.note(|| Step::Counted { subject: verdict.subject });
         verdict
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bartizan_names::{Name, RecordType, ZoneName};
+    use bartizan_signer::{
+        Algorithm, Announcement, Denial, Duties, Limits, PrivateKey, Role, Validity, ZoneKey, ZoneKeys, generate,
+    };
+    use bartizan_wire::dns::{Edns, parse, write_query};
+
+    use super::*;
+    use crate::facts::{NameContent, Proxied, ZoneFacts};
+
+    /// Whoever asks by UDP for a set that fits no datagram has no more read of it than is needed to see that.
+    #[test]
+    fn long_sets_are_not_read_ahead() {
+        let name = |text| Name::parse(text).unwrap();
+        let apex = ZoneName::new(name("example")).unwrap();
+        let made = generate(Role::Csk, Algorithm::Ed25519).unwrap();
+        let private = PrivateKey::sealed(b"", &made.pkcs8, Arc::new(|_, bytes| Some(bytes.to_vec())));
+        let duties = Duties { published: true, signs: true, announced: true };
+        let key = ZoneKey { public: made.public, duties, private: Some(private) };
+        let keys = ZoneKeys::new(vec![key], Denial::Compact, Announcement::None, Validity::default()).unwrap();
+        let mut edit = Zones::empty().edit();
+        edit.put_zone(ZoneFacts { dnssec: Some(Arc::new(keys)), ..ZoneFacts::new(apex.clone()) });
+        // Each takes 16 octets.
+        for (owner, addresses) in
+            [("one.example", 1), ("most.example", 77), ("many.example", 78), ("all.example", 3_600)]
+        {
+            let rdata = (0..addresses).map(|number: u32| number.to_be_bytes().to_vec()).collect();
+            let sets = vec![crate::facts::RecordSet { rtype: RecordType::A, ttl: 300, rdata }];
+            edit.put_name(&apex, &name(owner), NameContent { sets, proxied: Proxied::Never });
+        }
+        let zones = edit.finish();
+        let (addresses, identity) = (Addresses::default(), Identity::default());
+        let authority = Authority { zones: &zones, addresses: &addresses, outside: None, identity: &identity };
+        let (signer, mut scratch) = (Signer::new(1, Limits::default()), Scratch::default());
+        let mut is_read = |owner, dnssec_ok| {
+            let edns = Edns { dnssec_ok, ..Edns::of_size(1232) };
+            let packet = write_query(1, &name(owner), RecordType::A, Class::IN, Some(edns));
+            let place = scratch.places().next().expect("there are some");
+            let mut questions = [Some(authority.ask(parse(&packet).expect("a query"), place))];
+            authority.load(&mut questions);
+            questions[0].as_ref().is_some_and(|question| authority.expected(question, &signer).is_some())
+        };
+        for (owner, expect) in
+            [("one.example", true), ("most.example", true), ("many.example", false), ("all.example", false)]
+        {
+            assert_eq!(is_read(owner, true), expect, "{owner}");
+            assert!(!is_read(owner, false), "{owner} without signatures");
+        }
     }
 }
