@@ -279,6 +279,7 @@ told["complaints"].append(complaints())
 delegated(f"ns1.{ZONE}.", EDGE)
 until("the zone again", lambda: ask("www." + ZONE, "A")["status"] == "NOERROR")
 told["enabled"] = cli("enable", "--keys", KEYS)["status"]
+until("it is signed", lambda: short("CDS") and short("DNSKEY"))
 told["cds"] = short("CDS") == [wanted().replace(" ", "")]
 ROLES = {"csk": ["csk"], "split": ["zsk", "ksk"]}[KEYS]
 keys = short("DNSKEY")
