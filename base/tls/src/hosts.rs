@@ -165,6 +165,11 @@ impl Hosts {
         zone.map_or_else(TlsPolicy::default, |(_, zone)| zone.policy)
     }
 
+    /// The innermost zone that a name lies in.
+    pub fn zone_of(&self, name: &str) -> Option<ZoneId> {
+        self.asked(name)?.zone.map(|(_, zone)| zone.id)
+    }
+
     /// The zone with this apex and what holds for its names, as it was put.
     pub fn zone(&self, apex: &ZoneName) -> Option<(ZoneId, TlsPolicy)> {
         self.zones.get(&*text_of(apex)).map(|zone| (zone.id, zone.policy))

@@ -193,6 +193,11 @@ pub struct AcmeAccount {
     pub is_registered: bool,
     /// Whether all that zones need was asked for since.
     pub is_swept: bool,
+    /// Before then nothing is asked of the authority, for nobody: it says so, or is not there.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub rests_until: Option<Timestamp>,
+    /// Why it rests.
+    pub rests_because: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     pub terms_of_service_agreed_on: Timestamp,
     #[schema(value_type = String, format = DateTime)]

@@ -241,7 +241,14 @@ async fn account(action: AccountAction, api: &Api, output: Output) -> anyhow::Re
 fn about_account(account: &Value) -> String {
     let known = if account["is_registered"] == true { "it knows us" } else { "it does not know us yet" };
     let email = account["email"].as_str().map_or_else(String::new, |email| format!(", as {email}"));
-    format!("{}{email}: {known}", bold(text(account, "directory")))
+    let rests = match account["rests_until"].as_str() {
+        Some(until) => format!(
+            "; {}",
+            bad(&format!("nothing is asked of it before {}: {}", day(until), one_line(text(account, "rests_because"))))
+        ),
+        None => String::new(),
+    };
+    format!("{}{email}: {known}{rests}", bold(text(account, "directory")))
 }
 
 async fn list(zone: Option<String>, state: Option<String>, api: &Api, output: Output) -> anyhow::Result<()> {
@@ -346,6 +353,14 @@ fn described(certificate: &Value) -> String {
     lines.join("\n")
 }
 
+/// Why nothing is asked of the public authority now, as far as the caller may know.
+async fn resting(api: &Api) -> Option<String> {
+    let account = api.find("/bartizan/acme").await.ok().flatten()?;
+    let until = account["rests_until"].as_str()?;
+    let why = one_line(text(&account, "rests_because"));
+    Some(format!("nothing is asked of the public authority before {}: {why}", day(until)))
+}
+
 /// Says how some are, at once or when something has come of each.
 async fn tell(
     api: &Api,
@@ -358,6 +373,11 @@ async fn tell(
     // What was only tried is nowhere.
     if api.only_tries() {
         return Ok(());
+    }
+    if wait && let Some(resting) = resting(api).await {
+        let remedy =
+            "it is asked then by itself, and what is there stays in force; `bartizan cert account show` tells this too";
+        return Err(Failure::new(Cause::Failed, resting).remedy(remedy).into());
     }
     let mut packs = Vec::new();
     let waiting = async {

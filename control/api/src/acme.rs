@@ -34,7 +34,7 @@ pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
 )]
 async fn get(State(api): State<Api>) -> Result<Reply<Shown>, Error> {
     let found = api.read(|view| view.find::<AcmeAccount>(&Key::acme_account())).await?;
-    Ok(Reply::of(shown(found.ok_or(Fault::AcmeUnknown)?)))
+    Ok(Reply::of(shown(&api, found.ok_or(Fault::AcmeUnknown)?)))
 }
 
 /// Says who we are to which public authority, and has it issue for all zones whose names it may issue for.
@@ -46,7 +46,7 @@ async fn get(State(api): State<Api>) -> Result<Reply<Shown>, Error> {
     responses((status = 200, body = bartizan_v4::Envelope<Shown>))
 )]
 async fn put(State(api): State<Api>, caller: Caller, Body(body): Body<AcmeAccountBody>) -> Result<Reply<Shown>, Error> {
-    let shared = api.clone();
+    let (shared, shows) = (api.clone(), api.clone());
     let account = api
         .change(&caller, move |change| {
             let text = |patch: &bartizan_v4::Patch<String>| patch.value().filter(|text| !text.is_empty()).cloned();
@@ -61,7 +61,7 @@ async fn put(State(api): State<Api>, caller: Caller, Body(body): Body<AcmeAccoun
             Ok(account)
         })
         .await?;
-    Ok(Reply::of(shown(account)))
+    Ok(Reply::of(shown(&shows, account)))
 }
 
 /// Has the public authority issue nothing any more. What it issued is served until its end.
@@ -133,7 +133,8 @@ pub(crate) fn authority(seal: &bartizan_seal::Key) -> Acme {
     Acme::new(seal.clone())
 }
 
-fn shown(account: AcmeAccount) -> Shown {
+fn shown(api: &Api, account: AcmeAccount) -> Shown {
+    let paused = api.numbers().acme_paused();
     let AcmeAccount { directory, email, roots_pem, agreed_on, sealed_key, is_swept, created_on, modified_on } = account;
     Shown {
         directory,
@@ -141,6 +142,8 @@ fn shown(account: AcmeAccount) -> Shown {
         roots: roots_pem,
         is_registered: sealed_key.is_some(),
         is_swept,
+        rests_until: paused.as_ref().map(|paused| paused.until),
+        rests_because: paused.map(|paused| paused.reason),
         terms_of_service_agreed_on: agreed_on,
         created_on,
         modified_on,

@@ -50,6 +50,17 @@ impl Change {
         self.put_wish(&wish)
     }
 
+    /// A name needs no certificate of its own any more. As long as nothing was issued, the wish goes with what needed it; what
+    /// was issued is there if the name comes back, and goes when it would be renewed.
+    pub(crate) fn drop_wish(&mut self, zone: ZoneId, host: &Name) -> Result<(), Error> {
+        let key = Key::acme_certificate(zone, AcmeCertificate::host_id_of(zone, &host.to_string()));
+        let is_wish = |found: &AcmeCertificate| found.held.is_none() && !found.is_ordered;
+        match self.has(&key)? && self.if_readable(&key)?.as_ref().is_some_and(is_wish) {
+            true => self.delete(key),
+            false => Ok(()),
+        }
+    }
+
     /// A certificate of a bounded number is added in a zone: those who do so at once meet here.
     pub(crate) fn count_certificate(&mut self, zone: &Zone, id: CertificateId) -> Result<(), Error> {
         let account = self.account_of_zone(zone.id)?.ok_or(Fault::ZoneUnknown)?;

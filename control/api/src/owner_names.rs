@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use bartizan_certs::Certs;
 use bartizan_model::{Application, Record, Zone};
-use bartizan_names::{AppId, Name, RecordId, Timestamp, ZoneId};
+use bartizan_names::{AppId, Name, RecordId, RecordType, Timestamp, ZoneId};
+use bartizan_publish::Refused;
 use bartizan_store::Key;
 use bartizan_v4::{StoredImport, StoredName};
 
@@ -131,12 +133,21 @@ impl Change {
 
     /// The same for an import, which is alone at its names while it goes on.
     pub(crate) fn put_imported_records(&mut self, zone: &Zone, owner: &Name, records: &[Record]) -> Result<(), Error> {
-        bartizan_publish::check(&zone.name, records)?;
+        match bartizan_publish::check(&zone.name, records) {
+            // However it came to be: who takes some of it away is on the way back.
+            Err(Refused::TooLarge { rtype, .. }) if self.gets_fewer(zone.id, owner, rtype, records)? => {}
+            checked => checked?,
+        }
         self.refuse_tunnels_of_others(zone, records)?;
         let known = self.name_document(zone.id, owner)?;
         if !records.is_empty() && !known.apps.is_empty() {
             let apps: Vec<String> = self.apps_at(zone.id, owner)?.iter().map(apps::called).collect();
             return Err(Fault::HostTaken.because(format!("{owner} leads to {}", apps.join(", "))).at("/name"));
+        }
+        // Most names are new, or no deeper than what the zone's certificate is for.
+        let was_there = known.records > 0 && Certs::is_apart(&zone.name, owner);
+        if was_there && !records.iter().any(|record| record.proxied) {
+            self.drop_wish(zone.id, owner)?;
         }
         self.put_name_document(zone.id, owner, StoredName { records: records.len(), ..known })
     }
@@ -153,14 +164,28 @@ impl Change {
         }
         for (owner, count) in gone {
             let StoredName { records, apps } = self.name_document(zone, &owner)?;
-            self.put_name_document(zone, &owner, StoredName { records: records.saturating_sub(count), apps })?;
+            let left = StoredName { records: records.saturating_sub(count), apps };
+            if left.records == 0 && left.apps.is_empty() {
+                self.drop_wish(zone, &owner)?;
+            }
+            self.put_name_document(zone, &owner, left)?;
         }
         Ok(())
+    }
+
+    /// Whether a name has fewer records of a type by these than it has now.
+    fn gets_fewer(&self, zone: ZoneId, owner: &Name, rtype: RecordType, records: &[Record]) -> Result<bool, Error> {
+        let is_of = |there: &&bartizan_v4::Record| there.kind.eq_ignore_ascii_case(&rtype.to_string());
+        let before = self.records_at(zone, owner)?.iter().filter(is_of).count();
+        Ok(records.iter().filter(|record| record.data.rtype() == rtype).count() < before)
     }
 
     /// Exchanges the applications that a name leads to.
     pub(crate) fn put_name_apps(&mut self, zone: ZoneId, owner: &Name, apps: Vec<AppId>) -> Result<(), Error> {
         let document = StoredName { apps, ..self.name_document(zone, owner)? };
+        if document.apps.is_empty() && document.records == 0 {
+            self.drop_wish(zone, owner)?;
+        }
         self.put_name_document(zone, owner, document)
     }
 

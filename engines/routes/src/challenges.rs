@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use bartizan_names::ZoneId;
+
 /// The path in front of a token.
 const PATH: &str = "/.well-known/acme-challenge/";
 
@@ -11,14 +13,16 @@ pub struct Challenges(BTreeMap<String, Answer>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Answer {
+    /// Which asked for it: it is for names of that zone alone.
+    zone: ZoneId,
     /// In lower case.
     host: String,
     text: String,
 }
 
 impl Challenges {
-    pub fn put(&mut self, token: String, host: String, text: String) {
-        self.0.insert(token, Answer { host: host.to_ascii_lowercase(), text });
+    pub fn put(&mut self, token: String, zone: ZoneId, host: String, text: String) {
+        self.0.insert(token, Answer { zone, host: host.to_ascii_lowercase(), text });
     }
 
     pub fn remove(&mut self, token: &str) {
@@ -29,14 +33,15 @@ impl Challenges {
         self.0.contains_key(token)
     }
 
-    /// The answer to a request for `path` of `host`, which is in lower case; none if it is no such question.
+    /// The answer to a request for `path` of `host`, which is in lower case; none if it is no such question, or one that another
+    /// zone asked for than the one that the host lies in: a name may have become another zone's since.
     // Hot: once a request. A comparison while there are none.
-    pub fn answer(&self, host: &str, path: &str) -> Option<&str> {
+    pub fn answer(&self, host: &str, path: &str, zone: impl FnOnce() -> Option<ZoneId>) -> Option<&str> {
         if self.0.is_empty() {
             return None;
         }
         let answer = self.0.get(path.strip_prefix(PATH)?)?;
-        (answer.host == host).then_some(answer.text.as_str())
+        (answer.host == host && zone() == Some(answer.zone)).then_some(answer.text.as_str())
     }
 }
 
@@ -45,19 +50,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_answered_at_its_host_alone() {
+    fn a_token_is_answered_at_its_host_alone_while_that_is_the_zones() {
+        let (ours, other) = (ZoneId::from_bytes([1; 16]), ZoneId::from_bytes([2; 16]));
         let mut challenges = Challenges::default();
-        assert_eq!(challenges.answer("www.example.com", "/.well-known/acme-challenge/a"), None);
-        challenges.put("a".to_owned(), "WWW.example.com".to_owned(), "a.key".to_owned());
-        for (host, path, expect) in [
-            ("www.example.com", "/.well-known/acme-challenge/a", Some("a.key")),
-            ("example.com", "/.well-known/acme-challenge/a", None),
-            ("www.example.com", "/.well-known/acme-challenge/b", None),
-            ("www.example.com", "/.well-known/acme-challenge/", None),
-            ("www.example.com", "/.well-known/acme-challenge/a/", None),
-            ("www.example.com", "/a", None),
+        assert_eq!(challenges.answer("www.example.com", "/.well-known/acme-challenge/a", || Some(ours)), None);
+        challenges.put("a".to_owned(), ours, "WWW.example.com".to_owned(), "a.key".to_owned());
+        for (host, path, zone, expect) in [
+            ("www.example.com", "/.well-known/acme-challenge/a", Some(ours), Some("a.key")),
+            ("www.example.com", "/.well-known/acme-challenge/a", Some(other), None),
+            ("www.example.com", "/.well-known/acme-challenge/a", None, None),
+            ("example.com", "/.well-known/acme-challenge/a", Some(ours), None),
+            ("www.example.com", "/.well-known/acme-challenge/b", Some(ours), None),
+            ("www.example.com", "/.well-known/acme-challenge/", Some(ours), None),
+            ("www.example.com", "/.well-known/acme-challenge/a/", Some(ours), None),
+            ("www.example.com", "/a", Some(ours), None),
         ] {
-            assert_eq!(challenges.answer(host, path), expect, "{host}{path}");
+            assert_eq!(challenges.answer(host, path, || zone), expect, "{host}{path}");
         }
         assert!(challenges.has("a"));
         challenges.remove("a");

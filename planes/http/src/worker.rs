@@ -100,7 +100,9 @@ impl Worker {
 
     /// What a public authority is answered that asks for this path of a host.
     pub(crate) fn challenge(&self, host: &str, path: &str) -> Option<String> {
-        self.config.borrow_mut().take().value.challenges.answer(host, path).map(str::to_owned)
+        let mut config = self.config.borrow_mut();
+        let config = &config.take().value;
+        config.challenges.answer(host, path, || config.hosts.zone_of(host)).map(str::to_owned)
     }
 
     /// The configuration in force, for longer.

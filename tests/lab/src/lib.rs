@@ -1,5 +1,6 @@
 //! Servers of ours that stand in for real ones in tests, where a real one cannot be made to do what the test needs.
 
+pub mod acme;
 mod name_server;
 pub mod registry;
 mod tls;

@@ -4,6 +4,7 @@
 use std::time::SystemTime;
 
 use bartizan_certs::AcmeCertificate;
+use bartizan_lab::acme::{Authority, Manner};
 use bartizan_names::Timestamp;
 use bartizan_store::Kind;
 use serde_json::{Value, json};
@@ -309,11 +310,131 @@ fn what_nothing_needs_any_more_can_be_given_up_and_comes_back_with_what_does() {
     let one = format!("/zones/{}/ssl/certificate_packs/{}", edge.zone(), id().unwrap());
     assert_eq!(edge.call("DELETE", &one, "").verdict(), "400 1163");
     let record = format!("{}/{}", edge.records(), record["id"].as_str().unwrap());
+    // Nothing was issued: the wish goes with what needed it.
     assert_eq!(edge.call("DELETE", &record, "").verdict(), "200");
+    assert_eq!((id(), edge.call("DELETE", &one, "").verdict().as_str()), (None, "404 1003"));
+    let record = edge.post(&edge.records(), &body).result();
+    assert!(id().is_some(), "our own certificate for it was there all the time");
+    let record = format!("{}/{}", edge.records(), record["id"].as_str().unwrap());
+    assert_eq!(edge.call("PATCH", &record, r#"{"proxied":false}"#).verdict(), "200");
+    assert_eq!(id(), None);
+    assert_eq!(edge.call("PATCH", &record, r#"{"proxied":true}"#).verdict(), "200");
+    // What was issued is there if the name comes back, and can be given up.
+    let wish = wishes(&edge).into_iter().find(|wish| wish.names == [host]).unwrap();
+    crate::edge::commit(&edge.store, vec![issued(&edge, wish).to_op()]);
+    assert_eq!(edge.call("DELETE", &record, "").verdict(), "200");
+    assert!(id().is_some());
     assert_eq!(edge.call("DELETE", &one, "").verdict(), "200");
     assert_eq!(id(), None);
-    assert_eq!(edge.post(&edge.records(), &body).verdict(), "200");
-    assert!(id().is_some(), "our own certificate for it was there all the time");
+}
+
+/// A wish that was fulfilled, as far as that is looked at here.
+fn issued(edge: &Edge, wish: AcmeCertificate) -> AcmeCertificate {
+    let at = Timestamp::from_unix_micros(Timestamp::from(SystemTime::now()).unix_micros() + 86_400_000_000);
+    let held = json!({
+        "names": wish.names, "chain_pem": edge_ca(edge), "sealed_key": "", "not_before": wish.created_on, "not_after": at,
+        "issuer": "x", "signature": "x", "issued_on": wish.created_on,
+    });
+    let held = Some(serde_json::from_value(held).unwrap());
+    AcmeCertificate { held, renew_on: Some(at), next_on: Some(at), ..wish }
+}
+
+/// The same of what an application needed.
+#[test]
+fn a_wish_goes_with_its_application() {
+    let edge = Edge::new();
+    edge.call("PUT", ACCOUNT, &account(&edge, Some("ours"))).result();
+    let body = json!({
+        "dns": {"type": "ADDRESS", "name": "mqtt.iot.bartizan.localhost"}, "protocol": "tcp/8883", "tls": "flexible",
+        "origin_direct": ["tcp://192.0.2.1:1883"],
+    });
+    let apps = format!("/zones/{}/spectrum/apps", edge.zone());
+    let app = edge.post(&apps, &body.to_string()).result();
+    let is_wanted = || names(&edge).contains(&"mqtt.iot.bartizan.localhost".to_owned());
+    assert!(is_wanted());
+    assert_eq!(edge.call("DELETE", &format!("{apps}/{}", app["id"].as_str().unwrap()), "").verdict(), "200");
+    assert!(!is_wanted());
+}
+
+/// Whoever sees few zones gets their pages, however many certificates of others there are before and between.
+#[test]
+fn pages_of_who_sees_few_of_many() {
+    let edge = Edge::new();
+    let now = Timestamp::from(SystemTime::now());
+    let strangers = (1_u32..=25).flat_map(|zone| (0..100).map(move |host| (zone, host)));
+    let wish = |(zone, host): (u32, u32)| {
+        // In front of all others, and behind them.
+        let number = if zone % 2 == 0 { u128::from(zone) } else { u128::MAX - u128::from(zone) };
+        let zone = bartizan_names::ZoneId::from_bytes(number.to_be_bytes());
+        let name = bartizan_names::Name::parse(&format!("a.x{host}.strange.test")).unwrap();
+        AcmeCertificate::for_host(zone, &name, now).to_op()
+    };
+    crate::edge::commit(&edge.store, strangers.map(wish).collect());
+    let zone: bartizan_names::ZoneId = edge.zone().parse().unwrap();
+    let ours: Vec<AcmeCertificate> = (0..5)
+        .map(|host| {
+            let name = bartizan_names::Name::parse(&format!("a.x{host}.bartizan.localhost")).unwrap();
+            AcmeCertificate::for_host(zone, &name, now)
+        })
+        .collect();
+    crate::edge::commit(&edge.store, ours.iter().map(AcmeCertificate::to_op).collect());
+    let policy = json!({
+        "effect": "allow", "permission_groups": [{"id": bartizan_api::Permission::SslRead.id()}],
+        "resources": {format!("com.cloudflare.api.account.zone.{}", edge.zone()): "*"},
+    });
+    let token = edge.post("/user/tokens", &json!({"name": "t", "policies": [policy]}).to_string()).result();
+    let bearer = format!("Bearer {}", token["value"].as_str().unwrap());
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    loop {
+        let path = format!("/client/v4/bartizan/certificates?limit=2{after}");
+        let piece = edge.send_as(&[("authorization", bearer.as_str())], "GET", &path, "").result();
+        let Some(last) = piece.as_array().unwrap().last() else { break };
+        after = format!("&after={}/{}", last["zone_id"].as_str().unwrap(), last["id"].as_str().unwrap());
+        seen.extend(piece.as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap().to_owned()));
+    }
+    let mut expect: Vec<String> = ours.iter().map(|wish| wish.id.to_string()).collect();
+    expect.sort();
+    assert_eq!(seen, expect);
+}
+
+/// A proof that could not be taken away is tried again before anybody starts anew.
+#[test]
+fn a_proof_that_cannot_be_taken_away_goes_later() {
+    let (mut edge, given) = Edge::without_router();
+    let zone = edge.zone();
+    let key = bartizan_store::Key::zone(zone.parse().unwrap());
+    // As another edge has it.
+    let other = Edge::new();
+    let body = r#"{"type":"TXT","name":"_acme-challenge","content":"\"x\"","ttl":60}"#;
+    let record_id: bartizan_names::RecordId =
+        other.post(&other.records(), body).result()["id"].as_str().unwrap().parse().unwrap();
+    let record = bartizan_store::Key::record(other.zone().parse().unwrap(), record_id);
+    let record = other.store.read().unwrap().get(&record).unwrap().unwrap().value.json.replace(&other.zone(), &zone);
+    let token = json!({
+        "zone_id": zone, "host": "bartizan.localhost", "method": "txt", "answer": "x", "record_id": record_id,
+        "created_on": Timestamp::from(SystemTime::now()),
+    });
+    let good = edge.store.read().unwrap().get(&key).unwrap().unwrap().value.json;
+    let token_key = bartizan_store::Key::acme_token("t");
+    let mut damaged: Value = serde_json::from_str(&good).unwrap();
+    damaged["name_servers"] = json!(7);
+    let ops = vec![
+        crate::edge::put(bartizan_store::Key::record(zone.parse().unwrap(), record_id), &record),
+        crate::edge::put(token_key.clone(), &token.to_string()),
+        // What the listing needs can be read, and not all that is served of it.
+        crate::edge::put(key.clone(), &damaged.to_string()),
+    ];
+    crate::edge::commit(&edge.store, ops);
+    edge.router = bartizan_api::router(given);
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let is_there = || edge.store.read().unwrap().get(&token_key).unwrap().is_some();
+    assert!(is_there());
+    crate::edge::commit(&edge.store, vec![crate::edge::put(key, &good)]);
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while is_there() {
+        assert!(std::time::Instant::now() < end);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
 }
 
 #[test]
@@ -370,4 +491,34 @@ fn there_are_no_more_of_them_than_there_may_be() {
     });
     let quota = edge.get(&format!("/zones/{}/ssl/certificate_packs/quota", edge.zone())).result();
     assert_eq!((made, &quota["advanced"]["used"]), (100, &json!(100)));
+}
+
+/// A zone that is made while an order is under way is for its owner to show things of.
+#[test]
+fn nothing_is_shown_of_a_name_that_has_become_another_zones() {
+    let edge = Edge::new();
+    let parent = edge.new_zone("parent.test");
+    let manner =
+        Manner { nonces: None, name: "shop.parent.test".to_owned(), token: "DGyRejmCefe7v4NfDGDKfA".to_owned() };
+    let authority = Authority::waiting_at(manner, "/authorization");
+    let body = json!({"directory": authority.directory(), "terms_of_service_agreed": true, "roots": edge_ca(&edge)});
+    assert_eq!(edge.call("PUT", ACCOUNT, &body.to_string()).verdict(), "200");
+    let order = json!({"hosts": ["shop.parent.test"], "validation_method": "http"}).to_string();
+    let order = edge.post(&format!("/zones/{parent}/ssl/certificate_packs/order"), &order).result();
+    let id: bartizan_names::CertificateId = order["id"].as_str().unwrap().parse().unwrap();
+    // It asks about what was ordered, and about all else that this is not.
+    let told = || wishes(&edge).into_iter().find(|wish| wish.id == id).unwrap().last_error;
+    authority.is_asked("/authorization");
+    edge.new_zone("shop.parent.test");
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        authority.go_on();
+        if let Some(told) = told() {
+            assert!(told.contains("lies in the zone shop.parent.test of this edge"), "{told}");
+            break;
+        }
+        assert!(std::time::Instant::now() < end);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!(edge.store.read().unwrap().list_kind(Kind::AcmeToken, 9).unwrap().len(), 0);
 }

@@ -512,3 +512,31 @@ fn types_by_their_number() {
     let kept = edge.get(&format!("{}?type=TYPE65280", edge.records())).result();
     assert_eq!(kept[0]["content"], r"\# 2 abcd");
 }
+
+/// Records that together do not fit an answer, however they came to be, can be taken away one by one, and none be added.
+#[test]
+fn a_set_that_is_too_large_gets_smaller() {
+    use bartizan_names::RecordId;
+    use bartizan_store::Key;
+    let edge = Edge::new();
+    let body = |number: usize| {
+        let content = format!("\"{number:05}{}\"", "x".repeat(250));
+        serde_json::json!({"type": "TXT", "name": "large", "content": content}).to_string()
+    };
+    let made = edge.post(&edge.records(), &body(0)).result();
+    let zone = edge.zone().parse().unwrap();
+    let of = |id: RecordId| Key::record(zone, id);
+    let document = edge.store.read().unwrap().get(&of(made["id"].as_str().unwrap().parse().unwrap())).unwrap().unwrap();
+    let ops = (1..=400_u128).map(|number| {
+        let id = RecordId::from_bytes(number.to_be_bytes());
+        let json = document.value.json.replace(made["id"].as_str().unwrap(), &id.to_string());
+        crate::edge::put(of(id), &json.replace("\\\"00000", &format!("\\\"{number:05}")))
+    });
+    crate::edge::commit(&edge.store, ops.collect());
+    assert_eq!(edge.post(&edge.records(), &body(999)).verdict(), "400 1004");
+    for number in 1..=3_u128 {
+        let one = format!("{}/{}", edge.records(), RecordId::from_bytes(number.to_be_bytes()));
+        assert_eq!(edge.call("DELETE", &one, "").verdict(), "200");
+    }
+    assert_eq!(edge.post(&edge.records(), &body(999)).verdict(), "400 1004");
+}

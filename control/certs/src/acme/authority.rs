@@ -29,7 +29,7 @@ pub trait Authority: Clone + 'static {
 
 /// Who shows it.
 pub trait Hands: Clone + 'static {
-    /// Returns when everybody who asks is answered so.
+    /// Returns when everybody who asks is answered so; after an error nobody is, and there is nothing to hide.
     fn show(&self, zone: ZoneId, proofs: &[Proof]) -> impl Future<Output = Result<(), String>>;
 
     fn hide(&self, proofs: &[Proof]) -> impl Future<Output = ()>;

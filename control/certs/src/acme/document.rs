@@ -276,6 +276,9 @@ pub struct AcmeToken {
     /// The record, if it is one.
     #[serde(default)]
     pub record_id: Option<RecordId>,
+    /// How many orders show it beside the first: an authority gives several for a name one token.
+    #[serde(default)]
+    pub others: u32,
     pub created_on: Timestamp,
 }
 

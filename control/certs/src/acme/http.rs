@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bartizan_dial::{Destinations, NameServers, OriginDialer, Question, Reach, TTL_MIN, is_private};
+use bartizan_dial::{Destinations, NameServers, OriginDialer, Own, Private, Question, Reach, TTL_MIN};
 use bartizan_names::{DnsKind, Name};
 use bartizan_tls::{ClientConfig, Roots, client_config};
 use bytes::Bytes;
@@ -38,7 +38,10 @@ pub(super) struct Later {
 #[derive(Clone)]
 pub(super) struct Client {
     tls: Arc<ClientConfig>,
-    dialer: Arc<OriginDialer>,
+    /// The operator has named the directory, and may name one on this machine.
+    to_directory: Arc<OriginDialer>,
+    /// What the directory names may be anywhere in the world: it is not for others to have us call in our own network.
+    to_others: Arc<OriginDialer>,
     directory: Uri,
 }
 
@@ -49,11 +52,15 @@ impl Client {
         let directory = account.directory.parse();
         Ok(Client {
             tls: tls.map_err(|error| Failure::new(Kind::Ours, format!("TLS: {error}")))?,
-            // The operator has named the directory, and may name one on this machine.
-            dialer: Arc::new(OriginDialer::new(Reach::new(NameServers::default(), Destinations::all()))),
+            to_directory: dialer(Destinations::all()),
+            to_others: dialer(Destinations::new(Own::default(), Private::Refused)),
             directory: directory.map_err(|_| Failure::new(Kind::Ours, "the directory is no URL"))?,
         })
     }
+}
+
+fn dialer(destinations: Destinations) -> Arc<OriginDialer> {
+    Arc::new(OriginDialer::new(Reach::new(NameServers::default(), destinations)))
 }
 
 impl HttpClient for Client {
@@ -96,7 +103,6 @@ impl Client {
         let request = Request::from_parts(parts, Full::new(body));
         let usual = if uri.scheme_str() == Some("http") { 80 } else { 443 };
         let is_directory = (uri.scheme(), uri.authority()) == (self.directory.scheme(), self.directory.authority());
-        // What the authority names may be anywhere, but in our own network: it is not for others to have us call there.
         let is_https = uri.scheme_str() == Some("https");
         if !is_directory && !is_https {
             return Err("its URL does not begin with https://".into());
@@ -112,22 +118,16 @@ impl Client {
 
     /// A connection to whichever address of a host answers first.
     async fn dial(&self, host: &str, port: u16, is_directory: bool) -> Result<TcpStream, BoxError> {
-        let mut groups = match host.parse() {
+        let dialer = if is_directory { &self.to_directory } else { &self.to_others };
+        let groups = match host.parse() {
             Ok(address) => vec![vec![SocketAddr::new(address, port)]],
             Err(_) => {
                 let name = Name::parse(host)?;
                 let question = Question { name: &name, kind: DnsKind::Any, ttl_min: TTL_MIN, zone: None };
-                self.dialer.find(question, port).await?
+                dialer.find(question, port).await?
             }
         };
-        if !is_directory {
-            groups.iter_mut().for_each(|group| group.retain(|address| !is_private(address.ip())));
-            groups.retain(|group| !group.is_empty());
-            if groups.is_empty() {
-                return Err("the authority's directory names a host of a private network".into());
-            }
-        }
-        Ok(self.dialer.connect(groups).await?)
+        Ok(dialer.connect(groups).await?)
     }
 }
 

@@ -5,8 +5,8 @@
 //! [`Line`]. Single names of a zone that are due together are had by one certificate, which each of their wishes holds.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bartizan_names::{AccountId, Timestamp, ZoneId};
@@ -82,6 +82,20 @@ pub struct Progress {
     pub failed: AtomicU64,
     /// How many fail now, as far as they are counted.
     pub failing: AtomicU64,
+    paused: Mutex<Option<Paused>>,
+}
+
+/// Nothing is begun for anybody until then, for that reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paused {
+    pub until: Timestamp,
+    pub reason: String,
+}
+
+impl Progress {
+    pub fn paused(&self) -> Option<Paused> {
+        self.paused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 pub struct Keeper<A, H> {
@@ -100,7 +114,6 @@ pub struct Keeper<A, H> {
     accounts: HashMap<ZoneId, AccountId>,
     /// How many of the oldest that are due were looked at.
     behind: usize,
-    paused_until: Option<Timestamp>,
     /// How often the authority wanted fewer calls since it issued something, and how many orders it has not come to an end
     /// with since.
     pauses: u32,
@@ -160,7 +173,6 @@ impl<A: Authority, H: Hands> Keeper<A, H> {
             line: Line::new(),
             accounts: HashMap::new(),
             behind: 0,
-            paused_until: None,
             pauses: 0,
             in_vain: 0,
             given_up: None,
@@ -183,7 +195,8 @@ impl<A: Authority, H: Hands> Keeper<A, H> {
         if self.turned.replace(now).is_some_and(|last| later(now, STEP_MAX) < last) {
             // What was noted by that clock may be still to come, or never.
             tracing::warn!(%now, "the time went back: all certificates of others are looked at again");
-            (self.review, self.paused_until, self.passed_over_until) = (Review::default(), None, None);
+            (self.review, self.passed_over_until) = (Review::default(), None);
+            self.go_on();
         }
         if self.passed_over_until.is_none_or(|until| until <= now) {
             self.passed_over.clear();
@@ -200,14 +213,18 @@ impl<A: Authority, H: Hands> Keeper<A, H> {
         let account = AcmeAccount::from_entry(&entry)?;
         if self.account != Some(account.modified_on) {
             // Somebody has changed it: what was wrong may be right now.
-            (self.account, self.refusals, self.paused_until, self.pauses) = (Some(account.modified_on), 0, None, 0);
+            (self.account, self.refusals, self.pauses) = (Some(account.modified_on), 0, 0);
+            self.go_on();
         }
         let failing =
             AcmeQuery { state: Some(AcmeState::Failing.as_str().to_owned()), after: None, limit: COUNTED_MAX };
         self.progress.failing.store(snapshot.acme_certificates(&failing)?.len() as u64, Relaxed);
         drop(snapshot);
         self.sweep.go_on(&self.store, &account, entry.rev, now)?;
-        if self.going.len() >= AT_ONCE_MAX || self.paused_until.is_some_and(|until| until > now) {
+        if self.progress.paused().is_some_and(|paused| paused.until <= now) {
+            self.go_on();
+        }
+        if self.going.len() >= AT_ONCE_MAX || self.progress.paused().is_some() {
             return Ok(());
         }
         if account.sealed_key.is_none() {
@@ -314,7 +331,7 @@ impl<A: Authority, H: Hands> Keeper<A, H> {
         }
         // What is served and would end goes first.
         let first = due.iter().position(|found| plan::is_renewal(&found.wish, now)).unwrap_or(0);
-        if plan::is_renewal(&due[first].wish, now) && self.let_go(&due, now)? {
+        if plan::step(&due[first].wish, now) == Step::Order && self.let_go(&due, now)? {
             return Ok(true);
         }
         let first = due.swap_remove(first);
@@ -346,11 +363,11 @@ impl<A: Authority, H: Hands> Keeper<A, H> {
         }
     }
 
-    /// Takes away those that nothing of their zone needs any more when they would be renewed; whether there were some.
+    /// Takes away those that nothing of their zone needs any more when they would be ordered; whether there were some.
     fn let_go(&self, due: &[Found], now: Timestamp) -> Result<bool, KeeperError> {
         let snapshot = self.store.read()?;
         let (mut guards, mut ops) = (Vec::new(), Vec::new());
-        for Found { wish, at } in due.iter().filter(|found| plan::is_renewal(&found.wish, now)) {
+        for Found { wish, at } in due.iter().filter(|found| plan::step(&found.wish, now) == Step::Order) {
             if !wish.is_needed(&snapshot)? {
                 guards.push(Guard::At(wish.store_key(), *at));
                 ops.push(Op::Del { key: wish.store_key() });
@@ -481,7 +498,7 @@ impl<A: Authority, H: Hands> Keeper<A, H> {
                 self.refusals = self.refusals.saturating_add(1);
                 let wait = plan::wait(failure.kind, self.refusals);
                 let told = failure.retry_after.map_or(wait, |after| wait.max(after));
-                self.paused_until = Some(later(now, told.min(plan::WAIT_MAX)));
+                self.rest(later(now, told.min(plan::WAIT_MAX)), &failure.reason);
                 // Whoever waits for a certificate is told why there is none. It is not they who have to wait so long.
                 let failure = failure.after(None);
                 let due = self.store.read()?.acme_due(AcmeDue::Oldest { behind: 0 }, now, AT_ONCE_MAX)?;
@@ -549,7 +566,7 @@ impl<A: Authority, H: Hands> Keeper<A, H> {
     /// Nothing is begun for a while where a failure says so for all: as long as the authority says, and if it does not,
     /// longer each time that it wants fewer calls. One that has come to no end with several is away for all, too.
     fn pause(&mut self, failure: &Failure, now: Timestamp) {
-        let is_paused = self.paused_until.is_some_and(|until| until > now);
+        let is_paused = self.progress.paused().is_some_and(|paused| paused.until > now);
         self.in_vain = if failure.kind == FailureKind::Away { self.in_vain + 1 } else { 0 };
         if failure.whose != Whose::All && self.in_vain < AT_ONCE_MAX {
             return;
@@ -559,7 +576,20 @@ impl<A: Authority, H: Hands> Keeper<A, H> {
         }
         let usual = plan::wait(FailureKind::Away, self.pauses.max(1));
         let pause = failure.retry_after.unwrap_or(usual).clamp(PAUSE, plan::WAIT_MAX);
-        self.paused_until = self.paused_until.max(Some(later(now, pause)));
+        self.rest(later(now, pause), &failure.reason);
+    }
+
+    /// Nothing is begun before then; one that lasts longer goes on.
+    fn rest(&self, until: Timestamp, reason: &str) {
+        let mut paused = self.progress.paused.lock().unwrap_or_else(PoisonError::into_inner);
+        if paused.as_ref().is_none_or(|paused| paused.until < until) {
+            *paused = Some(Paused { until, reason: reason.to_owned() });
+        }
+    }
+
+    /// Nothing is to be waited for any more.
+    fn go_on(&self) {
+        *self.progress.paused.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Exchanges certificates for what `work` makes of each, by its place in `keys`: in one revision, and where somebody else

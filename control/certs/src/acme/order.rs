@@ -121,11 +121,8 @@ async fn order_once(account: &Account, wanted: &Wanted, hands: &impl Hands) -> R
     .map_err(failure)?;
     let proofs = proofs(&mut order, wanted).await?;
     if !proofs.is_empty() {
-        let shown = hands.show(wanted.zone, &proofs).await;
-        let authorized = match shown {
-            Ok(()) => authorize(&mut order, wanted.method).await,
-            Err(reason) => Err(Failure::new(Kind::Ours, reason)),
-        };
+        hands.show(wanted.zone, &proofs).await.map_err(|reason| Failure::new(Kind::Ours, reason))?;
+        let authorized = authorize(&mut order, wanted.method).await;
         hands.hide(&proofs).await;
         authorized?;
     }
@@ -144,10 +141,15 @@ async fn order_once(account: &Account, wanted: &Wanted, hands: &impl Hands) -> R
 
 /// What has to be shown, of names that the authority does not know to be ours already.
 async fn proofs(order: &mut Order, wanted: &Wanted) -> Result<Vec<Proof>, Failure> {
-    let (method, mut proofs) = (wanted.method, Vec::new());
+    let (method, mut proofs, mut asked) = (wanted.method, Vec::new(), 0);
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
         let mut authorization = authorization.map_err(failure)?;
+        asked += 1;
+        if asked > wanted.names.len() {
+            let reason = format!("the authority asks more often than about {} names", wanted.names.len());
+            return Err(Failure::new(Kind::Refused, reason));
+        }
         match authorization.status {
             AuthorizationStatus::Valid => continue,
             AuthorizationStatus::Pending => {}
@@ -169,7 +171,7 @@ async fn proofs(order: &mut Order, wanted: &Wanted) -> Result<Vec<Proof>, Failur
             return Err(Failure::new(Kind::Refused, format!("what is to be shown of {name} is no token")));
         }
         let authorization = challenge.key_authorization();
-        proofs.push(Proof {
+        let proof = Proof {
             host: name.strip_prefix("*.").unwrap_or(&name).to_owned(),
             method,
             token: challenge.token.clone(),
@@ -177,7 +179,16 @@ async fn proofs(order: &mut Order, wanted: &Wanted) -> Result<Vec<Proof>, Failur
                 Method::Txt => authorization.dns_value(),
                 Method::Http => authorization.as_str().to_owned(),
             },
-        });
+        };
+        match proofs.iter().find(|other: &&Proof| other.token == proof.token) {
+            // A zone and its wildcard may be shown by one.
+            Some(other) if *other == proof => {}
+            Some(_) => {
+                let reason = format!("the authority gives one token for {} and for another name", proof.host);
+                return Err(Failure::new(Kind::Refused, reason));
+            }
+            None => proofs.push(proof),
+        }
     }
     Ok(proofs)
 }
@@ -256,8 +267,10 @@ async fn wait(order: &mut Order, late: Kind, is_enough: impl Fn(OrderStatus) -> 
             let status = match order.refresh().await {
                 Ok(state) => state.status,
                 Err(Error::Other(error)) if error.is::<Later>() => {
+                    // Also who wants to be asked again at once is not asked more often than others.
                     let after = error.downcast_ref::<Later>().map_or(rest, |later| later.after);
-                    tokio::time::sleep(after).await;
+                    tokio::time::sleep(after.max(rest)).await;
+                    rest = (rest * 3 / 2).min(POLL_MOST);
                     continue;
                 }
                 Err(error) => return Err(failure(error)),

@@ -18,6 +18,9 @@ const CLAIM: Duration = Duration::from_secs(15 * 60);
 const ASK_MIN: Duration = Duration::from_secs(6 * 3_600);
 const ASK_MAX: Duration = Duration::from_secs(24 * 3_600);
 
+/// How soon a certificate is renewed after it came, at least: an authority may issue what has almost run out.
+const RENEW_MIN: Duration = Duration::from_secs(3_600);
+
 /// In which time all that was issued by one authority is asked of another.
 const MOVE: Duration = Duration::from_secs(24 * 3_600);
 
@@ -133,7 +136,7 @@ pub(crate) fn issued(
         let held = Some(held);
         return AcmeCertificate { held, renew_on: None, next_on: Some(now), has_ended: false, ..certificate };
     }
-    let renew_on = renew_on(&certificate, &held);
+    let renew_on = renew_on(&certificate, &held).max(later(now, RENEW_MIN));
     let next_on = if asks { renew_on.min(later(now, ASK_MIN)) } else { renew_on };
     AcmeCertificate {
         state: AcmeState::Active,
@@ -311,6 +314,17 @@ mod tests {
         // One that lives for days alone is renewed in time as well.
         let short = issued(wanted(1), held(0, 6), Method::Txt, false, day(0));
         assert_eq!(step(&short, day(4)), Step::Order);
+    }
+
+    #[test]
+    fn what_is_old_when_it_comes_is_not_renewed_at_once() {
+        let hour = later(day(100), RENEW_MIN);
+        for (from, until) in [(0, 102), (0, 101), (99, 100), (0, 50)] {
+            for asks in [false, true] {
+                let done = issued(wanted(1), held(from, until), Method::Txt, asks, day(100));
+                assert_eq!((done.renew_on, done.next_on), (Some(hour), Some(hour)), "{from} {until}");
+            }
+        }
     }
 
     #[test]

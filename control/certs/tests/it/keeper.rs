@@ -275,7 +275,11 @@ impl Lab {
     }
 
     fn refuse(&self, number: u32, failure: Option<Failure>) {
-        let name = zone_name(number).to_string();
+        self.refuse_name(&zone_name(number).to_string(), failure);
+    }
+
+    fn refuse_name(&self, name: &str, failure: Option<Failure>) {
+        let name = name.to_owned();
         let mut refuses = self.fake.0.refuses.borrow_mut();
         match failure {
             Some(failure) => drop(refuses.insert(name, failure)),
@@ -351,11 +355,14 @@ fn an_authority_that_wants_fewer_calls_gets_fewer() {
     lab.account();
     lab.settle();
     assert!(lab.orders() <= AT_ONCE, "what was under way, and then nobody for a while: {}", lab.orders());
+    let paused = lab.progress.paused().unwrap();
+    assert_eq!((paused.until, paused.reason.as_str()), (day(1), "too many new orders"), "which is told");
     let refused = lab.all().into_iter().find(|one| one.state == AcmeState::Failing).unwrap();
     assert!(refused.next_on.unwrap() >= day(1), "as late as it said");
     lab.pass(1);
     (0..50).for_each(|number| lab.refuse(number, None));
     lab.pass(3);
+    assert_eq!(lab.progress.paused(), None);
     assert!(lab.all().iter().all(|one| one.state == AcmeState::Active));
 }
 
@@ -611,6 +618,38 @@ fn what_is_wanted_otherwise_by_the_time_that_it_comes_is_asked_for_again() {
     let then = lab.one(0);
     assert_eq!((lab.orders(), then.held_names(then.held.as_ref().unwrap())), (2, &*one));
     assert!(then.renew_on.is_some());
+}
+
+/// What nothing needs is not asked for, be it for the first time, again, or to be renewed.
+#[test]
+fn what_nothing_needs_is_not_ordered() {
+    let mut lab = Lab::new();
+    lab.zones(1);
+    lab.hosts(0, 3);
+    // Gone before its turn came.
+    lab.commit(vec![Op::Del { key: record_key(0, 0) }]);
+    lab.refuse_name("a.x1.zone0.test", Some(Failure::new(FailureKind::NotShown, "no TXT record")));
+    lab.account();
+    lab.settle();
+    let names = |lab: &Lab| {
+        let mut names: Vec<String> = lab.all().into_iter().map(|one| one.names[0].clone()).collect();
+        names.sort();
+        names
+    };
+    let asked = |lab: &Lab, name: &str| {
+        lab.fake.0.orders.borrow().iter().filter(|wanted| wanted.names.iter().any(|one| one == name)).count()
+    };
+    assert_eq!(names(&lab), ["a.x1.zone0.test", "a.x2.zone0.test", "zone0.test"]);
+    assert_eq!(asked(&lab, "a.x0.zone0.test"), 0);
+    // And while it failed.
+    let before = asked(&lab, "a.x1.zone0.test");
+    assert!(before > 0);
+    lab.commit(vec![Op::Del { key: record_key(0, 1) }]);
+    lab.pass(1);
+    assert_eq!(
+        (names(&lab), asked(&lab, "a.x1.zone0.test")),
+        (vec!["a.x2.zone0.test".into(), "zone0.test".into()], before)
+    );
 }
 
 #[test]

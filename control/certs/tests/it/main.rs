@@ -3,6 +3,7 @@
 mod certs;
 mod chain;
 mod keeper;
+mod liars;
 mod openssl;
 
 use bartizan_certs::{Ca, CertsError};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bartizan_certs::{AcmeToken, Method};
 use bartizan_live::Generation;
+use bartizan_names::ZoneId;
 use bartizan_routes::Challenges;
 use bartizan_store::{Kind, ReadError};
 
@@ -18,8 +19,8 @@ pub(super) struct ChallengesPart {
 impl Part for ChallengesPart {
     const KINDS: &'static [Kind] = &[Kind::AcmeToken];
 
-    /// By token: the host, and the answer. None: it is over.
-    type Patch = BTreeMap<String, Option<(String, String)>>;
+    /// By token: whose it is, the host, and the answer. None: it is over.
+    type Patch = BTreeMap<String, Option<(ZoneId, String, String)>>;
 
     fn empty(_: &Edge) -> ChallengesPart {
         ChallengesPart { challenges: Generation { number: 0, value: Arc::default() } }
@@ -30,7 +31,9 @@ impl Part for ChallengesPart {
         for key in touched.of(Kind::AcmeToken) {
             let found = reading.get(key, |entry| Ok(AcmeToken::from_entry(entry)?))?;
             let answer = match found {
-                Found::Value(AcmeToken { host, method: Method::Http, answer, .. }) => Some((host, answer)),
+                Found::Value(AcmeToken { zone_id, host, method: Method::Http, answer, .. }) => {
+                    Some((zone_id, host, answer))
+                }
                 // Others are records, and one that cannot be read is asked for anew.
                 Found::Value(_) | Found::Nothing | Found::Bad => None,
             };
@@ -47,7 +50,7 @@ impl Part for ChallengesPart {
         let mut challenges = Challenges::clone(&self.challenges.value);
         for (token, answer) in patch {
             match answer {
-                Some((host, answer)) => challenges.put(token, host, answer),
+                Some((zone, host, answer)) => challenges.put(token, zone, host, answer),
                 None => challenges.remove(&token),
             }
         }

@@ -2,10 +2,12 @@
 
 use bartizan_names::{CertificateId, Timestamp, ZoneId};
 use rusqlite::types::Value;
-use rusqlite::{Connection, named_params};
+use rusqlite::{Connection, named_params, params_from_iter};
 use serde_json::Value as Json;
 
 use super::dnssec::{key, keys};
+use super::filter::Condition;
+use super::zones::{VisibleZones, visible};
 use crate::error::ReadError;
 use crate::key::Key;
 use crate::listing::{Column, Listing, text, time};
@@ -58,6 +60,13 @@ pub struct AcmeQuery {
     /// Behind this one.
     pub after: Option<(ZoneId, CertificateId)>,
     pub limit: usize,
+}
+
+/// In whose zones they are looked for: those that somebody sees, and does not see.
+#[derive(Clone, Debug, Default)]
+pub struct InZones {
+    pub only: VisibleZones,
+    pub except: Vec<ZoneId>,
 }
 
 /// A window of those that are due: the keys alone, which say whose they are.
@@ -159,9 +168,38 @@ pub(crate) fn acme(connection: &Connection, query: &AcmeQuery) -> Result<Vec<Key
     }
 }
 
+/// The same in some zones alone: by these, so that it costs what they have, however much there is of others.
+pub(crate) fn acme_in(connection: &Connection, query: &AcmeQuery, zones: &InZones) -> Result<Vec<Key>, ReadError> {
+    let Condition { sql, values } = in_zones(query, zones);
+    let mut select = connection.prepare_cached(&sql)?;
+    keys(select.query_map(params_from_iter(values), key)?)
+}
+
+fn in_zones(AcmeQuery { state, after, limit }: &AcmeQuery, zones: &InZones) -> Condition {
+    let Condition { sql: seen, mut values } = visible(Some(&zones.only), &zones.except);
+    let after = after.map(|(zone, id)| format!("{zone}/{id}")).unwrap_or_default();
+    values.push(after.into());
+    let state = state.as_ref().map_or("", |state| {
+        values.push(state.clone().into());
+        "AND +state = ?"
+    });
+    values.push((*limit as i64).into());
+    let sql = format!(
+        "SELECT object.key FROM (
+            SELECT id, place FROM acme_certificate
+            WHERE zone IN (SELECT zone FROM zone WHERE {seen}) AND +place > ? {state} ORDER BY +place LIMIT ?
+        ) AS piece CROSS JOIN object ON object.id = piece.id ORDER BY piece.place"
+    );
+    Condition { sql, values }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use bartizan_names::AccountId;
+
+    use crate::kind::Kind;
 
     const OLDEST: AcmeDue = AcmeDue::Oldest { behind: 0 };
     use crate::change::{self, ChangeSet, Meta, Op};
@@ -232,7 +270,49 @@ mod tests {
         assert_eq!(piece(Some("failing"), None, 9), [acme_key(2), acme_key(4)]);
         assert_eq!(piece(Some("failing"), Some(2), 9), [acme_key(4)]);
 
+        // In the zones of an account alone.
+        let account = AccountId::from_bytes([7; 16]);
+        let of_account = r#"{"name":"a.test","status":"active","account":{"id":"ACCOUNT"}}"#;
+        let place = Op::Put {
+            key: Key::zone(zone),
+            value: change::Value::of(Kind::Zone, of_account.replace("ACCOUNT", &account.to_string())),
+        };
+        let meta = Meta {
+            at: second(2),
+            actor: "test".to_owned(),
+            interface: "test".to_owned(),
+            client: None,
+            request_id: [2; 16],
+        };
+        store.commit(ChangeSet { guards: Vec::new(), ops: vec![place], meta }).unwrap();
+        let snapshot = store.read().unwrap();
+        let of = |number: u8| VisibleZones { of: vec![AccountId::from_bytes([number; 16])], zones: Vec::new() };
+        let alone = VisibleZones { of: Vec::new(), zones: vec![zone] };
+        for (only, except, state, after, limit, expect) in [
+            (of(7), vec![], None, None, 2, &[0, 1][..]),
+            (of(7), vec![], Some("failing"), None, 9, &[2, 4]),
+            (of(7), vec![], Some("failing"), Some(2), 9, &[4]),
+            (of(7), vec![zone], None, None, 9, &[]),
+            (of(8), vec![], None, None, 9, &[]),
+            (alone, vec![], None, Some(5), 9, &[6, 7]),
+            (VisibleZones::default(), vec![], None, None, 9, &[]),
+        ] {
+            let after = after.map(|number| (zone, id(number)));
+            let query = AcmeQuery { state: state.map(str::to_owned), after, limit };
+            let zones = InZones { only, except };
+            let found = snapshot.acme_certificates_in(&query, &zones).unwrap();
+            assert_eq!(found, expect.iter().map(|number| acme_key(*number)).collect::<Vec<_>>(), "{zones:?} {query:?}");
+        }
+
         let connection = schema::open_reader(dir.path(), schema::Access::Shared).unwrap();
+        let all = Condition {
+            values: Vec::new(),
+            ..in_zones(&AcmeQuery::default(), &InZones { only: of(7), except: vec![] })
+        };
+        let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", all.sql)).unwrap();
+        let steps = explain.query_map(["a", "b", "9"], |row| row.get::<_, String>(3)).unwrap();
+        let plan = steps.collect::<Result<Vec<_>, _>>().unwrap().join("; ");
+        assert!(plan.contains("acme_certificate_due_of_zone (zone=?)") && !plan.contains("SCAN acme"), "{plan}");
         for (sql, parameters, index) in [
             (ACME_DUE, &[(":at", &1 as &dyn rusqlite::ToSql), (":behind", &0)][..], "acme_certificate_due (next_on<?)"),
             (ACME_DUE_NEWEST, &[(":at", &1)], "acme_certificate_due (next_on<?)"),

@@ -92,7 +92,8 @@ pub(crate) fn zones(connection: &Connection, query: &ZoneQuery) -> Result<Page<E
     let mut filters: Vec<Condition> = query.name.iter().map(name).collect();
     filters.extend(query.account.map(|account| Condition::equal("account", account.to_string())));
     filters.extend(query.status.as_ref().map(|status| Condition::equal("status", folded(status))));
-    let condition = Condition::combine(&visible(query), filters, query.matching);
+    let seen = visible(query.only.as_ref(), &query.except);
+    let condition = Condition::combine(&seen, filters, query.matching);
     let column = match query.order {
         ZoneOrder::Name => "name",
         ZoneOrder::Status => "status",
@@ -118,8 +119,9 @@ fn from_the_root(name: &str) -> String {
     name.trim_end_matches('.').rsplit('.').flat_map(|label| [label, "."]).collect()
 }
 
-fn visible(query: &ZoneQuery) -> Condition {
-    let only = query.only.as_ref().map(|only| {
+/// Those of the table that somebody sees.
+pub(super) fn visible(only: Option<&VisibleZones>, except: &[ZoneId]) -> Condition {
+    let only = only.map(|only| {
         let of_one = |account: &AccountId| Condition::equal("account", account.to_string());
         let of_accounts = match only.of.as_slice() {
             [] => None,
@@ -131,7 +133,7 @@ fn visible(query: &ZoneQuery) -> Condition {
         let parts = [of_accounts, zones].into_iter().flatten().collect();
         Condition::any(parts).unwrap_or_else(|| Condition::new("FALSE", []))
     });
-    let except = (!query.except.is_empty()).then(|| among("zone NOT IN", &query.except));
+    let except = (!except.is_empty()).then(|| among("zone NOT IN", except));
     Condition::all([only, except].into_iter().flatten().collect()).unwrap_or_else(|| Condition::new("TRUE", []))
 }
 

@@ -7,6 +7,7 @@ use bartizan_names::{
     ClientField, ClientMode, ClientPolicy, ClientRefusal, Name, RefusalForm, ToldField, ZoneId, ZoneName, ZoneSettings,
 };
 use bartizan_tls::{ClientAuth, ClientHosts, ClientRoots, ClientTrust, HostsEdit, revoked_id};
+use bartizan_wire::http2::hpack::{Decoder, List};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     SanType, date_time_ymd,
@@ -284,6 +285,27 @@ fn words_of_the_owner() {
     assert_eq!(origin.connections(), 0);
 }
 
+/// Of the answers on the first four streams of a client.
+fn statuses(visitor: &mut Visitor) -> [String; 4] {
+    let (mut decoder, mut found) = (Decoder::new(4_096), [const { String::new() }; 4]);
+    while found.iter().any(String::is_empty) {
+        let mut head = [0; 9];
+        visitor.read_exact(&mut head).unwrap();
+        let [a, b, c, kind, _, of @ ..] = head;
+        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        visitor.read_exact(&mut payload).unwrap();
+        if kind == HEADERS {
+            let read = decoder.decode(&payload, usize::MAX, |name, value| {
+                if name == b":status" {
+                    found[u32::from_be_bytes(of) as usize / 2] = String::from_utf8(value.to_vec()).unwrap();
+                }
+            });
+            assert!(matches!(read, Ok(List::Whole)));
+        }
+    }
+    found
+}
+
 /// A connection is for hosts that ask the same of their clients, and believe the same.
 #[test]
 fn one_name_in_the_handshake_and_another_in_the_request() {
@@ -310,6 +332,22 @@ fn one_name_in_the_handshake_and_another_in_the_request() {
     ] {
         let mut visitor = Visitor::dial(&edge, &config, name);
         assert_eq!(visitor.get(host).unwrap(), expect, "{name} {host}");
+    }
+    // HTTP/2, where browsers ask for several hosts on one connection: each stream is judged by its own.
+    let config2 = config_with(&edge, HTTP2, &TLS13, ours.issue(|_| {}));
+    for (name, expect) in [
+        ("a.test", ["200", "200", "421", "421"]),
+        ("down.test", ["421", "421", "421", "200"]),
+        ("up.test", ["421", "421", "403", "421"]),
+    ] {
+        let mut visitor = Visitor::dial(&edge, &config2, name);
+        let gets = (1..)
+            .step_by(2)
+            .zip(hosts)
+            .map(|(stream, host)| frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(&request("GET", host, &[]))));
+        let asked: Vec<u8> = [PREFACE.to_vec(), frame(SETTINGS, 0, 0, &[])].into_iter().chain(gets).flatten().collect();
+        visitor.ask(&asked).unwrap();
+        assert_eq!(statuses(&mut visitor), expect, "{name}");
     }
     // One that was open before its host asked.
     let mut visitor = Visitor::dial(&edge, &config, "down.test");

@@ -161,10 +161,10 @@ impl Edge {
         self.put_in_force(Config { hosts: edit.finish(), ..config });
     }
 
-    /// Answers a public authority that asks with this token whether a host is ours.
-    pub(crate) fn publish_challenge(&self, token: &str, host: &str, text: &str) {
+    /// Answers a public authority that asks with this token whether a host is ours, for the zone of the site with this number.
+    pub(crate) fn publish_challenge(&self, token: &str, zone: u8, host: &str, text: &str) {
         let mut challenges = Challenges::default();
-        challenges.put(token.to_owned(), host.to_owned(), text.to_owned());
+        challenges.put(token.to_owned(), zone_id(zone), host.to_owned(), text.to_owned());
         self.put_in_force(Config { challenges: Arc::new(challenges), ..self.live.snapshot().value.clone() });
     }
 

@@ -169,7 +169,7 @@ fn an_authority_is_shown_that_a_name_is_ours() {
     // The origin's own, until there is one of ours.
     assert!(edge.get("a.test", path, "").ends_with("hello"));
     edge.publish_rules(&["block user 127.0.0.1"]);
-    edge.publish_challenge("token", "a.test", "token.thumb");
+    edge.publish_challenge("token", 0, "a.test", "token.thumb");
     let shown = edge.get("A.test", path, "");
     assert_eq!((status(&shown), field(&shown, "cache-control")), ("200", Some("no-store")));
     assert!(shown.ends_with("\r\n\r\ntoken.thumb"), "{shown}");
@@ -181,6 +181,11 @@ fn an_authority_is_shown_that_a_name_is_ours() {
     ] {
         assert_eq!(status(&edge.get(host, path, "")), "403", "{host}{path}");
     }
-    edge.publish_challenge("token", "elsewhere.test", "token.thumb");
-    assert!(edge.get("elsewhere.test", path, "").ends_with("token.thumb"));
+    edge.publish_challenge("token", 0, "elsewhere.a.test", "token.thumb");
+    assert!(edge.get("elsewhere.a.test", path, "").ends_with("token.thumb"));
+    // A host that has become another zone's than that which asked, and one of no zone of ours.
+    for host in ["b.test", "elsewhere.test"] {
+        edge.publish_challenge("token", 0, host, "token.thumb");
+        assert!(!edge.get(host, path, "").ends_with("token.thumb"), "{host}");
+    }
 }
