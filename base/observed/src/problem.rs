@@ -60,6 +60,8 @@ pub enum What {
     Authority,
     /// Certificates that the public authority does not issue.
     PublicAuthority,
+    /// Lists of revoked certificates of clients that cannot be fetched.
+    Crls,
     /// Origins with private addresses, of an edge that is set not to dial them.
     PrivateOrigins,
     /// The backups that the edge is set to make.
@@ -94,6 +96,7 @@ pub enum ProblemKind {
     Administrator,
     Authority,
     PublicAuthority,
+    Crls,
     PrivateOrigins,
     Backup,
     Dnssec,
@@ -102,7 +105,7 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    pub const ALL: [ProblemKind; 22] = [
+    pub const ALL: [ProblemKind; 23] = [
         ProblemKind::Unit,
         ProblemKind::Document,
         ProblemKind::ChangeLog,
@@ -120,6 +123,7 @@ impl ProblemKind {
         ProblemKind::Administrator,
         ProblemKind::Authority,
         ProblemKind::PublicAuthority,
+        ProblemKind::Crls,
         ProblemKind::PrivateOrigins,
         ProblemKind::Backup,
         ProblemKind::Dnssec,
@@ -146,6 +150,7 @@ impl ProblemKind {
             ProblemKind::Administrator => "administrator",
             ProblemKind::Authority => "authority",
             ProblemKind::PublicAuthority => "public_authority",
+            ProblemKind::Crls => "crls",
             ProblemKind::PrivateOrigins => "private_origins",
             ProblemKind::Backup => "backup",
             ProblemKind::Dnssec => "dnssec",
@@ -175,6 +180,7 @@ impl What {
             What::Administrator => ProblemKind::Administrator,
             What::Authority => ProblemKind::Authority,
             What::PublicAuthority => ProblemKind::PublicAuthority,
+            What::Crls => ProblemKind::Crls,
             What::PrivateOrigins => ProblemKind::PrivateOrigins,
             What::Backup => ProblemKind::Backup,
             What::Dnssec(_) => ProblemKind::Dnssec,
@@ -204,6 +210,7 @@ impl fmt::Display for What {
             What::Administrator => f.write_str("the administrator's file"),
             What::Authority => f.write_str("the local CA"),
             What::PublicAuthority => f.write_str("certificates of the public authority"),
+            What::Crls => f.write_str("lists of revoked certificates of clients"),
             What::PrivateOrigins => f.write_str("names and applications with a private origin"),
             What::Backup => f.write_str("the backups"),
             What::Dnssec(zone) => write!(f, "DNSSEC of {zone}"),

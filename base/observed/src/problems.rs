@@ -34,6 +34,8 @@ pub enum Reporter {
     Authority,
     /// Has certificates issued by the public authority.
     PublicAuthority,
+    /// Fetches lists of revoked certificates.
+    Crls,
     /// Looks where requests would go.
     Origins,
     /// Makes backups.

@@ -2,6 +2,8 @@
 //!
 //! Nothing of it is believed here. That its key is the client's was proven by the handshake.
 
+use std::borrow::Cow;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use bartizan_names::Timestamp;
 use rustls::pki_types::CertificateDer;
@@ -9,7 +11,7 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::oid_registry::{OID_X509_EXT_SUBJECT_KEY_IDENTIFIER, Oid};
 use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
 
-/// Names of a certificate that are told. More are for no client.
+/// Names of a certificate that are told. One with more is for no client, and none of them is.
 const NAMES_MAX: usize = 100;
 
 /// A chain as a client showed it, its own certificate first.
@@ -121,17 +123,38 @@ fn ski(leaf: &X509Certificate<'_>) -> Option<String> {
     }
 }
 
+/// A value that could be taken for several is in quotes, as JSON has it: who asks for a certificate chooses what is in there.
 fn san(leaf: &X509Certificate<'_>) -> Option<String> {
     let names = leaf.subject_alternative_name().ok()??;
-    let told = names.value.general_names.iter().take(NAMES_MAX).filter_map(|name| match name {
-        GeneralName::DNSName(name) => Some(format!("DNS:{name}")),
-        GeneralName::RFC822Name(name) => Some(format!("email:{name}")),
-        GeneralName::URI(name) => Some(format!("URI:{name}")),
+    // Half of them would be another certificate's.
+    if names.value.general_names.len() > NAMES_MAX {
+        return None;
+    }
+    let told = names.value.general_names.iter().filter_map(|name| match name {
+        GeneralName::DNSName(name) => Some(format!("DNS:{}", quoted(name))),
+        GeneralName::RFC822Name(name) => Some(format!("email:{}", quoted(name))),
+        GeneralName::URI(name) => Some(format!("URI:{}", quoted(name))),
         GeneralName::IPAddress(octets) => Some(format!("IP:{}", address(octets)?)),
         _ => None,
     });
     let told: Vec<String> = told.collect();
     (!told.is_empty()).then(|| told.join(", "))
+}
+
+fn quoted(value: &str) -> Cow<'_, str> {
+    let is_plain = |sign: char| !matches!(sign, ',' | '"' | '\\' | '\'') && !sign.is_whitespace() && !sign.is_control();
+    if !value.is_empty() && value.chars().all(is_plain) {
+        return Cow::Borrowed(value);
+    }
+    let mut text = String::from('"');
+    for sign in value.chars() {
+        match sign {
+            '"' | '\\' => text.extend(['\\', sign]),
+            sign if sign.is_control() => text.push_str(&format!("\\u{:04x}", u32::from(sign))),
+            sign => text.push(sign),
+        }
+    }
+    Cow::Owned(text + "\"")
 }
 
 fn address(octets: &[u8]) -> Option<std::net::IpAddr> {
@@ -216,6 +239,32 @@ mod tests {
         assert_eq!(facts.common_name.as_deref(), Some(" sensor #7\r\nX-Forged: yes"));
         assert_eq!(facts.san.as_deref(), Some("DNS:seven.devices.test, URI:urn:device:7, IP:192.0.2.7"));
         assert_eq!((facts.serial.as_str(), facts.fingerprint.len()), ("0ABC", 64));
+    }
+
+    /// Nobody gets another name by what stands in one of theirs.
+    #[test]
+    fn names_that_look_like_several() {
+        for (uri, told) in [
+            ("urn:device:7", "URI:urn:device:7"),
+            ("urn:x, DNS:admin.example.com", r#"URI:"urn:x, DNS:admin.example.com""#),
+            ("urn:x,DNS:admin", r#"URI:"urn:x,DNS:admin""#),
+            (r#"urn:"x", DNS:y"#, r#"URI:"urn:\"x\", DNS:y""#),
+            ("urn:\r\nX-Role: admin", r#"URI:"urn:\u000d\u000aX-Role: admin""#),
+            (r"urn:\", r#"URI:"urn:\\""#),
+            ("", r#"URI:"""#),
+        ] {
+            let mut params = CertificateParams::default();
+            params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
+            assert_eq!(certificate(&params).facts().unwrap().san.as_deref(), Some(told), "{uri}");
+        }
+        let many = |count: usize| {
+            let names = (0..count).map(|number| SanType::DnsName(format!("n{number}.test").try_into().unwrap()));
+            let mut params = CertificateParams::default();
+            params.subject_alt_names = names.collect();
+            params
+        };
+        assert!(certificate(&many(NAMES_MAX)).facts().unwrap().san.is_some());
+        assert_eq!(certificate(&many(NAMES_MAX + 1)).facts().unwrap().san, None);
     }
 
     /// What is found of a chain holds until the next of its dates.

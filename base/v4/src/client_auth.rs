@@ -25,8 +25,21 @@ pub struct StoredClientRoot {
     /// What it has revoked (RFC 5280 §5), in PEM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crl: Option<StoredCrl>,
+    /// When that was issued: all that the audit has of a list, which may be long and come each hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crl_issued_on: Option<Timestamp>,
+    /// Where newer lists are fetched from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crl_url: Option<String>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+}
+
+impl StoredClientRoot {
+    pub fn set_crl(&mut self, crl: Option<StoredCrl>) {
+        self.crl_issued_on = crl.as_ref().map(|crl| crl.issued_on);
+        self.crl = crl;
+    }
 }
 
 /// A list of revoked certificates, as stored.
@@ -36,6 +49,19 @@ pub struct StoredCrl {
     pub count: u64,
     pub issued_on: Timestamp,
     pub next_on: Option<Timestamp>,
+}
+
+/// How far it is to fetch lists for an authority. Apart from that, so that it does not change whenever there is nothing new.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredCrlFetch {
+    pub url: String,
+    pub next_on: Timestamp,
+    /// The last good one.
+    pub fetched_on: Option<Timestamp>,
+    /// One after the other, up to now.
+    pub failures: u32,
+    pub failing_since: Option<Timestamp>,
+    pub last_error: Option<String>,
 }
 
 /// An authority as `access/certificates` shows it.
@@ -62,8 +88,10 @@ pub struct AccessCertificate {
 pub struct AccessCertificateExtension {
     pub issuer: String,
     pub serial_number: String,
-    /// None: no list of revoked certificates was uploaded.
+    /// None: there is no list of revoked certificates.
     pub crl: Option<Crl>,
+    /// None: lists are not fetched.
+    pub crl_source: Option<CrlSource>,
 }
 
 /// What is known of a list of revoked certificates.
@@ -76,6 +104,22 @@ pub struct Crl {
     /// When its authority said that there would be a newer one. It stays in force until that is here.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub next_on: Option<Timestamp>,
+}
+
+/// Where lists of revoked certificates are fetched from, and how that goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct CrlSource {
+    pub url: String,
+    /// `pending`, `ok` or `failing`. The last good list stays in force.
+    pub state: String,
+    /// When a good one was there last.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub fetched_on: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub next_try_on: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub failing_since: Option<Timestamp>,
+    pub last_error: Option<String>,
 }
 
 /// What POST and PUT take.
@@ -96,6 +140,10 @@ pub struct AccessCertificateBody {
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<String>)]
     pub crl: Patch<String>,
+    /// Where newer lists are fetched from: `http://` or `https://`. Null: nowhere.
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[schema(value_type = Option<String>)]
+    pub crl_url: Patch<String>,
 }
 
 /// Which hosts send the certificate itself to their origins.
@@ -165,8 +213,10 @@ pub struct HostnameAssociations {
 /// Without an id: the zone's own authority.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 pub struct HostnameAssociationsBody {
+    /// All of them: who is not here believes it no more.
     #[serde(default)]
-    pub hostnames: Vec<String>,
+    #[schema(value_type = Vec<String>)]
+    pub hostnames: Patch<Vec<String>>,
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub mtls_certificate_id: Patch<String>,

@@ -77,18 +77,25 @@ pub enum AuthorityAction {
         /// A host of the zone that believes it; the first label may be `*`
         #[arg(long = "host", value_name = "HOST")]
         hosts: Vec<String>,
+        /// Fetch lists of what it has revoked from there, http:// or https://
+        #[arg(long, value_name = "URL")]
+        crl_url: Option<String>,
     },
-    /// Those of a zone
+    /// Those of a zone, with what they have revoked, and why a list could not be fetched
     List {
         /// The zone, by name or id
         zone: String,
     },
-    /// Bring a list of what one has revoked, instead of the last one
+    /// Bring a list of what one has revoked, or say where newer ones are fetched from
     Crl {
         #[command(flatten)]
         one: One,
-        /// PEM: the list
-        file: PathBuf,
+        /// PEM: the list, instead of the last one
+        #[arg(required_unless_present = "url")]
+        file: Option<PathBuf>,
+        /// Fetch newer lists from there, http:// or https://; `none`: not any more
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
     },
     /// Delete one: no host believes it any more
     Delete {
@@ -173,11 +180,14 @@ pub async fn run(action: ClientCertAction, api: &Api, output: Output) -> anyhow:
 
 async fn authority(action: AuthorityAction, api: &Api, output: Output) -> anyhow::Result<()> {
     match action {
-        AuthorityAction::Add { zone, file, name, hosts } => {
+        AuthorityAction::Add { zone, file, name, hosts, crl_url } => {
             let zone = id_of(api, &zone).await?;
             let usual = || file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let name = name.unwrap_or_else(usual);
-            let body = json!({"name": name, "certificate": read(&file)?, "associated_hostnames": hosts});
+            let mut body = json!({"name": name, "certificate": read(&file)?, "associated_hostnames": hosts});
+            if let (Some(url), Value::Object(members)) = (crl_url, &mut body) {
+                members.insert("crl_url".to_owned(), url.into());
+            }
             let made = api.post(&roots(&zone), &body).await?;
             output.result(&made, || about_authority(&made).join("  "))
         }
@@ -186,12 +196,16 @@ async fn authority(action: AuthorityAction, api: &Api, output: Output) -> anyhow
             let all = api.list(&roots(&zone)).await?;
             output.result(&Value::Array(all.clone()), || {
                 let rows: Vec<_> = all.iter().map(about_authority).collect();
-                table(&["name", "until", "hosts", "revoked", "id"], &rows)
+                table(&["name", "until", "hosts", "revoked", "fetched", "id"], &rows)
             })
         }
-        AuthorityAction::Crl { one, file } => {
+        AuthorityAction::Crl { one, file, url } => {
             let zone = id_of(api, &one.zone).await?;
-            let body = json!({"crl": read(&file)?});
+            let mut body = Map::new();
+            body.extend(file.map(|file| Ok::<_, anyhow::Error>(("crl".to_owned(), read(&file)?.into()))).transpose()?);
+            let url = url.map(|url| if url == "none" { Value::Null } else { url.into() });
+            body.extend(url.map(|url| ("crl_url".to_owned(), url)));
+            let body = Value::Object(body);
             let changed = api.put(&format!("{}/{}", roots(&zone), one.id), &body).await?;
             output.result(&changed, || about_authority(&changed).join("  "))
         }
@@ -268,8 +282,27 @@ fn about_authority(authority: &Value) -> Vec<String> {
         day(text(authority, "expires_on")),
         words(&authority["associated_hostnames"]),
         crl["count"].as_u64().map(|count| count.to_string()).unwrap_or_default(),
+        fetched(&authority["bartizan"]["crl_source"]),
         text(authority, "id").to_owned(),
     ]
+}
+
+/// How it goes to fetch lists of revoked certificates.
+fn fetched(source: &Value) -> String {
+    match text(source, "state") {
+        "failing" => bad(&format!(
+            "failing since {}: {}",
+            minute(text(source, "failing_since")),
+            one_line(text(source, "last_error"))
+        )),
+        "ok" => good(&minute(text(source, "fetched_on"))),
+        state => faint(state),
+    }
+}
+
+/// As people read it.
+fn minute(time: &str) -> String {
+    time.get(..16).unwrap_or(time).replace('T', " ")
 }
 
 fn about_host(host: &Value) -> Vec<String> {

@@ -353,6 +353,7 @@ fn problems(told: &[StatusProblem]) -> Vec<Finding> {
         (ProblemKind::Clock, "clock", "it has not jumped"),
         (ProblemKind::Dnssec, "DNSSEC", "no zone is cut off by it"),
         (ProblemKind::PublicAuthority, "real certificates", "none is refused"),
+        (ProblemKind::Crls, "lists of revoked certificates", "all are fetched that shall be"),
         (ProblemKind::Readers, "readers behind tunnels", "there is memory for all that is unread"),
         (ProblemKind::Unit, "objects", "all are in force"),
         (ProblemKind::Listener, "default ports", "it has all of them"),
@@ -472,7 +473,16 @@ mod tests {
         let row = |what: &str, ok: bool| (what.to_owned(), ok, !ok);
         assert_eq!(
             found(&[]),
-            ["clock", "DNSSEC", "real certificates", "objects", "default ports"].map(|what| row(what, true))
+            [
+                "clock",
+                "DNSSEC",
+                "real certificates",
+                "lists of revoked certificates",
+                "readers behind tunnels",
+                "objects",
+                "default ports"
+            ]
+            .map(|what| row(what, true))
         );
         let told = [
             problem("unit", "zone/1/dnssec"),
@@ -481,11 +491,20 @@ mod tests {
             problem("dnssec", "DNSSEC of b.test"),
             problem("listener", "DNS over TLS on 127.0.0.1:8853"),
             problem("public_authority", "certificates"),
+            problem("crls", "lists of clients"),
             // By its own look.
             problem("disk", "the disk"),
         ];
         let port = "DNS over TLS on 127.0.0.1:8853";
-        let expect = ["the clock", "DNSSEC of a.test", "DNSSEC of b.test", "certificates", "zone/1/dnssec", port];
+        let expect = [
+            "the clock",
+            "DNSSEC of a.test",
+            "DNSSEC of b.test",
+            "certificates",
+            "lists of clients",
+            "zone/1/dnssec",
+            port,
+        ];
         assert_eq!(found(&told), expect.map(|what| row(what, false)));
     }
 

@@ -289,6 +289,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
             observed,
             ready: ready_now,
             dnssec,
+            reach: planes.reach().clone(),
             facts,
         },
         until(stopped.clone()),

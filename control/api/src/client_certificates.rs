@@ -11,7 +11,7 @@ use bartizan_certs::{CLIENT_VALIDITY_DAYS, ClientCa, ClientCaError, ClientSubjec
 use bartizan_model::Zone;
 use bartizan_names::{ClientCertificateId, ZoneId};
 use bartizan_seal::Key as SealKey;
-use bartizan_store::{ClientCertificateQuery, Key, Kind, Prefix, Scope};
+use bartizan_store::{ClientCertificateQuery, Key, Kind};
 use bartizan_v4::client_auth::{
     ClientCertificate, ClientCertificateBody, IssuedBy, StoredClientAuthority, StoredRevocation,
 };
@@ -32,8 +32,8 @@ use crate::transaction::{Change, Listed, View};
 /// Certificates of a zone: each is a few kilobytes in the store, and none in memory.
 const CERTIFICATES_MAX: u64 = 1_000_000;
 
-const ACTIVE: &str = "active";
-const REVOKED: &str = "revoked";
+pub(crate) const ACTIVE: &str = "active";
+pub(crate) const REVOKED: &str = "revoked";
 
 /// The dialect's word for how our authorities sign.
 const SIGNATURE: &str = "ECDSAWithSHA256";
@@ -114,7 +114,7 @@ async fn issue(
     let certificate = api
         .change(&actor, move |change| {
             let zone = change.zone_of(&caller, zone)?;
-            if change.0.count(&Prefix::of(Scope::Zone(zone.id), Kind::ClientCertificate))? >= CERTIFICATES_MAX {
+            if change.0.client_certificates_in(zone.id)? >= CERTIFICATES_MAX {
                 let why = format!("the zone has {CERTIFICATES_MAX} of them, which is the most");
                 return Err(Fault::CertificateInvalid.because(why));
             }
@@ -200,15 +200,7 @@ async fn turn(
                 certificate.status = status.to_owned();
                 change.put(key, &certificate)?;
             }
-            let revocation = Key::client_revocation(zone, &certificate.serial_number);
-            match (change.has(&revocation)?, status == REVOKED) {
-                (false, true) => {
-                    let revoked_on = change.now();
-                    change.put(revocation, &StoredRevocation { zone_id: zone, client_certificate: id, revoked_on })?;
-                }
-                (true, false) => change.delete(revocation)?,
-                (true, true) | (false, false) => {}
-            }
+            change.put_revocation(zone, &certificate)?;
             Ok(certificate)
         })
         .await?;
@@ -216,6 +208,19 @@ async fn turn(
 }
 
 impl Change {
+    /// What is read of a certificate by those who obey it: whether it is revoked.
+    pub(crate) fn put_revocation(&mut self, zone: ZoneId, certificate: &ClientCertificate) -> Result<(), Error> {
+        let key = Key::client_revocation(zone, &certificate.serial_number);
+        match (self.has(&key)?, certificate.status == REVOKED) {
+            (false, true) => {
+                let (client_certificate, revoked_on) = (certificate.id, self.now());
+                self.put(key, &StoredRevocation { zone_id: zone, client_certificate, revoked_on })
+            }
+            (true, false) => self.delete(key),
+            (true, true) | (false, false) => Ok(()),
+        }
+    }
+
     /// The authority of a zone, made if there never was one.
     pub(crate) fn client_authority(&mut self, zone: &Zone, seal: &SealKey) -> Result<StoredClientAuthority, Error> {
         let key = Key::client_authority(zone.id);

@@ -103,7 +103,8 @@ async fn get(
     Ok(Reply::of(found.ok_or(Fault::ClientHostUnknown)?))
 }
 
-/// Says what a host wants to know of its clients. What the body leaves out goes back to its default.
+/// Says what a host wants to know of its clients. What the body leaves out goes back to its default, but for the mode: that
+/// stays as it is.
 #[utoipa::path(
     put,
     path = "/bartizan/zones/{zone_id}/client_hosts/{hostname}",
@@ -220,12 +221,19 @@ async fn associate(
     Body(body): Body<HostnameAssociationsBody>,
 ) -> Result<Reply<HostnameAssociations>, Error> {
     let believed = Believed::read(body.mtls_certificate_id.value().map(String::as_str))?;
+    let Some(hostnames) = body.hostnames.value().cloned() else {
+        // Whoever forgets it would shut out all.
+        return Err(Fault::ClientHostInvalid
+            .because("there must be a list of all hosts that believe it")
+            .at("/hostnames"));
+    };
     let actor = caller.clone();
     let seal = api.seal().clone();
     let hostnames = api
         .change(&actor, move |change| {
             let zone = change.zone_of(&caller, zone)?;
-            let hosts = hosts_in(&body.hostnames, &zone, "/hostnames")?;
+            let hosts = hosts_in(&hostnames, &zone, "/hostnames")?;
+            change.refuse_hosts_of_others(&zone, &hosts, "/hostnames")?;
             match believed {
                 Believed::Own => drop(change.client_authority(&zone, &seal)?),
                 Believed::Root(id) => change.keep_hosts(&zone, id, &hosts)?,
@@ -324,11 +332,16 @@ async fn edit(
     body: ClientHostBody,
     how: How,
 ) -> Result<Reply<ClientHost>, Error> {
+    if matches!(body.mode, Patch::Null) {
+        // There is none that could be meant by nothing: the usual one lets everybody in.
+        return Err(Fault::ClientHostInvalid.because("mode is off, report or enforce").at("/mode"));
+    }
     let actor = caller.clone();
     let host = api
         .change(&actor, move |change| {
             let zone = change.zone_of(&caller, zone)?;
             let name = Parsed::parse_name(&host, &zone.name)?;
+            change.refuse_hosts_of_others(&zone, [&name], "/hostname")?;
             let key = Key::client_host(zone.id, &name);
             // What cannot be read is written anew.
             let old: Option<ClientHost> = change.if_readable(&key)?;
@@ -383,7 +396,8 @@ fn edited(old: ClientHost, body: &ClientHostBody, how: How) -> ClientHost {
         Patch::Absent => Patch::Absent,
     };
     ClientHost {
-        mode: pick(&body.mode, old.mode, MODE.to_owned(), how),
+        // Whoever says something else of a host does not open it.
+        mode: pick(&body.mode, old.mode, MODE.to_owned(), How::Patch),
         refusal: pick(&refusal, old.refusal, None, how),
         headers: pick(&body.headers, old.headers, Vec::new(), how),
         client_certificate_forwarding: pick(
@@ -447,6 +461,24 @@ pub(crate) fn hosts_in(texts: &[String], zone: &Zone, at: &str) -> Result<BTreeS
 }
 
 impl View {
+    /// A host belongs to the innermost zone that it lies in: what is said of it elsewhere would hold for nobody.
+    pub(crate) fn refuse_hosts_of_others<'n>(
+        &self,
+        zone: &Zone,
+        hosts: impl IntoIterator<Item = &'n Name>,
+        at: &str,
+    ) -> Result<(), Error> {
+        for host in hosts {
+            let inside = if host.is_wildcard() { host.parent() } else { Some(host.clone()) };
+            let around = inside.map(|name| self.zone_around(&name)).transpose()?.flatten();
+            if let Some((apex, _)) = around.filter(|(_, id)| *id != zone.id) {
+                let why = format!("{host} lies in the zone {apex} of this edge: it is said there");
+                return Err(Fault::ClientHostInvalid.because(why).at(at));
+            }
+        }
+        Ok(())
+    }
+
     /// All hosts of a zone that can be read.
     pub(crate) fn client_hosts(&self, zone: ZoneId) -> Result<Vec<ClientHost>, Error> {
         Ok(self.page(&prefix(zone), Page { number: 1, size: HOSTS_MAX as u32 })?.documents)
@@ -492,7 +524,7 @@ impl Change {
         if !is_wanted && is_of_no_use { self.delete(key) } else { self.put(key, &host) }
     }
 
-    fn make_room_for_hosts(&self, zone: ZoneId, more: usize) -> Result<(), Error> {
+    pub(crate) fn make_room_for_hosts(&self, zone: ZoneId, more: usize) -> Result<(), Error> {
         if more > 0 && self.0.count(&prefix(zone))? + more as u64 > HOSTS_MAX as u64 {
             let why = format!("a zone has {HOSTS_MAX} hosts that ask for certificates at most; a wildcard is one");
             return Err(Fault::ClientHostInvalid.because(why));

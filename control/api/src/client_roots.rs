@@ -7,13 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::State;
-use bartizan_certs::{At, Authorities, ChainError, read_crl};
+use bartizan_certs::{At, Authorities, ChainError, CrlUrl, crl_begun, read_crl};
 use bartizan_model::Zone;
 use bartizan_names::{AccountId, ClientRootId, Name, Timestamp, ZoneId};
 use bartizan_store::{Key, Kind, Prefix, Scope};
 use bartizan_v4::client_auth::{
-    AccessCertificate, AccessCertificateBody, AccessCertificateExtension, Crl, MtlsAssociation, MtlsCertificate,
-    MtlsCertificateBody, StoredClientRoot,
+    AccessCertificate, AccessCertificateBody, AccessCertificateExtension, ClientHost, Crl, CrlSource, MtlsAssociation,
+    MtlsCertificate, MtlsCertificateBody, StoredClientRoot, StoredCrl, StoredCrlFetch,
 };
 use bartizan_v4::{Envelope, Patch};
 use utoipa_axum::router::OpenApiRouter;
@@ -69,7 +69,9 @@ impl Resource for AccessCertificates {
     type Document = StoredClientRoot;
     type Sent = AccessCertificate;
 
-    fn sent(_: &Here<'_>, _: &View, root: StoredClientRoot) -> Result<AccessCertificate, Error> {
+    fn sent(here: &Here<'_>, view: &View, root: StoredClientRoot) -> Result<AccessCertificate, Error> {
+        let fetch = view.if_readable::<StoredCrlFetch>(&Key::client_crl(here.scope, root.id))?;
+        let crl_source = root.crl_url.as_ref().map(|url| source(url, fetch));
         let crl = root.crl.map(|crl| Crl { count: crl.count, issued_on: crl.issued_on, next_on: crl.next_on });
         Ok(AccessCertificate {
             id: root.id,
@@ -79,7 +81,12 @@ impl Resource for AccessCertificates {
             expires_on: root.expires_on,
             created_at: root.created_at,
             updated_at: root.updated_at,
-            bartizan: AccessCertificateExtension { issuer: root.issuer, serial_number: root.serial_number, crl },
+            bartizan: AccessCertificateExtension {
+                issuer: root.issuer,
+                serial_number: root.serial_number,
+                crl,
+                crl_source,
+            },
         })
     }
 }
@@ -93,8 +100,9 @@ impl Editable for AccessCertificates {
         let mut root = read(change, here.scope, name, text)?;
         root.associated_hostnames = hostnames(here, change, body.associated_hostnames.value())?;
         if let Some(crl) = body.crl.value() {
-            root.crl = Some(read_crl(crl, &root.certificates)?);
+            root.set_crl(Some(read_crl(crl, &root.certificates)?));
         }
+        root.crl_url = crl_url(body.crl_url.value())?;
         Ok(root)
     }
 
@@ -121,8 +129,11 @@ impl Editable for AccessCertificates {
         }
         match &body.crl {
             Patch::Absent => {}
-            Patch::Null => root.crl = None,
-            Patch::Value(text) => root.crl = Some(newer_crl(old, text)?),
+            Patch::Null => root.set_crl(None),
+            Patch::Value(text) => root.set_crl(Some(newer_crl(old, text)?)),
+        }
+        if !body.crl_url.is_absent() {
+            root.crl_url = crl_url(body.crl_url.value())?;
         }
         Ok(root)
     }
@@ -142,14 +153,15 @@ impl Editable for AccessCertificates {
         new: &StoredClientRoot,
     ) -> Result<(), Error> {
         change.put(Key::client_root(here.scope, new.id), new)?;
+        change.follow_crl(here.api, here.scope, old, new)?;
         let before = old.map(|old| old.associated_hostnames.as_slice()).unwrap_or_default();
         // Publishing looks at what lies in a zone.
-        let is_elsewhere = matches!(here.scope, Scope::Account(_));
+        let is_elsewhere = matches!(here.scope, Scope::Account(_)) && !before.is_empty();
         let lists_others = is_elsewhere && old.is_some_and(|old| old.crl != new.crl);
         match (before != new.associated_hostnames, lists_others) {
             (false, false) => Ok(()),
             (true, false) => change.believe(here, new.id, before, &new.associated_hostnames),
-            (false, true) => change.touch_hosts(here, before),
+            (false, true) => change.touch_believers(here.scope, before),
             (true, true) => {
                 let why = "change associated_hostnames and crl one after the other";
                 Err(Fault::CertificateInvalid.because(why).at("/crl"))
@@ -163,9 +175,9 @@ impl Editable for AccessCertificates {
             return Err(Fault::ClientRootUnknown.into());
         }
         if let Some(root) = change.if_readable::<StoredClientRoot>(&key)? {
-            change.believe(here, id, &root.associated_hostnames, &[])?;
+            change.disbelieve(here.scope, id, &root.associated_hostnames)?;
         }
-        change.delete(key)
+        change.delete_root(here.scope, id)
     }
 }
 
@@ -249,11 +261,12 @@ impl Editable for MtlsCertificates {
         if !change.has(&key)? {
             return Err(Fault::ClientRootUnknown.into());
         }
-        let root = change.if_readable::<StoredClientRoot>(&key)?;
-        if let Some(host) = root.iter().flat_map(|root| &root.associated_hostnames).next() {
+        if let Some(root) = change.if_readable::<StoredClientRoot>(&key)?
+            && let Some(host) = change.believers(here.scope, &root)?.first()
+        {
             return Err(Fault::ClientRootInUse.because(format!("{host} believes it")));
         }
-        change.delete(key)
+        change.delete_root(here.scope, id)
     }
 }
 
@@ -285,11 +298,16 @@ fn name(given: Option<&String>) -> Result<String, Error> {
     }
 }
 
-fn read(change: &Change, scope: Scope, name: String, text: &str) -> Result<StoredClientRoot, Error> {
-    if change.0.count(&Prefix::of(scope, Kind::ClientRoot))? >= ROOTS_MAX {
+pub(crate) fn refuse_many(view: &View, roots: &Prefix) -> Result<(), Error> {
+    if view.0.count(roots)? >= ROOTS_MAX {
         let why = format!("there are {ROOTS_MAX} of them, which is the most; delete one");
         return Err(Fault::CertificateInvalid.because(why));
     }
+    Ok(())
+}
+
+fn read(change: &Change, scope: Scope, name: String, text: &str) -> Result<StoredClientRoot, Error> {
+    refuse_many(change, &Prefix::of(scope, Kind::ClientRoot))?;
     let authorities = Authorities::read(text, change.now())?;
     Ok(StoredClientRoot {
         id: ClientRootId::from_random(bartizan_seal::random()),
@@ -302,13 +320,15 @@ fn read(change: &Change, scope: Scope, name: String, text: &str) -> Result<Store
         expires_on: authorities.expires_on,
         associated_hostnames: Vec::new(),
         crl: None,
+        crl_issued_on: None,
+        crl_url: None,
         created_at: change.now(),
         updated_at: change.now(),
     })
 }
 
 /// Not one that is older than what is there: whoever brings back an old list brings back who was revoked since.
-fn newer_crl(old: &StoredClientRoot, text: &str) -> Result<bartizan_v4::client_auth::StoredCrl, Error> {
+pub(crate) fn newer_crl(old: &StoredClientRoot, text: &str) -> Result<StoredCrl, Error> {
     let new = read_crl(text, &old.certificates)?;
     match &old.crl {
         Some(held) if held.issued_on > new.issued_on => {
@@ -316,6 +336,29 @@ fn newer_crl(old: &StoredClientRoot, text: &str) -> Result<bartizan_v4::client_a
             Err(Fault::CertificateInvalid.because(why).at("/crl"))
         }
         _ => Ok(new),
+    }
+}
+
+fn crl_url(given: Option<&String>) -> Result<Option<String>, Error> {
+    let Some(text) = given.map(|text| text.trim()).filter(|text| !text.is_empty()) else { return Ok(None) };
+    CrlUrl::parse(text).map_err(|why| Fault::CertificateInvalid.because(why).at("/crl_url"))?;
+    Ok(Some(text.to_owned()))
+}
+
+fn source(url: &str, fetch: Option<StoredCrlFetch>) -> CrlSource {
+    let fetch = fetch.filter(|fetch| fetch.url == url);
+    let state = match &fetch {
+        Some(fetch) if fetch.failures > 0 => "failing",
+        Some(fetch) if fetch.fetched_on.is_some() => "ok",
+        _ => "pending",
+    };
+    CrlSource {
+        url: url.to_owned(),
+        state: state.to_owned(),
+        fetched_on: fetch.as_ref().and_then(|fetch| fetch.fetched_on),
+        next_try_on: fetch.as_ref().map(|fetch| fetch.next_on),
+        failing_since: fetch.as_ref().and_then(|fetch| fetch.failing_since),
+        last_error: fetch.and_then(|fetch| fetch.last_error),
     }
 }
 
@@ -330,12 +373,45 @@ fn hostnames(here: &Here<'_>, change: &mut Change, texts: Option<&Vec<String>>) 
 /// Hosts by their zones.
 type InZones = BTreeMap<ZoneId, (Zone, BTreeSet<Name>)>;
 
+impl View {
+    /// The innermost zone that a host lies in, whose policy is the one that holds for it.
+    pub(crate) fn zone_of_host(&self, text: &str) -> Result<Option<(ZoneId, Name)>, Error> {
+        let Ok(name) = Name::parse(text) else { return Ok(None) };
+        let host = if name.is_wildcard() { name.parent() } else { Some(name.clone()) };
+        let around = host.map(|host| self.zone_around(&host)).transpose()?.flatten();
+        Ok(around.map(|(_, zone)| (zone, name)))
+    }
+
+    /// The hosts that believe an authority, of those that it has noted: some of them may have gone with their zone.
+    pub(crate) fn believers(&self, scope: Scope, root: &StoredClientRoot) -> Result<Vec<String>, Error> {
+        let mut believers = Vec::new();
+        for text in &root.associated_hostnames {
+            let Some((zone, name)) = self.zone_of_host(text)? else { continue };
+            let is_here = match scope {
+                Scope::Zone(here) => here == zone,
+                Scope::Account(account) => self.account_of_zone(zone)? == Some(account),
+                Scope::Edge | Scope::User(_) => false,
+            };
+            let key = Key::client_host(zone, &name);
+            if is_here && self.has(&key)? {
+                // One that cannot be read may believe it.
+                let host = self.if_readable::<ClientHost>(&key)?;
+                if host.is_none_or(|host| host.authorities.contains(&root.id)) {
+                    believers.push(text.clone());
+                }
+            }
+        }
+        Ok(believers)
+    }
+}
+
 impl Change {
     fn in_zones(&mut self, here: &Here<'_>, texts: &[String]) -> Result<InZones, Error> {
         const AT: &str = "/associated_hostnames";
         if let Scope::Zone(_) = here.scope {
             let zone = here.zone()?;
             let hosts = hosts_in(texts, &zone, AT)?;
+            self.refuse_hosts_of_others(&zone, &hosts, AT)?;
             return Ok([(zone.id, (zone, hosts))].into());
         }
         let account = here.account_id()?;
@@ -364,11 +440,22 @@ impl Change {
         zones::parse(&zone)
     }
 
-    /// Lets hosts believe an authority, and those of before no more.
+    /// Lets hosts believe an authority, and those of before no more: all of them, in zones where the caller may say so.
     fn believe(&mut self, here: &Here<'_>, id: ClientRootId, before: &[String], after: &[String]) -> Result<(), Error> {
         let mut wanted = self.in_zones(here, after)?;
-        for (zone, (parsed, _)) in self.in_living_zones(here, before)? {
-            wanted.entry(zone).or_insert((parsed, BTreeSet::new()));
+        for (zone, parsed) in self.zones_of_believers(here.scope, before)? {
+            if wanted.contains_key(&zone) {
+                continue;
+            }
+            if !here.caller.may(Permission::SslWrite, &Target::Zone(zone, Some(parsed.account))) {
+                let why = format!(
+                    "hosts of the zone {} believe it, and you may not change these: that takes the permission {}",
+                    parsed.name,
+                    Permission::SslWrite.group()
+                );
+                return Err(Fault::NotAllowed.because(why));
+            }
+            wanted.insert(zone, (parsed, BTreeSet::new()));
         }
         for (zone, hosts) in wanted.into_values() {
             self.associate(&zone, Believed::Root(id), &hosts)?;
@@ -376,28 +463,81 @@ impl Change {
         Ok(())
     }
 
-    /// The zones of hosts that were associated once, of those that are still there.
-    fn in_living_zones(&mut self, here: &Here<'_>, texts: &[String]) -> Result<InZones, Error> {
-        let mut in_zones = InZones::new();
-        for text in texts {
-            match self.in_zones(here, std::slice::from_ref(text)) {
-                Ok(found) => in_zones.extend(found),
-                Err(error) if error.fault == Fault::ClientHostInvalid => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(in_zones)
-    }
-
-    /// Has the hosts looked at again.
-    fn touch_hosts(&mut self, here: &Here<'_>, texts: &[String]) -> Result<(), Error> {
-        for (zone, _) in self.in_living_zones(here, texts)?.into_values() {
-            let Some(mut host) = self.client_hosts(zone.id)?.into_iter().next() else { continue };
-            let Ok(name) = Name::parse(&host.hostname) else { continue };
-            host.modified_on = self.now();
-            self.put(Key::client_host(zone.id, &name), &host)?;
+    /// Lets no host believe an authority any more. Whoever may delete it may do so, in whichever zone they are.
+    fn disbelieve(&mut self, scope: Scope, id: ClientRootId, before: &[String]) -> Result<(), Error> {
+        for zone in self.zones_of_believers(scope, before)?.into_values() {
+            self.associate(&zone, Believed::Root(id), &BTreeSet::new())?;
         }
         Ok(())
+    }
+
+    /// The zones of the hosts that an authority has noted, of those that are still there.
+    fn zones_of_believers(&mut self, scope: Scope, texts: &[String]) -> Result<BTreeMap<ZoneId, Zone>, Error> {
+        let mut zones = BTreeMap::new();
+        if let Scope::Zone(zone) = scope {
+            zones.extend(self.find::<bartizan_v4::Zone>(&Key::zone(zone))?.map(|zone| (zone.id, zone)));
+        } else {
+            for text in texts {
+                let Some((id, _)) = self.zone_of_host(text)? else { continue };
+                if zones.contains_key(&id) {
+                    continue;
+                }
+                let zone = self.find::<bartizan_v4::Zone>(&Key::zone(id))?;
+                zones.extend(zone.filter(|zone| scope == Scope::Account(zone.account.id)).map(|zone| (id, zone)));
+            }
+        }
+        zones.keys().for_each(|id| self.require(Key::zone(*id)));
+        zones.into_iter().map(|(id, zone)| Ok((id, zones::parse(&zone)?))).collect()
+    }
+
+    /// Has the zones looked at again whose hosts believe an authority of their account: publishing looks at what lies in a zone.
+    /// Whoever may change the authority may change what it has revoked, in whichever zone that counts.
+    pub(crate) fn touch_believers(&mut self, scope: Scope, hosts: &[String]) -> Result<(), Error> {
+        let Scope::Account(account) = scope else { return Ok(()) };
+        let mut seen = BTreeSet::new();
+        for text in hosts {
+            let Some((zone, name)) = self.zone_of_host(text)? else { continue };
+            if seen.contains(&zone) || self.account_of_zone(zone)? != Some(account) {
+                continue;
+            }
+            let key = Key::client_host(zone, &name);
+            if let Some(mut host) = self.if_readable::<ClientHost>(&key)? {
+                host.modified_on = self.now();
+                self.put(key, &host)?;
+                seen.insert(zone);
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows where lists of an authority are fetched from.
+    pub(crate) fn follow_crl(
+        &mut self,
+        api: &Api,
+        scope: Scope,
+        old: Option<&StoredClientRoot>,
+        new: &StoredClientRoot,
+    ) -> Result<(), Error> {
+        let key = Key::client_crl(scope, new.id);
+        let Some(url) = &new.crl_url else {
+            return if self.has(&key)? { self.delete(key) } else { Ok(()) };
+        };
+        let is_fetched = old.is_some_and(|old| old.crl_url.as_ref() == Some(url)) && self.has(&key)?;
+        // Whoever takes a list away has it fetched anew.
+        if is_fetched && (new.crl.is_some() || old.is_some_and(|old| old.crl.is_none())) {
+            return Ok(());
+        }
+        let (begun, api) = (crl_begun(url, self.now()), api.clone());
+        self.afterwards(move || api.background().crls.wake());
+        self.put(key, &begun)
+    }
+
+    pub(crate) fn delete_root(&mut self, scope: Scope, id: ClientRootId) -> Result<(), Error> {
+        let fetch = Key::client_crl(scope, id);
+        if self.has(&fetch)? {
+            self.delete(fetch)?;
+        }
+        self.delete(Key::client_root(scope, id))
     }
 
     /// An authority that a host of a zone may believe, and in whose scope it is.
@@ -415,9 +555,13 @@ impl Change {
         let found = self.root_for(zone, id)?;
         let (scope, mut root) =
             found.ok_or_else(|| Error::from(Fault::ClientRootUnknown).at("/mtls_certificate_id"))?;
-        let lies_elsewhere = |text: &String| Name::parse(text).is_ok_and(|name| !zone.name.contains(&name));
-        let others = root.associated_hostnames.iter().filter(|text| lies_elsewhere(text));
-        let mut names: BTreeSet<String> = others.cloned().collect();
+        let mut names = BTreeSet::new();
+        for text in &root.associated_hostnames {
+            // One below it may be another zone.
+            if self.zone_of_host(text)?.is_some_and(|(around, _)| around != zone.id) {
+                names.insert(text.clone());
+            }
+        }
         names.extend(hosts.iter().map(Name::to_string));
         root.associated_hostnames = names.into_iter().collect();
         root.updated_at = self.now();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use bartizan_certs::Warning;
+use bartizan_certs::{Paused, Warning};
 use bartizan_observed::{Lease, Measured, Metric, Problem, Problems, Reporter, Sample, What};
 
 /// How long a full disk is believed in after a change was refused for it. The next change that lands ends it sooner.
@@ -36,6 +36,10 @@ pub(crate) struct Numbers {
     acme_issued: AtomicU64,
     acme_failed: AtomicU64,
     acme_failing: AtomicU64,
+    acme_paused: Mutex<Option<Paused>>,
+    crls_fetched: AtomicU64,
+    crls_not_fetched: AtomicU64,
+    crls_failing: AtomicU64,
     writes_without_room: AtomicU64,
     /// Calls with credentials that nobody has, and those of them that were told to wait.
     pub(crate) credentials_wrong: AtomicU64,
@@ -122,24 +126,64 @@ impl Numbers {
     }
 
     /// What the public authority issued since the start, tries that failed, and how many fail now.
-    pub(crate) fn public_authority(&self, issued: u64, failed: u64, failing: u64) {
+    pub(crate) fn public_authority(&self, issued: u64, failed: u64, failing: u64, paused: Option<Paused>) {
         self.acme_issued.store(issued, Relaxed);
         self.acme_failed.store(failed, Relaxed);
-        if self.acme_failing.swap(failing, Relaxed) == failing {
+        let before =
+            std::mem::replace(&mut *self.acme_paused.lock().unwrap_or_else(PoisonError::into_inner), paused.clone());
+        if self.acme_failing.swap(failing, Relaxed) == failing && before == paused {
             return;
         }
-        if failing == 0 {
-            return self.problems.clear(Reporter::PublicAuthority, Instant::now());
-        }
+        let reason = match &paused {
+            Some(Paused { until, reason }) => format!("nothing is asked of it before {until}: {reason}"),
+            None if failing == 0 => return self.problems.clear(Reporter::PublicAuthority, Instant::now()),
+            None => "the last try failed; `bartizan cert list --state failing` says why of each".to_owned(),
+        };
         let problem = Problem {
             what: What::PublicAuthority,
-            count: failing,
-            reason: "the last try failed; `bartizan cert list --state failing` says why of each".to_owned(),
+            count: failing.max(1),
+            reason,
             since: SystemTime::now().into(),
             remedy: "it is tried again by itself, less and less often; `bartizan cert renew` tries at once, and what is there \
                      stays in force",
         };
         self.tell(Reporter::PublicAuthority, problem, Lease::Held, Instant::now());
+    }
+
+    /// A list of revoked certificates was fetched, be it the one that is here or a newer one.
+    pub(crate) fn crl_fetched(&self) {
+        self.crls_fetched.fetch_add(1, Relaxed);
+    }
+
+    /// One could not be fetched.
+    pub(crate) fn crl_not_fetched(&self) {
+        self.crls_not_fetched.fetch_add(1, Relaxed);
+    }
+
+    /// So many could not be fetched for a day or longer.
+    pub(crate) fn crls_failing(&self, failing: u64) {
+        if self.crls_failing.swap(failing, Relaxed) == failing {
+            return;
+        }
+        if failing == 0 {
+            return self.problems.clear(Reporter::Crls, Instant::now());
+        }
+        let problem = Problem {
+            what: What::Crls,
+            count: failing,
+            reason: "they could not be fetched for a day or longer; `bartizan client-cert authority list ZONE` says why of each"
+                .to_owned(),
+            since: SystemTime::now().into(),
+            remedy: "the last good ones stay in force, so who is revoked since is still let in: mend the server, name another \
+                     place (`bartizan client-cert authority crl ZONE ID --url URL`), or bring the list as a file; it is tried \
+                     again each hour",
+        };
+        self.tell(Reporter::Crls, problem, Lease::Held, Instant::now());
+    }
+
+    /// Until when nothing is asked of the public authority, and why.
+    pub(crate) fn acme_paused(&self) -> Option<Paused> {
+        self.acme_paused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What is to be said of the local CA, if anything is.
@@ -205,6 +249,21 @@ impl Measured for Numbers {
                 "bartizan_acme_certificates_failing",
                 "Certificates of the public authority whose last try failed, up to 1,000",
                 one(&self.acme_failing),
+            ),
+            Metric::counter(
+                "bartizan_client_crls_fetched",
+                "Lists of revoked certificates of clients that were fetched, new or not",
+                one(&self.crls_fetched),
+            ),
+            Metric::counter(
+                "bartizan_client_crls_not_fetched",
+                "Tries to fetch a list of revoked certificates of clients that failed",
+                one(&self.crls_not_fetched),
+            ),
+            Metric::gauge(
+                "bartizan_client_crls_failing",
+                "Lists of revoked certificates of clients that could not be fetched for a day or longer, up to 1,000",
+                one(&self.crls_failing),
             ),
             Metric::counter(
                 "bartizan_writes_without_room",

@@ -10,6 +10,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use bartizan_certs::CrlFetcher;
 use bartizan_names::AccountId;
 use futures_util::FutureExt;
 use tower::ServiceExt;
@@ -30,8 +31,8 @@ use crate::turns::Turns;
 use crate::writes::Writes;
 use crate::{
     access_rules, accounts, acme, acme_worker, audit_logs, certificate_packs, client_certificates, client_hosts,
-    client_roots, clock, custom_certificates, delegation, dns_records, dns_trace, dnssec, edge, firewall, front,
-    http_trace, invites, ips, members, openapi, page, page_rules, phishing, pops, probes, registries, sessions,
+    client_roots, clock, crl_worker, custom_certificates, delegation, dns_records, dns_trace, dnssec, edge, firewall,
+    front, http_trace, invites, ips, members, openapi, page, page_rules, phishing, pops, probes, registries, sessions,
     settings, spectrum, status, tokens, tunnel_routes, tunnels, user, users, zone_facts, zones,
 };
 
@@ -77,6 +78,8 @@ impl Background {
         let applied = given.observed.applied.clone();
         let acme =
             acme_worker::start(given.store.clone(), given.seal.clone(), writes.clone(), applied, Arc::clone(numbers));
+        let fetcher = CrlFetcher::new(given.reach.clone());
+        let crls = crl_worker::start(given.store.clone(), fetcher, writes.clone(), Arc::clone(numbers));
         let (undo, turns) = (writes.clone(), imports.clone());
         Background {
             deletions: Worker::start("deletions", move |stop| deletions.run(stop)),
@@ -86,6 +89,7 @@ impl Background {
             spools: Spools::new(&given.facts.data),
             _undo: Worker::start("imports", move |stop| dns_records::undo_all(&undo, &turns, stop)),
             acme,
+            crls,
             _renewals: Worker::start("renewals", move |stop| renewals.run(stop)),
             _last_used: Worker::start("last-used", move |stop| last_used.run(stop)),
         }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bartizan_certs::Certs;
 use bartizan_clock::Clock;
+use bartizan_dial::Reach;
 use bartizan_dnssec::Dnssec;
 use bartizan_model::Pop;
 use bartizan_names::{AccountId, Name, ZoneName};
@@ -105,6 +106,8 @@ pub struct Dependencies {
     pub ready: watch::Receiver<bool>,
     /// Looks after zones with DNSSEC.
     pub dnssec: Dnssec,
+    /// Where what people name may be fetched from.
+    pub reach: Reach,
     pub facts: Facts,
 }
 
@@ -124,6 +127,8 @@ pub(crate) struct Background {
     pub(crate) _undo: Worker,
     /// Has the public authority issue certificates.
     pub(crate) acme: Waiter,
+    /// Fetches lists of what authorities of clients have revoked.
+    pub(crate) crls: Waiter,
     /// Renews certificates; nobody wakes it.
     pub(crate) _renewals: Worker,
     /// Writes down when tokens were last used; nobody wakes it.
@@ -178,6 +183,11 @@ impl Api {
 
     pub(crate) fn facts(&self) -> &Facts {
         &self.0.given.facts
+    }
+
+    /// What is counted and noticed here.
+    pub(crate) fn numbers(&self) -> &Numbers {
+        &self.0.numbers
     }
 
     /// The time that this edge believes.

@@ -36,7 +36,7 @@ pub const CLIENT_VALIDITY_DAYS: std::ops::RangeInclusive<u32> = 1..=3_650;
 const CSR_MAX: usize = 16 << 10;
 
 /// Octets of a list of revoked certificates in PEM. One of 20,000 has some 700 KB.
-const CRL_MAX: usize = 1 << 20;
+pub(crate) const CRL_MAX: usize = 1 << 20;
 
 /// Octets of a certificate's number (RFC 5280 §4.1.2.2).
 const SERIAL_BYTES: usize = 16;
@@ -106,14 +106,26 @@ pub fn read_crl(text: &str, authorities_pem: &str) -> Result<StoredCrl, ChainErr
     let Ok(([], list)) = CertificateRevocationList::from_der(&der) else {
         return Err(ChainError::Crl("it cannot be read (RFC 5280 §5.1)"));
     };
-    let is_of = |der: &Vec<u8>| {
-        X509Certificate::from_der(der).is_ok_and(|(_, authority)| {
-            authority.subject().as_raw() == list.issuer().as_raw()
-                && list.verify_signature(authority.public_key()).is_ok()
-        })
-    };
-    if !certificates(authorities_pem)?.iter().any(is_of) {
-        return Err(ChainError::Crl("none of the certificates of this authority has signed it"));
+    let mut may_sign = None;
+    for authority in certificates(authorities_pem)? {
+        let Ok((_, authority)) = X509Certificate::from_der(&authority) else { continue };
+        let is_its = authority.subject().as_raw() == list.issuer().as_raw()
+            && list.verify_signature(authority.public_key()).is_ok();
+        if is_its {
+            // Of one that does not say what its key is for it may be for all.
+            let usage = authority.key_usage().ok().flatten();
+            may_sign = Some(may_sign == Some(true) || usage.is_none_or(|usage| usage.value.crl_sign()));
+        }
+    }
+    match may_sign {
+        None => return Err(ChainError::Crl("none of the certificates of this authority has signed it")),
+        // Whoever obeyed it would believe no certificate of this authority any more.
+        Some(false) => {
+            return Err(ChainError::Crl(
+                "the key of this authority may not sign lists (keyUsage cRLSign, RFC 5280 §4.2.1.3)",
+            ));
+        }
+        Some(true) => {}
     }
     let pem = block.text("X509 CRL");
     ClientTrust::new(ClientRoots { pems: vec![authorities_pem.to_owned()], crls: vec![pem.clone()], managed: None })

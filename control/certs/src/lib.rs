@@ -22,6 +22,7 @@ mod ca;
 mod certs;
 mod chain;
 mod clients;
+mod crl;
 mod document;
 mod error;
 mod sealed;
@@ -29,8 +30,8 @@ mod upload;
 
 pub use acme::{
     Acme, AcmeAccount, AcmeAccountError, AcmeCertificate, AcmeState, AcmeToken, Authority, Failure, FailureKind, Hands,
-    Held, INTERFACE, Keeper, KeeperError, LETS_ENCRYPT, Method, Outcome, Progress, Proof, Renewal, TERMS, Wanted,
-    Whose, Window,
+    Held, INTERFACE, Keeper, KeeperError, LETS_ENCRYPT, Method, Outcome, Paused, Progress, Proof, Renewal, TERMS,
+    Wanted, Whose, Window,
 };
 pub use anchor::{Anchor, AnchorError};
 pub use ca::{Ca, Issued, REMEDY as CA_REMEDY, Validity, Warning};
@@ -39,6 +40,7 @@ pub use chain::{At, Chain, ChainError};
 pub use clients::{
     Authorities, CLIENT_VALIDITY_DAYS, ClientCa, ClientCaError, IssuedToClient, Subject as ClientSubject, read_crl,
 };
+pub use crl::{CrlFetchError, CrlFetcher, CrlUrl, crl_begun, crl_fetched, crl_not_fetched};
 pub use document::{Document, Purpose};
 pub use error::CertsError;
 pub use upload::{Kept, PRIORITY_MAX, Upload};

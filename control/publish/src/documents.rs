@@ -181,6 +181,7 @@ fn shape(kind: Kind) -> fn(&Entry) -> Result<(), Fault> {
         Kind::ClientAuthority => is::<v4::client_auth::StoredClientAuthority>,
         Kind::ClientCertificate => is::<v4::client_auth::ClientCertificate>,
         Kind::ClientRevocation => is::<v4::client_auth::StoredRevocation>,
+        Kind::ClientCrl => is::<v4::client_auth::StoredCrlFetch>,
         Kind::AccessRule => is::<v4::StoredAccessRule>,
         Kind::App => is::<v4::StoredApp>,
         Kind::Import => is::<v4::StoredImport>,

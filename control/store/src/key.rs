@@ -277,6 +277,11 @@ impl Key {
         Key::new(scope, Kind::ClientRoot, id)
     }
 
+    /// Beside the authority with this id.
+    pub fn client_crl(scope: Scope, root: ClientRootId) -> Key {
+        Key::new(scope, Kind::ClientCrl, root)
+    }
+
     /// By the host's name, of which the first label may be `*`.
     pub fn client_host(zone: ZoneId, host: &Name) -> Key {
         Key::new(Scope::Zone(zone), Kind::ClientHost, host)

@@ -153,7 +153,7 @@ kinds! {
     AcmeToken = 25 "acme_token" Declaration::new(&[Owner::Edge], Ids::Many(is_text));
     /// An authority whose certificates clients of some hosts may show: of a zone, or of an account for its zones.
     ClientRoot = 26 "client_root"
-        Declaration::new(&[Owner::Account, Owner::Zone], Ids::Many(is::<ClientRootId>)).audited("/name", &[]);
+        Declaration::new(&[Owner::Account, Owner::Zone], Ids::Many(is::<ClientRootId>)).audited("/name", &["crl"]);
     /// What a host wants to know of its clients. Without it all of them are let in.
     ClientHost = 27 "client_host"
         Declaration::new(&[Owner::Zone], Ids::Many(is::<Name>)).guards().audited("/hostname", &[]);
@@ -167,6 +167,9 @@ kinds! {
             .audited("/common_name", &[]);
     /// That one of them is revoked, by its number in hexadecimal digits.
     ClientRevocation = 30 "client_revocation" Declaration::new(&[Owner::Zone], Ids::Many(is_serial)).guards();
+    /// How far it is to fetch the list of what an authority has revoked, by the authority's id.
+    ClientCrl = 31 "client_crl"
+        Declaration::new(&[Owner::Account, Owner::Zone], Ids::Many(is::<ClientRootId>)).listed(&query::CLIENT_CRLS);
     AccessRule = 12 "access_rule"
         Declaration::new(&[Owner::User, Owner::Account, Owner::Zone], Ids::Many(is::<RuleId>))
             .guards()

@@ -71,8 +71,9 @@ pub use lost::Lost;
 pub use mend::Mended;
 pub use pause::Pause;
 pub use query::{
-    AccessRuleOrder, AccessRuleQuery, AcmeDue, AcmeQuery, ClientCertificateQuery, Direction, DnssecQuery, Match, Page,
-    Presence, RecordOrder, RecordQuery, TagFilter, Text, TunnelQuery, VisibleZones, ZoneOrder, ZoneQuery, renew_at,
+    AccessRuleOrder, AccessRuleQuery, AcmeDue, AcmeQuery, ClientCertificateQuery, Direction, DnssecQuery, InZones,
+    Match, Page, Presence, RecordOrder, RecordQuery, TagFilter, Text, TunnelQuery, VisibleZones, ZoneOrder, ZoneQuery,
+    renew_at,
 };
 pub use snapshot::{Position, RecordText, Snapshot, Stretch};
 pub use state_hash::{Part, StateHash, Wrong};

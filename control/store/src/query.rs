@@ -4,6 +4,7 @@ mod access_rules;
 mod anchors;
 mod certificates;
 mod client_certificates;
+mod client_crls;
 mod dnssec;
 mod filter;
 mod public_certificates;
@@ -18,14 +19,15 @@ pub(crate) use anchors::Anchors;
 pub use certificates::renew_at;
 pub(crate) use certificates::{CERTIFICATES, due};
 pub use client_certificates::ClientCertificateQuery;
-pub(crate) use client_certificates::{CLIENT_CERTIFICATES, client_certificates};
+pub(crate) use client_certificates::{CLIENT_CERTIFICATES, client_certificates, client_certificates_in};
+pub(crate) use client_crls::{CLIENT_CRLS, client_crls_due, client_crls_failing};
 pub use dnssec::DnssecQuery;
 pub(crate) use dnssec::{DNSSEC, dnssec, dnssec_due};
 pub use filter::{Direction, Match, Text};
 pub(crate) use public_certificates::{
-    ACME_CERTIFICATES, CUSTOM_CERTIFICATES, acme, acme_due, acme_ended, acme_ordered, custom_due,
+    ACME_CERTIFICATES, CUSTOM_CERTIFICATES, acme, acme_due, acme_ended, acme_in, acme_ordered, custom_due,
 };
-pub use public_certificates::{AcmeDue, AcmeQuery};
+pub use public_certificates::{AcmeDue, AcmeQuery, InZones};
 pub use records::{Presence, RecordOrder, RecordQuery, TagFilter};
 pub(crate) use records::{RECORDS, owner_of, owners_of_type, records, records_at};
 pub use tunnels::TunnelQuery;

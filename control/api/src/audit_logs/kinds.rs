@@ -71,11 +71,16 @@ fn declared(kind: Kind) -> Option<Declared> {
         Kind::ClientRoot => Declared::of::<StoredClientRoot>(|scope| match scope {
             Scope::Zone(_) => Some(SslRead),
             _ => Some(MtlsRead),
+        })
+        .put_back(|scope| match scope {
+            Scope::Zone(_) => Some(SslWrite),
+            _ => Some(MtlsWrite),
         }),
-        Kind::ClientHost => Declared::of::<ClientHost>(|_| Some(SslRead)),
-        Kind::ClientAuthority => Declared::of::<ClientAuthority>(|_| Some(SslRead)),
-        Kind::ClientCertificate => Declared::of::<ClientCertificate>(|_| Some(SslRead)),
+        Kind::ClientHost => Declared::of::<ClientHost>(|_| Some(SslRead)).put_back(|_| Some(SslWrite)),
+        Kind::ClientAuthority => Declared::of::<ClientAuthority>(|_| Some(SslRead)).put_back(|_| Some(SslWrite)),
+        Kind::ClientCertificate => Declared::of::<ClientCertificate>(|_| Some(SslRead)).put_back(|_| Some(SslWrite)),
         Kind::ClientRevocation
+        | Kind::ClientCrl
         | Kind::AcmeToken
         | Kind::Meta
         | Kind::Pop

@@ -1,25 +1,30 @@
 //! Clients that are known by a certificate: authorities, hosts, and certificates that the edge issues.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 
+use bartizan_observed::What;
+use bartizan_store::{Key, Kind, Scope, Store};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension, DnType, IsCa, Issuer,
-    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
+    BasicConstraints, CertificateParams, CertificateRevocationList, CertificateRevocationListParams, CustomExtension,
+    DnType, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
 };
 use serde_json::{Value, json};
 
-use crate::edge::Edge;
+use crate::edge::{Edge, commit};
 
-const HOST: &str = "iot.bartizan.localhost";
+pub(crate) const HOST: &str = "iot.bartizan.localhost";
 
 /// An authority of clients.
-struct Authority {
-    pem: String,
+pub(crate) struct Authority {
+    pub(crate) pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Authority {
+    pub(crate) fn new() -> Authority {
         Authority::with(|_| {})
     }
 
@@ -34,26 +39,41 @@ impl Authority {
         Authority { pem, issuer: Issuer::new(params, key) }
     }
 
-    fn crl(&self, days_ago: u64, serials: &[u8]) -> String {
-        let at = |days: u64| (SystemTime::now() - Duration::from_secs(days * 86_400)).into();
+    /// One that says less of itself than what it does.
+    fn of_which(says: impl FnOnce(&mut CertificateParams)) -> Authority {
+        let (key, mut params) = (KeyPair::generate().unwrap(), CertificateParams::default());
+        params.distinguished_name.push(DnType::CommonName, "Wind Sensors Root");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let mut said = params.clone();
+        says(&mut said);
+        Authority { pem: said.self_signed(&key).unwrap().pem(), issuer: Issuer::new(params, key) }
+    }
+
+    pub(crate) fn crl(&self, days_ago: u64, serials: &[u8]) -> String {
+        self.list(24 * days_ago, SystemTime::now() + Duration::from_secs(60), serials).pem().unwrap()
+    }
+
+    fn list(&self, hours_ago: u64, until: SystemTime, serials: &[u8]) -> CertificateRevocationList {
+        let issued = (SystemTime::now() - Duration::from_secs(hours_ago * 3_600)).into();
         let revoked = |serial: &u8| RevokedCertParams {
             serial_number: vec![*serial].into(),
-            revocation_time: at(days_ago),
+            revocation_time: issued,
             reason_code: None,
             invalidity_date: None,
         };
         let list = CertificateRevocationListParams {
-            this_update: at(days_ago),
-            next_update: at(0),
+            this_update: issued,
+            next_update: until.into(),
             crl_number: 1_u64.into(),
             issuing_distribution_point: None,
             revoked_certs: serials.iter().map(revoked).collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
-        list.signed_by(&self.issuer).unwrap().pem().unwrap()
+        list.signed_by(&self.issuer).unwrap()
     }
 
-    fn body(&self, hosts: &[&str]) -> String {
+    pub(crate) fn body(&self, hosts: &[&str]) -> String {
         json!({"name": "sensors", "certificate": self.pem, "associated_hostnames": hosts}).to_string()
     }
 }
@@ -79,15 +99,15 @@ pub(crate) fn request() -> String {
     json!({"csr": csr(|_| {}), "validity_days": 365}).to_string()
 }
 
-fn roots(edge: &Edge) -> String {
+pub(crate) fn roots(edge: &Edge) -> String {
     format!("/zones/{}/access/certificates", edge.zone())
 }
 
-fn hosts(edge: &Edge) -> String {
+pub(crate) fn hosts(edge: &Edge) -> String {
     format!("/bartizan/zones/{}/client_hosts", edge.zone())
 }
 
-fn host(edge: &Edge, name: &str) -> Value {
+pub(crate) fn host(edge: &Edge, name: &str) -> Value {
     edge.get(&format!("{}/{name}", hosts(edge))).result()
 }
 
@@ -260,6 +280,103 @@ fn authorities_of_an_account_are_for_all_its_zones() {
     assert_eq!(edge.get(&mtls).result(), json!([]));
 }
 
+/// Whoever may change an account's authority, and no zone, changes it everywhere or not at all.
+#[test]
+fn rights_over_an_authority_without_rights_over_its_hosts() {
+    let (edge, ours) = (Edge::new(), Authority::new());
+    let roots = format!("/accounts/{}/access/certificates", edge.account());
+    let made = edge.post(&roots, &ours.body(&[HOST])).result();
+    let one = format!("{roots}/{}", made["id"].as_str().unwrap());
+    let policy = json!({
+        "effect": "allow", "permission_groups": [{"name": "Access: Mutual TLS Certificates Write"}],
+        "resources": {format!("com.cloudflare.api.account.{}", edge.account()): "*"},
+    });
+    let token = edge.post("/user/tokens", &json!({"name": "t", "policies": [policy]}).to_string()).result();
+    let bearer = format!("Bearer {}", token["value"].as_str().unwrap());
+    let call = |method: &str, body: Value| {
+        let path = format!("/client/v4{one}");
+        edge.send_as(&[("authorization", bearer.as_str())], method, &path, &body.to_string())
+    };
+    let before = host(&edge, HOST);
+    // Publishing looks at what lies in a zone.
+    assert_eq!(call("PUT", json!({"crl": ours.crl(1, &[7])})).verdict(), "200");
+    assert_ne!(host(&edge, HOST)["modified_on"], before["modified_on"]);
+    let revision = edge.revision();
+    for hosts in [json!([]), json!(["b.bartizan.localhost"])] {
+        let refused = call("PUT", json!({"associated_hostnames": hosts}));
+        assert!([400, 403].contains(&refused.status.as_u16()), "{}", refused.text);
+    }
+    assert_eq!((call("PUT", json!({"associated_hostnames": []})).status.as_u16(), edge.revision()), (403, revision));
+    assert_eq!(call("DELETE", json!({})).verdict(), "200");
+    assert_eq!(edge.get(&format!("{}/{HOST}", hosts(&edge))).verdict(), "404 1164");
+}
+
+/// Nobody opens a host, or shuts out its clients, by what they leave out.
+#[test]
+fn what_is_left_out_opens_nothing() {
+    let edge = Edge::new();
+    let path = format!("{}/{HOST}", hosts(&edge));
+    let associations = format!("/zones/{}/certificate_authorities/hostname_associations", edge.zone());
+    edge.call("PUT", &associations, &json!({"hostnames": [HOST]}).to_string()).result();
+    edge.call("PUT", &path, r#"{"mode":"enforce","headers":[{"name":"X-A","value":"ski"}]}"#).result();
+    for method in ["PUT", "PATCH"] {
+        assert_eq!(edge.call(method, &path, r#"{"mode":null}"#).verdict(), "400 1165 /mode");
+    }
+    let put = edge.call("PUT", &path, r#"{"headers":[]}"#).result();
+    assert_eq!((&put["mode"], &put["headers"], &put["managed"]), (&json!("enforce"), &json!([]), &json!(true)));
+    for body in ["{}", r#"{"hostnames":null}"#] {
+        assert_eq!(edge.call("PUT", &associations, body).verdict(), "400 1165 /hostnames");
+    }
+    assert_eq!(host(&edge, HOST), put);
+    assert_eq!(edge.call("PUT", &associations, r#"{"hostnames":[]}"#).verdict(), "200");
+    assert_eq!(host(&edge, HOST)["managed"], false);
+}
+
+/// A host is the innermost zone's: what is said of it in the zone around that would hold for nobody, and is refused.
+#[test]
+fn hosts_of_a_zone_in_another_one() {
+    let (edge, ours) = (Edge::new(), Authority::new());
+    let (parent, child) = (edge.new_zone("parent.example"), edge.new_zone("shop.parent.example"));
+    let account = edge.account();
+    let made = edge.post(&format!("/accounts/{account}/access/certificates"), &ours.body(&[])).result();
+    let id = made["id"].as_str().unwrap();
+    let associations = |zone: &str| format!("/zones/{zone}/certificate_authorities/hostname_associations");
+    let path = |zone: &str, host: &str| format!("/bartizan/zones/{zone}/client_hosts/{host}");
+    for host in ["shop.parent.example", "iot.shop.parent.example", "*.shop.parent.example"] {
+        let listed = json!({"hostnames": ["a.parent.example", host], "mtls_certificate_id": id}).to_string();
+        let own = json!({"hostnames": [host]}).to_string();
+        let roots = format!("/zones/{parent}/access/certificates");
+        for (method, path, body, at) in [
+            ("PUT", path(&parent, host), "{}".to_owned(), "/hostname"),
+            ("PUT", associations(&parent), listed, "/hostnames"),
+            ("PUT", associations(&parent), own, "/hostnames"),
+            ("POST", roots, ours.body(&[host]), "/associated_hostnames"),
+        ] {
+            assert_eq!(edge.call(method, &path, &body).verdict(), format!("400 1165 {at}"), "{method} {path}");
+        }
+        assert_eq!(edge.call("PUT", &path(&child, host), r#"{"mode":"enforce"}"#).verdict(), "200", "{host}");
+    }
+    // Who lies in the zone around says nothing of those that believe an authority of both.
+    let (inner, outer) = ("iot.shop.parent.example", "iot.parent.example");
+    for (zone, host) in [(&child, inner), (&parent, outer)] {
+        let body = json!({"hostnames": [host], "mtls_certificate_id": id}).to_string();
+        assert_eq!(edge.call("PUT", &associations(zone), &body).verdict(), "200", "{host}");
+    }
+    let one = format!("/accounts/{account}/access/certificates/{id}");
+    let mut believers = vec![inner, outer];
+    believers.sort_unstable();
+    assert_eq!(edge.get(&one).result()["associated_hostnames"], json!(believers));
+    let none = json!({"hostnames": [], "mtls_certificate_id": id}).to_string();
+    assert_eq!(edge.call("PUT", &associations(&parent), &none).verdict(), "200");
+    assert_eq!(edge.get(&one).result()["associated_hostnames"], json!([inner]));
+    let mtls = format!("/accounts/{account}/mtls_certificates/{id}");
+    assert_eq!(edge.call("DELETE", &mtls, "").verdict(), "400 1166");
+    // Hosts that went with their zone hold nothing up.
+    assert_eq!(edge.call("DELETE", &format!("/zones/{child}"), "").verdict(), "200");
+    edge.settle();
+    assert_eq!(edge.call("DELETE", &mtls, "").verdict(), "200");
+}
+
 /// Nobody says whom the hosts of others believe, or sees it.
 #[test]
 fn tenants_do_not_meet() {
@@ -320,7 +437,190 @@ fn lists_of_revoked_certificates() {
     // Who was revoked since does not come back by an old list.
     assert_eq!(put(json!(ours.crl(3, &[]))).verdict(), "400 1160 /crl");
     assert_eq!(put(json!(Authority::new().crl(0, &[]))).verdict(), "400 1160 /crl");
+    // Whoever obeyed a list that its key may not sign would believe none of its certificates any more.
+    let mute = Authority::of_which(|params| params.key_usages = vec![KeyUsagePurpose::KeyCertSign]);
+    let other = edge.post(&roots(&edge), &mute.body(&[])).result();
+    let other = format!("{}/{}", roots(&edge), other["id"].as_str().unwrap());
+    assert_eq!(edge.call("PUT", &other, &json!({"crl": mute.crl(1, &[7])}).to_string()).verdict(), "400 1160 /crl");
     assert_eq!(put(Value::Null).result()["bartizan"]["crl"], Value::Null);
+}
+
+/// Where authorities put their lists: each path has one answer, and what is asked for is told.
+struct Place {
+    address: SocketAddr,
+    asked: mpsc::Receiver<String>,
+}
+
+impl Place {
+    fn start(answers: Vec<(&'static str, Vec<u8>)>) -> Place {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, (tell, asked)) = (listener.local_addr().unwrap(), mpsc::channel());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut head = String::new();
+                let mut lines =
+                    BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+                lines.by_ref().for_each(|line| head += &(line + "\n"));
+                let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+                let answer = answers.iter().find(|(known, _)| *known == path).map_or(&b""[..], |(_, answer)| answer);
+                // Nobody may be there any more.
+                let _ = stream.write_all(answer);
+                if tell.send(head).is_err() {
+                    return;
+                }
+            }
+        });
+        Place { address, asked }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+}
+
+fn answer(status: &str, fields: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n{fields}\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
+#[test]
+fn lists_are_fetched_from_where_an_authority_puts_them() {
+    let (edge, ours) = (Edge::new(), Authority::new());
+    let soon = SystemTime::now() + Duration::from_secs(86_400);
+    let good = |body: &[u8]| answer("200 OK", "", body);
+    let place = Place::start(vec![
+        ("/first.crl", good(ours.list(72, soon, &[7]).der())),
+        ("/newer.crl", good(ours.list(48, soon, &[7, 8]).pem().unwrap().as_bytes())),
+        ("/moved.crl", answer("301 Moved Permanently", "Location: /newest.crl\r\n", b"")),
+        ("/newest.crl", good(ours.list(24, soon, &[7, 8, 9]).der())),
+        ("/foreign.crl", good(Authority::new().list(0, soon, &[]).der())),
+        ("/page", good(b"<h1>secret</h1>")),
+        ("/none", answer("404 Not Found", "", b"")),
+        ("/round", answer("302 Found", "Location: /round\r\n", b"")),
+        ("/inside", answer("302 Found", "Location: http://169.254.169.254/latest/\r\n", b"")),
+        ("/endless", good(&vec![b'x'; (1 << 20) + 1])),
+        ("/ended.crl", good(ours.list(1, SystemTime::now(), &[7, 8, 9, 10]).der())),
+    ]);
+    let mut body: Value = serde_json::from_str(&ours.body(&[HOST])).unwrap();
+    body["crl_url"] = place.url("/first.crl").into();
+    let made = edge.post(&roots(&edge), &body.to_string()).result();
+    let one = format!("{}/{}", roots(&edge), made["id"].as_str().unwrap());
+    let shown = || edge.get(&one).result()["bartizan"].clone();
+    let is_over = |store: &Store| {
+        let entries = store.read().unwrap().list_kind(Kind::ClientCrl, 9).unwrap();
+        entries.iter().all(|entry| !entry.value.json.contains(r#""fetched_on":null,"failures":0"#))
+    };
+    edge.settle_until(is_over);
+    let first = shown();
+    assert_eq!((&first["crl"]["count"], &first["crl_source"]["state"]), (&json!(1), &json!("ok")), "{first}");
+    assert!(first["crl_source"]["next_try_on"].is_string());
+    let asked = place.asked.recv().unwrap();
+    assert!(asked.starts_with("GET /first.crl HTTP/1.1\n") && asked.contains("user-agent: bartizan/"), "{asked}");
+    // One who fetches is in no audit, nor are those that have a list before the eyes of all.
+    let from = |url: String| {
+        assert_eq!(edge.call("PUT", &one, &json!({"crl_url": url}).to_string()).verdict(), "200");
+        edge.settle_until(is_over);
+        let shown = shown();
+        let error = shown["crl_source"]["last_error"].as_str().unwrap_or_default().to_owned();
+        (shown["crl"]["count"].as_u64().unwrap(), error)
+    };
+    for (url, count, error) in [
+        (place.url("/newer.crl"), 2, ""),
+        (place.url("/moved.crl"), 3, ""),
+        // What is here stays, whatever is there.
+        (place.url("/first.crl"), 3, "older than the one that is here"),
+        (place.url("/foreign.crl"), 3, "none of the certificates of this authority has signed it"),
+        (place.url("/page"), 3, "no list of this authority"),
+        (place.url("/none"), 3, "127.0.0.1 answered 404 Not Found"),
+        (place.url("/round"), 3, "more than 3 times"),
+        (place.url("/endless"), 3, "longer than 1 MB"),
+        // Nor is anybody dialled in whose place nobody else may be.
+        (place.url("/inside"), 3, "it is a cloud's metadata service"),
+        ("http://127.0.0.1:8080/".to_owned(), 3, "it is this edge itself"),
+        ("http://[::ffff:169.254.169.254]/".to_owned(), 3, "169.254"),
+        // It is newer, and of yesterday all the same.
+        (place.url("/ended.crl"), 4, "a newer one was to come by"),
+    ] {
+        let (seen, told) = from(url.clone());
+        assert_eq!(seen, count, "{url}: {told}");
+        assert!(
+            told.contains(error) && told.is_empty() == error.is_empty() && !told.contains("secret"),
+            "{url}: {told}"
+        );
+    }
+    let failing = shown()["crl_source"].clone();
+    assert_eq!((&failing["state"], &failing["failing_since"]), (&json!("failing"), &failing["failing_since"]));
+    for url in ["ldap://crl.example/", "http://user:word@crl.example/", "x"] {
+        let put = edge.call("PUT", &one, &json!({"crl_url": url}).to_string());
+        assert_eq!(put.verdict(), "400 1160 /crl_url", "{url}");
+    }
+    let fetches = |edge: &Edge| edge.store.read().unwrap().list_kind(Kind::ClientCrl, 9).unwrap().len();
+    assert_eq!(fetches(&edge), 1);
+    assert_eq!(edge.call("PUT", &one, r#"{"crl_url":null}"#).result()["bartizan"]["crl_source"], Value::Null);
+    assert_eq!((fetches(&edge), &shown()["crl"]["count"]), (0, &json!(4)), "the last good one stays");
+    from(place.url("/newest.crl"));
+    assert_eq!(edge.call("DELETE", &one, "").verdict(), "200");
+    assert_eq!(fetches(&edge), 0);
+}
+
+/// A list of an account's authority is in force in all zones that believe it, whoever may change these.
+#[test]
+fn a_list_of_an_account_reaches_the_zones_that_believe_it() {
+    let (edge, ours) = (Edge::new(), Authority::new());
+    edge.new_zone("other.example");
+    let roots = format!("/accounts/{}/access/certificates", edge.account());
+    let made = edge.post(&roots, &ours.body(&[HOST, "iot.other.example"])).result();
+    let before = edge.revision();
+    let soon = SystemTime::now() + Duration::from_secs(86_400);
+    let place = Place::start(vec![("/", answer("200 OK", "", ours.list(1, soon, &[7]).der()))]);
+    let body = json!({"crl_url": place.url("/")}).to_string();
+    edge.call("PUT", &format!("{roots}/{}", made["id"].as_str().unwrap()), &body).result();
+    edge.settle_until(|store| {
+        let changes = store.read().unwrap().tail(bartizan_store::Rev(before), 9).unwrap();
+        let kinds = |change: &bartizan_store::Change| {
+            change.ops.iter().map(|op| op.key().kind()).filter(|kind| *kind == Kind::ClientHost).count()
+        };
+        changes.iter().any(|change| kinds(change) == 2)
+    });
+}
+
+/// After a day people are told, and not any more when it is over.
+#[test]
+fn a_list_that_cannot_be_had_for_long_is_a_problem() {
+    let (edge, ours) = (Edge::new(), Authority::new());
+    let id = edge.post(&roots(&edge), &ours.body(&[HOST])).result()["id"].as_str().unwrap().parse().unwrap();
+    let key = Key::client_crl(Scope::Zone(edge.zone().parse().unwrap()), id);
+    let at = |seconds: i64| {
+        let now = bartizan_names::Timestamp::from(SystemTime::now()).unix_micros();
+        bartizan_names::Timestamp::from_unix_micros(now.wrapping_add_signed(seconds * 1_000_000))
+    };
+    let put = |failing: i64| {
+        let state = bartizan_v4::client_auth::StoredCrlFetch {
+            url: "http://127.0.0.1:9/".to_owned(),
+            next_on: at(3_600),
+            fetched_on: None,
+            failures: 20,
+            failing_since: Some(at(-failing)),
+            last_error: Some("no".to_owned()),
+        };
+        commit(&edge.store, vec![crate::edge::put(key.clone(), &serde_json::to_string(&state).unwrap())]);
+    };
+    let told = || {
+        let all = edge.observed.problems.all(std::time::Instant::now());
+        all.into_iter().filter(|problem| problem.what == What::Crls).count()
+    };
+    let until = |count: usize| {
+        let end = std::time::Instant::now() + Duration::from_secs(30);
+        while told() != count {
+            assert!(std::time::Instant::now() < end, "{count}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    put(90_000);
+    until(1);
+    put(80_000);
+    until(0);
 }
 
 #[test]
@@ -361,9 +661,15 @@ fn certificates_are_issued_revoked_and_reactivated() {
     assert_eq!(ids("status=active"), std::slice::from_ref(&second["id"]));
     assert_eq!(ids("status=all").len(), 2);
     assert_eq!(ids("status=pending_revocation").len(), 0);
-    assert_eq!(edge.get(&format!("{path}?per_page=5")).json()["result_info"]["total_count"], 2);
+    let totals = || {
+        ["all", "active", "revoked", "pending_revocation"].map(|status| {
+            let list = edge.get(&format!("{path}?per_page=5&status={status}")).json();
+            list["result_info"]["total_count"].as_u64().unwrap()
+        })
+    };
+    assert_eq!(totals(), [2, 1, 1, 0]);
     assert_eq!(edge.call("PATCH", &one, "").result()["status"], "active");
-    assert_eq!(ids("status=revoked").len(), 0);
+    assert_eq!((ids("status=revoked").len(), totals()), (0, [2, 2, 0, 0]));
 
     let unsigned = CustomExtension::from_oid_content(&[1, 2, 3], vec![5, 0]);
     for (body, expect) in [

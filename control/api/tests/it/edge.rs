@@ -11,11 +11,11 @@ use axum::extract::ConnectInfo;
 use bartizan_api::{Administrator, Dependencies, Entry, Facts, Peer, Ports, Preset, bootstrap, declare_pop, router};
 use bartizan_certs::{Ca, Certs};
 use bartizan_clock::Clock;
-use bartizan_dial::Destinations;
+use bartizan_dial::{Destinations, Listener, NameServers, Own, Private, Reach};
 use bartizan_dnssec::{Dnssec, Given};
 use bartizan_live::Live;
 use bartizan_model::Zone;
-use bartizan_names::{AppId, Name, PopId};
+use bartizan_names::{AppId, Name, PopId, Protocol};
 use bartizan_observed::{
     AppCounters, AppCounts, Applied, Command, Commanded, Connections, DnsQuery, DnsQuestion, DnsTrace, FirewallAnswer,
     FirewallQuery, FirewallQuestion, HttpAnswer, HttpQuery, HttpQuestion, HttpStep, HttpTrace, Listening, Observed,
@@ -227,6 +227,9 @@ impl Edge {
         let observed = observed(&planes);
         let (ready, ready_seen) = watch::channel(false);
         let dnssec = dnssec(&store, &seal, &observed.problems, socket("127.0.0.1:9")[0], 1);
+        let listener = |address: &SocketAddr| Listener { protocol: Protocol::Tcp, address: *address };
+        let own = Own { listeners: facts.http.iter().map(listener).collect(), ..Own::default() };
+        let reach = Reach::new(NameServers::System, Destinations::new(own, Private::Allowed));
         let given = Dependencies {
             store: store.clone(),
             certs,
@@ -234,6 +237,7 @@ impl Edge {
             observed: observed.clone(),
             ready: ready_seen,
             dnssec,
+            reach,
             facts,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

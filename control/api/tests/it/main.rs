@@ -8,6 +8,7 @@ mod batch;
 mod certificate_packs;
 mod clients;
 mod clients_known;
+mod clients_undone;
 mod clock;
 mod cloudflare_go;
 mod custom_certificates;

@@ -16,6 +16,14 @@ CREATE TABLE record_count (
     count INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- The same of certificates that were issued to clients, by how they are.
+CREATE TABLE client_certificate_count (
+    zone TEXT NOT NULL,
+    status TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (zone, status)
+) STRICT, WITHOUT ROWID;
+
 -- Which records have which three letters in a row in one of their texts, for searches. A single record costs more here
 -- than in all other indexes together, so that records wait in record_unread until there are many or nothing else is to
 -- do; a search looks at those too. Each hit is checked against the record itself, so that old entries do no harm.
@@ -42,6 +50,16 @@ CREATE TRIGGER record_tagged_anew AFTER UPDATE ON record WHEN old.tags IS NOT ne
 END;
 CREATE TRIGGER record_untagged AFTER DELETE ON record WHEN old.tags IS NOT NULL BEGIN
     DELETE FROM record_tag WHERE id = old.id;
+END;
+
+CREATE TRIGGER client_certificate_changed AFTER UPDATE ON client_certificate WHEN old.status <> new.status BEGIN
+    UPDATE client_certificate_count SET count = count - 1 WHERE zone = old.zone AND status = old.status;
+    INSERT INTO client_certificate_count VALUES (new.zone, new.status, 1) ON CONFLICT DO UPDATE SET count = count + 1;
+    DELETE FROM client_certificate_count WHERE zone = old.zone AND status = old.status AND count = 0;
+END;
+CREATE TRIGGER client_certificate_removed AFTER DELETE ON client_certificate BEGIN
+    UPDATE client_certificate_count SET count = count - 1 WHERE zone = old.zone AND status = old.status;
+    DELETE FROM client_certificate_count WHERE zone = old.zone AND status = old.status AND count = 0;
 END;
 
 -- What the query planner is to believe: that a zone may be large, and that a name, a content, a comment, a tag or the

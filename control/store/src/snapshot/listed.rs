@@ -8,8 +8,8 @@ use crate::error::ReadError;
 use crate::key::{Key, Scope};
 use crate::kind::Kind;
 use crate::query::{
-    self, AccessRuleQuery, AcmeDue, AcmeQuery, ClientCertificateQuery, DnssecQuery, Page, RecordQuery, TunnelQuery,
-    ZoneQuery,
+    self, AccessRuleQuery, AcmeDue, AcmeQuery, ClientCertificateQuery, DnssecQuery, InZones, Page, RecordQuery,
+    TunnelQuery, ZoneQuery,
 };
 
 impl Snapshot {
@@ -105,6 +105,11 @@ impl Snapshot {
         self.look(|connection| query::acme(connection, query))
     }
 
+    /// The same of those in some zones, at the cost of what these have.
+    pub fn acme_certificates_in(&self, query: &AcmeQuery, zones: &InZones) -> Result<Vec<Key>, ReadError> {
+        self.look(|connection| query::acme_in(connection, query, zones))
+    }
+
     /// The keys of up to `limit` objects of zones whose DNSSEC has something to be done by then.
     pub fn dnssec_due(&self, at: Timestamp, limit: usize) -> Result<Vec<Key>, ReadError> {
         self.look(|connection| query::dnssec_due(connection, at, limit))
@@ -118,6 +123,22 @@ impl Snapshot {
     /// A page of the certificates that a zone's own authority has issued to clients.
     pub fn client_certificates(&self, query: &ClientCertificateQuery) -> Result<Page<Entry>, ReadError> {
         self.look(|connection| query::client_certificates(connection, query))
+    }
+
+    /// How many certificates there are of these.
+    pub fn client_certificates_in(&self, zone: ZoneId) -> Result<u64, ReadError> {
+        self.look(|connection| query::client_certificates_in(connection, zone, None))
+    }
+
+    /// The keys of up to `limit` lists of revoked certificates that are to be fetched by then, behind so many that are due
+    /// for longer.
+    pub fn client_crls_due(&self, at: Timestamp, behind: usize, limit: usize) -> Result<Vec<Key>, ReadError> {
+        self.look(|connection| query::client_crls_due(connection, at, behind, limit))
+    }
+
+    /// The keys of up to `limit` of those that could not be fetched since then, or for longer.
+    pub fn client_crls_failing(&self, since: Timestamp, limit: usize) -> Result<Vec<Key>, ReadError> {
+        self.look(|connection| query::client_crls_failing(connection, since, limit))
     }
 
     /// A page of the access rules of a scope.

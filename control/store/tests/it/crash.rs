@@ -139,6 +139,8 @@ fn examine(dir: &Path, log: &mut Vec<Change>) {
         "SELECT count(*) FROM record r WHERE type = 'TXT' AND content NOT IN (SELECT value FROM record_tag t WHERE t.id = r.id)",
         "SELECT count(*) FROM record_tag WHERE id NOT IN (SELECT id FROM record)",
         "SELECT count(*) FROM (SELECT zone, count(*) FROM record GROUP BY zone EXCEPT SELECT zone, count FROM record_count)",
+        "SELECT count(*) FROM (SELECT zone, status, count(*) FROM client_certificate GROUP BY 1, 2
+            EXCEPT SELECT zone, status, count FROM client_certificate_count)",
     ] {
         let wrong: i64 = connection.query_row(question, (), |row| row.get(0)).unwrap();
         assert_eq!(wrong, 0, "{question}");

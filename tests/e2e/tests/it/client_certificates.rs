@@ -212,10 +212,19 @@ fn none_valid_expired_foreign_revoked_and_unpossessed() {
     status(&edge, &hosts[1], "--http1.1", &words.each_ref().map(String::as_str));
     assert_eq!(field(&noted.take().expect("it is reported"), "bartizan-cert-ski"), ski);
 
-    // Its list of what is revoked.
-    let path = format!("/zones/{}/access/certificates/{}", edge.zone(), root["id"].as_str().expect("an id"));
-    let shown = edge.ask("PUT", &path, Some(&json!({"crl": pki.read("crl.pem")}))).result();
-    assert_eq!(shown["bartizan"]["crl"]["count"], 1);
+    // Its list of what is revoked, from where it puts that.
+    let (id, domain) = (root["id"].as_str().expect("an id"), edge.domain());
+    let path = format!("/zones/{}/access/certificates/{id}", edge.zone());
+    pki.openssl(&["crl", "-in", "crl.pem", "-outform", "DER", "-out", "crl.der"]);
+    let url = serve(std::fs::read(pki.path("crl.der")).expect("a list"));
+    let crl = |words: &[&str]| finish(&mut edge.command([&["client-cert", "authority"][..], words].concat()));
+    crl(&["crl", domain, id, "--url", &url]).ok();
+    wait::until_eq("it is fetched", &true, || {
+        let list: Value = serde_json::from_str(&crl(&["list", domain, "--json"]).ok()).expect("JSON");
+        let told = &list[0]["bartizan"];
+        told["crl"]["count"] == 1 && told["crl_source"]["state"] == "ok"
+    });
+    crl(&["crl", domain, id]).failed_with(2);
     let words = show("revoked");
     let words = words.each_ref().map(String::as_str);
     wait::until_eq("it is revoked", &"403".to_owned(), || status(&edge, &hosts[0], "--http2", &words));
@@ -261,6 +270,22 @@ fn none_valid_expired_foreign_revoked_and_unpossessed() {
         assert_eq!(status(&edge, &hosts[0], "--http1.1", &all), "403");
     }
     assert_eq!(noted.connections(), before);
+}
+
+/// Where an authority puts a list.
+fn serve(list: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, mut head) = (stream.expect("the edge"), [0; 2_048]);
+            // All of a small request comes at once.
+            let _ = stream.read(&mut head);
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", list.len());
+            let _ = stream.write_all(&[answer.as_bytes(), &list].concat());
+        }
+    });
+    format!("http://{address}/ca.crl")
 }
 
 /// What OpenSSL's client says when it has asked so.

@@ -1,5 +1,7 @@
 //! How an object of each kind is put back: by the rules by which it was made.
 
+mod clients;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bartizan_model::{Record, TunnelConfig, Zone};
@@ -57,6 +59,7 @@ pub(super) fn put(
     }
     records(change, caller, objects, &back)?;
     users(caller, change, objects)?;
+    clients::put(api, change, objects, &back, force)?;
     let is_alone = objects.0.len() == 1;
     let returning = objects.returning();
     let (mut tunnels, mut unsigned) = (BTreeSet::new(), Vec::new());
@@ -73,6 +76,7 @@ pub(super) fn put(
             Kind::Token => token(api, caller, change, object)?,
             Kind::Dnssec => unsigned.extend(dnssec(api, caller, change, object, &back, force)?),
             Kind::Zone | Kind::Settings | Kind::Record | Kind::Tunnel => {}
+            Kind::ClientRoot | Kind::ClientHost | Kind::ClientAuthority | Kind::ClientCertificate => {}
             Kind::User | Kind::Membership if returning.is_some() => {}
             _ => return Err(refused(object, "is not put back")),
         }
@@ -129,7 +133,15 @@ fn zone(
         }
         (None, Some(_)) => {
             // What was made in it since would go with it.
-            for kind in [Kind::Record, Kind::App, Kind::AccessRule] {
+            for kind in [
+                Kind::Record,
+                Kind::App,
+                Kind::AccessRule,
+                Kind::ClientHost,
+                Kind::ClientRoot,
+                Kind::ClientAuthority,
+                Kind::ClientCertificate,
+            ] {
                 let keys = change.keys(&Prefix::of(Scope::Zone(id), kind), None, objects.0.len() + 1)?;
                 let since = keys.into_iter().find(|key| !objects.0.iter().any(|object| object.key == *key));
                 if let Some(key) = since {
