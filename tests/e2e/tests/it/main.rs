@@ -39,6 +39,7 @@ mod strangers;
 mod tls;
 mod tools;
 mod traces;
+mod trust;
 mod tunnels;
 mod words;
 mod zone_files;
