@@ -32,7 +32,7 @@ use rustix::thread::CapabilitySet;
 use serde::Deserialize;
 
 use crate::failure::{Cause, Failure};
-use crate::fd_store::{FdStore, Found, Kept};
+use crate::fd_store::{self, FdStore, Found, Kept};
 use crate::holder::{self, Transport};
 use crate::rights;
 use crate::runtime_dir::RuntimeDir;
@@ -338,7 +338,8 @@ impl Held {
         });
         let name = format!("{}-{}", traces.pin, traces.way.as_str());
         let named = runtime.as_ref().ok().map(|runtime| (runtime, name.as_str()));
-        let (of_before, kept) = named.and_then(|(runtime, name)| Found::find(runtime, name)).unzip();
+        let (of_before, kept) =
+            named.and_then(|(runtime, name)| Found::find(runtime, name, fd_store::own_user())).unzip();
         let fits = |kept: &Kept| kept.tcp.len() == opened.tcp.len() && kept.udp.len() == opened.udp.len();
         let sockets = match kept {
             Some(kept) if fits(&kept) => kept,

@@ -78,10 +78,10 @@ pub struct FdStore(UnixStream);
 pub struct Found(UnixStream);
 
 impl Found {
-    /// It, with what it holds.
-    pub fn find(runtime: &RuntimeDir, name: &str) -> Option<(Found, Kept)> {
+    /// It, with what it holds, if it is a process of this user.
+    pub fn find(runtime: &RuntimeDir, name: &str, user: u32) -> Option<(Found, Kept)> {
         let stream = runtime.connect(name).ok()?;
-        prepare(&stream).ok()?;
+        prepare(&stream, &[user]).ok()?;
         let kept = receive(&stream).ok()?;
         Some((Found(stream), kept))
     }
@@ -106,7 +106,7 @@ impl FdStore {
             }
         });
         let (stream, theirs) = UnixStream::pair()?;
-        prepare(&stream)?;
+        prepare(&stream, &[own_user()])?;
         // Not its path: an upgrade may have put another program there.
         let mut command = Command::new("/proc/self/exe");
         command.arg0("bartizan").arg(COMMAND).args(traces.words());
@@ -179,7 +179,7 @@ pub fn run(task: &Task) -> anyhow::Result<()> {
 }
 
 fn hold(mut edge: &UnixStream, keep: Duration, task: &Task) -> io::Result<()> {
-    prepare(edge)?;
+    prepare(edge, &[own_user()])?;
     let held = receive(edge)?;
     edge.write_all(&[DONE])?;
     edge.set_read_timeout(None)?;
@@ -228,7 +228,8 @@ fn wait_for_the_next(held: &Kept, keep: Duration) -> io::Result<()> {
 
 /// Gives what is held, until the other side says that it has it and needs us no more.
 fn hand_over(mut stream: &UnixStream, held: &Kept) -> io::Result<()> {
-    prepare(stream)?;
+    // Root may have it all anyway, and is who starts an edge that becomes another user.
+    prepare(stream, &[own_user(), ROOT])?;
     send(stream, &held.tcp, &held.udp, None)?;
     stream.set_read_timeout(Some(KEEP))?;
     let mut word = [0];
@@ -236,9 +237,16 @@ fn hand_over(mut stream: &UnixStream, held: &Kept) -> io::Result<()> {
     if word == [QUIT] { Ok(()) } else { Err(ErrorKind::InvalidData.into()) }
 }
 
-/// Only a process of the same user may be on the other side.
-fn prepare(stream: &UnixStream) -> io::Result<()> {
-    if socket_peercred(stream)?.uid != rustix::process::geteuid() {
+/// Whose this process is.
+pub fn own_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+const ROOT: u32 = 0;
+
+/// Only a process of one of these users may be on the other side.
+fn prepare(stream: &UnixStream, users: &[u32]) -> io::Result<()> {
+    if !users.contains(&socket_peercred(stream)?.uid.as_raw()) {
         return Err(ErrorKind::PermissionDenied.into());
     }
     stream.set_read_timeout(Some(ANSWER_MAX))?;
@@ -341,8 +349,8 @@ mod tests {
         drop(edge);
         // No process accepts now, and still no client is refused.
         let waiting = TcpStream::connect(listens).unwrap();
-        drop(Found::find(&runtime, NAME).unwrap());
-        let (found, kept) = Found::find(&runtime, NAME).unwrap();
+        drop(Found::find(&runtime, NAME, own_user()).unwrap());
+        let (found, kept) = Found::find(&runtime, NAME, own_user()).unwrap();
         assert_eq!((kept.tcp.len(), kept.udp.len()), (1, 1));
         assert_eq!(kept.tcp[0].accept().unwrap().1, waiting.local_addr().unwrap());
         found.quit();
@@ -380,7 +388,7 @@ mod tests {
             thread::sleep(KEEP / 20);
         }
         thread.join().unwrap().unwrap();
-        assert!(Found::find(&runtime, NAME).is_none());
+        assert!(Found::find(&runtime, NAME, own_user()).is_none());
     }
 
     #[test]

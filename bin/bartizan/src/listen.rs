@@ -1,6 +1,7 @@
 //! Every port of `up`, bound before anything is started: a taken one is an error that names the holder. Without a default
 //! one that an edge can be without it starts all the same, and says so.
 
+use std::cell::RefCell;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
@@ -9,6 +10,7 @@ use bartizan_net::{BindError, Protocol, Sharing};
 use rustix::io::Errno;
 
 use crate::failure::{Cause, Failure};
+use crate::hand_over::OfBefore;
 use crate::holder::{self, Transport};
 use crate::host;
 use crate::settings::{Addresses as Wanted, Settings};
@@ -101,7 +103,11 @@ pub fn bind(settings: &Settings) -> anyhow::Result<Listeners> {
     use Need::Must;
     let workers = settings.workers;
     let exclusive = |address| bartizan_net::tcp(address, Sharing::Exclusive);
-    let shared = |address| bartizan_net::tcp_shared(address, workers);
+    let before = RefCell::new(OfBefore::find(&settings.data));
+    let shared = |address| match before.borrow_mut().take(address, workers) {
+        Some(kept) => Ok(kept),
+        None => bartizan_net::tcp_shared(address, workers),
+    };
     let left_out = &mut Vec::new();
     let mut dns_udp = Vec::new();
     let mut dns_tcp = Vec::new();
@@ -109,7 +115,7 @@ pub fn bind(settings: &Settings) -> anyhow::Result<Listeners> {
         dns_udp.extend(udp);
         dns_tcp.push(tcp);
     }
-    Ok(Listeners {
+    let listeners = Listeners {
         api: each("api", &settings.api, Must, left_out, exclusive)?,
         dns_udp,
         dns_tcp,
@@ -120,7 +126,9 @@ pub fn bind(settings: &Settings) -> anyhow::Result<Listeners> {
             bartizan_net::udp(address, Sharing::Exclusive)
         })?,
         left_out: std::mem::take(left_out),
-    })
+    };
+    before.into_inner().end();
+    Ok(listeners)
 }
 
 /// UDP and TCP on one port: with port 0, one that is free for both.

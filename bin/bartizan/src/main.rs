@@ -33,6 +33,7 @@ mod edge_files;
 mod failure;
 mod fd_store;
 mod firewall;
+mod hand_over;
 mod history;
 mod holder;
 mod host;

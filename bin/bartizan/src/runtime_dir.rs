@@ -34,6 +34,22 @@ impl RuntimeDir {
         RuntimeDir::open(path)
     }
 
+    /// The one in the data directory, whoever serves.
+    pub fn in_data(data: &Path) -> io::Result<RuntimeDir> {
+        RuntimeDir::open(std::path::absolute(data)?.join(OF_OTHERS))
+    }
+
+    /// The same to look into, with whose it is, which is whose the data directory is. None where it is somebody else's, or not
+    /// there.
+    pub fn look_in_data(data: &Path) -> Option<(RuntimeDir, u32)> {
+        let owner = fs::metadata(data).ok()?.uid();
+        let path = data.join(OF_OTHERS);
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let folder = File::from(rustix::fs::open(&path, flags, Mode::empty()).ok()?);
+        let found = folder.metadata().ok()?;
+        (found.uid() == owner && found.mode() & 0o022 == 0).then_some((RuntimeDir { path, folder }, owner))
+    }
+
     pub fn open(path: PathBuf) -> io::Result<RuntimeDir> {
         let failed = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
         match DirBuilder::new().mode(0o700).create(&path) {

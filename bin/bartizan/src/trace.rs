@@ -18,7 +18,7 @@ pub struct HttpQuestion {
     /// Ask for the head alone, as HEAD does
     #[arg(long)]
     pub head: bool,
-    /// As from this address, as far as access rules ask
+    /// As from this address, in place of your own; for who may change access rules
     #[arg(long, value_name = "ADDRESS")]
     pub from: Option<IpAddr>,
 }

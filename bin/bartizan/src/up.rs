@@ -39,6 +39,7 @@ use crate::backup::schedule;
 use crate::client::Api;
 use crate::data_dir::{DataDir, Local, Sealed};
 use crate::failure::{Cause, Failure};
+use crate::hand_over::ForTheNext;
 use crate::listen::{self, Addresses, LeftOut, Listeners};
 use crate::output::{Form, Output, json, print_line};
 use crate::planes::{End, Fixed, Planes};
@@ -229,6 +230,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
     };
     let api_listeners = std::mem::take(&mut listeners.api);
     let left_out = std::mem::take(&mut listeners.left_out);
+    let for_the_next = ForTheNext::of(&listeners).context("the listeners of HTTP")?;
     let planes = Arc::new(Planes::start(listeners, publisher.bundle(), fixed, chosen)?);
     report_read_only(&store, is_shut, &planes.observed().problems);
     report_start(is_ca_new, &left_out, &planes.observed().problems);
@@ -364,6 +366,15 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         }
         ended = &mut api => Err(Failure::new(Cause::Failed, format!("the API ended: {ended:?}")).into()),
     };
+    // Held on to until here: whoever has them has not closed them.
+    match end {
+        End::Stop => drop(for_the_next),
+        End::HandOver => {
+            if let Err(error) = for_the_next.leave(data.path()) {
+                tracing::warn!(error = format!("{error:#}"), "visitors are refused until the next process listens");
+            }
+        }
+    }
     // The connector first, so that no new request goes to it; then the planes. The API takes nothing new from here on, and
     // ends what it has beside them.
     stop.send_replace(true);

@@ -1,9 +1,10 @@
 //! `/bartizan/zones/Z/http_trace`: how an answer of the HTTP edge in force comes about.
 //!
 //! The request goes the way of those from the network, by the listeners of the edge; what it leads to at an origin is what a
-//! visitor's would.
+//! visitor's would. It is as from the caller's own address, so that nobody gets further by it than by coming; as from another one
+//! for who may change the access rules that ask for it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use axum::extract::State;
 use bartizan_names::{Host, Name, ZoneId};
@@ -39,7 +40,7 @@ struct Params {
     url: String,
     /// GET or HEAD.
     method: Option<String>,
-    /// As from this address, as far as access rules ask.
+    /// As from this address, in place of the caller's: for who has "Firewall Services Write".
     #[param(example = "192.0.2.1")]
     from: Option<String>,
 }
@@ -58,7 +59,9 @@ async fn trace(
     Ids((zone,)): Ids<(ZoneId,)>,
     Query(params): Query<Params>,
 ) -> Result<Reply<bartizan_v4::http_trace::HttpTrace>, Error> {
-    let (question, name) = question(&params)?;
+    let (mut question, name) = question(&params)?;
+    let is_as_another = question.from.is_some();
+    question.from = question.from.or(caller.client()).or(Some(Ipv4Addr::UNSPECIFIED.into()));
     let sees = api
         .read(move |view| {
             let apex = view.zone_of(&caller, zone)?.name;
@@ -67,6 +70,9 @@ async fn trace(
             }
             let account = view.account_of_zone(zone)?;
             let of_zone = Target::Zone(zone, account);
+            if is_as_another && !caller.may(Permission::FirewallWrite, &of_zone) {
+                return Err(Fault::NotAllowed.into());
+            }
             let of_account = |account| caller.may(Permission::AccountFirewallRead, &Target::Account(account));
             Ok(Sees {
                 settings: caller.may(Permission::ZoneSettingsRead, &of_zone),

@@ -30,7 +30,7 @@ use crate::answered::Answered;
 use crate::arrived::Arrived;
 use crate::clients::Told;
 use crate::counters::Counters;
-use crate::forward::{self, FIELDS_TO_ORIGIN, Provenance};
+use crate::forward::{self, FIELDS_TO_ORIGIN, Provenance, SourceFields};
 use crate::ingress::RequestGuard;
 use crate::page::Problem;
 use crate::ray::Ray;
@@ -47,6 +47,8 @@ pub(crate) struct Destination<'r> {
     pub(crate) settings: &'r ZoneSettings,
     /// Whose it is. To be told when a connection is made for it.
     pub(crate) request: &'r RequestGuard,
+    /// Whom it is from.
+    pub(crate) source: &'r SourceFields,
     pub(crate) ray: Ray,
     /// What is known of the visitor by its certificate, where that is asked for.
     pub(crate) client: Option<&'r Rc<Told>>,
@@ -56,7 +58,7 @@ impl Destination<'_> {
     /// What an origin is told beside the request's own fields.
     fn provenance<'r>(&'r self, arrived: &'r Arrived) -> Provenance<'r> {
         Provenance {
-            source: &self.request.connection.source_fields,
+            source: self.source,
             scheme: arrived.scheme,
             host: arrived.host.as_str(),
             ray: &self.ray,

@@ -87,11 +87,10 @@ async fn shake_hands(stream: TcpStream, connection: &Connection, worker: &Worker
         }
     };
     let shaken = async {
-        // Who has said nothing loses nothing by a stop.
         tokio::select! {
             biased;
             ready = stream.readable() => ready.ok()?,
-            () = worker.drain.wait() => return None,
+            () = worker.ends_for(connection) => return None,
         }
         let hosts = worker.hosts();
         tokio::select! {

@@ -189,7 +189,9 @@ async fn send(arrived: &mut Arrived, known: &Known, ray: Ray, guard: &RequestGua
     arrived.body.meter(guard.record().received());
     let settings = &known.site.policy.settings;
     let client = known.client.as_ref().and_then(Standing::told);
-    let destination = Destination { zone, target, settings, request: guard, ray, client };
+    let source = trace::source(arrived, guard);
+    let source = source.as_ref().unwrap_or(&guard.connection.source_fields);
+    let destination = Destination { zone, target, settings, request: guard, source, ray, client };
     guard.worker.egress.send(&destination, arrived).await
 }
 

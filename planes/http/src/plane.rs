@@ -272,6 +272,7 @@ impl WorkerSetup {
         sweeper.abort();
         worker.drain.begin();
         worker.connections.wake();
+        tokio::task::spawn_local(end_newcomers(Rc::clone(&worker)));
         if tokio::time::timeout(grace, crowd.empty()).await.is_err() {
             tracing::info!(
                 worker = self.index,
@@ -342,6 +343,12 @@ async fn expire(worker: Rc<Worker>) {
         worker.pen.iter().for_each(Pen::hand_over);
         worker.lanes.go_on();
     }
+}
+
+/// Tells those that had just come when draining began, and have asked for nothing since.
+async fn end_newcomers(worker: Rc<Worker>) {
+    tokio::time::sleep(worker.limits.linger_time).await;
+    worker.connections.wake();
 }
 
 async fn sweep(worker: Rc<Worker>) {

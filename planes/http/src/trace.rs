@@ -24,6 +24,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::access_log::version_text;
 use crate::arrived::Arrived;
+use crate::forward::SourceFields;
 use crate::ingress::RequestGuard;
 use crate::limits::{
     TRACE_DETAIL_BYTES_MAX, TRACE_END_TIME, TRACE_READ_BYTES_MAX, TRACE_STEPS_MAX, TRACE_TIME, TRACES_MAX,
@@ -44,7 +45,7 @@ struct Table {
 /// What is wanted of one.
 #[derive(Clone)]
 pub(crate) struct Wanted {
-    /// The address that access rules are asked for in place of its own.
+    /// The address that it is from, in place of its own.
     pub(crate) from: Option<IpAddr>,
     pub(crate) telling: Arc<Telling>,
 }
@@ -116,6 +117,12 @@ pub(crate) fn begin(arrived: &mut Arrived, guard: &RequestGuard) -> bool {
     }
     guard.record().trace(telling);
     true
+}
+
+/// Whom an origin is told that it is from, if that is not who the connection is from.
+pub(crate) fn source(arrived: &Arrived, guard: &RequestGuard) -> Option<SourceFields> {
+    let is_anothers = arrived.source.address != guard.connection.source.address;
+    is_anothers.then(|| SourceFields::from(&arrived.source))
 }
 
 /// What is known of it before anything is decided.

@@ -93,6 +93,21 @@ impl Worker {
         (known, self.rays.draw(&config.server.pop))
     }
 
+    /// Whether no first request of a connection is waited for any more: the plane drains. Whoever has just come has been let in,
+    /// and its request may be on its way.
+    pub(crate) fn has_ended_for(&self, connection: &Connection) -> bool {
+        self.drain.has_begun()
+            && (connection.begun() > 0 || connection.quiet_since().elapsed() >= self.limits.linger_time)
+    }
+
+    /// Returns when that is so.
+    pub(crate) async fn ends_for(&self, connection: &Connection) {
+        self.drain.wait().await;
+        if connection.begun() == 0 {
+            tokio::time::sleep_until(connection.quiet_since() + self.limits.linger_time).await;
+        }
+    }
+
     /// Whether this is the name of one of the edge's own name servers.
     pub(crate) fn is_name_server(&self, host: &str) -> bool {
         self.config.borrow_mut().take().value.server.name_servers.iter().any(|name| name == host)

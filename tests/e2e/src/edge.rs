@@ -136,6 +136,16 @@ impl Edge {
         Edge::start_in(folder, demo, within, words)
     }
 
+    /// Ends it as an upgrade does, and starts it again with the same words.
+    #[track_caller]
+    pub fn upgraded(mut self) -> Edge {
+        self.program.hand_over();
+        let end = self.program.ended();
+        assert!(end.success(), "{end}");
+        let Edge { folder, demo, within, words, .. } = self;
+        Edge::start_in(folder, demo, within, words)
+    }
+
     /// The same, with other words on the command line.
     #[track_caller]
     pub fn restart_with(self, words: &[&str]) -> Edge {

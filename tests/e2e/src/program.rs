@@ -78,6 +78,12 @@ impl Program {
         self.signal("TERM");
     }
 
+    /// Asks it to make room for the next process of its kind, as `systemctl reload` does.
+    #[track_caller]
+    pub fn hand_over(&self) {
+        self.signal("USR2");
+    }
+
     /// Ends it as a power cut does, if it has not ended.
     #[track_caller]
     pub fn kill(mut self) {

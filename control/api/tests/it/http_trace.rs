@@ -61,5 +61,13 @@ fn what_is_told_to_whom() {
         assert!(told("host"), "{traced}");
         assert_eq!([told("settings"), told("rule")], expect, "{groups}: {traced}");
         assert_eq!(ask(&other).status, 404, "{groups}");
+        // As from elsewhere is for who may let that in.
+        let elsewhere = format!("/client/v4{}", path(&zone, &format!("{url}&from=192.0.2.7")));
+        assert_eq!(edge.send_as(&[("authorization", &bearer)], "GET", &elsewhere, "").status, 403, "{groups}");
+        // And else as from where the call comes.
+        let client = [("authorization", bearer.as_str())];
+        let call = format!("/client/v4{}", path(&zone, url));
+        let traced = edge.send_from("198.51.100.9:50000", &client, "GET", &call, "").result();
+        assert!(traced["steps"][0]["detail"].as_str().unwrap().contains("198.51.100.9"), "{traced}");
     }
 }

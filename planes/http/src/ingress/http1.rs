@@ -136,7 +136,7 @@ where
         let read = if unread.is_empty() {
             poll_fn(|cx| match line.poll_read(cx, unread, Some(Awaited::Request)) {
                 // No request is lost. It is woken when one of these begins.
-                Poll::Pending if line.worker.drain.has_begun() => Poll::Ready(Ok(Read::End)),
+                Poll::Pending if line.worker.has_ended_for(&line.connection) => Poll::Ready(Ok(Read::End)),
                 Poll::Pending if line.connection.is_overdue() => {
                     line.worker.counters.visitors.handshakes_failed.add(1);
                     Poll::Ready(Ok(Read::End))

@@ -80,7 +80,7 @@ impl Drop for Open {
 async fn end_of_interest(connection: &Connection, worker: &Worker) {
     tokio::select! {
         () = quiet(connection, worker.limits.idle_time) => {}
-        () = worker.drain.wait() => {}
+        () = worker.ends_for(connection) => {}
         () = connection.worn() => worker.counters.visitors.worn.add(1),
         () = connection.overdue() => worker.counters.visitors.handshakes_failed.add(1),
     }

@@ -134,6 +134,33 @@ fn draining_finishes_what_is_open() {
     draining.join().unwrap();
 }
 
+/// Whoever has just been let in gets an answer to what it asks, over whichever version; the rest end soon.
+#[test]
+fn draining_takes_what_is_on_its_way() {
+    let origin = Origin::start(|_| ok("hello"));
+    let mut edge = Edge::start(&[("a.test", origin_at(origin.address), plain())]);
+    let address = edge.http;
+    let (mut plain, mut silent) = (edge.dial(), edge.dial());
+    let mut tls = dial(edge.https);
+    let mut kept = edge.dial();
+    let ask = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
+    kept.write_all(ask).unwrap();
+    assert_eq!(read_answer(&mut kept).1, b"hello");
+    edge.wait_until(|totals| totals.visitors.open == 4);
+    let draining = std::thread::spawn(move || edge.drain(STUCK));
+    // One that has asked before is told at once: so draining has begun.
+    assert_eq!(kept.read(&mut [0]).unwrap(), 0);
+    assert!(TcpStream::connect(address).is_err());
+    plain.write_all(ask).unwrap();
+    assert_eq!(read_answer(&mut plain).1, b"hello");
+    assert_eq!(plain.read(&mut [0]).unwrap(), 0);
+    tls.write_all(&bartizan_lab::client_hello("a.test")).unwrap();
+    assert_eq!(tls.read(&mut [0]).unwrap(), 1);
+    assert_eq!(silent.read(&mut [0]).unwrap(), 0);
+    drop((tls, kept));
+    draining.join().unwrap();
+}
+
 /// Who has asked for nothing, whatever it has begun, does not hold up a stop.
 #[test]
 fn draining_does_not_wait_for_handshakes() {

@@ -96,13 +96,13 @@ fn requests_that_a_stage_answers() {
         assert_eq!(last.step, step, "nothing is asked behind it: {trace:?}");
         assert!(told(&trace, "end").starts_with(&format!("{expect} by {step}")), "{trace:?}");
     }
-    // As from elsewhere is for access rules alone, and they are told.
+    // From elsewhere: so access rules and the origin are told.
     let asked = HttpQuestion { from: Some("192.0.2.8".parse().unwrap()), ..question("https://a.test/") };
     let trace = edge.trace(asked).unwrap();
     assert!(told(&trace, "connection").contains("from 192.0.2.8"), "{trace:?}");
     assert_eq!(told(&trace, "rule"), "no access rule is about this visitor", "{trace:?}");
     let seen = origin.take_seen();
-    assert_eq!(field(&seen[0].head, "cf-connecting-ip"), Some("127.0.0.1"), "{seen:?}");
+    assert_eq!(field(&seen[0].head, "cf-connecting-ip"), Some("192.0.2.8"), "{seen:?}");
     // There is no certificate for it, so nothing is asked at all.
     let trace = edge.trace(question("https://elsewhere.test/")).unwrap();
     assert_eq!((names(&trace).as_str(), trace.answer.is_none()), ("tls", true), "{trace:?}");

@@ -1,18 +1,28 @@
 //! A line for each request, as the edge writes them for people and programs.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use bartizan_e2e::origin::Origin;
 use bartizan_e2e::{Edge, wait};
 use serde_json::Value;
+use tempfile::TempDir;
 
 fn lines(path: &Path) -> Vec<String> {
     std::fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
+/// One that the edge may write to, whoever it becomes.
+fn open_folder() -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("it is ours");
+    folder
+}
+
 #[test]
 fn a_file_of_objects() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = open_folder();
     let path = folder.path().join("access.log");
     let mut edge = Edge::start_with(&["--access-log", &path.display().to_string()]);
     let origin = Origin::echo();
@@ -54,7 +64,7 @@ fn a_file_of_objects() {
 /// The form that most programs read, exchanged when it is full.
 #[test]
 fn files_of_words() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = open_folder();
     let path = folder.path().join("access.log");
     let words = path.display().to_string();
     let words = [

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bartizan_e2e::curl::{self, Page};
 use bartizan_e2e::origin::{Origin, free, here};
-use bartizan_e2e::{Edge, wait};
-use serde_json::json;
+use bartizan_e2e::{Edge, binary, finish, wait};
+use serde_json::{Value, json};
 
 /// What the tests' nginx answers: who it is and what it was told.
 const NGINX: &str = "location / { add_header X-Proto $server_protocol; return 200 \"nginx $host $request_uri\"; }";
@@ -242,6 +242,23 @@ fn clients_and_origins_of_both_families() {
                 assert_eq!(page.text(), format!("{ip} {client}"), "{url} from {client}");
             }
         }
+    }
+}
+
+/// The same between machines that have one family each, and nothing of the other.
+#[test]
+fn machines_of_one_family() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let mut command = Command::new("unshare");
+    command.args(["--net", "--mount", "python3", "-c", include_str!("families.py")]);
+    let seen = finish(command.arg(binary()).arg(folder.path())).ok();
+    let seen: serde_json::Map<String, Value> = serde_json::from_str(seen.trim()).expect("what was seen");
+    assert_eq!(seen.len(), 12, "{seen:?}");
+    let address = |net: &str| if net == "v4" { "192.0.2.2" } else { "2001:db8::2" };
+    for (way, got) in &seen {
+        let (client, rest) = way.split_once(" to ").expect("a client");
+        let (origin, _) = rest.split_once(", ").expect("an origin");
+        assert_eq!(*got, json!(format!("{} for {}", address(origin), address(client))), "{way}");
     }
 }
 

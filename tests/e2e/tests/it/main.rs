@@ -41,6 +41,7 @@ mod tools;
 mod traces;
 mod trust;
 mod tunnels;
+mod upgrades;
 mod words;
 mod zone_files;
 mod zone_tools;

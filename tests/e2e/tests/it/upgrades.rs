@@ -1,0 +1,75 @@
+//! An upgrade under load: visitors notice nothing.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bartizan_e2e::origin::{Origin, free};
+use bartizan_e2e::{Edge, curl, wait};
+
+/// How long a visitor waits: an edge of a build for tests takes a while to start on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One request on a connection of its own, without a second try.
+fn ask(address: SocketAddr, host: &str) -> Result<(), String> {
+    let failed = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
+    let mut stream = TcpStream::connect(address).map_err(failed("connect"))?;
+    stream.set_read_timeout(Some(PATIENCE)).map_err(failed("patience"))?;
+    write!(stream, "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").map_err(failed("write"))?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).map_err(failed("read"))?;
+    if answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("hello") { Ok(()) } else { Err(format!("{answer:?}")) }
+}
+
+#[test]
+fn no_request_fails() {
+    let [http, https] = [free(Ipv4Addr::LOCALHOST.into()), free(Ipv4Addr::LOCALHOST.into())];
+    let edge = Edge::start_with(&["--http", &http.to_string(), "--https", &https.to_string()]);
+    let origin = Origin::nginx("127.0.0.1", "location / { return 200 hello; }");
+    let host = edge.proxied("going", "A", "127.0.0.1", origin.port());
+    wait::until("it is served", || ask(http, &host).ok());
+    let (over, begun) = (AtomicBool::new(false), Instant::now());
+    let ca = edge.ca().to_owned();
+    let url = format!("https://{host}/");
+    let connect = format!("::{https}");
+    let (mut edge, results) = std::thread::scope(|scope| {
+        let (over, host, url, connect) = (&over, host.as_str(), url.as_str(), connect.as_str());
+        let ca = ca.to_str().expect("a plain path");
+        let plain = |_| {
+            scope.spawn(move || {
+                let mut results = Vec::new();
+                while !over.load(Ordering::Relaxed) && begun.elapsed() < 3 * PATIENCE {
+                    results.push(ask(http, host));
+                }
+                results
+            })
+        };
+        let tls = |version: &'static str| {
+            scope.spawn(move || {
+                let mut results = Vec::new();
+                while !over.load(Ordering::Relaxed) && begun.elapsed() < 3 * PATIENCE {
+                    let page = curl::try_get(&[version, "--cacert", ca, "--connect-to", connect, url]);
+                    results.push(match page {
+                        Ok(page) if page.status == 200 && page.text() == "hello" => Ok(()),
+                        Ok(page) => Err(format!("{version}: {} {}", page.status, page.text())),
+                        Err(error) => Err(format!("{version}: {error}")),
+                    });
+                }
+                results
+            })
+        };
+        let clients: Vec<_> = (0..3).map(plain).chain(["--http1.1", "--http2"].map(tls)).collect();
+        let edge = edge.upgraded().upgraded();
+        over.store(true, Ordering::Relaxed);
+        let results = clients.into_iter().flat_map(|client| client.join().expect("a client does not panic"));
+        (edge, results.collect::<Vec<_>>())
+    });
+    let failed: Vec<&String> = results.iter().filter_map(|result| result.as_ref().err()).collect();
+    assert!(failed.is_empty(), "{} of {}: {failed:?}", failed.len(), results.len());
+    assert!(results.len() > 100, "{} requests are no load", results.len());
+    // After a clean stop nobody is left who listens.
+    edge.program().terminate();
+    assert!(edge.program().ended().success());
+    assert!(TcpStream::connect(http).is_err() && TcpStream::connect(https).is_err());
+}
