@@ -52,8 +52,10 @@ pub(crate) const ACKNOWLEDGED_EVERY: u32 = 10;
 pub(crate) const STREAMS_MAX: u32 = 2048 + 64;
 /// What the edge may send on one stream before we have read it: 100 Mbit/s at a round trip of 160 ms.
 pub(crate) const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
-/// And on all of one connection.
-pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// And on all of one connection, at least. What slow origins leave of it is all that others can begin with.
+pub(crate) const CONNECTION_WINDOW_BYTES_MIN: usize = 16 * 1024 * 1024;
+/// For four connections that hold as much as they may, this part of the machine's memory: an eighth for all.
+pub(crate) const CONNECTION_WINDOW_PART: usize = 4 * 8;
 /// What we keep of one connection until the edge acknowledges it.
 pub(crate) const SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 

@@ -18,8 +18,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::ingress::{self, Shared};
 use crate::limits::{
-    ACKNOWLEDGED_EVERY, CONNECTION_WINDOW_BYTES, GOODBYE_MAX, KEEP_ALIVE, LAST_REQUESTS, Limits, SEND_WINDOW_BYTES,
-    STREAM_WINDOW_BYTES, STREAMS_MAX, UNREGISTER_MAX,
+    ACKNOWLEDGED_EVERY, CONNECTION_WINDOW_BYTES_MIN, CONNECTION_WINDOW_PART, GOODBYE_MAX, KEEP_ALIVE, LAST_REQUESTS,
+    Limits, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES, STREAMS_MAX, UNREGISTER_MAX,
 };
 use crate::run::Options;
 use crate::udp;
@@ -259,6 +259,12 @@ impl Uplink {
     }
 }
 
+/// On a machine that has so much memory.
+fn connection_window(memory: usize) -> VarInt {
+    let bytes = (memory / CONNECTION_WINDOW_PART).max(CONNECTION_WINDOW_BYTES_MIN);
+    VarInt::from_u64(bytes as u64).unwrap_or(VarInt::MAX)
+}
+
 fn transport(idle: Duration) -> Result<TransportConfig, quinn::VarIntBoundsExceeded> {
     let mut acknowledgements = AckFrequencyConfig::default();
     acknowledgements.ack_eliciting_threshold(VarInt::from_u32(ACKNOWLEDGED_EVERY));
@@ -270,7 +276,7 @@ fn transport(idle: Duration) -> Result<TransportConfig, quinn::VarIntBoundsExcee
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
-        .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
+        .receive_window(connection_window(bartizan_net::memory_max()))
         .send_window(SEND_WINDOW_BYTES);
     Ok(transport)
 }

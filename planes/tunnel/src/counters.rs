@@ -81,6 +81,8 @@ counters! {
     undelivered,
     /// Streams that were ended because they were read too slowly while others needed the memory.
     shed,
+    /// Streams that were reset because nothing of them was taken and others could not begin.
+    made_room,
 }
 
 pub(crate) fn count(counter: &AtomicU64) {

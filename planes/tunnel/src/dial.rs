@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow, LocalBoxFuture};
 use bartizan_names::{OriginAddress, OriginFault, OriginHost};
+use bartizan_quotas::SourceKey;
 use bartizan_rpc::{ConnectKind, ConnectRequest, Metadata, OUR_FEATURE, RpcThread, plain_text, read_response};
 
 use crate::counters::{Counters, count};
@@ -19,6 +20,7 @@ use crate::link::Link;
 use crate::links::{Links, Repeat};
 use crate::stream::{Duplex, Stream};
 use crate::udp;
+use crate::untaken::write_head;
 
 /// The way to addresses behind tunnels.
 #[derive(Debug)]
@@ -56,7 +58,8 @@ impl Dial {
     async fn connect_tcp(&self, flow: &Flow) -> Result<Duplex, DialError> {
         // Nothing that the client said is lost with a connection, so another one may be made.
         let connected = |loopback: IpAddr| {
-            self.links.carry(flow.tunnel, Repeat::Allowed, move |stream| connect(flow, loopback, stream))
+            let whom = (flow.tunnel, SourceKey::widest(flow.client.ip()));
+            self.links.carry(whom, Repeat::Allowed, move |stream| connect(flow, loopback, stream))
         };
         match connected(Ipv4Addr::LOCALHOST.into()).await? {
             // A service may listen in one family only. Ours know what the name is, and say what is wrong.
@@ -82,13 +85,14 @@ impl Dial {
 /// `loopback` is what `localhost` is for a stock connector.
 async fn connect(flow: &Flow, loopback: IpAddr, mut stream: Stream) -> Result<Duplex, DialError> {
     let head = request(flow, loopback, &stream).encode();
-    stream.send.stream.write_all(&head).await.map_err(|error| DialError::Broken(error.into()))?;
+    let written = write_head(&mut stream.send.stream, head.into(), stream.lease.link()).await;
+    written.map_err(|error| DialError::Broken(error.into()))?;
     let answer = read_response(&mut stream.receive).await.map_err(|error| DialError::Broken(error.into()))?;
     if !answer.error.is_empty() {
         let why = plain_text(answer.error.as_bytes(), LOGGED_BYTES_MAX);
         return Err(DialError::Origin(OriginFault::read(answer.text(Metadata::FAULT)), why));
     }
-    Ok(Duplex::new(stream, flow.client.ip()))
+    Ok(Duplex::from(stream))
 }
 
 fn request(flow: &Flow, loopback: IpAddr, stream: &Stream) -> ConnectRequest {

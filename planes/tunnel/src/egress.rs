@@ -7,13 +7,12 @@
 
 use std::future::Future;
 use std::io;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bartizan_exchange::{Body, BodyError, Length, LocalBoxFuture, Request, Response, Upgrade, Upstream, UpstreamError};
 use bartizan_names::{OriginFault, TunnelId};
+use bartizan_quotas::SourceKey;
 use bartizan_rpc::{
     ConnectKind, ConnectResponse, Entry, HeadError, Metadata, encode_request, plain_text, read_response,
 };
@@ -30,6 +29,7 @@ use crate::link::{Lease, Link};
 use crate::links::{Links, Repeat};
 use crate::stream::{Duplex, Sending, Stream};
 use crate::unread::{Intake, IntakeError};
+use crate::untaken::{Outlet, OutletError, write_head};
 
 /// The way to what lies behind tunnels.
 #[derive(Debug)]
@@ -51,17 +51,18 @@ impl Upstream for Egress {
             // RFC 9110 §9.2.2; and what was taken of a body is gone.
             let may_repeat = body.length().is_nothing() && method.is_idempotent();
             let repeat = if may_repeat { Repeat::Allowed } else { Repeat::Forbidden };
-            let (visitor, method, upgrade) = (*visitor, method.clone(), *upgrade);
+            let (method, upgrade) = (method.clone(), *upgrade);
+            let whom = (tunnel, SourceKey::widest(*visitor));
             let head = Bytes::from(encode(&request));
             let mut body = Some(request.body);
-            let answer = self.links.carry(tunnel, repeat, |stream| {
+            let answer = self.links.carry(whom, repeat, |stream| {
                 // A second time only if there is none.
                 let body = body.take().unwrap_or_else(Body::empty);
                 let (head, method) = (head.clone(), method.clone());
                 async move {
                     match upgrade {
-                        Upgrade::None => exchange(stream, head, (&method, visitor), body).await,
-                        Upgrade::WebSocket => switch(stream, head, (&method, visitor)).await,
+                        Upgrade::None => exchange(stream, head, &method, body).await,
+                        Upgrade::WebSocket => switch(stream, head, &method).await,
                     }
                 }
             });
@@ -109,26 +110,27 @@ enum UploadError {
     Connector(#[from] quinn::WriteError),
     #[error("the connector took nothing of the request's body for too long")]
     Stalled,
+    /// The same, when others could not begin. It is counted where it was found.
+    #[error("the connector took nothing of the request's body, and others could not begin")]
+    MadeRoom,
 }
 
 type Upload = Pin<Box<dyn Future<Output = Result<(), UploadError>>>>;
 
 /// A request and its answer, both as streams.
-async fn exchange(
-    stream: Stream,
-    head: Bytes,
-    asked: (&Method, IpAddr),
-    body: Body,
-) -> Result<Response, UpstreamError> {
-    let Stream { send, mut receive, lease } = stream;
+async fn exchange(stream: Stream, head: Bytes, method: &Method, body: Body) -> Result<Response, UpstreamError> {
+    let Stream { mut send, mut receive, lease } = stream;
     let is_nothing = body.is_here() && body.length().is_nothing();
-    let upload = upload(send, head, body, lease.link().limits.stall_time);
     let (answer, uploading) = if is_nothing {
         // Nearly always. The head is out at once.
-        uploaded(upload.await, lease.link())?;
+        let written = begin(&mut send, head, lease.link()).await;
+        if written.is_ok() {
+            send.finish();
+        }
+        uploaded(written, lease.link())?;
         (in_time(read_response(&mut receive), lease.link()).await?, None)
     } else {
-        let mut upload: Upload = Box::pin(upload);
+        let mut upload: Upload = Box::pin(upload(send, head, body, (lease.source(), Arc::clone(lease.link()))));
         let mut answer = std::pin::pin!(read_response(&mut receive));
         tokio::select! {
             biased;
@@ -142,7 +144,7 @@ async fn exchange(
     };
     let answer = answer.map_err(AnswerError::from)?;
     let Head { status, headers, length } = noted(decode(answer, Upgrade::None), lease.link())?;
-    let body = download(receive, asked, (status, length), uploading, lease);
+    let body = download(receive, method, (status, length), uploading, lease);
     Ok(Response { status, headers, body, upgraded: None })
 }
 
@@ -154,6 +156,7 @@ fn uploaded(result: Result<(), UploadError>, link: &Link) -> Result<(), Upstream
             count(&link.counters.uploads_stalled);
             Err(UpstreamError::TimedOut)
         }
+        Err(UploadError::MadeRoom) => Err(UpstreamError::TimedOut),
         Err(error @ UploadError::Client(_)) => Err(UpstreamError::Broken(error.into())),
     }
 }
@@ -167,18 +170,18 @@ async fn in_time<T>(answer: impl Future<Output = T>, link: &Link) -> Result<T, U
 }
 
 /// A request whose stream becomes a connection of its own, if the origin agrees.
-async fn switch(stream: Stream, head: Bytes, asked: (&Method, IpAddr)) -> Result<Response, UpstreamError> {
+async fn switch(stream: Stream, head: Bytes, method: &Method) -> Result<Response, UpstreamError> {
     let Stream { mut send, mut receive, lease } = stream;
-    send.stream.write_chunk(head).await.map_err(|error| UpstreamError::Broken(error.into()))?;
+    uploaded(begin(&mut send, head, lease.link()).await, lease.link())?;
     let answer = in_time(read_response(&mut receive), lease.link()).await?;
     let Head { status, headers, length } =
         noted(decode(answer.map_err(AnswerError::from)?, Upgrade::WebSocket), lease.link())?;
     if status == StatusCode::SWITCHING_PROTOCOLS {
-        let io = Duplex::new(Stream { send, receive, lease }, asked.1);
+        let io = Duplex::from(Stream { send, receive, lease });
         return Ok(Response { status, headers, body: Body::empty(), upgraded: Some(Box::new(io)) });
     }
     send.finish();
-    let body = download(receive, asked, (status, length), None, lease);
+    let body = download(receive, method, (status, length), None, lease);
     Ok(Response { status, headers, body, upgraded: None })
 }
 
@@ -208,13 +211,27 @@ fn encode(request: &Request) -> Vec<u8> {
     encode_request(&format!("http://{host}{}", request.path), kind, entries)
 }
 
-async fn upload(mut send: Sending, head: Bytes, mut body: Body, stall_time: Duration) -> Result<(), UploadError> {
-    let stalled = |_| UploadError::Stalled;
-    timeout(stall_time, send.stream.write_chunk(head)).await.map_err(stalled)??;
+async fn begin(send: &mut Sending, head: Bytes, link: &Link) -> Result<(), UploadError> {
+    let written = timeout(link.limits.stall_time, write_head(&mut send.stream, head, link)).await;
+    Ok(written.map_err(|_| UploadError::Stalled)??)
+}
+
+async fn upload(
+    mut send: Sending,
+    head: Bytes,
+    mut body: Body,
+    (source, link): (SourceKey, Arc<Link>),
+) -> Result<(), UploadError> {
+    begin(&mut send, head, &link).await?;
+    let outlet = Outlet::new(send, source, &link);
     while let Some(chunk) = body.next().await {
-        timeout(stall_time, send.stream.write_chunk(chunk?)).await.map_err(stalled)??;
+        let written = timeout(link.limits.stall_time, outlet.write(chunk?)).await;
+        written.map_err(|_| UploadError::Stalled)?.map_err(|error| match error {
+            OutletError::Stream(error) => UploadError::Connector(error),
+            OutletError::MadeRoom => UploadError::MadeRoom,
+        })?;
     }
-    send.finish();
+    outlet.finish();
     Ok(())
 }
 
@@ -284,7 +301,7 @@ struct WrongLength;
 /// What follows the head, with the length that it states.
 fn download(
     receive: RecvStream,
-    (method, visitor): (&Method, IpAddr),
+    method: &Method,
     (status, stated): (StatusCode, Option<u64>),
     upload: Option<Upload>,
     lease: Lease,
@@ -295,7 +312,7 @@ fn download(
         (Content::Withheld, Some(bytes)) => (Length::Known(bytes), Some(0)),
         (Content::Framed, Some(bytes)) => (Length::Known(bytes), Some(bytes)),
     };
-    let intake = Intake::new(receive, visitor, left, &lease.link().unread);
+    let intake = Intake::new(receive, left, &lease);
     let download = Download { intake, left, upload, lease };
     let chunks = futures_util::stream::unfold(Some(download), |download| async {
         let mut download = download?;

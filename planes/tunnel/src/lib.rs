@@ -30,6 +30,7 @@ mod stream;
 mod transport;
 mod udp;
 mod unread;
+mod untaken;
 
 use bartizan_routes::Tunnels;
 use bartizan_tls::CertifiedKey;

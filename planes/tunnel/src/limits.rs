@@ -14,7 +14,7 @@ pub struct Limits {
     /// depart may be as many beside them.
     pub tunnel_connections: usize,
     /// Requests and TCP connections that one connection carries at a time. With more a connector is overloaded, and
-    /// letting them wait would not help.
+    /// letting them wait would not help. A source has no more of them than it leaves free for others.
     pub streams: usize,
     /// For the handshake. The stock connector gives up as early.
     pub handshake_time: Duration,
@@ -105,6 +105,12 @@ pub(crate) const DATAGRAMS_BYTES: usize = 512 * 1024;
 /// Resets that one socket sends at most are a thousand a second: after a restart all connectors are told within seconds,
 /// and each reset is smaller than the packet that asked for it.
 pub(crate) const RESET_INTERVAL: Duration = Duration::from_millis(1);
+
+/// What waits so long on a connection that is there, and on which no stream gets a byte out, waits for what others have
+/// written and the connector does not take.
+pub(crate) const HEAD_WAIT: Duration = Duration::from_secs(1);
+/// Between two streams that are reset for it: the connector has to hear of one before it is of use.
+pub(crate) const ROOM_EVERY: Duration = Duration::from_millis(250);
 
 /// Calls of one connector that wait for their answer.
 pub(crate) const CALLS_MAX: usize = 4;

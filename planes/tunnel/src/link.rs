@@ -1,11 +1,13 @@
 //! One registered connection, and the right to use it.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bartizan_live::Silence;
 use bartizan_observed::Connection;
+use bartizan_quotas::SourceKey;
 use bartizan_rpc::plain_text;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
@@ -14,6 +16,7 @@ use crate::counters::Counters;
 use crate::limits::{LOGGED_BYTES_MAX, Limits};
 use crate::sessions::{Ended, Manner, Sessions};
 use crate::unread::AllUnread;
+use crate::untaken::AllUntaken;
 
 /// One registered connection.
 ///
@@ -28,6 +31,8 @@ pub(crate) struct Link {
     pub(crate) sessions: Sessions,
     /// Streams that may be read slower than they come.
     pub(crate) unread: AllUnread,
+    /// Streams on which more may be written than is taken.
+    pub(crate) untaken: AllUntaken,
     pub(crate) limits: Limits,
     pub(crate) counters: Arc<Counters>,
     /// Why we closed it, if we did.
@@ -38,6 +43,8 @@ pub(crate) struct Link {
     silent: watch::Sender<bool>,
     silence: Mutex<Silence>,
     in_flight: AtomicUsize,
+    /// The same for each source that has some.
+    by_source: Mutex<HashMap<SourceKey, usize>>,
     /// Rings when the last request in flight ends.
     idle: Notify,
     /// For what has to end after its request has.
@@ -55,7 +62,10 @@ pub(crate) enum Departure {
 
 /// The right to one request on a connection; while it lives the request is in flight.
 #[derive(Debug)]
-pub(crate) struct Lease(Arc<Link>);
+pub(crate) struct Lease {
+    link: Arc<Link>,
+    source: SourceKey,
+}
 
 impl Link {
     /// With the sessions of which its connector has to be told that they ended. To be called on the plane's runtime.
@@ -71,6 +81,7 @@ impl Link {
             facts,
             sessions,
             unread: AllUnread::default(),
+            untaken: AllUntaken::default(),
             limits,
             counters,
             closed: OnceLock::new(),
@@ -80,6 +91,7 @@ impl Link {
             silent: watch::Sender::new(false),
             silence: Mutex::default(),
             in_flight: AtomicUsize::new(0),
+            by_source: Mutex::default(),
             idle: Notify::new(),
             runtime: Handle::current(),
         });
@@ -180,12 +192,26 @@ impl Link {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// One more request, unless the connection drains or is at its limit.
-    pub(crate) fn lease(self: &Arc<Link>) -> Option<Lease> {
-        let before = self.in_flight.fetch_add(1, Ordering::SeqCst);
-        let lease = Lease(Arc::clone(self));
+    /// One more request of a source, unless the connection drains, or the source has as many as are left free for others.
+    // Hot: once a request. A lock for the arithmetic of one entry.
+    pub(crate) fn lease(self: &Arc<Link>, source: SourceKey) -> Option<Lease> {
+        let (lease, all, own) = self.count(source);
+        let free = self.limits.streams.saturating_sub(all);
         // Counted before the check: a drain that begins in between sees the count.
-        (before < self.limits.streams && self.is_open()).then_some(lease)
+        (own < free && self.is_open()).then_some(lease)
+    }
+
+    /// One more, and how many there were before, and of the source.
+    fn count(self: &Arc<Link>, source: SourceKey) -> (Lease, usize, usize) {
+        let all = self.in_flight.fetch_add(1, Ordering::SeqCst);
+        let mut by_source = self.by_source();
+        let of_source = by_source.entry(source).or_default();
+        *of_source += 1;
+        (Lease { link: Arc::clone(self), source }, all, *of_source - 1)
+    }
+
+    fn by_source(&self) -> MutexGuard<'_, HashMap<SourceKey, usize>> {
+        self.by_source.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until nothing is in flight.
@@ -204,20 +230,32 @@ impl Link {
 
 impl Lease {
     pub(crate) fn link(&self) -> &Arc<Link> {
-        &self.0
+        &self.link
+    }
+
+    /// Whose request it is.
+    pub(crate) fn source(&self) -> SourceKey {
+        self.source
     }
 
     /// Another one for the same request, which may outlive it and a drain.
     pub(crate) fn again(&self) -> Lease {
-        self.0.in_flight.fetch_add(1, Ordering::SeqCst);
-        Lease(Arc::clone(&self.0))
+        self.link.count(self.source).0
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if self.0.in_flight.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.idle.notify_waiters();
+        let mut by_source = self.link.by_source();
+        if let Some(own) = by_source.get_mut(&self.source) {
+            *own -= 1;
+            if *own == 0 {
+                by_source.remove(&self.source);
+            }
+        }
+        drop(by_source);
+        if self.link.in_flight.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.link.idle.notify_waiters();
         }
     }
 }

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bartizan_exchange::{DialError, UpstreamError};
 use bartizan_live::Live;
 use bartizan_names::TunnelId;
+use bartizan_quotas::SourceKey;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::counters::{Counters, count};
@@ -63,7 +64,7 @@ pub(crate) enum OpenError {
     Full,
 }
 
-/// Every connection carries as many requests as it may.
+/// Every connection carries as many requests as it may, or as it may for one source.
 #[derive(Debug, thiserror::Error)]
 #[error("all connections of this tunnel are at their limit of requests")]
 pub(crate) struct Full;
@@ -99,7 +100,7 @@ impl Links {
     /// is lost or falls silent, and that is allowed. The outer error: there was no stream.
     pub(crate) async fn carry<T, E, F>(
         &self,
-        tunnel: TunnelId,
+        (tunnel, source): (TunnelId, SourceKey),
         repeat: Repeat,
         mut attempt: impl FnMut(Stream) -> F,
     ) -> Result<Result<T, E>, OpenError>
@@ -109,7 +110,8 @@ impl Links {
     {
         let mut tried = Tried::default();
         loop {
-            let stream = self.open(tunnel, &tried).await.inspect_err(|_| count(&self.counters.without_connection))?;
+            let stream =
+                self.open((tunnel, source), &tried).await.inspect_err(|_| count(&self.counters.without_connection))?;
             let link = Arc::clone(stream.lease.link());
             let may_move = repeat == Repeat::Allowed && tried.0.len() + 1 < TRIES;
             let failure = tokio::select! {
@@ -157,11 +159,11 @@ impl Links {
     }
 
     /// Opens a stream to one of the tunnel's connectors. If all are silent, it waits a little for one that is not.
-    async fn open(&self, tunnel: TunnelId, tried: &Tried) -> Result<Stream, OpenError> {
+    async fn open(&self, (tunnel, source): (TunnelId, SourceKey), tried: &Tried) -> Result<Stream, OpenError> {
         let mut waiting = None;
         loop {
             let links = self.of(tunnel).ok_or(OpenError::NotConnected)?;
-            match self.open_one_of(&links, tried).await {
+            match self.open_one_of(&links, source, tried).await {
                 Err(OpenError::NotConnected) if links.iter().any(|link| link.is_serving()) => match &mut waiting {
                     // Looks once more: there may be another one since the look before.
                     None => waiting = Some((self.table.changes(), Instant::now() + COMEBACK_MAX)),
@@ -176,12 +178,13 @@ impl Links {
         }
     }
 
-    async fn open_one_of(&self, links: &[Arc<Link>], tried: &Tried) -> Result<Stream, OpenError> {
+    async fn open_one_of(&self, links: &[Arc<Link>], source: SourceKey, tried: &Tried) -> Result<Stream, OpenError> {
         let mut failed: Option<(*const Link, OpenError)> = None;
         for _ in 0..TRIES {
             let not = failed.as_ref().map(|(link, _)| *link);
             let wanted = |link: &Link| not != Some(std::ptr::from_ref(link)) && !tried.has(link);
-            let Some(lease) = self.choose(links, wanted, Link::in_flight).and_then(Link::lease) else { break };
+            let chosen = self.choose(links, wanted, Link::in_flight);
+            let Some(lease) = chosen.and_then(|link| link.lease(source)) else { break };
             let error = match timeout(lease.link().limits.open_time, lease.link().quic.open_bi()).await {
                 Ok(Ok((send, receive))) => return Ok(Stream { send: Sending::new(send), receive, lease }),
                 Ok(Err(error)) => OpenError::Broken(error),

@@ -64,6 +64,7 @@ fn metrics_of(counts: &Counts) -> [Metric; 9] {
         ("departure", counts.overstayed),
         ("delivery", counts.undelivered),
         ("reader", counts.shed),
+        ("room", counts.made_room),
     ];
     let configurations = [("applied", counts.configurations_applied), ("refused", counts.configurations_refused)];
     [

@@ -4,7 +4,6 @@
 
 use std::future::Future;
 use std::io;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -17,6 +16,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use crate::counters::count;
 use crate::link::Lease;
 use crate::unread::Intake;
+use crate::untaken::Outlet;
 
 /// What a stream that is given up is reset with.
 const GIVEN_UP: VarInt = VarInt::from_u32(0);
@@ -56,7 +56,7 @@ impl Drop for Sending {
 
 /// Both halves of a stream whose heads are over: what is behind a 101, or a TCP connection.
 pub(crate) struct Duplex {
-    send: Sending,
+    outlet: Outlet,
     intake: Intake,
     half_close: HalfClose,
     lease: Lease,
@@ -74,15 +74,17 @@ enum HalfClose {
     Told,
 }
 
-impl Duplex {
-    /// For a client from there.
-    pub(crate) fn new(Stream { send, receive, lease }: Stream, from: IpAddr) -> Duplex {
-        let intake = Intake::new(receive, from, None, &lease.link().unread);
-        Duplex { send, intake, half_close: HalfClose::Open, lease }
+impl From<Stream> for Duplex {
+    fn from(Stream { send, receive, lease }: Stream) -> Duplex {
+        let outlet = Outlet::new(send, lease.source(), lease.link());
+        let intake = Intake::new(receive, None, &lease);
+        Duplex { outlet, intake, half_close: HalfClose::Open, lease }
     }
+}
 
+impl Duplex {
     fn tell_end(&mut self) {
-        self.send.finish();
+        self.outlet.finish();
         self.half_close = HalfClose::Told;
     }
 
@@ -107,8 +109,10 @@ impl Drop for Duplex {
     /// The end of both directions here is not their end: what the client said last is in flight until the connector has
     /// it, and until then the connection is not to be closed.
     fn drop(&mut self) {
-        if let HalfClose::Told = self.half_close {
-            let mut delivered = Box::pin(self.send.stream.stopped());
+        if let HalfClose::Told = self.half_close
+            && let Some(delivered) = self.outlet.delivered()
+        {
+            let mut delivered = Box::pin(delivered);
             if delivered.as_mut().now_or_never().is_none() {
                 let lease = self.lease.again();
                 self.lease.link().run(async move {
@@ -131,8 +135,8 @@ impl AsyncRead for Duplex {
 }
 
 impl AsyncWrite for Duplex {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        AsyncWrite::poll_write(Pin::new(&mut self.send.stream), cx, from)
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        self.outlet.poll_write(cx, from)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

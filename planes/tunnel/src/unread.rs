@@ -16,7 +16,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -33,6 +32,7 @@ use crate::counters::Counters;
 use crate::limits::{
     CHUNK_BYTES, CONNECTION_WINDOW_BYTES_MIN, PACE_LOOKS, STREAM_WINDOW_BYTES, UNREAD_LOOK, UNREAD_SMALL_BYTES,
 };
+use crate::link::Lease;
 use crate::registry::Table;
 
 /// What a connector may send on one connection before it is read, where all together may hold so much: that, and a quarter
@@ -97,13 +97,13 @@ impl From<IntakeError> for io::Error {
 }
 
 impl Intake {
-    /// For a visitor from there, of a connection with these streams. `length` is what has to come, where that is known.
+    /// `length` is what has to come, where that is known.
     // Hot: once an answer, after its head. Small ones cost nothing.
-    pub(crate) fn new(stream: RecvStream, from: IpAddr, length: Option<u64>, unread: &AllUnread) -> Intake {
+    pub(crate) fn new(stream: RecvStream, length: Option<u64>, lease: &Lease) -> Intake {
         if length.is_some_and(|length| length <= UNREAD_SMALL_BYTES) {
             return Intake::Small(stream);
         }
-        Intake::Watched(unread.watch(stream, SourceKey::widest(from), length))
+        Intake::Watched(lease.link().unread.watch(stream, lease.source(), length))
     }
 
     /// The next piece; none at the end.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bartizan_exchange::Request;
 use bartizan_names::OriginAddress;
 use bartizan_plane_tunnel::Limits;
 use bartizan_rpc::{ConnectResponse, Metadata, StreamKind, read_request, read_stream_kind};
@@ -89,8 +90,10 @@ async fn one_connection_carries_so_many_requests_and_no_more() {
     let edge = Edge::limited(limits, [(tunnel(1), facts(None))]);
     let _connector = RawConnector::connect(&edge, 0, 2 * STREAMS as u32).await;
     let mut waiting = FuturesUnordered::new();
-    for _ in 0..=STREAMS {
-        waiting.push(edge.send(tunnel(1), get("a.example/")));
+    // One source gets half of them, and as many as there are get all but what is left for one more.
+    let from = |source| Request { visitor: [192, 0, 2, source].into(), ..get("a.example/") };
+    for source in [&[1; STREAMS / 2][..], &[2; STREAMS / 4], &[3; STREAMS / 8], &[4, 5, 1]].concat() {
+        waiting.push(edge.send(tunnel(1), from(source)));
     }
     let error = within("the one too many", waiting.next()).await.unwrap().err().unwrap().to_string();
     assert_eq!(error, "all connections of this tunnel are at their limit of requests");

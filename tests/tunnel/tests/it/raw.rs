@@ -26,12 +26,23 @@ pub(crate) struct Kind<'k> {
     pub(crate) streams: u32,
     /// Bytes of one of them that it takes before they are read.
     pub(crate) window: u32,
+    /// And of all of them together.
+    pub(crate) connection_window: u32,
 }
 
 impl Default for Kind<'_> {
     fn default() -> Self {
         let (secret, features) = (secret(), &[][..]);
-        Kind { tunnel: tunnel(1), secret, connector: 5, index: 0, features, streams: 10, window: 1 << 20 }
+        Kind {
+            tunnel: tunnel(1),
+            secret,
+            connector: 5,
+            index: 0,
+            features,
+            streams: 10,
+            window: 1 << 20,
+            connection_window: u32::MAX,
+        }
     }
 }
 
@@ -41,6 +52,7 @@ impl Kind<'_> {
         transport
             .max_concurrent_bidi_streams(VarInt::from_u32(self.streams))
             .stream_receive_window(VarInt::from_u32(self.window))
+            .receive_window(VarInt::from_u32(self.connection_window))
             .keep_alive_interval(Some(Duration::from_secs(1)));
         transport
     }

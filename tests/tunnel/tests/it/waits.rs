@@ -93,6 +93,36 @@ async fn a_request_that_is_not_taken_is_given_up() {
     assert_eq!((counts.uploads_stalled, counts.failed), (1, 1));
 }
 
+/// What a connector takes of all bodies together is used up by those that it does not take.
+#[tokio::test]
+async fn who_is_not_taken_makes_room_for_who_begins() {
+    let edge = Edge::start([(tunnel(1), facts(None))]);
+    let kind = Kind { window: 200_000, connection_window: 450_000, ..Kind::default() };
+    let connector = RawConnector::of(&edge, &kind).await;
+    let post = || edge.send(tunnel(1), request(Method::POST, "a.example/", Body::whole(vec![0; 1_000_000])));
+    let begun = async {
+        let mut unread = Vec::new();
+        for _ in 0..3 {
+            unread.push(within("a stream", connector.connection.accept_bi()).await.unwrap());
+        }
+        let (_send, mut receive) = within("one more", connector.connection.accept_bi()).await.unwrap();
+        let mut kind = [0];
+        within("its head", receive.read_exact(&mut kind)).await.unwrap();
+    };
+    // None of the three is read; then somebody else comes.
+    let one_more = async {
+        edge.counted("the three", |_| connector.connection.stats().udp_rx.bytes > 450_000).await;
+        edge.send(tunnel(1), get("a.example/")).await
+    };
+    let uploads = async { tokio::join!(post(), post(), post()) };
+    tokio::select! {
+        _ = async { tokio::join!(uploads, one_more) } => panic!("nobody answers"),
+        () = begun => {}
+    }
+    let counts = edge.plane.counters();
+    assert_eq!((counts.made_room, counts.uploads_stalled), (1, 0));
+}
+
 #[tokio::test]
 async fn a_push_that_is_not_answered_is_tried_again() {
     let rules = r#"{"ingress": [{"service": "http_status:204"}]}"#;
