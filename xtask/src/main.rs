@@ -34,8 +34,8 @@ cargo xtask COMMAND
                                  latency, memory, tunnels and the firewall
   bench http [--seconds N] [--rounds N] [--only WHAT]... [--binary PATH]
                                  HTTP/1.1 and HTTP/2 beside nginx and HAProxy: CPU of small and large answers,
-                                 with and without TLS, of uploads and through a tunnel; memory of idle connections;
-                                 what a visitor feels of attacks by others
+                                 with and without TLS, of uploads, handshakes and through a tunnel; memory of idle
+                                 connections; what a visitor feels of attacks by others
   bench publish [--names N]... [--zones N]... [--changes N] [--only KIND]... [--binary PATH]
                                  from the API's answer to the change in force: records, settings, zones,
                                  certificates, applications, beside many names or many zones

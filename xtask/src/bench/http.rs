@@ -25,13 +25,16 @@ use crate::debian::{self, Missing};
 use crate::process;
 
 /// Parts of the benchmark, as `--only` names them.
-const PARTS: &[&str] = &["plain", "tls", "large", "h2", "upload", "tunnel", "idle", "attack"];
+const PARTS: &[&str] = &["plain", "tls", "large", "h2", "upload", "handshakes", "tunnel", "idle", "attack"];
 
 /// Idle connections, where there are descriptors for as many.
 const IDLE_MAX: usize = 10_000;
 
 /// Requests on each connection of HTTP/2: some four seconds.
 const HTTP2_REQUESTS: usize = 9_000;
+
+/// New connections a second: what the load generator can make on its core, for it takes more time for one than a server.
+const HANDSHAKES_A_SECOND: usize = 250;
 
 /// How long a server may take until it serves something. Our certificates are issued in that time.
 const START_PATIENCE: Duration = Duration::from_secs(30);
@@ -131,25 +134,31 @@ impl Bench {
         Ok(())
     }
 
-    /// How long a load lasts. Ours ends an HTTP/2 connection after 10,000 requests, and `h2load` makes no new one.
-    fn extent(&self, load: &Load) -> [String; 2] {
-        match load.wire {
-            Wire::Http2 => ["--requests".to_owned(), (load.clients * HTTP2_REQUESTS).to_string()],
-            Wire::Plain | Wire::Tls => ["--duration".to_owned(), format!("{}s", self.seconds)],
-        }
+    /// How long a load lasts, and on how many connections. Ours ends an HTTP/2 connection after 10,000 requests, and `h2load`
+    /// makes no new one.
+    fn extent(&self, load: &Load) -> Vec<String> {
+        let (clients, seconds) = (load.clients, self.seconds as usize);
+        let connections = seconds * HANDSHAKES_A_SECOND;
+        let (what, much, clients, rate) = match load.wire {
+            Wire::Http2 => ("--requests", clients * HTTP2_REQUESTS, clients, None),
+            Wire::Handshakes => ("--requests", connections, connections, Some(HANDSHAKES_A_SECOND)),
+            Wire::Plain | Wire::Tls => ("--duration", seconds, clients, None),
+        };
+        let words = [(what, much), ("--clients", clients)].into_iter().chain(rate.map(|rate| ("--rate", rate)));
+        words.flat_map(|(name, number)| [name.to_owned(), number.to_string()]).collect()
     }
 
     fn load(&self, load: &Load, server: &Server, extent: &[String]) -> Result<Done> {
         let (scheme, at) = match load.wire {
             Wire::Plain => ("http", server.http),
-            Wire::Tls | Wire::Http2 => ("https", server.https),
+            Wire::Tls | Wire::Handshakes | Wire::Http2 => ("https", server.https),
         };
         let mut command = on_core(CLIENT_CORE, &self.h2load);
         if load.wire != Wire::Http2 {
             command.arg("--h1");
         }
         command.args(extent).args(["--threads", "1", "--connect-to", &at.to_string()]);
-        command.args(["--clients", &load.clients.to_string(), "--max-concurrent-streams", &load.streams.to_string()]);
+        command.args(["--max-concurrent-streams", &load.streams.to_string()]);
         if load.upload > 0 {
             fs::write(&self.upload, vec![b'x'; load.upload]).context("cannot write what is uploaded")?;
             command.arg("--data").arg(&self.upload);
@@ -163,9 +172,9 @@ impl Bench {
         let through_peers = field.servers().flat_map(|server| LOADS.iter().map(move |load| (server, load)));
         for (server, load) in through_peers.chain([(field.ours(), &THROUGH_TUNNEL)]) {
             let start = Instant::now();
-            let one = Load { clients: 1, streams: 1, ..*load };
+            let one = Load { streams: 1, ..*load };
             loop {
-                match self.load(&one, server, &["--duration".to_owned(), "100ms".to_owned()]) {
+                match self.load(&one, server, &["--duration", "100ms", "--clients", "1"].map(str::to_owned)) {
                     Ok(Done { succeeded: 1.., failed: 0, .. }) => break,
                     _ if start.elapsed() < START_PATIENCE => std::thread::sleep(Duration::from_millis(50)),
                     Ok(done) => bail!("{}, {}: {done:?}", server.name, load.part),

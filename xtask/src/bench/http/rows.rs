@@ -10,6 +10,7 @@ pub(super) enum Row {
     Http2,
     Large,
     Upload,
+    Handshake,
     Tunnel,
     IdlePlain,
     IdleTls,
@@ -20,6 +21,8 @@ pub(super) enum Row {
 pub(super) enum Wire {
     Plain,
     Tls,
+    /// The same, each request on a connection of its own, with a full handshake.
+    Handshakes,
     Http2,
 }
 
@@ -66,7 +69,7 @@ const SMALL: Load = Load {
     upload: 0,
 };
 
-pub(super) const LOADS: [Load; 5] = [
+pub(super) const LOADS: [Load; 6] = [
     SMALL,
     Load { part: "tls", row: Row::Tls, wire: Wire::Tls, ..SMALL },
     Load { part: "h2", row: Row::Http2, wire: Wire::Http2, clients: 16, streams: 8, ..SMALL },
@@ -80,6 +83,7 @@ pub(super) const LOADS: [Load; 5] = [
         upload: UPLOAD_BYTES,
         ..SMALL
     },
+    Load { part: "handshakes", row: Row::Handshake, wire: Wire::Handshakes, ..SMALL },
 ];
 
 /// Through a tunnel there is no peer: what the edge and the connector take.
@@ -96,6 +100,7 @@ impl Measured for Row {
             Row::Http2 => "h2, 1 KB, TLS",
             Row::Large => "h1, 100 KB, TLS",
             Row::Upload => "h1, 10 MB upload",
+            Row::Handshake => "h1, 1 KB, full TLS handshake",
             Row::Tunnel => "h1, 1 KB, TLS, tunnel",
             Row::IdlePlain => "idle connection",
             Row::IdleTls => "idle connection, TLS",
@@ -105,14 +110,14 @@ impl Measured for Row {
     fn unit(self) -> &'static str {
         match self {
             Row::IdlePlain | Row::IdleTls => "KB",
-            Row::Plain | Row::Tls | Row::Http2 | Row::Large | Row::Upload | Row::Tunnel => "CPU µs",
+            Row::Plain | Row::Tls | Row::Http2 | Row::Large | Row::Upload | Row::Handshake | Row::Tunnel => "CPU µs",
         }
     }
 
     fn rate_unit(self) -> &'static str {
         match self {
             Row::IdlePlain | Row::IdleTls => "",
-            Row::Plain | Row::Tls | Row::Http2 | Row::Large | Row::Upload | Row::Tunnel => "/s",
+            Row::Plain | Row::Tls | Row::Http2 | Row::Large | Row::Upload | Row::Handshake | Row::Tunnel => "/s",
         }
     }
 
@@ -135,6 +140,9 @@ impl Measured for Row {
             }
             Row::Upload => {
                 &[Target { when: "first", peer: "nginx", most: 0.8 }, Target { when: "then", peer: "nginx", most: 0.6 }]
+            }
+            Row::Handshake => {
+                &[Target { when: "first", peer: "nginx", most: 0.5 }, Target { when: "then", peer: "nginx", most: 0.4 }]
             }
             Row::Tunnel | Row::IdlePlain | Row::IdleTls => &[],
         }
