@@ -49,7 +49,6 @@ fixed! {
     "email_obfuscation": "off", AS_SENT;
     "h2_prioritization": "off", "frames leave in the order in which answers are ready";
     "hotlink_protection": "off", NOT_HERE;
-    "http3": "off", "HTTP/3 is not spoken to visitors";
     "image_resizing": "off", AS_SENT;
     "ip_geolocation": "on", "origins are told the country of a visitor where it is known";
     "minify": {"css": "off", "html": "off", "js": "off"}, AS_SENT;

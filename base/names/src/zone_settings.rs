@@ -113,6 +113,8 @@ settings! {
     Ciphers ciphers: Ciphers = CipherList, default Ciphers::ALL, strict Ciphers::from_iter([Cipher::EcdsaAes256]);
     /// Visitors may speak HTTP/2.
     Http2 http2: bool = Switch, default true;
+    /// Visitors may speak HTTP/3.
+    Http3 http3: bool = Switch, default true;
     /// Every proxied name has addresses of both families.
     Ipv6 ipv6: AlwaysOn = AlwaysOn, default AlwaysOn;
     /// Octets of a request's body. The default is the dialect's own.

@@ -51,6 +51,7 @@ pub enum SealedError {
 
 /// What the key for stateless resets is derived under. Another label gives another key.
 const RESET_LABEL: &[u8] = b"QUIC stateless reset";
+const VISITORS_RESET_LABEL: &[u8] = b"QUIC stateless reset of visitors";
 
 /// The key of this machine. Cheap to clone.
 #[derive(Clone)]
@@ -60,6 +61,7 @@ pub struct Key(Arc<Keys>);
 struct Keys {
     seal: RandomizedNonceKey,
     reset: hmac::Key,
+    visitors_reset: hmac::Key,
 }
 
 impl Key {
@@ -91,15 +93,24 @@ impl Key {
 
     fn from_bytes(bytes: &[u8; KEY_BYTES]) -> Key {
         let seal = RandomizedNonceKey::new(&AES_256_GCM, bytes).expect("AES-256 takes any 32 bytes");
-        let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, bytes), RESET_LABEL);
-        let reset = hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref());
-        Key(Arc::new(Keys { seal, reset }))
+        let derived = |label| {
+            let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, bytes), label);
+            hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref())
+        };
+        let (reset, visitors_reset) = (derived(RESET_LABEL), derived(VISITORS_RESET_LABEL));
+        Key(Arc::new(Keys { seal, reset, visitors_reset }))
     }
 
     /// By which a QUIC endpoint makes its stateless reset tokens (RFC 9000 §10.3): the same after a restart, so that
     /// peers believe the resets of an endpoint that has forgotten them.
     pub fn reset_key(&self) -> hmac::Key {
         self.0.reset.clone()
+    }
+
+    /// The same for the endpoint of visitors. It is another, since anybody is told its tokens who asks for them: by those an
+    /// endpoint with the same key could be reset (RFC 9000 §10.3.2).
+    pub fn visitors_reset_key(&self) -> hmac::Key {
+        self.0.visitors_reset.clone()
     }
 
     /// Seals `secret` for one purpose. Equal secrets give different bytes.
@@ -180,6 +191,8 @@ mod tests {
         let token = |key: [u8; 32]| hmac::sign(&Key::from_bytes(&key).reset_key(), b"connection").as_ref().to_vec();
         assert_eq!(token([1; 32]), token([1; 32]));
         assert_ne!(token([1; 32]), token([2; 32]));
+        let visitors = hmac::sign(&Key::from_bytes(&[1; 32]).visitors_reset_key(), b"connection");
+        assert_ne!(token([1; 32]), visitors.as_ref());
         assert_ne!(token([1; 32]), hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &[1; 32]), b"connection").as_ref());
     }
 

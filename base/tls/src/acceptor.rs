@@ -65,7 +65,7 @@ struct Shared {
     configs: Box<[OnceLock<Box<Common>>]>,
 }
 
-type Common = Result<ServerConfig, Error>;
+pub(crate) type Common = Result<ServerConfig, Error>;
 
 /// Whether whoever uses an acceptor can tell data that came before the end of the handshake from other data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +73,8 @@ enum EarlyData {
     Refused,
     /// If the policy of the name allows it.
     Taken,
+    /// The same over QUIC, whose windows say how much (RFC 9001 §4.6.1).
+    TakenByQuic,
 }
 
 impl Acceptor {
@@ -85,6 +87,12 @@ impl Acceptor {
     /// its name allows that. What is written to it then leaves at once (RFC 8446 §4.6.1).
     pub fn with_early_data(alpn: &[&[u8]]) -> Acceptor {
         Acceptor::with(alpn, EarlyData::Taken)
+    }
+
+    /// One for QUIC ([`Acceptor::quic_host`]). It keeps sessions of its own, as other versions of the protocol do not continue
+    /// them.
+    pub fn of_quic(alpn: &[&[u8]]) -> Acceptor {
+        Acceptor::with(alpn, EarlyData::TakenByQuic)
     }
 
     fn with(alpn: &[&[u8]], early_data: EarlyData) -> Acceptor {
@@ -196,7 +204,7 @@ impl Acceptor {
 
     /// The configuration of one handshake. It goes with the handshake, so that nothing is kept for each host. The name is
     /// that of the host, also for a client that sent none: it may take up a session of this host and of no other.
-    fn config(&self, host: &Host, name: &str) -> Result<Arc<ServerConfig>, AcceptError> {
+    pub(crate) fn config(&self, host: &Host, name: &str) -> Result<Arc<ServerConfig>, AcceptError> {
         let Host { certificate, policy, zone, known_end, clients } = host;
         let shared = &*self.0;
         let number = policy.versions.number() * Ciphers::SETS + policy.ciphers.number();
@@ -213,22 +221,26 @@ impl Acceptor {
         config.session_storage = Arc::new(shared.sessions.of((name, *zone), *known_end, terms));
         let offered = shared.alpn.iter().filter(|protocol| policy.http2 || *protocol != HTTP2);
         config.alpn_protocols = offered.cloned().collect();
-        if policy.early_data && shared.early_data == EarlyData::Taken {
-            config.max_early_data_size = EARLY_DATA_BYTES_MAX;
-            config.send_half_rtt_data = true;
+        match shared.early_data {
+            EarlyData::Taken if policy.early_data => {
+                config.max_early_data_size = EARLY_DATA_BYTES_MAX;
+                config.send_half_rtt_data = true;
+            }
+            EarlyData::TakenByQuic if policy.early_data => config.max_early_data_size = u32::MAX,
+            _ => {}
         }
         Ok(Arc::new(config))
     }
 }
 
 /// In lower case.
-fn name_in(accepted: &Accepted) -> Option<String> {
+pub(crate) fn name_in(accepted: &Accepted) -> Option<String> {
     accepted.client_hello().server_name().map(str::to_ascii_lowercase)
 }
 
 /// What all handshakes under policies with these versions and suites have in common.
 /// `asks` is who asks clients for a certificate.
-fn config(policy: &TlsPolicy, asks: Option<Arc<dyn ClientCertVerifier>>) -> Common {
+pub(crate) fn config(policy: &TlsPolicy, asks: Option<Arc<dyn ClientCertVerifier>>) -> Common {
     let builder = ServerConfig::builder_with_provider(provider_with(policy.ciphers))
         .with_protocol_versions(policy.versions.offered())?;
     let builder = match asks {

@@ -29,7 +29,8 @@ impl HandshakeEnd {
         }
     }
 
-    pub(crate) fn reach(&self) {
+    /// It is over: for who drives a handshake of QUIC.
+    pub fn reach(&self) {
         self.0.is_reached.store(true, Ordering::Release);
         self.0.bell.notify_waiters();
     }

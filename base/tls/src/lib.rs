@@ -41,7 +41,7 @@ pub use handshake_end::HandshakeEnd;
 pub use hosts::{Certificate, Hosts, HostsEdit};
 pub use pin::Pin;
 pub use policy::{Agreed, TlsPolicy};
-pub use quic::quic_server_config;
+pub use quic::{QuicHost, QuicRefusal, quic_server_config};
 pub use stream::{ClientStream, ServerStream};
 
 /// Names of QUIC's hand-over: `quinn` takes these very types.

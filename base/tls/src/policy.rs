@@ -21,6 +21,7 @@ pub struct TlsPolicy {
     /// Of TLS 1.2.
     pub(crate) ciphers: Ciphers,
     pub(crate) http2: bool,
+    pub(crate) http3: bool,
     pub(crate) early_data: bool,
 }
 
@@ -40,7 +41,18 @@ impl TlsPolicy {
             (OldestTls::Tls12, Tls13::Off) => Versions::Tls12,
             (OldestTls::Tls12, Tls13::On | Tls13::EarlyData) => Versions::Both,
         };
-        TlsPolicy { versions, ciphers: settings.ciphers, http2: settings.http2, early_data: settings.early_data }
+        TlsPolicy {
+            versions,
+            ciphers: settings.ciphers,
+            http2: settings.http2,
+            http3: settings.http3,
+            early_data: settings.early_data,
+        }
+    }
+
+    /// Whether it can be spoken over QUIC, which is made of TLS 1.3.
+    pub fn speaks_quic(&self) -> bool {
+        self.versions != Versions::Tls12
     }
 
     /// Whether a connection that came about so is good enough. One of TLS 1.3 always is, also where that is off.

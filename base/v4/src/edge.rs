@@ -21,6 +21,9 @@ pub struct Edge {
     pub dns_tls: Vec<String>,
     pub http: Vec<String>,
     pub https: Vec<String>,
+    /// HTTP/3, over UDP.
+    #[serde(default)]
+    pub http3: Vec<String>,
     /// How clients reach applications.
     pub ports: EdgePorts,
     /// Whether records and applications may lead to loopback and private addresses.

@@ -82,7 +82,7 @@ fn edge(origin: SocketAddr) -> (Plane, SocketAddr) {
     });
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let sockets = Sockets { http: vec![vec![listener]], https: Vec::new() };
+    let sockets = Sockets { http: vec![vec![listener]], https: Vec::new(), quic: None };
     let reach = Reach::new(NameServers::System, Destinations::new(Own::default(), Private::Allowed));
     let neighbours = Neighbours { upstream: Arc::new(NoTunnels), dns: None, access_log: None };
     (start(sockets, &live, neighbours, &reach, 1).unwrap(), address)

@@ -23,7 +23,7 @@ use crate::data_dir::{self, Local};
 use crate::failure::{Cause, Failure};
 use crate::holder::{self, Transport};
 use crate::host;
-use crate::listen::{DNS_TLS, Need};
+use crate::listen::{DNS_TLS, HTTP3, Need};
 use crate::output::{Output, bad, good};
 use crate::remedies::{REBUILD, RESTORE};
 use crate::rights::{self, Seen};
@@ -181,7 +181,7 @@ struct Service<'s> {
     need: Need,
 }
 
-fn services(settings: &Settings) -> [Service<'_>; 6] {
+fn services(settings: &Settings) -> [Service<'_>; 7] {
     use Transport::{Tcp, Udp};
     let must = |name, addresses, transports| Service { name, addresses, transports, need: Need::Must };
     [
@@ -190,6 +190,7 @@ fn services(settings: &Settings) -> [Service<'_>; 6] {
         Service { need: DNS_TLS, ..must("DNS-TLS", &settings.dns_tls, &[Tcp]) },
         must("HTTP", &settings.http, &[Tcp]),
         must("HTTPS", &settings.https, &[Tcp]),
+        Service { need: HTTP3, ..must("HTTP/3", &settings.https, &[Udp]) },
         must("tunnel", &settings.tunnel, &[Udp]),
     ]
 }

@@ -27,6 +27,7 @@ pub struct Listeners {
     /// A list for each address.
     pub http: Vec<Vec<TcpListener>>,
     pub https: Vec<Vec<TcpListener>>,
+    pub http3: Vec<UdpSocket>,
     pub tunnel: Vec<UdpSocket>,
     pub left_out: Vec<LeftOut>,
 }
@@ -53,6 +54,9 @@ pub enum Need {
 /// Resolvers that find nobody there ask without TLS (RFC 7858 §3.1), and no page of ours leads there.
 pub const DNS_TLS: Need = Need::May("DNS over TLS");
 
+/// Browsers that find nobody there go on with HTTP/2.
+pub const HTTP3: Need = Need::May("HTTP/3");
+
 /// Where an edge listens, with the port numbers that port 0 became.
 #[derive(Clone, Debug)]
 pub struct Addresses {
@@ -61,6 +65,8 @@ pub struct Addresses {
     pub dns_tls: Vec<SocketAddr>,
     pub http: Vec<SocketAddr>,
     pub https: Vec<SocketAddr>,
+    /// Ports of HTTPS, over UDP.
+    pub http3: Vec<SocketAddr>,
     pub tunnel: Vec<SocketAddr>,
 }
 
@@ -73,11 +79,11 @@ impl Addresses {
         };
         let tcp =
             [&self.api, &self.dns, &self.dns_tls, &self.http, &self.https].into_iter().flat_map(|all| of(Tcp, all));
-        tcp.chain([&self.dns, &self.tunnel].into_iter().flat_map(|all| of(Udp, all))).collect()
+        tcp.chain([&self.dns, &self.http3, &self.tunnel].into_iter().flat_map(|all| of(Udp, all))).collect()
     }
 
     pub fn all(&self) -> Vec<SocketAddr> {
-        let all = [&self.api, &self.dns, &self.dns_tls, &self.http, &self.https, &self.tunnel];
+        let all = [&self.api, &self.dns, &self.dns_tls, &self.http, &self.https, &self.http3, &self.tunnel];
         all.into_iter().flatten().copied().collect()
     }
 }
@@ -93,6 +99,7 @@ impl Listeners {
             dns_tls: self.dns_tls.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?,
             http: first(&self.http)?,
             https: first(&self.https)?,
+            http3: self.http3.iter().map(UdpSocket::local_addr).collect::<io::Result<_>>()?,
             tunnel: self.tunnel.iter().map(UdpSocket::local_addr).collect::<io::Result<_>>()?,
         })
     }
@@ -109,6 +116,12 @@ pub fn bind(settings: &Settings) -> anyhow::Result<Listeners> {
         None => bartizan_net::tcp_shared(address, workers),
     };
     let left_out = &mut Vec::new();
+    let (mut https, mut http3) = (Vec::new(), Vec::new());
+    for (tcp, udp) in each("https", &settings.https, Must, left_out, |address| https_and_http3(address, workers))? {
+        https.push(tcp);
+        let wanted = &settings.https;
+        http3.extend(without_if_it_can_be(udp, "https", wanted, HTTP3, left_out)?);
+    }
     let mut dns_udp = Vec::new();
     let mut dns_tcp = Vec::new();
     for (udp, tcp) in each("dns", &settings.dns, Must, left_out, |address| dns(address, workers))? {
@@ -121,7 +134,8 @@ pub fn bind(settings: &Settings) -> anyhow::Result<Listeners> {
         dns_tcp,
         dns_tls: each("dns-tls", &settings.dns_tls, DNS_TLS, left_out, exclusive)?,
         http: each("http", &settings.http, Must, left_out, shared)?,
-        https: each("https", &settings.https, Must, left_out, shared)?,
+        https,
+        http3,
         tunnel: each("tunnel", &settings.tunnel, Must, left_out, |address| {
             bartizan_net::udp(address, Sharing::Exclusive)
         })?,
@@ -145,6 +159,46 @@ fn dns(address: SocketAddr, workers: usize) -> Result<(Vec<UdpSocket>, TcpListen
     }
 }
 
+/// TCP for workers, and UDP on the same port: with port 0, one that is free for both.
+type Https = (Vec<TcpListener>, Result<UdpSocket, BindError>);
+
+fn https_and_http3(address: SocketAddr, workers: usize) -> Result<Https, BindError> {
+    let mut draws = 0;
+    loop {
+        let tcp = bartizan_net::tcp_shared(address, workers)?;
+        let bound = tcp.first().map_or(Ok(address), TcpListener::local_addr);
+        let bound = bound.map_err(|source| BindError { protocol: Protocol::Tcp, address, source })?;
+        match bartizan_net::udp(bound, Sharing::Exclusive) {
+            Err(_) if address.port() == 0 && draws < DRAWS_MAX => draws += 1,
+            udp => return Ok((tcp, udp)),
+        }
+    }
+}
+
+/// A socket; none where the edge can be without it, as nobody asked for what another process has.
+fn without_if_it_can_be<S>(
+    bound: Result<S, BindError>,
+    flag: &str,
+    wanted: &Wanted,
+    need: Need,
+    left_out: &mut Vec<LeftOut>,
+) -> Result<Option<S>, Failure> {
+    let is_default = matches!(wanted, Wanted::Default(_));
+    match (bound, need) {
+        (Ok(socket), _) => Ok(Some(socket)),
+        (Err(error), _) if is_default && error.source.kind() == ErrorKind::AddrNotAvailable => {
+            tracing::debug!(address = %error.address, "this machine has no such address: left out");
+            Ok(None)
+        }
+        (Err(error), Need::May(service)) if is_default && error.source.kind() == ErrorKind::AddrInUse => {
+            let reason = format!("taken by {}", holder_of(&error));
+            left_out.push(LeftOut { service, address: error.address, reason });
+            Ok(None)
+        }
+        (Err(error), _) => Err(explain(flag, &error)),
+    }
+}
+
 /// A socket on each address. Of the defaults one that this machine does not have is left out, and where the edge can be
 /// without, one that is taken.
 fn each<S>(
@@ -154,23 +208,9 @@ fn each<S>(
     left_out: &mut Vec<LeftOut>,
     bind: impl Fn(SocketAddr) -> Result<S, BindError>,
 ) -> anyhow::Result<Vec<S>> {
-    let is_default = matches!(wanted, Wanted::Default(_));
     let mut sockets = Vec::new();
     for address in wanted.all() {
-        match (bind(*address), need) {
-            (Ok(socket), _) => sockets.push(socket),
-            (Err(error), _) if is_default && error.source.kind() == ErrorKind::AddrNotAvailable => {
-                tracing::debug!(%address, "this machine has no such address: left out");
-            }
-            (Err(error), Need::May(service)) if is_default && error.source.kind() == ErrorKind::AddrInUse => {
-                left_out.push(LeftOut {
-                    service,
-                    address: *address,
-                    reason: format!("taken by {}", holder_of(&error)),
-                });
-            }
-            (Err(error), _) => return Err(explain(flag, &error).into()),
-        }
+        sockets.extend(without_if_it_can_be(bind(*address), flag, wanted, need, left_out)?);
     }
     if sockets.is_empty() && need == Need::Must {
         return Err(Failure::new(Cause::Failed, format!("this machine has none of the addresses for --{flag}"))

@@ -74,6 +74,10 @@ pub struct Fixed {
     pub reset_key: tunnel::ResetKey,
     /// Where a line of each request goes. Taken at the start.
     pub access_log: Option<access_log::Plan>,
+    /// The same for visitors over QUIC.
+    pub visitors_reset_key: http::ResetKey,
+    /// Whether they can come that way.
+    pub speaks_http3: bool,
 }
 
 /// What comes after this process.
@@ -107,7 +111,9 @@ impl Planes {
 
         let (reset_key, limits) = (Arc::clone(&fixed.reset_key), tunnel::Limits::default());
         let tunnel = tunnel::start(listeners.tunnel, &tunnel_live, reset_key, limits).context("the tunnel listener")?;
-        let sockets = http::Sockets { http: by_worker(listeners.http), https: by_worker(listeners.https) };
+        let quic = http::Quic { sockets: listeners.http3, reset_key: Arc::clone(&fixed.visitors_reset_key) };
+        let sockets =
+            http::Sockets { http: by_worker(listeners.http), https: by_worker(listeners.https), quic: Some(quic) };
         let seed = u64::from_ne_bytes(bartizan_seal::random());
         let reach = Reach::new(NameServers::System, destinations(&fixed, &l4_live, &dns_live));
         let neighbours = http::Neighbours {
@@ -333,7 +339,7 @@ fn dns_config(bundle: &Bundle, fixed: &Fixed, outside: &Live<dns::Outside>) -> G
     }
     let config = dns::Config {
         zones: newest.of(&bundle.zones).clone(),
-        addresses: pop.addresses.clone(),
+        addresses: dns::Addresses { http3: fixed.speaks_http3, ..pop.addresses.clone() },
         identity: dns::Identity {
             id_server: pop.name.clone(),
             version: concat!("bartizan ", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -26,6 +26,7 @@ pub struct Ready {
     pub dns_tls: Vec<SocketAddr>,
     pub http: Vec<SocketAddr>,
     pub https: Vec<SocketAddr>,
+    pub http3: Vec<SocketAddr>,
     pub tunnel: Vec<SocketAddr>,
     pub ca: PathBuf,
     #[serde(skip)]
@@ -99,6 +100,7 @@ mod tests {
             dns_tls: address(853),
             http: address(80),
             https: address(443),
+            http3: address(443),
             tunnel: address(7844),
             ca: "/data/ca.pem".into(),
             domain: "example".to_owned(),

@@ -23,7 +23,7 @@ pub async fn run(edge: &Edge, output: Output) -> anyhow::Result<()> {
     let tunnels = api.list(&format!("/accounts/{}/cfd_tunnel?is_deleted=false", facts.account_id)).await?;
     let document = json!({
         "api": api.base(), "version": facts.version, "domain": facts.domain, "addresses": facts.addresses,
-        "dns": facts.dns, "dns_tls": facts.dns_tls, "http": facts.http, "https": facts.https, "tunnel": facts.tunnel, "ports": facts.ports,
+        "dns": facts.dns, "dns_tls": facts.dns_tls, "http": facts.http, "https": facts.https, "http3": facts.http3, "tunnel": facts.tunnel, "ports": facts.ports,
         "private_origins": facts.private_origins,
         "process": facts.process,
         "status": status, "zones": zones, "tunnels": tunnels,
@@ -38,6 +38,7 @@ fn describe(api: &Api, facts: &EdgeFacts, status: &Status, zones: &[Value], tunn
         ("dns-tls", &facts.dns_tls),
         ("http", &facts.http),
         ("https", &facts.https),
+        ("http3", &facts.http3),
         ("tunnel", &facts.tunnel),
     ] {
         let addresses = if addresses.is_empty() { "nowhere".to_owned() } else { addresses.join(", ") };

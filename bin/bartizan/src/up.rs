@@ -212,7 +212,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
     let Opened { settings, domain, data, mut listeners, addresses, stored, geo, chosen, backup_lock } = opened;
     let Stored { seal, store, certs, clock, nameservers, set_up, pop, publisher, is_ca_new, is_shut } = stored;
     let (knows_networks, may_know_tor) = (geo.knows_networks(), geo.has_files());
-    let reset_key = Arc::new(seal.reset_key());
+    let (reset_key, visitors_reset_key) = (Arc::new(seal.reset_key()), Arc::new(seal.visitors_reset_key()));
     let ports = ports(&chosen);
     let trusted = settings.proxies.clone();
     let private = settings.private_origins.into();
@@ -227,6 +227,8 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         clock: clock.clone(),
         reset_key,
         access_log: settings.access_log.clone(),
+        visitors_reset_key,
+        speaks_http3: !listeners.http3.is_empty(),
     };
     let api_listeners = std::mem::take(&mut listeners.api);
     let left_out = std::mem::take(&mut listeners.left_out);
@@ -250,6 +252,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         dns_tls: addresses.dns_tls.clone(),
         http: addresses.http.clone(),
         https: addresses.https.clone(),
+        http3: addresses.http3.clone(),
         api: addresses.api.clone(),
         api_names: api_names::all(&settings.api_names, &addresses.api),
         ports,
@@ -347,6 +350,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         dns_tls: addresses.dns_tls.clone(),
         http: addresses.http,
         https: addresses.https,
+        http3: addresses.http3,
         tunnel: addresses.tunnel,
         ca: data.file("ca.pem"),
     };

@@ -37,6 +37,7 @@ async fn edge(State(api): State<Api>, caller: Caller) -> Result<Reply<Edge>, Err
         dns_tls: text(&facts.dns_tls),
         http: text(&facts.http),
         https: text(&facts.https),
+        http3: text(&facts.http3),
         ports: EdgePorts {
             pools: facts.pop.pools.iter().map(ToString::to_string).collect(),
             tier: facts.ports.tier.to_owned(),

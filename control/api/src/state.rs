@@ -54,6 +54,7 @@ pub struct Facts {
     pub dns_tls: Vec<SocketAddr>,
     pub http: Vec<SocketAddr>,
     pub https: Vec<SocketAddr>,
+    pub http3: Vec<SocketAddr>,
     pub api: Vec<SocketAddr>,
     /// The API's names and addresses: what its certificate is for, and whose Host is not a foreign one.
     pub api_names: Vec<String>,

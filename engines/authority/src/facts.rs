@@ -21,6 +21,8 @@ pub struct ZoneFacts {
     pub paused: bool,
     /// Whether visitors of its proxied names may speak HTTP/2, as their HTTPS records say.
     pub http2: bool,
+    /// The same for HTTP/3.
+    pub http3: bool,
     /// If it is one, its mail is not believed, whatever its records say; they stay as they are.
     pub phishing: Phishing,
     /// The keys that it is signed with; none for a zone that is not.
@@ -36,6 +38,7 @@ impl ZoneFacts {
             soa_rname: apex.as_name().clone(),
             paused: false,
             http2: true,
+            http3: true,
             phishing: Phishing::No,
             dnssec: None,
             apex,
@@ -86,6 +89,8 @@ impl NameContent {
 pub struct Addresses {
     pub v4: Vec<Ipv4Addr>,
     pub v6: Vec<Ipv6Addr>,
+    /// Whether HTTP/3 is spoken there.
+    pub http3: bool,
 }
 
 /// What this server says about itself in class CHAOS (RFC 4892).

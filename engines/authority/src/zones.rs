@@ -38,6 +38,8 @@ pub struct Zones {
     pub(crate) turns: ZoneBits,
     /// Zones whose proxied names are not visited by HTTP/2.
     pub(crate) http1_only: ZoneBits,
+    /// Zones whose proxied names are not visited by HTTP/3.
+    pub(crate) tcp_only: ZoneBits,
     /// Zones that send phishing mail.
     pub(crate) flagged: ZoneBits,
     /// Those of them whose apex has no text.
@@ -142,6 +144,7 @@ impl Zones {
             signed: ZoneBits::default(),
             turns: ZoneBits::default(),
             http1_only: ZoneBits::default(),
+            tcp_only: ZoneBits::default(),
             flagged: ZoneBits::default(),
             without_text: ZoneBits::default(),
             aliases: PersistentMap::default(),

@@ -27,14 +27,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use bartizan_authority::{Addresses, Zones};
+use bartizan_authority::Zones;
 use bartizan_clock::Clock;
 use bartizan_exchange::DnsAnswerers;
 use bartizan_live::Live;
 use bartizan_tls::Hosts;
 use tokio::sync::oneshot;
 
-pub use bartizan_authority::{Identity, Outside};
+pub use bartizan_authority::{Addresses, Identity, Outside};
 pub use bartizan_dns_guard::{Limits as RateLimits, Secret as CookieSecret, Secrets as CookieSecrets};
 pub use bartizan_signer::Limits;
 pub use counters::Counters;

@@ -19,12 +19,14 @@ pub(crate) struct Answered {
     pub(crate) promise: TransportSecurity,
     /// The request's number.
     pub(crate) ray: Ray,
+    /// Where the same is spoken of over HTTP/3, if it is (RFC 7838).
+    pub(crate) http3: Option<u16>,
 }
 
 impl Answered {
     pub(crate) fn new(response: Response, ray: Ray) -> Answered {
         let Response { status, headers, body, upgraded } = response;
         let (fields, promise) = (Fields::Map(headers), TransportSecurity::default());
-        Answered { status, fields, body, upgraded, promise, ray }
+        Answered { status, fields, body, upgraded, promise, ray, http3: None }
     }
 }

@@ -61,6 +61,7 @@ counted!(
         /// By the version that the visitor spoke.
         http1,
         http2,
+        http3,
         /// HTTP/1.1 requests that were refused because of their heads.
         screened_out,
         /// Refused by the firewall.
@@ -146,6 +147,10 @@ counted!(
         handshakes_full,
         handshakes_resumed,
         handshakes_early,
+        /// Of QUIC, whole or not.
+        handshakes_quic,
+        /// Over QUIC, asked to show that their address is their own.
+        addresses_asked,
         /// Ended because the visitor was too slow to send a head or a body, or to read an answer.
         too_slow,
         /// HTTP/2 streams that were reset because the visitor did not take the answer.

@@ -249,10 +249,18 @@ impl Egress {
             if upgrade != Upgrade::WebSocket || !to_websocket {
                 return Err(Problem::Origin(OriginFault::Broken));
             }
-            return Ok(Answered { status, fields, body: Body::empty(), upgraded: Some(link.into_io()), promise, ray });
+            return Ok(Answered {
+                status,
+                fields,
+                body: Body::empty(),
+                upgraded: Some(link.into_io()),
+                promise,
+                ray,
+                http3: None,
+            });
         }
         let body = Lease::new(Rc::clone(&self.pool), key, link, (body, persistence)).body(length);
-        Ok(Answered { status, fields, body, upgraded: None, promise, ray })
+        Ok(Answered { status, fields, body, upgraded: None, promise, ray, http3: None })
     }
 
     fn count(&self, problem: Problem) {
@@ -276,6 +284,7 @@ impl Egress {
             | Problem::Unread
             | Problem::WebSocketOff
             | Problem::Http2Off
+            | Problem::Http3Off
             | Problem::TlsRefused
             | Problem::OtherClients
             | Problem::CertificateMissing

@@ -16,7 +16,10 @@ use crate::fields::{Fields, Name, Own, Sink};
 use crate::limits::LOOPS_MAX;
 use crate::ray::Ray;
 
-const ALT_SVC: &str = "alt-svc";
+const ALT_SVC: Name = Name { lower: "alt-svc", written: "Alt-Svc" };
+
+/// How long a visitor may go straight to HTTP/3, in seconds: a day, as RFC 7838 §3.1 has it where nobody says otherwise.
+const HTTP3_KNOWN_FOR: &str = "86400";
 const CDN_LOOP: Name = Name { lower: "cdn-loop", written: "CDN-Loop" };
 const CF_CONNECTING_IP: Name = Name { lower: "cf-connecting-ip", written: "CF-Connecting-IP" };
 const CF_IPCOUNTRY: Name = Name { lower: "cf-ipcountry", written: "CF-IPCountry" };
@@ -189,6 +192,10 @@ pub(crate) fn to_visitor<S: Sink>(answered: &Answered, dates: &Dates, sink: S) -
     if promise.nosniff {
         sink = sink.add(NOSNIFF, Own::Word("nosniff"));
     }
+    if let Some(port) = answered.http3 {
+        let port = Decimal::of(port.into());
+        sink = sink.add(ALT_SVC, Own::Parts(&[b"h3=\":", port.as_bytes(), b"\"; ma=", HTTP3_KNOWN_FOR.as_bytes()]));
+    }
     sink.add(SERVER, Own::Word(EDGE)).add(CF_RAY, Own::Parts(&[answered.ray.as_bytes()]))
 }
 
@@ -207,7 +214,7 @@ pub(crate) fn interim_to_visitor<S: Sink>(fields: &Fields, sink: S) -> S {
 
 fn fate_with_a_visitor(name: &[u8]) -> Rewrite<'static> {
     // `Alt-Svc` (RFC 7838) would send visitors to ports of the origin; the others are ours.
-    let stays = [ALT_SVC, SERVER.lower, CF_RAY.lower].iter().any(|stays| is_or_passes_for(name, stays));
+    let stays = [ALT_SVC.lower, SERVER.lower, CF_RAY.lower].iter().any(|stays| is_or_passes_for(name, stays));
     if stays { Rewrite::Drop } else { Rewrite::Keep }
 }
 

@@ -1,24 +1,30 @@
-//! Where the bytes of visitors come in: TLS, HTTP/1.1 and HTTP/2.
+//! Where the bytes of visitors come in: TLS, HTTP/1.1, HTTP/2 and HTTP/3.
 //!
 //! ```text
 //! TCP ─► (TLS) ─┬ http1 (codec of base/wire) ─► Arrived ─► pipeline
 //!               └ http2 (codec of base/wire) ─► Arrived ─► pipeline
+//! UDP ─► QUIC ─── http3 (codec of base/wire) ─► Arrived ─► pipeline
 //! ```
 //! A connection and each of its requests can be told to end from outside ([`Connections::judge`]).
 //! The protocol is chosen by ALPN (RFC 7301), never guessed; a name whose zone has HTTP/2 off is not offered
 //! it.
 
+mod arrive;
+mod block;
 mod cancel;
 mod connection;
 mod deadline;
 mod goodbye;
 mod http1;
 mod http2;
+mod http3;
+mod interest;
 mod interim;
 mod lanes;
 mod refusal;
 mod relay;
 mod requests;
+mod stream_reply;
 mod turn;
 mod wire;
 
@@ -32,10 +38,12 @@ use bartizan_routes::Scheme;
 use bartizan_tls::ServerStream;
 use tokio::net::TcpStream;
 
+#[cfg(test)]
+pub(crate) use block::Block;
 pub(crate) use connection::{Connection, Connections, Judged, RequestGuard};
 pub(crate) use deadline::Awaited;
-#[cfg(test)]
-pub(crate) use http2::Block;
+pub(crate) use http3::{Endpoints, open};
+pub use http3::{GreeterError, OpenError, ResetKey};
 pub(crate) use lanes::{Lanes, ferry};
 pub(crate) use refusal::Refusal;
 pub(crate) use requests::UnderWay;
@@ -46,6 +54,9 @@ use crate::worker::Worker;
 /// The protocols of a TLS connection by their names in ALPN (RFC 7301), best first.
 pub(crate) const ALPN: &[&[u8]] = &[ALPN_HTTP2, b"http/1.1"];
 pub(crate) const ALPN_HTTP2: &[u8] = b"h2";
+
+/// That of QUIC.
+pub(crate) const ALPN_QUIC: &[&[u8]] = &[bartizan_wire::http3::ALPN];
 
 /// Serves one visitor's connection to its end, or until it is told to end.
 pub(crate) async fn serve(stream: TcpStream, from: (SocketAddr, Place), scheme: Scheme, worker: Rc<Worker>) {

@@ -3,11 +3,11 @@
 //! ```text
 //! HTTP  80 ──┐                                                                         ┌── origin address (pool, TLS)
 //!            ├─ ingress ─ pipeline: route → firewall → https → loop → forward ─ egress ┤
-//! HTTPS 443 ─┘  (h1, h2)                                                               └── tunnel (dyn Upstream)
+//! HTTPS 443 ─┘  (h1, h2, h3)                                                           └── tunnel (dyn Upstream)
 //! ```
 //! Each worker is one thread with its own runtime, listeners, pool of origin connections, buffers and counters; a
-//! connection stays on its thread. HTTP/1.1 (RFC 9112), on both sides, and HTTP/2 (RFC 9113), with visitors, are read and
-//! written by the strict codecs of `base/wire`.
+//! connection stays on its thread. HTTP/1.1 (RFC 9112), on both sides, and HTTP/2 (RFC 9113) and HTTP/3 (RFC 9114), with
+//! visitors, are read and written by the strict codecs of `base/wire`. QUIC has one worker of its own, with all of its sockets.
 //!
 //! How TLS comes about is a matter of the zone of the name that is asked for (`base/tls`, [`Config::hosts`]). A visitor
 //! who comes back may send requests before that is over, where the zone wants it; only those that change nothing go on then.
@@ -17,7 +17,7 @@
 //! included; one that is blocked in some zones loses its requests to those. A blocked source can connect, and gets a
 //! page that says so.
 //!
-//! Not here: pages for a challenge (it is a refusal), HTTP/3, WebSocket over HTTP/2 (RFC 8441), compression,
+//! Not here: pages for a challenge (it is a refusal), WebSocket over HTTP/2 (RFC 8441) and HTTP/3 (RFC 9220), compression,
 //! caching. [`Config`] is the only configuration; the only files that are read are the system's root certificates, at
 //! the start.
 
@@ -56,8 +56,9 @@ use bartizan_tls::Hosts;
 
 pub use access_log::{AccessLog, LineForm, Lines, Query};
 pub use counters::{Ends, OriginFailures, Requests, Totals, Visitors};
+pub use ingress::{GreeterError, OpenError, ResetKey};
 pub use limits::Limits;
-pub use plane::{Neighbours, Plane, Sockets, StartError, start};
+pub use plane::{Neighbours, Plane, Quic, Sockets, StartError, start};
 
 /// The configuration of the plane. A request keeps the one that was in force when it came.
 #[derive(Clone)]

@@ -261,3 +261,38 @@ pub(crate) const TRACE_DETAIL_BYTES_MAX: usize = 2 * 1024;
 
 /// The pause after the system refused a new socket, normally for lack of file descriptors.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a connection of QUIC may send ahead, and what of ours may wait for it, while it asks for nothing: a head or two, in the
+/// part of its place that is not counted.
+pub(crate) const QUIC_REST_BYTES: u32 = 16 * 1024;
+
+/// What it may send ahead of heads while requests are answered: those of a page. With [`UNSENT_BYTES`] for what we send.
+pub(crate) const QUIC_HEADS_BYTES: u32 = 64 * 1024;
+
+/// Streams of a visitor beside its requests at a time: three that it needs (RFC 9114 §6.2), and some that nobody knows.
+pub(crate) const PEER_STREAMS_MAX: u32 = 8;
+
+/// What is read of one of them at a time.
+pub(crate) const PEER_STREAM_READ_BYTES: usize = 512;
+
+/// Frames over HTTP/3 that ask for nothing, at once, and more of them with time and requests: as over HTTP/2.
+pub(crate) const IDLE_FRAMES_MAX: u32 = 1_000;
+pub(crate) const IDLE_FRAMES_A_SECOND: u32 = 20;
+pub(crate) const IDLE_FRAMES_A_REQUEST: u32 = 10;
+
+/// How often it is seen how many of them QUIC has had: each look wakes a connection.
+pub(crate) const QUIC_LOOK_TIME: Duration = Duration::from_secs(5);
+
+/// Handshakes of QUIC under way from which on a visitor has to show first that its address is its own (RFC 9000 §8.1.2): more
+/// than a busy site has, and nothing that whoever makes addresses up could fill the machine with.
+pub(crate) const QUIC_UNPROVEN_MAX: usize = 64;
+
+/// First packets that wait to be looked at, and octets of what follows each of them meanwhile.
+pub(crate) const QUIC_WAITING_MAX: usize = 1_024;
+pub(crate) const QUIC_WAITING_BYTES: u64 = 16 * 1024;
+
+/// For telling visitors over QUIC that we stop.
+pub(crate) const QUIC_GOODBYE_TIME: Duration = Duration::from_secs(1);
+
+/// Resets that one socket sends at most are a thousand a second, each smaller than the packet that asked for it.
+pub(crate) const RESET_INTERVAL: Duration = Duration::from_millis(1);

@@ -13,6 +13,7 @@ use crate::counters::Counters;
 pub(crate) struct Counted {
     pub(crate) workers: Vec<Arc<Counters>>,
     pub(crate) acceptor: Acceptor,
+    pub(crate) quic: Acceptor,
     pub(crate) memory: Memory,
 }
 
@@ -26,7 +27,7 @@ impl Measured for Counted {
             ("4xx", requests.status_4xx),
             ("5xx", requests.status_5xx),
         ];
-        let versions = [("http1", requests.http1), ("http2", requests.http2)];
+        let versions = [("http1", requests.http1), ("http2", requests.http2), ("http3", requests.http3)];
         let ways = [
             ("answered", ends.answered),
             ("upgraded", ends.upgraded),
@@ -70,6 +71,7 @@ impl Measured for Counted {
             ("full", visitors.handshakes_full),
             ("resumed", visitors.handshakes_resumed),
             ("early", visitors.handshakes_early),
+            ("quic", visitors.handshakes_quic),
         ];
         let bytes = [("in", visitors.bytes_in), ("out", visitors.bytes_out)];
         vec![
@@ -147,13 +149,19 @@ impl Measured for Counted {
             ),
             Metric::counter(
                 "bartizan_http_handshakes",
-                "TLS handshakes: whole ones, those that took an earlier session up, and those with requests ahead of their end",
+                "TLS handshakes: whole ones, those that took an earlier session up, and those with requests ahead of their end; \
+                 of QUIC all together",
                 Sample::by("kind", &handshakes),
+            ),
+            Metric::counter(
+                "bartizan_http_addresses_asked",
+                "Visitors over QUIC that had to show first that their address is their own",
+                Sample::one(visitors.addresses_asked),
             ),
             Metric::counter(
                 "bartizan_http_sessions_displaced",
                 "TLS sessions that were not kept for their time, since there was no room",
-                Sample::one(self.acceptor.displaced_sessions()),
+                Sample::one(self.acceptor.displaced_sessions() + self.quic.displaced_sessions()),
             ),
             Metric::counter(
                 "bartizan_http_streams_starved",

@@ -91,6 +91,7 @@ pub(crate) enum Problem {
     Unread,
     WebSocketOff,
     Http2Off,
+    Http3Off,
     /// The connection came about with what the site does not take.
     TlsRefused,
     /// The connection was made for a host that asks something else of its clients.
@@ -180,6 +181,13 @@ impl Problem {
                 "Not on this connection",
                 "HTTP/2 is switched off for this site, and this request came over it.",
                 "Ask again on a new connection. Owner: the zone's setting \"http2\" switches it on.",
+            ),
+            Problem::Http3Off => (
+                421,
+                "http3_off",
+                "Not on this connection",
+                "HTTP/3 is switched off for this site, and this request came over it.",
+                "Ask again on a new connection. Owner: the zone's setting \"http3\" switches it on.",
             ),
             Problem::TlsRefused => (
                 421,

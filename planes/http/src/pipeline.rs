@@ -97,10 +97,11 @@ pub(crate) async fn serve(arrived: &mut Arrived, guard: &RequestGuard) -> Answer
         });
         guard.unless_ended(answering).await.unwrap_or(Err(Problem::Blocked))
     };
-    let answered = result.unwrap_or_else(|problem| {
+    let mut answered = result.unwrap_or_else(|problem| {
         guard.record().note_problem(problem);
         Answered::new(problem.page(&arrived.fields.accepted(), &ray), ray)
     });
+    offer_http3(&mut answered, arrived, known.as_ref(), &guard.worker);
     let settings = known.as_ref().map(|known| &known.site.policy.settings);
     response_stages(answered, Some(arrived), settings, guard)
 }
@@ -233,9 +234,13 @@ fn let_in(arrived: &Arrived, known: &Known, guard: &RequestGuard) -> Stage {
     }
 }
 
-/// A connection whose name may speak HTTP/2 can still ask for one that may not, and a setting can change while it lasts.
+/// A connection whose name may speak HTTP/2 or HTTP/3 can still ask for one that may not, and a setting can change while it lasts.
 fn allow_version(arrived: &Arrived, settings: &ZoneSettings) -> Stage {
-    if arrived.version == Version::HTTP_2 && !settings.http2 { answer(Problem::Http2Off) } else { GO_ON }
+    match arrived.version {
+        Version::HTTP_2 if !settings.http2 => answer(Problem::Http2Off),
+        Version::HTTP_3 if !settings.http3 => answer(Problem::Http3Off),
+        _ => GO_ON,
+    }
 }
 
 /// The same is so for TLS: the policy of the name that the connection was made for may be another one, or of yesterday.
@@ -323,6 +328,18 @@ fn promise(answered: &mut Answered, arrived: Option<&Arrived>, settings: Option<
             let types = if promised.nosniff { ", no other type than is said" } else { "" };
             guard.record().tell("promise", || format!("{tls}{types}"));
         }
+    }
+}
+
+/// Where the zone wants it, and its TLS is what QUIC is made of. Only what comes over TLS says so: in the clear it would be
+/// anybody's word.
+fn offer_http3(answered: &mut Answered, arrived: &Arrived, known: Option<&Known>, worker: &Worker) {
+    let wants = |known: &Known| {
+        let settings = &known.site.policy.settings;
+        settings.http3 && settings.ssl != Ssl::Off && TlsPolicy::of(settings).speaks_quic()
+    };
+    if arrived.scheme == Scheme::Https && known.is_some_and(wants) {
+        answered.http3 = worker.ports.quic;
     }
 }
 

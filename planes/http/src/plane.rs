@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -24,7 +24,7 @@ use crate::access_log::{AccessLog, Pen};
 use crate::counters::{Counters, Totals};
 use crate::date::Dates;
 use crate::egress::Egress;
-use crate::ingress::{self, Connections, Lanes};
+use crate::ingress::{self, Connections, Endpoints, Lanes, OpenError, ResetKey};
 use crate::limits::{ACCEPT_PAUSE, ACCEPTS_A_TURN, CONNECTIONS_MAX, ORIGINS, ORIGINS_MAX, SOURCE, UNSENT_BYTES};
 use crate::metrics::Counted;
 use crate::ray::Rays;
@@ -40,6 +40,15 @@ use crate::{Config, Limits};
 pub struct Sockets {
     pub http: Vec<Vec<TcpListener>>,
     pub https: Vec<Vec<TcpListener>>,
+    /// None: HTTP/3 is not spoken.
+    pub quic: Option<Quic>,
+}
+
+/// Where HTTP/3 is spoken: on the port of HTTPS.
+pub struct Quic {
+    /// One for each address.
+    pub sockets: Vec<UdpSocket>,
+    pub reset_key: ResetKey,
 }
 
 /// Why the plane does not start.
@@ -47,6 +56,8 @@ pub struct Sockets {
 pub enum StartError {
     #[error("a worker of the HTTP edge cannot start")]
     Worker(#[from] io::Error),
+    #[error("QUIC cannot start")]
+    Quic(#[from] OpenError),
     #[error("the extra roots for origins cannot be used")]
     OriginRoots(#[source] TlsError),
 }
@@ -56,6 +67,7 @@ pub struct Plane {
     workers: Vec<JoinHandle<()>>,
     counters: Vec<Arc<Counters>>,
     acceptor: Acceptor,
+    quic: Acceptor,
     memory: Memory,
     in_force: Arc<InForce>,
     /// None while the plane serves; then how long open connections may go on.
@@ -82,8 +94,10 @@ pub fn start(
 ) -> Result<Plane, StartError> {
     let Config { limits, server, .. } = live.snapshot().value.clone();
     let origin_tls = OriginTls::load(server.origin_roots, &[b"http/1.1"]).map_err(StartError::OriginRoots)?;
-    let acceptor = Acceptor::with_early_data(ingress::ALPN);
-    let ports = Ports { http: port_of(&sockets.http, 80)?, https: port_of(&sockets.https, 443)? };
+    let (acceptor, quic_acceptor) = (Acceptor::with_early_data(ingress::ALPN), Acceptor::of_quic(ingress::ALPN_QUIC));
+    let quic = sockets.quic.filter(|quic| !quic.sockets.is_empty());
+    let quic_port = quic.as_ref().map(|quic| quic.sockets[0].local_addr()).transpose()?.map(|address| address.port());
+    let ports = Ports { http: port_of(&sockets.http, 80)?, https: port_of(&sockets.https, 443)?, quic: quic_port };
     let (end, _) = watch::channel(None);
     let (shares, now) = (Shares::of(bartizan_net::descriptors_max()), std::time::Instant::now());
     let memory = Memory::new(MemoryShares::of(bartizan_net::memory_max()).http.min(limits.memory), now);
@@ -94,9 +108,20 @@ pub fn start(
     let in_force = InForce::new(traces.clone(), at_http, at_https).map_err(StartError::OriginRoots)?;
     let in_force = Arc::new(in_force);
     let (workers, counters) = Default::default();
-    let mut plane = Plane { workers, counters, acceptor: acceptor.clone(), memory: memory.clone(), in_force, end };
-    let count = sockets.http.len().max(sockets.https.len());
+    let mut plane = Plane {
+        workers,
+        counters,
+        acceptor: acceptor.clone(),
+        quic: quic_acceptor.clone(),
+        memory: memory.clone(),
+        in_force,
+        end,
+    };
+    let of_tcp = sockets.http.len().max(sockets.https.len());
+    // QUIC's is the last.
+    let count = of_tcp + usize::from(quic.is_some());
     let (mut http, mut https) = (sockets.http.into_iter(), sockets.https.into_iter());
+    let mut quic = quic.map(|quic| (quic, quic_acceptor));
     let doors = Door::divided(shares.visitors, count, CONNECTIONS_MAX, SOURCE, now);
     let gates = Gate::divided(shares.origins, count, ORIGINS_MAX, ORIGINS, now);
     for (index, (door, gate)) in doors.into_iter().zip(gates).enumerate() {
@@ -107,6 +132,7 @@ pub fn start(
             door,
             memory: memory.clone(),
             listeners,
+            quic: if index == of_tcp { quic.take() } else { None },
             live: live.clone(),
             upstream: Arc::clone(&neighbours.upstream),
             dns: neighbours.dns.clone(),
@@ -138,6 +164,7 @@ impl Plane {
         Arc::new(Counted {
             workers: self.counters.clone(),
             acceptor: self.acceptor.clone(),
+            quic: self.quic.clone(),
             memory: self.memory.clone(),
         })
     }
@@ -182,6 +209,7 @@ struct WorkerSetup {
     door: Door,
     memory: Memory,
     listeners: Vec<(TcpListener, Scheme)>,
+    quic: Option<(Quic, Acceptor)>,
     live: Live<Config>,
     upstream: Arc<dyn Upstream>,
     dns: Option<Arc<dyn DnsAnswerers>>,
@@ -198,12 +226,12 @@ struct WorkerSetup {
 }
 
 impl WorkerSetup {
-    fn start(self) -> io::Result<JoinHandle<()>> {
+    fn start(mut self) -> Result<JoinHandle<()>, StartError> {
         for (listener, _) in &self.listeners {
             listener.set_nonblocking(true)?;
         }
         // It stays on the thread that it is made on.
-        let (made, is_made) = std::sync::mpsc::sync_channel(1);
+        let (made, is_made) = std::sync::mpsc::sync_channel::<Result<(), StartError>>(1);
         let thread = std::thread::Builder::new().name(format!("http-{}", self.index)).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -212,19 +240,31 @@ impl WorkerSetup {
                 .build_local(LocalOptions::default());
             match runtime {
                 Ok(runtime) => {
+                    let opened = match self.quic.take() {
+                        Some(quic) => runtime.block_on(async { self.open(quic) }).map(Some),
+                        None => Ok(None),
+                    };
+                    let endpoints = match opened {
+                        Ok(endpoints) => endpoints,
+                        Err(error) => return drop(made.send(Err(error.into()))),
+                    };
                     let _ = made.send(Ok(()));
-                    runtime.block_on(self.run());
+                    runtime.block_on(self.run(endpoints));
                     // Tasks that still run are dropped here, with their connections. A blocked resolver is not waited for.
                     runtime.shutdown_background();
                 }
-                Err(error) => drop(made.send(Err(error))),
+                Err(error) => drop(made.send(Err(error.into()))),
             }
         })?;
-        is_made.recv().unwrap_or_else(|_| Err(io::Error::other("its thread ended at once")))?;
+        is_made.recv().unwrap_or_else(|_| Err(io::Error::other("its thread ended at once").into()))?;
         Ok(thread)
     }
 
-    async fn run(mut self) {
+    fn open(&self, (Quic { sockets, reset_key }, acceptor): (Quic, Acceptor)) -> Result<Endpoints, OpenError> {
+        ingress::open(sockets, &reset_key, acceptor, self.live.clone(), &self.limits)
+    }
+
+    async fn run(mut self, endpoints: Option<Endpoints>) {
         let spare = Rc::new(Spare::default());
         let ways = (self.upstream, self.origin_tls, self.reach);
         let worker = Rc::new(Worker {
@@ -238,6 +278,7 @@ impl WorkerSetup {
             memory: self.memory,
             connections: Connections::default(),
             lanes: Rc::new(Lanes::default()),
+            quic_handshakes: Cell::new(0),
             acceptor: self.acceptor,
             ports: self.ports,
             limits: self.limits,
@@ -256,19 +297,21 @@ impl WorkerSetup {
         tokio::task::spawn_local(expire(Rc::clone(&worker)));
         tokio::task::spawn_local(ingress::ferry(Rc::clone(&worker.lanes)));
         let sweeper = tokio::task::spawn_local(sweep(Rc::clone(&worker)));
-        let accepting: Vec<_> = self
+        let mut accepting: Vec<_> = self
             .listeners
             .into_iter()
             .map(|(listener, scheme)| {
                 tokio::task::spawn_local(accept(listener, scheme, Rc::clone(&worker), Rc::clone(&crowd)))
             })
             .collect();
+        accepting.extend(endpoints.iter().flat_map(|endpoints| endpoints.accept(&worker, &crowd)));
         // An error means that the plane is gone, which is an end without grace.
         let grace = match self.end.wait_for(Option::is_some).await {
             Ok(grace) => grace.unwrap_or_default(),
             Err(_) => Duration::ZERO,
         };
         accepting.iter().for_each(|task| task.abort());
+        endpoints.iter().for_each(Endpoints::shut);
         sweeper.abort();
         worker.drain.begin();
         worker.connections.wake();
@@ -279,6 +322,9 @@ impl WorkerSetup {
                 left = crowd.inside.get(),
                 "connections cut off at the end of the grace period"
             );
+        }
+        if let Some(endpoints) = endpoints {
+            endpoints.end().await;
         }
         worker.lanes.let_go();
     }
@@ -360,19 +406,19 @@ async fn sweep(worker: Rc<Worker>) {
 
 /// The connections of one worker, to be waited for. How many there may be is the door's to say.
 #[derive(Default)]
-struct Crowd {
+pub(crate) struct Crowd {
     inside: Cell<usize>,
     left: tokio::sync::Notify,
 }
 
 /// Counts as one connection while it lives.
-struct Guest {
+pub(crate) struct Guest {
     crowd: Rc<Crowd>,
     counters: Arc<Counters>,
 }
 
 impl Crowd {
-    fn enter(self: &Rc<Self>, counters: &Arc<Counters>) -> Guest {
+    pub(crate) fn enter(self: &Rc<Self>, counters: &Arc<Counters>) -> Guest {
         self.inside.set(self.inside.get() + 1);
         counters.visitors.open.add(1);
         Guest { crowd: Rc::clone(self), counters: Arc::clone(counters) }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use bartizan_wire::http1::FieldRoom;
 use bartizan_wire::http2::HeadRoom;
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use crate::limits::{FLOW_BYTES, READ_BYTES, SPARE_MAX, SPARE_READ_BYTES, SPARE_TEXT_BYTES, SPARE_TEXT_BYTES_MAX};
@@ -75,6 +75,20 @@ impl Spare {
             }
         }
         BytesMut::with_capacity(SPARE_READ_BYTES)
+    }
+
+    /// Copies a head to where it stays for as long as its request: into `heads`, memory for those of one connection.
+    // Hot: once a request. No allocation for usual ones.
+    pub(crate) fn keep(&self, text: &[u8], heads: &mut Option<BytesMut>) -> Bytes {
+        if text.len() > SPARE_READ_BYTES {
+            return Bytes::copy_from_slice(text);
+        }
+        if let Some(full) = heads.take_if(|heads| heads.capacity() < text.len()) {
+            self.give_read(full);
+        }
+        let heads = heads.get_or_insert_with(|| self.read());
+        heads.extend_from_slice(text);
+        heads.split().freeze()
     }
 
     /// One of those. What was taken out may still be in use.

@@ -40,6 +40,8 @@ pub(crate) struct Worker {
     pub(crate) memory: Memory,
     pub(crate) connections: Connections,
     pub(crate) lanes: Rc<Lanes>,
+    /// Handshakes of QUIC that are under way.
+    pub(crate) quic_handshakes: Cell<usize>,
     pub(crate) acceptor: Acceptor,
     pub(crate) ports: Ports,
     pub(crate) limits: Limits,
@@ -55,6 +57,8 @@ pub(crate) struct Worker {
 pub(crate) struct Ports {
     pub(crate) http: u16,
     pub(crate) https: u16,
+    /// Where HTTP/3 is spoken, if it is.
+    pub(crate) quic: Option<u16>,
 }
 
 /// What the configuration has for a request.

@@ -29,6 +29,7 @@ pub use connection::{Connection, Event, Limits, Step, Unfinished};
 pub use error::{Code, Fault};
 pub use frame::{FRAME_BYTES_MAX, FRAME_HEAD_BYTES};
 pub use request::{HeadRoom, RequestHead};
+pub(crate) use request::{Section, Unfit};
 pub use send::{EndStream, Sent, Whose};
 
 /// What a client says first (RFC 9113 §3.4).

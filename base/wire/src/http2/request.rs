@@ -1,4 +1,5 @@
-//! The head of a request, and trailers, from the fields that a block of them has (RFC 9113 §8.2, §8.3).
+//! The head of a request, and trailers, from the fields that a block of them has (RFC 9113 §8.2, §8.3; of HTTP/3 the same,
+//! RFC 9114 §4.2, §4.3).
 //!
 //! What was sent as fields is written down as the lines of an HTTP/1.1 head, with the place and class of each: so it goes
 //! on to an origin as other heads do, without a map being made of it. `Cookie`, which may come in several fields, is one
@@ -15,6 +16,7 @@ pub struct HeadRoom {
     cookies: Vec<u8>,
     fields: FieldRoom,
     seen: Seen,
+    unfolded: Vec<u8>,
 }
 
 /// The head of a request. Its parts lie in the text of the [`HeadRoom`] that it was written to.
@@ -46,11 +48,11 @@ impl RequestHead {
 
 /// It is no message (RFC 9113 §8.1.1), which is an error of its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
+pub(crate) struct Malformed;
 
 /// Why a block is no request that can be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unfit {
+pub(crate) enum Unfit {
     Malformed,
     /// It is one message for everybody, and is not to be served.
     Refused(Refusal),
@@ -64,7 +66,7 @@ impl From<Malformed> for Unfit {
 
 /// Which of the two a block is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Section {
+pub(crate) enum Section {
     #[default]
     Head,
     Trailers,
@@ -113,7 +115,17 @@ impl HeadRoom {
         std::mem::replace(&mut self.fields, next)
     }
 
-    pub(super) fn begin(&mut self, section: Section, count_max: usize) {
+    /// Memory for what is unfolded from Huffman's code.
+    pub(crate) fn unfolding(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.unfolded)
+    }
+
+    /// Keeps it for the next block.
+    pub(crate) fn give_unfolding(&mut self, unfolded: Vec<u8>) {
+        self.unfolded = unfolded;
+    }
+
+    pub(crate) fn begin(&mut self, section: Section, count_max: usize) {
         self.text.clear();
         self.cookies.clear();
         self.fields.clear();
@@ -121,7 +133,7 @@ impl HeadRoom {
     }
 
     // Hot: once a field. No allocation but for longer heads than any before.
-    pub(super) fn take(&mut self, name: &[u8], value: &[u8]) {
+    pub(crate) fn take(&mut self, name: &[u8], value: &[u8]) {
         if self.seen.is_malformed {
             return;
         }
@@ -236,7 +248,7 @@ impl HeadRoom {
     }
 
     /// The head, once all of the block was taken.
-    pub(super) fn finish_head(&mut self) -> Result<RequestHead, Unfit> {
+    pub(crate) fn finish_head(&mut self) -> Result<RequestHead, Unfit> {
         if self.seen.is_malformed {
             return Err(Unfit::Malformed);
         }
@@ -279,7 +291,7 @@ impl HeadRoom {
     }
 
     /// Trailers: what is no field of HTTP makes them none.
-    pub(super) fn finish_trailers(&self) -> Result<(), Malformed> {
+    pub(crate) fn finish_trailers(&self) -> Result<(), Malformed> {
         if self.seen.is_malformed || self.seen.refusal.is_some() { Err(Malformed) } else { Ok(()) }
     }
 }

@@ -5,6 +5,7 @@ mod dns_judge;
 mod exchanges;
 mod hpack;
 mod http2;
+mod http3;
 mod requests;
 mod responses;
 mod splits;

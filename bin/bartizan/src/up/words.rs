@@ -37,7 +37,7 @@ pub struct Up {
     /// HTTP [default: port 8080 of 127.0.0.1 and ::1]
     #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_HTTP", value_delimiter = ',', value_parser = listener)]
     pub http: Vec<SocketAddr>,
-    /// HTTPS [default: port 8443 of 127.0.0.1 and ::1]
+    /// HTTPS, over TCP and, as HTTP/3, over UDP [default: port 8443 of 127.0.0.1 and ::1]
     #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_HTTPS", value_delimiter = ',', value_parser = listener)]
     pub https: Vec<SocketAddr>,
     /// Connectors, over QUIC [default: port 7844 of 127.0.0.1 and ::1]

@@ -298,7 +298,7 @@ fn settings_that_stay() {
     }
     let refused = edge.call("PATCH", &format!("{path}/brotli"), r#"{"value":"on"}"#).text;
     assert!(refused.contains("answers are passed on as the origin sent them"), "{refused}");
-    let items = r#"{"items":[{"id":"brotli","value":"off"},{"id":"http3","value":"on"}]}"#;
+    let items = r#"{"items":[{"id":"brotli","value":"off"},{"id":"mirage","value":"on"}]}"#;
     assert_eq!(edge.call("PATCH", &path, items).verdict(), "400 1006 /items/1/value");
     assert_eq!(edge.revision(), before);
     let items = r#"{"items":[{"id":"brotli","value":"off"},{"id":"ssl","value":"full"}]}"#;

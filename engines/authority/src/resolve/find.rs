@@ -21,9 +21,10 @@ pub(super) enum Find<'z> {
     Flat(Flat<'z>),
     /// All addresses of this location.
     Addresses(Location<'z>),
-    /// How to reach the HTTP edge of this PoP: without HTTP/2 in the zones that want it so.
+    /// How to reach the HTTP edge of this PoP: without HTTP/2 or HTTP/3 in the zones that want it so.
     Service {
         http2: bool,
+        http3: bool,
     },
     Any,
     Soa(&'z Zone),
@@ -59,7 +60,11 @@ pub(super) fn find<'z>(authority: &Authority<'z>, location: Location<'z>, qtype:
         // What stands for another name at an apex is told as addresses, and as nothing else.
         RecordType::CNAME if proxied || flags.has(Flags::APEX) => Find::Nothing,
         RecordType::HTTPS if proxied && has_own() => {
-            Find::Service { http2: !authority.zones.http1_only.has(location.zone) }
+            let zones = authority.zones;
+            Find::Service {
+                http2: !zones.http1_only.has(location.zone),
+                http3: authority.addresses.http3 && !zones.tcp_only.has(location.zone),
+            }
         }
         RecordType::SOA if flags.has(Flags::APEX) => Find::of_zone(authority, location, Find::Soa),
         RecordType::NS if flags.has(Flags::APEX) => Find::of_zone(authority, location, Find::Nameservers),

@@ -47,8 +47,8 @@ pub(super) fn put_found(
             });
             if fits == [Fit::Whole; 2] { Fit::Whole } else { Fit::Dropped }
         }
-        Find::Service { http2 } => {
-            let service = Service::of(addresses, http2);
+        Find::Service { http2, http3 } => {
+            let service = Service::of(addresses, http2, http3);
             reply.put_data(section, spot, RecordType::HTTPS, PROXIED_TTL, once(&service))
         }
         Find::Any => reply.put_data(section, spot, RecordType::HINFO, ANY_TTL, once(ANY_HINFO)),

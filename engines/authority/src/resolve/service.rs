@@ -11,15 +11,19 @@ const ALPN: u16 = 1;
 const IPV4HINT: u16 = 4;
 const IPV6HINT: u16 = 6;
 
-/// HTTP/2. HTTP/1.1 is understood for `https` where nobody says otherwise (RFC 9460 §7.1.2 and §9).
+/// HTTP/3, which is tried first, and HTTP/2. HTTP/1.1 is understood for `https` where nobody says otherwise (RFC 9460 §7.1.2 and §9).
+const HTTP3: &[u8] = b"\x02h3";
 const HTTP2: &[u8] = b"\x02h2";
 
 /// Priority 1, the owner itself as target (RFC 9460 §2.2, §2.5.2).
 const HERE: &[u8] = &[0, 1, 0];
 
 const PARAM_HEADER: usize = 4;
-const BYTES_MAX: usize =
-    HERE.len() + 3 * PARAM_HEADER + HTTP2.len() + HINTS_MAX * (size_of::<[u8; 4]>() + size_of::<[u8; 16]>());
+const BYTES_MAX: usize = HERE.len()
+    + 3 * PARAM_HEADER
+    + HTTP3.len()
+    + HTTP2.len()
+    + HINTS_MAX * (size_of::<[u8; 4]>() + size_of::<[u8; 16]>());
 
 /// The data of the record.
 pub(super) struct Service {
@@ -28,12 +32,14 @@ pub(super) struct Service {
 }
 
 impl Service {
-    pub(super) fn of(addresses: &Addresses, http2: bool) -> Service {
+    pub(super) fn of(addresses: &Addresses, http2: bool, http3: bool) -> Service {
         let mut service = Service { bytes: [0; BYTES_MAX], len: 0 };
         service.push(HERE);
-        if http2 {
-            service.header(ALPN, HTTP2.len());
-            service.push(HTTP2);
+        let spoken = [(http3, HTTP3), (http2, HTTP2)].map(|(is_spoken, name)| if is_spoken { name } else { &[] });
+        let length = spoken.iter().map(|name| name.len()).sum();
+        if length > 0 {
+            service.header(ALPN, length);
+            spoken.iter().for_each(|name| service.push(name));
         }
         let v4 = addresses.v4.iter().take(HINTS_MAX);
         if !addresses.v4.is_empty() {

@@ -152,7 +152,7 @@ fn what_a_client_needs_next() {
 }
 
 /// Of the PoP of [`Server`]: HTTP/2, and all addresses.
-const SERVICE: &str = "0001000302683200040008cb007101cb0071020006001020010db8000000000000000000000001";
+const SERVICE: &str = "0001000602683302683200040008cb007101cb0071020006001020010db8000000000000000000000001";
 
 #[test]
 fn proxied_names_have_a_service() {
@@ -170,7 +170,7 @@ fn proxied_names_have_a_service() {
         Server::new(edit.finish())
     };
     let running = with(facts("example", 8));
-    let (denied, http1) = ("NOERROR aa / example 3600 SOA …", &SERVICE[14..]);
+    let (denied, http1) = ("NOERROR aa / example 3600 SOA …", &SERVICE[20..]);
     for (question, expect) in [
         ("www.example HTTPS", &*format!("NOERROR aa www.example 300 HTTPS 1 . {SERVICE}")),
         ("x.wild.example HTTPS", &format!("NOERROR aa x.wild.example 300 HTTPS 1 . {SERVICE}")),
@@ -184,8 +184,18 @@ fn proxied_names_have_a_service() {
     let paused = with(ZoneFacts { paused: true, ..facts("example", 8) });
     assert_eq!(paused.ask("www.example HTTPS"), denied);
     assert_eq!(paused.ask("own.example HTTPS"), "NOERROR aa own.example 300 HTTPS 1 svc.test");
-    let slow = with(ZoneFacts { http2: false, ..facts("example", 8) });
-    assert_eq!(slow.ask("www.example HTTPS"), format!("NOERROR aa www.example 300 HTTPS 1 . {http1}"));
+    for (http2, http3, expect) in [
+        (false, false, http1.to_owned()),
+        (true, false, format!("00010003026832{http1}")),
+        (false, true, format!("00010003026833{http1}")),
+    ] {
+        let zone = with(ZoneFacts { http2, http3, ..facts("example", 8) });
+        assert_eq!(zone.ask("www.example HTTPS"), format!("NOERROR aa www.example 300 HTTPS 1 . {expect}"));
+    }
+    // A PoP that has no such socket says nothing of it, whatever its zones want.
+    let mut deaf = with(facts("example", 8));
+    deaf.addresses.http3 = false;
+    assert_eq!(deaf.ask("www.example HTTPS"), format!("NOERROR aa www.example 300 HTTPS 1 . 00010003026832{http1}"));
 }
 
 /// As the post printed it: IPv4 first, each record set in its own order.

@@ -66,7 +66,7 @@ fn of_head(write: impl FnOnce(HeadWriter<'_>) -> HeadWriter<'_>) -> Vec<Field> {
 /// What `write` writes as a block of HTTP/2, read again.
 fn of_block(write: impl FnOnce(Block<'_>) -> Block<'_>) -> Vec<Field> {
     let mut bytes = Vec::new();
-    write(Block::trailers(&mut Encoder::new(), &mut bytes));
+    write(Block::of_http2(&mut Encoder::new(), &mut bytes));
     let (mut decoder, mut fields) = (Decoder::new(4096), Vec::new());
     let text = |text: &[u8]| String::from_utf8(text.to_vec()).unwrap();
     let list = decoder.decode(&bytes, usize::MAX, |name, value| fields.push((text(name), value.to_vec())));

@@ -15,7 +15,7 @@ use bartizan_live::Generation;
 use bartizan_names::ZoneId;
 use bartizan_quotas::{Held, Place};
 use bartizan_routes::Scheme;
-use bartizan_tls::{Agreed, HandshakeEnd, Hosts, ServerStream};
+use bartizan_tls::{Agreed, Client, HandshakeEnd, Hosts, ServerStream};
 use http::StatusCode;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -131,10 +131,24 @@ impl Connection {
 
     /// TLS has come about, as far as it has; what is left may take so long.
     pub(super) fn note_tls(&self, stream: &ServerStream<TcpStream>, time: Duration) {
-        self.agreed.set(stream.agreed());
-        let shown = stream.client().map(Shown::from);
-        let early = |end| Early { end, due: Instant::now() + time, overdue: Cancel::default() };
-        let early = stream.handshake_end().map(early);
+        self.note_handshake(stream.agreed(), stream.client(), stream.handshake_end(), time);
+    }
+
+    /// The same of QUIC, which is TLS 1.3.
+    pub(super) fn note_quic(&self, client: Option<Client>, end: Option<HandshakeEnd>, time: Duration) {
+        self.note_handshake(Some(Agreed::Tls13), client, end, time);
+    }
+
+    fn note_handshake(
+        &self,
+        agreed: Option<Agreed>,
+        client: Option<Client>,
+        end: Option<HandshakeEnd>,
+        time: Duration,
+    ) {
+        self.agreed.set(agreed);
+        let shown = client.map(Shown::from);
+        let early = end.map(|end| Early { end, due: Instant::now() + time, overdue: Cancel::default() });
         if shown.is_some() || early.is_some() {
             // It is the only handshake.
             let _ = self.special.set(Box::new(Special { shown, early }));
@@ -185,6 +199,11 @@ impl Connection {
         is_held
     }
 
+    /// The same for what it could do without.
+    pub(super) fn try_to_hold(&self, bytes: usize, worker: &Worker) -> bool {
+        self.held.add(bytes, &worker.memory, self.peer.ip()).is_ok()
+    }
+
     /// So many wait no more.
     pub(crate) fn let_go(&self, bytes: usize) {
         self.held.sub(bytes);
@@ -216,6 +235,16 @@ impl Connection {
             self.worn.trigger();
         }
         guard
+    }
+
+    /// A stream that was begun has come to no request, or was not taken any more.
+    pub(super) fn count_unfinished(&self, worker: &Worker) {
+        self.begun.set(self.begun.get().saturating_add(1));
+        self.unfinished.set(self.unfinished.get().saturating_add(1));
+        self.turn.charge(STEPS_OF_AN_UNFINISHED);
+        if self.unfinished.get() > worker.limits.unfinished_max {
+            self.worn.trigger();
+        }
     }
 
     /// Returns when it has carried as much as one connection may.

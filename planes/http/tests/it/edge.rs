@@ -1,7 +1,7 @@
 //! A running plane with one worker, and ways to talk to it.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use bartizan_names::{
     AccessMode, CertificateId, Name, OriginHost, Protocol, RuleId, Timestamp, TunnelId, ZoneId, ZoneName, ZoneSettings,
 };
 use bartizan_observed::{HttpQuestion, HttpTrace, TracesBusy};
-use bartizan_plane_http::{AccessLog, Config, Limits, Neighbours, Plane, ServerFacts, Sockets, Totals, start};
+use bartizan_plane_http::{AccessLog, Config, Limits, Neighbours, Plane, Quic, ServerFacts, Sockets, Totals, start};
 use bartizan_policy::Policy;
 use bartizan_routes::{Challenges, Routes, Server, Target};
 use bartizan_tls::{Certificate, CertifiedKey, Hosts, HostsEdit, TlsPolicy};
@@ -105,13 +105,22 @@ impl Edge {
         Edge::with(sites, name_servers, Limits::default(), behind)
     }
 
+    /// One that speaks HTTP/3 too, on the port of HTTPS.
+    pub(crate) fn over_quic(
+        sites: &[Site<'_>],
+        limits: Limits,
+        behind: impl Fn(Request) -> Result<Response, UpstreamError> + Send + Sync + 'static,
+    ) -> Edge {
+        Edge::with_sockets(sites, (NameServers::System, limits), behind, None, Udp::Open)
+    }
+
     pub(crate) fn with(
         sites: &[Site<'_>],
         name_servers: NameServers,
         limits: Limits,
         behind: impl Fn(Request) -> Result<Response, UpstreamError> + Send + Sync + 'static,
     ) -> Edge {
-        Edge::with_log(sites, (name_servers, limits), behind, None)
+        Edge::with_sockets(sites, (name_servers, limits), behind, None, Udp::Closed)
     }
 
     /// One of which somebody keeps a log.
@@ -121,12 +130,23 @@ impl Edge {
         behind: impl Fn(Request) -> Result<Response, UpstreamError> + Send + Sync + 'static,
         access_log: Option<AccessLog>,
     ) -> Edge {
+        Edge::with_sockets(sites, (name_servers, limits), behind, access_log, Udp::Closed)
+    }
+
+    fn with_sockets(
+        sites: &[Site<'_>],
+        (name_servers, limits): (NameServers, Limits),
+        behind: impl Fn(Request) -> Result<Response, UpstreamError> + Send + Sync + 'static,
+        access_log: Option<AccessLog>,
+        udp: Udp,
+    ) -> Edge {
         let ca = Ca::new();
         let live = Live::new(Config { limits, ..config(sites, Firewall::empty(), &ca) });
-        let (http, https) = (listener(Ipv4Addr::LOCALHOST), listener(Ipv4Addr::LOCALHOST));
+        let http = listener(Ipv4Addr::LOCALHOST);
+        let (https, quic) = https(udp);
         let http_v6 = listener(Ipv6Addr::LOCALHOST);
         let addresses = [&http, &https, &http_v6].map(|listener| listener.local_addr().unwrap());
-        let sockets = Sockets { http: vec![vec![http, http_v6]], https: vec![vec![https]] };
+        let sockets = Sockets { http: vec![vec![http, http_v6]], https: vec![vec![https]], quic };
         let listeners = addresses.map(|address| Listener { protocol: Protocol::Tcp, address }).to_vec();
         let destinations = Destinations::new(Own { listeners, ..Own::default() }, Private::Allowed);
         let reach = Reach::new(name_servers, destinations);
@@ -293,6 +313,44 @@ fn config(sites: &[Site<'_>], firewall: Firewall, ca: &Ca) -> Config {
         challenges: Arc::default(),
         limits: Limits::default(),
         server,
+    }
+}
+
+/// Whether there is a socket for QUIC.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Udp {
+    Open,
+    Closed,
+}
+
+/// TCP, and UDP on the same port.
+fn https(udp: Udp) -> (TcpListener, Option<Quic>) {
+    loop {
+        let tcp = listener(Ipv4Addr::LOCALHOST);
+        if udp == Udp::Closed {
+            return (tcp, None);
+        }
+        // Somebody else may have that one.
+        if let Ok(socket) = UdpSocket::bind(tcp.local_addr().unwrap()) {
+            return (tcp, Some(Quic { sockets: vec![socket], reset_key: Arc::new(NoKey) }));
+        }
+    }
+}
+
+/// Nobody looks for an endpoint that is gone.
+struct NoKey;
+
+impl quinn::crypto::HmacKey for NoKey {
+    fn sign(&self, _: &[u8], signature: &mut [u8]) {
+        signature.fill(7);
+    }
+
+    fn signature_len(&self) -> usize {
+        32
+    }
+
+    fn verify(&self, _: &[u8], signature: &[u8]) -> Result<(), quinn::crypto::CryptoError> {
+        if signature == [7; 32] { Ok(()) } else { Err(quinn::crypto::CryptoError) }
     }
 }
 

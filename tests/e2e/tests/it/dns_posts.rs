@@ -262,5 +262,5 @@ fn all_addresses_come_in_one_answer() {
     assert_eq!(redirected.answer.len(), 4, "{}", redirected.text);
     // What browsers ask beside the addresses.
     let service = edge.dig(&["edge.example.test", "HTTPS"]).answers();
-    assert_eq!(service, ["HTTPS 1 . alpn=\"h2\" ipv4hint=127.0.0.1 ipv6hint=::1"]);
+    assert_eq!(service, ["HTTPS 1 . alpn=\"h3,h2\" ipv4hint=127.0.0.1 ipv6hint=::1"]);
 }

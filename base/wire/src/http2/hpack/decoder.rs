@@ -78,7 +78,7 @@ impl Decoder {
         list_bytes_max: usize,
         mut field: impl FnMut(&[u8], &[u8]),
     ) -> Result<List, HpackError> {
-        let mut reader = Reader(block);
+        let mut reader = Reader::new(block);
         self.size_updates(&mut reader)?;
         let mut copies_left = COPIED_NAMES_BYTES_MAX + COPIED_NAMES_BYTES_AN_OCTET * block.len();
         let mut room = Some(list_bytes_max);
@@ -140,8 +140,8 @@ impl Decoder {
     ) -> Result<(), HpackError> {
         self.unfolded.clear();
         let number = reader.integer(prefix)?;
-        let name = if number == 0 { Some(reader.string(&mut self.unfolded)?) } else { None };
-        let value = reader.string(&mut self.unfolded)?;
+        let name = if number == 0 { Some(reader.string(7, &mut self.unfolded)?) } else { None };
+        let value = reader.string(7, &mut self.unfolded)?;
         let value = value.of(&self.unfolded);
         let text = match &name {
             Some(name) => name.of(&self.unfolded),

@@ -21,6 +21,7 @@ mod table;
 
 pub use decoder::{Decoder, HpackError, List};
 pub use encoder::{Encoder, Indexing};
+pub(crate) use primitive::{Reader, write_integer, write_shorter, write_string};
 
 /// What a table may hold unless SETTINGS say otherwise, in octets of [`field_bytes`] (RFC 9113 §6.5.2). Our encoder never uses
 /// more, whatever a peer would let it: more would be memory and searching for fields that seldom come back.

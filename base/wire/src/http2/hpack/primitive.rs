@@ -6,21 +6,18 @@ use super::huffman;
 /// Octets of an integer behind its first: values up to 2^28, more than any table or block has. RFC 7541 §5.1 wants a limit.
 const INTEGER_OCTETS_MAX: usize = 4;
 
-/// The flag of a string that is in Huffman's code (RFC 7541 §5.2).
-const HUFFMAN: u8 = 0x80;
-
 /// What is left of a block.
-pub(super) struct Reader<'b>(pub &'b [u8]);
+pub(crate) struct Reader<'b>(&'b [u8]);
 
 /// A string of a block.
-pub(super) enum Text<'b> {
+pub(crate) enum Text<'b> {
     Plain(&'b [u8]),
     /// From here to there in what was unfolded.
     Unfolded(usize, usize),
 }
 
 impl<'b> Text<'b> {
-    pub(super) fn of<'t>(&self, unfolded: &'t [u8]) -> &'t [u8]
+    pub(crate) fn of<'t>(&self, unfolded: &'t [u8]) -> &'t [u8]
     where
         'b: 't,
     {
@@ -32,7 +29,11 @@ impl<'b> Text<'b> {
 }
 
 impl<'b> Reader<'b> {
-    pub(super) fn peek(&self) -> Option<u8> {
+    pub(crate) fn new(block: &'b [u8]) -> Reader<'b> {
+        Reader(block)
+    }
+
+    pub(crate) fn peek(&self) -> Option<u8> {
         self.0.first().copied()
     }
 
@@ -43,7 +44,7 @@ impl<'b> Reader<'b> {
     }
 
     /// An integer of which the first octet has `prefix` bits.
-    pub(super) fn integer(&mut self, prefix: u32) -> Result<usize, HpackError> {
+    pub(crate) fn integer(&mut self, prefix: u32) -> Result<usize, HpackError> {
         let full = (1 << prefix) - 1;
         let first = usize::from(self.octet()?) & full;
         if first < full {
@@ -60,10 +61,11 @@ impl<'b> Reader<'b> {
         Err(HpackError::IntegerTooLong)
     }
 
-    /// A string. What is in Huffman's code is put at the end of `unfolded`.
-    pub(super) fn string(&mut self, unfolded: &mut Vec<u8>) -> Result<Text<'b>, HpackError> {
-        let coded = self.peek().is_some_and(|first| first & HUFFMAN != 0);
-        let length = self.integer(7)?;
+    /// A string, of whose length the first octet has `prefix` bits, below the flag of Huffman's code. What is in that is put at
+    /// the end of `unfolded`.
+    pub(crate) fn string(&mut self, prefix: u32, unfolded: &mut Vec<u8>) -> Result<Text<'b>, HpackError> {
+        let coded = self.peek().is_some_and(|first| first >> prefix & 1 != 0);
+        let length = self.integer(prefix)?;
         let (text, rest) = self.0.split_at_checked(length).ok_or(HpackError::CutShort)?;
         self.0 = rest;
         if !coded {
@@ -77,7 +79,7 @@ impl<'b> Reader<'b> {
 
 /// Writes an integer whose first octet has `prefix` bits beside `flags`.
 #[inline]
-pub(super) fn write_integer(flags: u8, prefix: u32, value: usize, out: &mut Vec<u8>) {
+pub(crate) fn write_integer(flags: u8, prefix: u32, value: usize, out: &mut Vec<u8>) {
     let full = (1 << prefix) - 1;
     if value < full {
         return out.push(flags | value as u8);
@@ -100,11 +102,17 @@ pub(super) fn write_plain(text: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Writes a string in Huffman's code if that makes it shorter.
-pub(super) fn write_shorter(text: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn write_shorter(text: &[u8], out: &mut Vec<u8>) {
+    write_string(0, 7, text, out);
+}
+
+/// The same behind `flags`, with `prefix` bits of its length in the first octet (RFC 9204 §4.1.2).
+pub(crate) fn write_string(flags: u8, prefix: u32, text: &[u8], out: &mut Vec<u8>) {
     let length = huffman::encoded_len(text);
     if length >= text.len() {
-        return write_plain(text, out);
+        write_integer(flags, prefix, text.len(), out);
+        return out.extend_from_slice(text);
     }
-    write_integer(HUFFMAN, 7, length, out);
+    write_integer(flags | 1 << prefix, prefix, length, out);
     huffman::encode(text, out);
 }

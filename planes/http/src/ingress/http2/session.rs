@@ -15,23 +15,24 @@ use bartizan_wire::http1;
 use bartizan_wire::http2::hpack::Encoder;
 use bartizan_wire::http2::{self, Code, EndStream, Event, Fault, HeadRoom, RequestHead, Sent, Unfinished, Whose};
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Version};
 use tokio::net::TcpStream;
 
-use super::arrive;
-use super::block::Block;
 use super::outlet::Outlet;
 use super::reply;
-use super::stream::Stream;
+use super::stream::{Arriving, Stream};
 use crate::forward;
+use crate::ingress::arrive::arrive;
+use crate::ingress::block::Block;
 use crate::ingress::connection::Connection;
 use crate::ingress::deadline::Awaited;
 use crate::ingress::refusal::Refusal;
+use crate::ingress::stream_reply::StreamClosed;
 use crate::ingress::turn::let_others_go_first;
 use crate::ingress::wire::Wire;
 use crate::limits::{
-    CONNECTION_WINDOW_BYTES, FIELDS_MAX, HEAD_BYTES_MAX, SPARE_READ_BYTES, STREAM_WINDOW_BYTES, STREAMS_MAX,
-    TURN_LOOK_FRAMES, TURN_READ_BYTES, TURN_READ_TIME,
+    CONNECTION_WINDOW_BYTES, FIELDS_MAX, HEAD_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX, TURN_LOOK_FRAMES,
+    TURN_READ_BYTES, TURN_READ_TIME,
 };
 use crate::spare::{Spare, Unread};
 use crate::worker::Worker;
@@ -77,10 +78,6 @@ struct State {
     /// When there were more tokens for frames that ask for nothing.
     refilled: Instant,
 }
-
-/// The stream was reset, or its connection has ended, before its answer did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct StreamClosed;
 
 /// Why no more is read now.
 enum Pause {
@@ -210,8 +207,9 @@ impl Session {
         }
         self.change(|wire, out| {
             wire.send_head(stream.number, EndStream::Unset, out, |encoder, out| {
-                let mut block = Block::of(status.as_u16(), encoder, out);
-                fields.iter().for_each(|(name, value)| block.field(name.as_str().as_bytes(), value.as_bytes()));
+                let mut block = Block::of_http2(encoder, out);
+                block.status(status.as_u16());
+                block.all(fields);
             })
         });
     }
@@ -414,8 +412,9 @@ impl Session {
             *owner = Some(Rc::clone(&stream));
         }
         let arrived = head.map_err(Refusal::from).and_then(|head| {
-            let text = state.keep(heads.text(), &self.worker.spare);
-            arrive::arrive(&head, (text, heads), self, (&stream, &guard.under_way))
+            let text = self.worker.spare.keep(heads.text(), &mut state.heads);
+            let body = Arriving::new(self, &stream, &guard.under_way, head.expects_continue).into_body(head.length);
+            arrive((&head, Version::HTTP_2), (text, heads), body, &self.connection, &self.worker)
         });
         reply::spawn(Rc::clone(self), stream, arrived, guard);
     }
@@ -444,20 +443,6 @@ impl State {
             self.refilled = Instant::now();
             self.wire.refill(u32::try_from(seconds).unwrap_or(u32::MAX));
         }
-    }
-
-    /// Copies a head to where it stays for as long as its request.
-    // Hot: once a request. No allocation for usual ones.
-    fn keep(&mut self, text: &[u8], spare: &Spare) -> Bytes {
-        if text.len() > SPARE_READ_BYTES {
-            return Bytes::copy_from_slice(text);
-        }
-        if let Some(full) = self.heads.take_if(|heads| heads.capacity() < text.len()) {
-            spare.give_read(full);
-        }
-        let heads = self.heads.get_or_insert_with(|| spare.read());
-        heads.extend_from_slice(text);
-        heads.split().freeze()
     }
 
     /// Something is to be written, soon.

@@ -187,16 +187,26 @@ impl Drop for Stream {
 
 /// The body of a request, for who reads it. Its visitor may not hold it back for ever.
 pub(super) struct Arriving {
-    pub(super) session: Rc<Session>,
-    pub(super) stream: Rc<Stream>,
-    pub(super) under_way: Rc<UnderWay>,
+    session: Rc<Session>,
+    stream: Rc<Stream>,
+    under_way: Rc<UnderWay>,
     /// Whether the visitor waits to be asked for it (RFC 9110 §10.1.1).
-    pub(super) is_held_back: bool,
+    is_held_back: bool,
     /// How much the reader was given last. Until it comes for more, that may wait for the origin.
-    pub(super) lent: usize,
+    lent: usize,
 }
 
 impl Arriving {
+    pub(super) fn new(
+        session: &Rc<Session>,
+        stream: &Rc<Stream>,
+        under_way: &Rc<UnderWay>,
+        is_held_back: bool,
+    ) -> Arriving {
+        let (session, stream, under_way) = (Rc::clone(session), Rc::clone(stream), Rc::clone(under_way));
+        Arriving { session, stream, under_way, is_held_back, lent: 0 }
+    }
+
     pub(super) fn into_body(self, length: Option<u64>) -> Body {
         match (length, self.stream.has_ended()) {
             (None, true) => Body::empty(),

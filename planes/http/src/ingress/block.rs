@@ -1,7 +1,10 @@
-//! The fields of an answer as a block of HTTP/2 (RFC 9113 §8.2), from whatever form they have.
+//! The fields of an answer as a block of HTTP/2 (RFC 9113 §8.2) or HTTP/3 (RFC 9114 §4.2), from whatever form they have.
 
 use bartizan_wire::http1::{Decimal, Rewrite};
 use bartizan_wire::http2::hpack::{Encoder, Indexing};
+use bartizan_wire::http3::qpack::{self, Secrecy};
+
+use http::HeaderMap;
 
 use crate::fields::{Fields, Name, Own, Sink};
 
@@ -9,23 +12,42 @@ use crate::fields::{Fields, Name, Own, Sink};
 const NAME_BYTES: usize = 64;
 
 pub(crate) struct Block<'b> {
-    encoder: &'b mut Encoder,
+    coder: Coder<'b>,
     out: &'b mut Vec<u8>,
 }
 
+/// How the version writes them.
+enum Coder<'b> {
+    Hpack(&'b mut Encoder),
+    Qpack(qpack::Encoder),
+}
+
 impl<'b> Block<'b> {
-    /// Of an answer with this status.
-    pub(super) fn of(status: u16, encoder: &'b mut Encoder, out: &'b mut Vec<u8>) -> Block<'b> {
-        encoder.status(status, out);
-        Block { encoder, out }
+    /// One of HTTP/2, which its encoder has begun.
+    pub(crate) fn of_http2(encoder: &'b mut Encoder, out: &'b mut Vec<u8>) -> Block<'b> {
+        Block { coder: Coder::Hpack(encoder), out }
     }
 
-    /// Of trailers.
-    pub(crate) fn trailers(encoder: &'b mut Encoder, out: &'b mut Vec<u8>) -> Block<'b> {
-        Block { encoder, out }
+    /// One of HTTP/3.
+    pub(crate) fn of_http3(out: &'b mut Vec<u8>) -> Block<'b> {
+        qpack::Encoder.begin(out);
+        Block { coder: Coder::Qpack(qpack::Encoder), out }
     }
 
-    /// A field whose name may have capitals, which HTTP/2 has not.
+    /// The status of an answer, which comes first; trailers have none.
+    pub(super) fn status(&mut self, status: u16) {
+        match &mut self.coder {
+            Coder::Hpack(encoder) => encoder.status(status, self.out),
+            Coder::Qpack(encoder) => encoder.status(status, self.out),
+        }
+    }
+
+    /// The fields of a map.
+    pub(super) fn all(&mut self, fields: &HeaderMap) {
+        fields.iter().for_each(|(name, value)| self.field(name.as_str().as_bytes(), value.as_bytes()));
+    }
+
+    /// A field whose name may have capitals, which these versions have not.
     // Hot: once a field.
     pub(super) fn field(&mut self, name: &[u8], value: &[u8]) {
         let mut short = [0; NAME_BYTES];
@@ -41,12 +63,22 @@ impl<'b> Block<'b> {
                 long.as_slice()
             }
         };
-        self.encoder.field(name, value, indexing(name), self.out);
+        self.put(name, value, indexing(name));
+    }
+
+    fn put(&mut self, name: &[u8], value: &[u8], indexing: Indexing) {
+        match &mut self.coder {
+            Coder::Hpack(encoder) => encoder.field(name, value, indexing, self.out),
+            Coder::Qpack(encoder) => {
+                let secrecy = if indexing == Indexing::Never { Secrecy::Secret } else { Secrecy::Open };
+                encoder.field(name, value, secrecy, self.out);
+            }
+        }
     }
 
     /// How long the body is, or would be.
     pub(super) fn length(&mut self, length: u64) {
-        self.encoder.field(b"content-length", Decimal::of(length).as_bytes(), Indexing::Literal, self.out);
+        self.put(b"content-length", Decimal::of(length).as_bytes(), Indexing::Literal);
     }
 }
 
