@@ -3,9 +3,11 @@
 use std::io::{Read, Write};
 use std::sync::Arc;
 
+use bartizan_exchange::UpstreamError;
 use bartizan_names::{
     ClientField, ClientMode, ClientPolicy, ClientRefusal, Name, RefusalForm, ToldField, ZoneId, ZoneName, ZoneSettings,
 };
+use bartizan_plane_http::Limits;
 use bartizan_tls::{ClientAuth, ClientHosts, ClientRoots, ClientTrust, HostsEdit, revoked_id};
 use bartizan_wire::http2::hpack::{Decoder, List};
 use rcgen::{
@@ -18,7 +20,9 @@ use rustls::version::{TLS12, TLS13};
 
 use super::edge::{Edge, field, origin_at, plain, read_answer, read_head, status};
 use super::frames::{END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, block, frame, request};
+use super::http3;
 use super::origin::{Origin, ok};
+use super::protocols::run;
 use super::tls::{HTTP1, HTTP2, Visitor, config_with};
 use super::websocket::{ASK, echo};
 
@@ -132,6 +136,55 @@ fn who_is_let_in_and_who_is_reported() {
     // Without TLS there is no certificate.
     assert_eq!(outcome(&origin, status(&edge.get("a.test", "/", ""))), "403");
     assert_eq!(outcome(&origin, status(&edge.get("b.test", "/", ""))), "200 none -");
+}
+
+/// Over QUIC it is the same question and the same judge: at a whole handshake, with a session that is taken up again, on a
+/// connection that is open when a certificate is revoked, and for a host that asks something else.
+#[test]
+fn over_http3() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let origin = Origin::start(|_| ok("hello"));
+    let sites = [("a.test", origin_at(origin.address), plain()), ("b.test", origin_at(origin.address), plain())];
+    let edge = Edge::over_quic(&sites, Limits::default(), |_| Err(UpstreamError::NotConnected));
+    let trust = ours.trust();
+    edge.publish_clients(|edit| {
+        ask(edit, "a.test", policy(ClientMode::Enforce), &trust);
+        ask(edit, "b.test", policy(ClientMode::Report), &trust);
+    });
+    let expired = |params: &mut CertificateParams| params.not_after = date_time_ymd(2020, 1, 1);
+    let valid = ours.issue(|_| {});
+    let config = |shows: &Shows| {
+        let shows = shows.as_ref().map(|(chain, key)| (chain.clone(), key.clone_key()));
+        config_with(&edge, &[b"h3"], &TLS13, shows)
+    };
+    for (what, shows, enforced, reported) in [
+        ("none", &None, "403", "200 none -"),
+        ("valid", &valid, "200 valid -", "200 valid -"),
+        ("expired", &ours.issue(expired), "403", "200 invalid expired"),
+        ("foreign", &theirs.issue(|_| {}), "403", "200 invalid untrusted"),
+    ] {
+        let config = config(shows);
+        for time in ["first", "second"] {
+            for (host, expect) in [("a.test", enforced), ("b.test", reported)] {
+                let answer = run(async {
+                    let visitor = http3::Visitor::as_told(&edge, host, &config).await;
+                    let answer = visitor.get(host).await;
+                    visitor.leave().await;
+                    answer.status
+                });
+                assert_eq!(outcome(&origin, &answer), expect, "{what} {host} {time}");
+            }
+        }
+    }
+    run(async {
+        let visitor = http3::Visitor::as_told(&edge, "a.test", &config(&valid)).await;
+        assert_eq!(visitor.get("a.test").await.status, "200");
+        assert_eq!(visitor.get("b.test").await.status, "421", "another mode");
+        let stranger = http3::Visitor::as_told(&edge, "b.test", &config(&None)).await;
+        assert_eq!(stranger.get("a.test").await.status, "421", "nobody asked it as that host wants");
+        revoke(&edge);
+        assert_eq!(visitor.get("a.test").await.status, "403", "revoked since");
+    });
 }
 
 /// Nobody can say it of themselves, in whichever spelling, nor behind the body.

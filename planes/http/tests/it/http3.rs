@@ -32,15 +32,15 @@ const DECOMPRESSION: u64 = 0x200;
 const SETTINGS: [u8; 3] = [0, 4, 0];
 
 /// A visitor's connection.
-struct Visitor {
+pub(crate) struct Visitor {
     quic: quinn::Connection,
     /// It drives the connection for as long as it lives.
     endpoint: Endpoint,
     _control: SendStream,
 }
 
-struct Answer {
-    status: String,
+pub(crate) struct Answer {
+    pub(crate) status: String,
     fields: Vec<(String, String)>,
     body: Vec<u8>,
     trailers: Vec<(String, String)>,
@@ -72,6 +72,13 @@ fn endpoint(tls: &Arc<rustls::ClientConfig>, transport: TransportConfig) -> Endp
 impl Visitor {
     async fn connect(edge: &Edge, name: &str) -> Result<Visitor, ConnectionError> {
         Visitor::with(edge, name, TransportConfig::default()).await
+    }
+
+    /// With this TLS.
+    pub(crate) async fn as_told(edge: &Edge, name: &str, tls: &Arc<rustls::ClientConfig>) -> Visitor {
+        let endpoint = endpoint(tls, TransportConfig::default());
+        let quic = endpoint.connect(edge.https, name).unwrap().await.unwrap();
+        Visitor::over(endpoint, quic).await.unwrap()
     }
 
     async fn with(edge: &Edge, name: &str, transport: TransportConfig) -> Result<Visitor, ConnectionError> {
@@ -110,12 +117,12 @@ impl Visitor {
         answer
     }
 
-    async fn get(&self, host: &str) -> Answer {
+    pub(crate) async fn get(&self, host: &str) -> Answer {
         self.ask("GET", host, &[], b"").await
     }
 
     /// Says that it goes.
-    async fn leave(self) {
+    pub(crate) async fn leave(self) {
         self.quic.close(VarInt::from_u32(0x100), b"");
         self.endpoint.wait_idle().await;
     }
@@ -630,6 +637,28 @@ fn quic_handshakes_that_do_not_end() {
     });
     let visitors = edge.counters().visitors;
     assert!(visitors.accepted - visitors.handshakes_quic < 80, "{visitors:?}");
+}
+
+/// Who is not there any more, with an answer on its way, is noticed.
+#[test]
+fn a_visitor_that_is_gone() {
+    let origin = Origin::start(|_| ok(&"x".repeat(1 << 20)));
+    let limits = Limits {
+        ping_every: Duration::from_millis(300),
+        ping_answer_time: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let edge = Edge::over_quic(&[("a.test", origin_at(origin.address), plain())], limits, nowhere());
+    run(async {
+        let visitor = Visitor::connect(&edge, "a.test").await.unwrap();
+        let mut asked = visitor.send(&request("GET", "a.test", &[])).await;
+        asked.0.finish().unwrap();
+        until(&edge, |totals| totals.requests.http3 == 1).await;
+        // What drives it ends with this, and says nothing.
+        std::mem::forget((visitor, asked));
+    });
+    edge.wait_until(|totals| totals.visitors.open == 0 && totals.ends.left == 1);
+    assert_eq!(edge.gauge("bartizan_http_buffer_bytes"), 0);
 }
 
 /// At a stop: who has nothing under way is told at once, others when they are done, and new requests go elsewhere.
