@@ -197,7 +197,11 @@ fn serve(zones: Zones) -> (Plane, SocketAddr) {
     let address = udp.local_addr().unwrap();
     let live = Live::new(Config {
         zones,
-        addresses: Addresses { v4: vec![Ipv4Addr::new(203, 0, 113, 1)], v6: vec!["2001:db8::1".parse().unwrap()] },
+        addresses: Addresses {
+            v4: vec![Ipv4Addr::new(203, 0, 113, 1)],
+            v6: vec!["2001:db8::1".parse().unwrap()],
+            http3: true,
+        },
         ..Config::default()
     });
     (start(Sockets { udp: vec![udp], tcp: vec![tcp], tls: Vec::new() }, &live, &Counters::default()).unwrap(), address)
