@@ -400,7 +400,7 @@ pub fn follow(
             let wait = match (&caught_up, publisher.review()) {
                 (Err(_), _) => RETRY_AFTER,
                 (Ok(()), Review::More) => REVIEW_REST,
-                (Ok(()), Review::Done) => Duration::MAX,
+                (Ok(()), Review::Done) => publisher.rests_for().unwrap_or(Duration::MAX),
             };
             report(caught_up, &publisher, &planes.observed.problems);
             let going_on = runtime.block_on(async {

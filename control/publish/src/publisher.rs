@@ -1,5 +1,7 @@
 //! The publisher: what is in force now, and how the next change gets there.
 
+use std::time::Duration;
+
 use bartizan_net::give_back_memory;
 use bartizan_store::{Epoch, Kind, ReadError, Rev, Store, TailError};
 
@@ -107,14 +109,21 @@ impl Publisher {
     /// Looks at the next objects of all that there are: whether the API can read them. To be called in idle moments until it
     /// is done.
     pub fn review(&mut self) -> Review {
-        if self.documents.is_reviewed() {
-            self.copier.tend(&self.store, self.bundle.zones.value.name_count(), self.applied);
-            return Review::Done;
+        if !self.documents.is_reviewed() {
+            let looked = self.store.read().map(|snapshot| self.documents.review(&snapshot, &self.problems));
+            if looked.unwrap_or(Review::More) == Review::More {
+                return Review::More;
+            }
         }
-        match self.store.read() {
-            Ok(snapshot) => self.documents.review(&snapshot, &self.problems),
-            Err(_) => Review::More,
-        }
+        // At once: nobody may call again until something changes.
+        self.copier.tend(&self.store, self.bundle.zones.value.name_count(), self.applied);
+        Review::Done
+    }
+
+    /// How long what is done in idle moments can wait when [`Publisher::review`] has nothing more to do; none: until something
+    /// changes.
+    pub fn rests_for(&self) -> Option<Duration> {
+        self.copier.rests_for(self.bundle.zones.value.name_count(), self.applied)
     }
 
     /// Begins to look at all objects anew: a disk spoils documents without a change.

@@ -124,6 +124,26 @@ fn what_changed_since_is_read_from_the_store() {
     assert_eq!(addresses(lab.publisher().bundle(), "a.deep.example.com"), "NXDOMAIN");
 }
 
+/// Nobody calls an edge of which nothing changes again when it has looked at all of its documents.
+#[test]
+fn an_edge_makes_a_copy_though_nothing_changes() {
+    let mut lab = Lab::new();
+    lab.commit([vec![zone(false)], add(1, "api A 192.0.2.2")].concat());
+    let mut publisher = lab.publisher().with_copy_from(0);
+    while publisher.review() == Review::More {}
+    let begun = Instant::now();
+    while !file(&lab).exists() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "an idle publisher makes a copy");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // It is looked for until it is done, and then no more.
+    assert!(publisher.rests_for().is_some());
+    while publisher.rests_for().is_some() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the copy is taken over");
+        publisher.review();
+    }
+}
+
 /// Changes that are of no name make a start read the log for nothing, and then all documents: they count too.
 #[test]
 fn a_copy_that_is_many_changes_behind_is_made_anew() {

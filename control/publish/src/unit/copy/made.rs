@@ -35,6 +35,9 @@ const CHANGES_DUE: u64 = CHANGES_MAX / 4;
 /// How often in the time that one copy took another one may be made, however much changes.
 const SHARE: u32 = 20;
 
+/// How often it is looked whether the thread is done.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// How long it is left alone when it could not be made.
 const GIVEN_UP_FOR: Duration = Duration::from_secs(3_600);
 
@@ -121,9 +124,23 @@ impl Copier {
     }
 
     fn is_due(&self, names: usize, applied: Rev) -> bool {
-        self.names_min.is_some_and(|min| names >= min)
-            && self.behind.is_none_or(|behind| behind.is_felt(applied))
-            && self.not_before.is_none_or(|time| Instant::now() >= time)
+        self.is_wanted(names, applied) && self.not_before.is_none_or(|time| Instant::now() >= time)
+    }
+
+    /// Whether a new one is, as soon as one may be made.
+    fn is_wanted(&self, names: usize, applied: Rev) -> bool {
+        self.names_min.is_some_and(|min| names >= min) && self.behind.is_none_or(|behind| behind.is_felt(applied))
+    }
+
+    /// After how long [`Copier::tend`] has something to do, though nothing changes until then. None: only if something does.
+    pub(crate) fn rests_for(&self, names: usize, applied: Rev) -> Option<Duration> {
+        match (&self.at_work, self.not_before) {
+            (Some(_), _) => Some(LOOK_AGAIN),
+            (None, Some(time)) if self.is_wanted(names, applied) => {
+                Some(time.saturating_duration_since(Instant::now()).max(LOOK_AGAIN))
+            }
+            (None, _) => None,
+        }
     }
 
     fn begin(&mut self, store: Store, applied: Rev) {
@@ -296,8 +313,13 @@ mod tests {
             assert!(!copier.is_due(names, Rev(applied)), "{what}: nobody wants one");
             copier.copy_from(MANY);
             assert_eq!(copier.is_due(names, Rev(applied)), expect, "{what}");
-            copier.not_before = Some(Instant::now() + REST * 1_000_000);
+            assert_eq!(copier.rests_for(names, Rev(applied)), None, "{what}");
+            let pause = Duration::from_secs(3_600);
+            copier.not_before = Some(Instant::now() + pause);
             assert!(!copier.is_due(names, Rev(applied)), "{what}: one was made a moment ago");
+            let rests_for = copier.rests_for(names, Rev(applied));
+            assert_eq!(rests_for.is_some(), expect, "{what}: somebody has to call then");
+            assert!(rests_for.is_none_or(|rests_for| rests_for <= pause), "{what}");
         }
     }
 }
