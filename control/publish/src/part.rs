@@ -37,7 +37,7 @@ use crate::bundle::Bundle;
 use crate::dnssec::Signing;
 use crate::reading::{Reading, Touched};
 use crate::unit::{
-    Copier, KnownZones, Loaded, LoadedName, NameUnit, Served, ServedZone, ZoneChanges, on_all_processors, read_names,
+    Copier, KnownZones, Loaded, LoadedName, NameUnit, Served, ZoneChanges, on_all_processors, read_names,
 };
 use apps::{AppsPart, AppsPatch};
 use hosts::{HostsPart, Owners};
@@ -198,11 +198,20 @@ impl Parts {
         let fill = self.zones.zones.value.fill(loaded.len());
         let done = on_all_processors(loaded.len(), |number, of| {
             let (mut part, mut left_over, mut proxied) = (fill.part(number, of), Vec::new(), Vec::new());
+            let (mut last, mut room) = (None, NameContent::default());
             loaded.each_name(&fill.places(number, of), |name| {
-                let Some((served, owner, content)) = self.answered(&name) else { return };
+                // Many names are of few zones.
+                let served = match last {
+                    Some((zone, served)) if zone == name.zone => Some(served),
+                    _ => self.known.get(name.zone),
+                };
+                let Some(served) = served else { return };
+                last = Some((name.zone, served));
+                let Some((owner, content)) = self.answered(&name, std::mem::take(&mut room)) else { return };
                 if part.put(&served.zone.name, &owner, &content) == Taken::LeftOver {
                     left_over.push(name.place);
                 }
+                room = content;
                 if name.is_proxied() {
                     proxied.push(name.place);
                 }
@@ -218,7 +227,8 @@ impl Parts {
         let mut edit = fill.finish(filled).edit();
         edit.reserve(left_over.len());
         loaded.each_name_at(left_over, |name| {
-            if let Some((served, owner, content)) = self.answered(&name) {
+            let answered = self.known.get(name.zone).zip(self.answered(&name, NameContent::default()));
+            if let Some((served, (owner, content))) = answered {
                 edit.put_name(&served.zone.name, &owner, content);
             }
         });
@@ -234,11 +244,11 @@ impl Parts {
         self.hosts.finish((hosts, strays));
     }
 
-    /// What DNS answers at a name of a start; none in a zone that is not served.
-    fn answered(&self, name: &LoadedName<'_>) -> Option<(&ServedZone, Name, NameContent)> {
-        let (served, owner) = (self.known.get(name.zone)?, name.owner()?);
-        let content = zones::with_addresses((name.zone, &owner), name.content(), &self.known, &self.apps);
-        Some((served, owner, content))
+    /// A name of a start in a zone that is served, and what DNS answers there, in the memory of `room`.
+    fn answered(&self, name: &LoadedName<'_>, room: NameContent) -> Option<(Name, NameContent)> {
+        let owner = name.owner()?;
+        let content = zones::with_addresses((name.zone, &owner), name.content(room), &self.known, &self.apps);
+        Some((owner, content))
     }
 
     /// Everything but names and records, by one scan and a piece at a time.

@@ -67,9 +67,9 @@ impl LoadedName<'_> {
         Name::from_wire(self.records.first()?.owner).ok()
     }
 
-    /// What DNS answers.
-    pub(crate) fn content(&self) -> NameContent {
-        packed_content(self.records)
+    /// What DNS answers, in the memory of what it answered at another name.
+    pub(crate) fn content(&self, room: NameContent) -> NameContent {
+        packed_content(self.records, room)
     }
 
     /// Whether the HTTP edge may carry requests for it.

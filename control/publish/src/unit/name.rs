@@ -77,8 +77,17 @@ pub(super) fn parse(json: &str) -> Result<Record, Fault> {
     Ok(Record::parse_served(&serde_json::from_str(json)?)?)
 }
 
-/// What DNS answers at the name of packed records.
-pub(super) fn packed_content(records: &[PackedRecord<'_>]) -> NameContent {
+/// What DNS answers at the name of packed records. `room` is what was answered at another name: mostly both are one record, and
+/// a start asks for no memory then.
+pub(super) fn packed_content(records: &[PackedRecord<'_>], mut room: NameContent) -> NameContent {
+    if let ([record], [set]) = (records, room.sets.as_mut_slice())
+        && let [rdata] = set.rdata.as_mut_slice()
+    {
+        (set.rtype, set.ttl, room.proxied) = (record.rtype, record.ttl, in_front(record.proxied));
+        rdata.clear();
+        rdata.extend_from_slice(record.rdata);
+        return room;
+    }
     let sets = records.iter().map(|record| (record.rtype, record.ttl, record.rdata.to_vec()));
     content(sets, records.iter().any(|record| record.proxied))
 }
@@ -106,7 +115,12 @@ fn content(records: impl Iterator<Item = (RecordType, u32, Vec<u8>)>, proxied: b
         let mut seen = HashSet::new();
         set.rdata.retain(|rdata| seen.insert(rdata.clone()));
     }
-    NameContent { sets, proxied: if proxied { Proxied::UnlessPaused } else { Proxied::Never } }
+    NameContent { sets, proxied: in_front(proxied) }
+}
+
+/// Whether the edge stands in front of records that users want proxied.
+fn in_front(proxied: bool) -> Proxied {
+    if proxied { Proxied::UnlessPaused } else { Proxied::Never }
 }
 
 /// As far as it says where the HTTP edge carries requests.
