@@ -77,6 +77,9 @@ fn files_of_words() {
         "--access-log-keep",
         "2",
         "--access-log-query",
+        // Each has lines of its own to hand over, and they are in order among themselves.
+        "--workers",
+        "1",
     ];
     let edge = Edge::start_with(&words);
     let origin = Origin::nginx("127.0.0.1", "location / { return 200 x; }");
