@@ -1,5 +1,6 @@
 //! `bartizan client-cert`: a thin client of what hosts want to know of their clients by certificates.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -11,6 +12,9 @@ use crate::failure::{Cause, Failure};
 use crate::output::{Output, bad, bold, faint, good, one_line, table};
 use crate::url::with_query;
 use crate::zone::{self, text};
+
+/// Octets of a file that is read: the API takes no more.
+const FILE_MAX: u64 = 4 << 20;
 
 #[derive(Subcommand)]
 pub enum ClientCertAction {
@@ -90,7 +94,7 @@ pub enum AuthorityAction {
     Crl {
         #[command(flatten)]
         one: One,
-        /// PEM: the list, instead of the last one
+        /// PEM or DER: the list, instead of the last one by the same key; several may be in one file
         #[arg(required_unless_present = "url")]
         file: Option<PathBuf>,
         /// Fetch newer lists from there, http:// or https://; `none`: not any more
@@ -202,7 +206,9 @@ async fn authority(action: AuthorityAction, api: &Api, output: Output) -> anyhow
         AuthorityAction::Crl { one, file, url } => {
             let zone = id_of(api, &one.zone).await?;
             let mut body = Map::new();
-            body.extend(file.map(|file| Ok::<_, anyhow::Error>(("crl".to_owned(), read(&file)?.into()))).transpose()?);
+            body.extend(
+                file.map(|file| Ok::<_, anyhow::Error>(("crl".to_owned(), read_list(&file)?.into()))).transpose()?,
+            );
             let url = url.map(|url| if url == "none" { Value::Null } else { url.into() });
             body.extend(url.map(|url| ("crl_url".to_owned(), url)));
             let body = Value::Object(body);
@@ -365,9 +371,33 @@ fn hosts(zone: &str) -> String {
 }
 
 fn read(file: &Path) -> anyhow::Result<String> {
-    let read =
-        if file == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
-    Ok(read.map_err(|error| Failure::new(Cause::Usage, format!("cannot read {}: {error}", file.display())))?)
+    let text = String::from_utf8(read_bytes(file)?).map_err(|_| {
+        let message = format!("{} is no text", file.display());
+        Failure::new(Cause::Usage, message)
+            .remedy("PEM is wanted: openssl x509 -inform DER, or openssl req -inform DER")
+    })?;
+    Ok(text)
+}
+
+/// Authorities put lists in DER (RFC 2585 §3).
+fn read_list(file: &Path) -> anyhow::Result<String> {
+    Ok(bartizan_certs::crl_as_pem(&read_bytes(file)?))
+}
+
+fn read_bytes(file: &Path) -> anyhow::Result<Vec<u8>> {
+    let failed = |error: std::io::Error| Failure::new(Cause::Usage, format!("cannot read {}: {error}", file.display()));
+    let mut bytes = Vec::new();
+    let read = match file == Path::new("-") {
+        true => std::io::stdin().take(FILE_MAX + 1).read_to_end(&mut bytes),
+        false => std::fs::File::open(file).and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes)),
+    };
+    read.map_err(failed)?;
+    if bytes.len() as u64 > FILE_MAX {
+        return Err(
+            Failure::new(Cause::Usage, format!("{} has more than {} MB", file.display(), FILE_MAX >> 20)).into()
+        );
+    }
+    Ok(bytes)
 }
 
 #[cfg(test)]

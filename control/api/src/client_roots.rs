@@ -13,7 +13,7 @@ use bartizan_names::{AccountId, ClientRootId, Name, Timestamp, ZoneId};
 use bartizan_store::{Key, Kind, Prefix, Scope};
 use bartizan_v4::client_auth::{
     AccessCertificate, AccessCertificateBody, AccessCertificateExtension, ClientHost, Crl, CrlSource, MtlsAssociation,
-    MtlsCertificate, MtlsCertificateBody, StoredClientRoot, StoredCrl, StoredCrlFetch,
+    MtlsCertificate, MtlsCertificateBody, StoredClientRoot, StoredCrlFetch,
 };
 use bartizan_v4::{Envelope, Patch};
 use utoipa_axum::router::OpenApiRouter;
@@ -100,7 +100,7 @@ impl Editable for AccessCertificates {
         let mut root = read(change, here.scope, name, text)?;
         root.associated_hostnames = hostnames(here, change, body.associated_hostnames.value())?;
         if let Some(crl) = body.crl.value() {
-            root.set_crl(Some(read_crl(crl, &root.certificates)?));
+            root.set_crl(Some(read_crl(crl, &root.certificates, None, change.now())?.all));
         }
         root.crl_url = crl_url(body.crl_url.value())?;
         Ok(root)
@@ -130,7 +130,10 @@ impl Editable for AccessCertificates {
         match &body.crl {
             Patch::Absent => {}
             Patch::Null => root.set_crl(None),
-            Patch::Value(text) => root.set_crl(Some(newer_crl(old, text)?)),
+            // Not one that is older than what is there: whoever brings back an old list brings back who was revoked since.
+            Patch::Value(text) => {
+                root.set_crl(Some(read_crl(text, &old.certificates, old.crl.as_ref(), change.now())?.all));
+            }
         }
         if !body.crl_url.is_absent() {
             root.crl_url = crl_url(body.crl_url.value())?;
@@ -325,18 +328,6 @@ fn read(change: &Change, scope: Scope, name: String, text: &str) -> Result<Store
         created_at: change.now(),
         updated_at: change.now(),
     })
-}
-
-/// Not one that is older than what is there: whoever brings back an old list brings back who was revoked since.
-pub(crate) fn newer_crl(old: &StoredClientRoot, text: &str) -> Result<StoredCrl, Error> {
-    let new = read_crl(text, &old.certificates)?;
-    match &old.crl {
-        Some(held) if held.issued_on > new.issued_on => {
-            let why = format!("the list that is here is newer: it was issued on {}", held.issued_on);
-            Err(Fault::CertificateInvalid.because(why).at("/crl"))
-        }
-        _ => Ok(new),
-    }
 }
 
 fn crl_url(given: Option<&String>) -> Result<Option<String>, Error> {

@@ -8,10 +8,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bartizan_certs::{CrlFetchError, CrlFetcher, crl_fetched, crl_not_fetched, read_crl};
+use bartizan_certs::{CrlFetchError, CrlFetcher, ReadCrl, crl_fetched, crl_not_fetched, read_crl};
 use bartizan_names::{AccountId, ClientRootId, Timestamp};
 use bartizan_store::{Key, Scope, Store};
-use bartizan_v4::client_auth::{StoredClientRoot, StoredCrl, StoredCrlFetch};
+use bartizan_v4::client_auth::{StoredClientRoot, StoredCrlFetch};
 use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -190,11 +190,14 @@ impl Change {
         };
         self.guard(&root_key)?;
         self.require_owner(scope);
-        let judged = fetched.clone().and_then(|text| judge(&root, &text));
+        let judged = fetched.clone().and_then(|text| {
+            let read = read_crl(&text, &root.certificates, root.crl.as_ref(), now);
+            read.map_err(|error| format!("what is there is no list of this authority that can be taken: {error}"))
+        });
         let (state, kept) = match judged {
             Err(reason) => (crl_not_fetched(state, reason.clone(), chance, now), Kept::Failed(reason)),
-            Ok(new) => {
-                let (next_on, count) = (new.next_on, new.count);
+            Ok(ReadCrl { all: new, next_on }) => {
+                let count = new.count;
                 let is_news = root.crl.as_ref() != Some(&new);
                 if is_news {
                     self.touch_believers(scope, &root.associated_hostnames)?;
@@ -217,20 +220,6 @@ impl Change {
         };
         self.put(key.clone(), &state)?;
         Ok(kept)
-    }
-}
-
-/// Whether it is a list of this authority, and none that is older than the one that is here: whoever brings back an old list
-/// brings back who was revoked since.
-fn judge(root: &StoredClientRoot, text: &str) -> Result<StoredCrl, String> {
-    let new = read_crl(text, &root.certificates)
-        .map_err(|error| format!("what is there is no list of this authority: {error}"))?;
-    match &root.crl {
-        Some(held) if held.issued_on > new.issued_on => Err(format!(
-            "the list that is there is older than the one that is here, which was issued on {}",
-            held.issued_on
-        )),
-        _ => Ok(new),
     }
 }
 

@@ -104,6 +104,10 @@ pub enum ChainError {
     AuthorityUnusable(String),
     #[error("{0}")]
     Crl(&'static str),
+    #[error(
+        "the list by this key that is here is newer: it was issued on {0}; taking away all lists first lets an older one in"
+    )]
+    CrlOlder(Timestamp),
     #[error("none of its names lies in the zone {zone}: {names}")]
     Elsewhere { zone: ZoneName, names: String },
 }
@@ -112,7 +116,7 @@ impl ChainError {
     pub fn at(&self) -> At {
         match self {
             ChainError::Long(at) | ChainError::Missing(at) | ChainError::Pem { at, .. } => *at,
-            ChainError::Crl(_) => At::Crl,
+            ChainError::Crl(_) | ChainError::CrlOlder(_) => At::Crl,
             ChainError::Encrypted
             | ChainError::NotKey(_)
             | ChainError::Keys

@@ -92,51 +92,123 @@ impl Authorities {
     }
 }
 
-/// Reads a list of what one of these authorities has revoked.
-pub fn read_crl(text: &str, authorities_pem: &str) -> Result<StoredCrl, ChainError> {
+/// How far a list may be ahead: one of a later time would keep all others out.
+const CRL_AHEAD: Duration = Duration::from_secs(86_400);
+
+/// A list, and who signed it.
+struct List {
+    pem: String,
+    /// SHA-256 of the key that signed it.
+    signer: [u8; 32],
+    count: u64,
+    issued_on: Timestamp,
+    next_on: Option<Timestamp>,
+}
+
+/// What was read of lists.
+pub struct ReadCrl {
+    /// With those that are here.
+    pub all: StoredCrl,
+    /// When there is to be a newer one in place of what was read.
+    pub next_on: Option<Timestamp>,
+}
+
+/// Reads what these authorities have revoked: one list of each that has some. `held` is what is here: a list takes the place of
+/// the one by the same key, which may not be newer, and those by other keys stay.
+pub fn read_crl(
+    text: &str,
+    authorities_pem: &str,
+    held: Option<&StoredCrl>,
+    now: Timestamp,
+) -> Result<ReadCrl, ChainError> {
     if text.len() > CRL_MAX {
         return Err(ChainError::Crl("it is longer than 1 MB"));
     }
-    let found = blocks(text, CRL_MAX, At::Crl)?;
-    let [block] = found.as_slice() else { return Err(ChainError::Crl("there is not one list in the text")) };
-    if block.label != "X509 CRL" {
-        return Err(ChainError::Crl("it does not begin with -----BEGIN X509 CRL-----"));
+    let authorities = certificates(authorities_pem)?;
+    let new = lists(text, &authorities)?;
+    if new.is_empty() {
+        return Err(ChainError::Crl("there is no list in the text: it begins with -----BEGIN X509 CRL-----"));
     }
-    let der = block.der(At::Crl, 1)?;
-    let Ok(([], list)) = CertificateRevocationList::from_der(&der) else {
-        return Err(ChainError::Crl("it cannot be read (RFC 5280 §5.1)"));
+    if new.iter().any(|list| list.issued_on > later(now, CRL_AHEAD)) {
+        return Err(ChainError::Crl("it is of a day that is still to come"));
+    }
+    // Of what cannot be read any more nothing stays.
+    let held = held.map(|held| lists(&held.pem, &authorities).unwrap_or_default()).unwrap_or_default();
+    let next_on = new.iter().filter_map(|list| list.next_on).min();
+    let mut all = Vec::new();
+    for old in held {
+        match new.iter().find(|list| list.signer == old.signer) {
+            None => all.push(old),
+            Some(new) if new.issued_on < old.issued_on => return Err(ChainError::CrlOlder(old.issued_on)),
+            Some(_) => {}
+        }
+    }
+    all.extend(new);
+    let pem: String = all.iter().map(|list| list.pem.as_str()).collect();
+    if pem.len() > CRL_MAX {
+        return Err(ChainError::Crl("the lists of this authority together are longer than 1 MB"));
+    }
+    ClientTrust::new(ClientRoots { pems: vec![authorities_pem.to_owned()], crls: vec![pem.clone()], managed: None })
+        .map_err(|_| {
+            ChainError::Crl(
+                "it is none of version 2 with a number and a next update, or part of another (RFC 5280 §5.2)",
+            )
+        })?;
+    let all = StoredCrl {
+        count: all.iter().map(|list| list.count).sum(),
+        issued_on: all.iter().map(|list| list.issued_on).max().unwrap_or(now),
+        next_on: all.iter().filter_map(|list| list.next_on).min(),
+        pem,
     };
-    let mut may_sign = None;
-    for authority in certificates(authorities_pem)? {
-        let Ok((_, authority)) = X509Certificate::from_der(&authority) else { continue };
+    Ok(ReadCrl { all, next_on })
+}
+
+/// The lists of a text, each by another of these authorities.
+fn lists(text: &str, authorities: &[Vec<u8>]) -> Result<Vec<List>, ChainError> {
+    let mut lists: Vec<List> = Vec::new();
+    for (block, number) in blocks(text, CRL_MAX, At::Crl)?.iter().zip(1..) {
+        if block.label != "X509 CRL" {
+            return Err(ChainError::Crl("it does not begin with -----BEGIN X509 CRL-----"));
+        }
+        let der = block.der(At::Crl, number)?;
+        let Ok(([], list)) = CertificateRevocationList::from_der(&der) else {
+            return Err(ChainError::Crl("it cannot be read (RFC 5280 §5.1)"));
+        };
+        let signer = signer(&list, authorities)?;
+        if lists.iter().any(|other| other.signer == signer) {
+            return Err(ChainError::Crl("there are two lists by one key in the text"));
+        }
+        let at =
+            |seconds: i64| Timestamp::from_unix_micros(u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000_000));
+        lists.push(List {
+            pem: block.text("X509 CRL"),
+            signer,
+            count: list.iter_revoked_certificates().count() as u64,
+            issued_on: at(list.last_update().timestamp()),
+            next_on: list.next_update().map(|time| at(time.timestamp())),
+        });
+    }
+    Ok(lists)
+}
+
+/// Which of these has signed a list, by its key.
+fn signer(list: &CertificateRevocationList<'_>, authorities: &[Vec<u8>]) -> Result<[u8; 32], ChainError> {
+    let mut mute = false;
+    for authority in authorities {
+        let Ok((_, authority)) = X509Certificate::from_der(authority) else { continue };
         let is_its = authority.subject().as_raw() == list.issuer().as_raw()
             && list.verify_signature(authority.public_key()).is_ok();
-        if is_its {
-            // Of one that does not say what its key is for it may be for all.
-            let usage = authority.key_usage().ok().flatten();
-            may_sign = Some(may_sign == Some(true) || usage.is_none_or(|usage| usage.value.crl_sign()));
+        // Of one that does not say what its key is for it may be for all.
+        let usage = authority.key_usage().ok().flatten();
+        match usage.is_none_or(|usage| usage.value.crl_sign()) {
+            true if is_its => return Ok(sha256(authority.public_key().raw)),
+            _ => mute |= is_its,
         }
     }
-    match may_sign {
-        None => return Err(ChainError::Crl("none of the certificates of this authority has signed it")),
-        // Whoever obeyed it would believe no certificate of this authority any more.
-        Some(false) => {
-            return Err(ChainError::Crl(
-                "the key of this authority may not sign lists (keyUsage cRLSign, RFC 5280 §4.2.1.3)",
-            ));
-        }
-        Some(true) => {}
-    }
-    let pem = block.text("X509 CRL");
-    ClientTrust::new(ClientRoots { pems: vec![authorities_pem.to_owned()], crls: vec![pem.clone()], managed: None })
-        .map_err(|_| ChainError::Crl("it is none of version 2 with a number and a next update (RFC 5280 §5.2)"))?;
-    let at = |seconds: i64| Timestamp::from_unix_micros(u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000_000));
-    Ok(StoredCrl {
-        pem,
-        count: list.iter_revoked_certificates().count() as u64,
-        issued_on: at(list.last_update().timestamp()),
-        next_on: list.next_update().map(|time| at(time.timestamp())),
-    })
+    Err(ChainError::Crl(match mute {
+        true => "the key of this authority may not sign lists (keyUsage cRLSign, RFC 5280 §4.2.1.3)",
+        false => "none of the certificates of this authority has signed it",
+    }))
 }
 
 /// Why no certificate was issued.

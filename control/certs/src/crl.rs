@@ -150,7 +150,7 @@ impl CrlFetcher {
             if status != StatusCode::OK {
                 return Err(CrlFetchError::Status { host: url.name(), status });
             }
-            return Ok(as_pem(response.body()));
+            return Ok(crl_as_pem(response.body()));
         }
         Err(CrlFetchError::Redirected)
     }
@@ -211,7 +211,7 @@ where
 }
 
 /// Authorities put lists in DER (RFC 2585 §3), and some in PEM.
-fn as_pem(body: &[u8]) -> String {
+pub fn crl_as_pem(body: &[u8]) -> String {
     match std::str::from_utf8(body) {
         Ok(text) if text.contains("-----BEGIN ") => text.to_owned(),
         _ => {
@@ -324,8 +324,8 @@ mod tests {
 
     #[test]
     fn what_comes_in_der_is_written_in_pem() {
-        assert_eq!(as_pem(b"\x30\x00"), "-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n");
+        assert_eq!(crl_as_pem(b"\x30\x00"), "-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n");
         let text = "a comment\n-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n";
-        assert_eq!(as_pem(text.as_bytes()), text);
+        assert_eq!(crl_as_pem(text.as_bytes()), text);
     }
 }

@@ -38,9 +38,10 @@ pub use ca::{Ca, Issued, REMEDY as CA_REMEDY, Validity, Warning};
 pub use certs::Certs;
 pub use chain::{At, Chain, ChainError};
 pub use clients::{
-    Authorities, CLIENT_VALIDITY_DAYS, ClientCa, ClientCaError, IssuedToClient, Subject as ClientSubject, read_crl,
+    Authorities, CLIENT_VALIDITY_DAYS, ClientCa, ClientCaError, IssuedToClient, ReadCrl, Subject as ClientSubject,
+    read_crl,
 };
-pub use crl::{CrlFetchError, CrlFetcher, CrlUrl, crl_begun, crl_fetched, crl_not_fetched};
+pub use crl::{CrlFetchError, CrlFetcher, CrlUrl, crl_as_pem, crl_begun, crl_fetched, crl_not_fetched};
 pub use document::{Document, Purpose};
 pub use error::CertsError;
 pub use upload::{Kept, PRIORITY_MAX, Upload};

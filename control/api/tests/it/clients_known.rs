@@ -55,7 +55,11 @@ impl Authority {
     }
 
     fn list(&self, hours_ago: u64, until: SystemTime, serials: &[u8]) -> CertificateRevocationList {
-        let issued = (SystemTime::now() - Duration::from_secs(hours_ago * 3_600)).into();
+        self.list_of(SystemTime::now() - Duration::from_secs(hours_ago * 3_600), until, serials)
+    }
+
+    fn list_of(&self, issued: SystemTime, until: SystemTime, serials: &[u8]) -> CertificateRevocationList {
+        let issued = issued.into();
         let revoked = |serial: &u8| RevokedCertParams {
             serial_number: vec![*serial].into(),
             revocation_time: issued,
@@ -445,6 +449,28 @@ fn lists_of_revoked_certificates() {
     assert_eq!(put(Value::Null).result()["bartizan"]["crl"], Value::Null);
 }
 
+/// An authority of several certificates has a list by each of their keys.
+#[test]
+fn each_key_has_its_list() {
+    let (edge, one, other) = (Edge::new(), Authority::new(), Authority::new());
+    let body = json!({"name": "two", "certificate": format!("{}{}", one.pem, other.pem)}).to_string();
+    let made = edge.post(&roots(&edge), &body).result();
+    let path = format!("{}/{}", roots(&edge), made["id"].as_str().unwrap());
+    let put = |crl: String| edge.call("PUT", &path, &json!({"crl": crl}).to_string());
+    let count = |crl: String| put(crl).result()["bartizan"]["crl"]["count"].as_u64().unwrap();
+    assert_eq!(count(one.crl(3, &[7])), 1);
+    assert_eq!(count(other.crl(2, &[7, 8])), 3, "who was revoked by the one stays so");
+    assert_eq!(count(one.crl(2, &[7, 9])), 4);
+    assert_eq!(put(one.crl(3, &[])).verdict(), "400 1160 /crl");
+    assert_eq!(count(other.crl(1, &[]) + &one.crl(1, &[7])), 1, "both at once");
+    assert_eq!(put(one.crl(1, &[]) + &one.crl(0, &[])).verdict(), "400 1160 /crl");
+    assert_eq!(put(one.crl(1, &[]) + &Authority::new().crl(1, &[])).verdict(), "400 1160 /crl");
+    // One of a day to come would keep all others out.
+    let far = SystemTime::now() + Duration::from_secs(90 * 86_400);
+    let ahead = one.list_of(SystemTime::now() + Duration::from_secs(60 * 86_400), far, &[]).pem().unwrap();
+    assert_eq!(put(ahead).verdict(), "400 1160 /crl");
+}
+
 /// Where authorities put their lists: each path has one answer, and what is asked for is told.
 struct Place {
     address: SocketAddr,
@@ -529,7 +555,7 @@ fn lists_are_fetched_from_where_an_authority_puts_them() {
         (place.url("/newer.crl"), 2, ""),
         (place.url("/moved.crl"), 3, ""),
         // What is here stays, whatever is there.
-        (place.url("/first.crl"), 3, "older than the one that is here"),
+        (place.url("/first.crl"), 3, "that is here is newer"),
         (place.url("/foreign.crl"), 3, "none of the certificates of this authority has signed it"),
         (place.url("/page"), 3, "no list of this authority"),
         (place.url("/none"), 3, "127.0.0.1 answered 404 Not Found"),
