@@ -74,7 +74,9 @@ pub enum ChainError {
     NotKey(String),
     #[error("there are several in the text, and one is wanted")]
     Keys,
-    #[error("it cannot be used: {0} (RSA of 2,048 to 8,192 bits, P-256, P-384, P-521 and Ed25519 can)")]
+    #[error(
+        "it is of no kind that is taken, which are RSA of 2,048 to 8,192 bits, P-256, P-384, P-521 and Ed25519: {0}"
+    )]
     KeyUnusable(String),
     #[error("it belongs to none of the certificates in the text")]
     Mismatch,
@@ -206,6 +208,8 @@ fn leaf_of(ders: &[Vec<u8>], key: &[u8]) -> Result<usize, ChainError> {
             Err(error) if error.is_of_another_key() => {}
             Err(error) => {
                 let reason = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+                // As the library calls whatever it has no other word for.
+                let reason = reason.trim_start_matches("unexpected error: ").to_owned();
                 return Err(ChainError::KeyUnusable(reason));
             }
         }

@@ -489,6 +489,8 @@ impl<A: Authority, H: Hands> Keeper<A, H> {
                 }
                 Ok(())
             }
+            // Whoever has changed the account meanwhile hears of the new one.
+            Err(_) if self.is_replaced(account)? => Ok(()),
             Err(failure) => {
                 tracing::warn!(
                     directory = account.directory,
@@ -536,6 +538,10 @@ impl<A: Authority, H: Hands> Keeper<A, H> {
             Err(failure) if failure.kind == FailureKind::NoAccount && self.give_up(&order.account, now)? => {
                 self.change_all(&keys, now, |_, certificate| plan::again(certificate, now))
             }
+            // What the one before said is no reason to wait for this one.
+            Err(_) if self.is_replaced(&order.account)? => {
+                self.change_all(&keys, now, |_, certificate| plan::again(certificate, now))
+            }
             Err(failure) => {
                 self.progress.failed.fetch_add(1, Relaxed);
                 let names: Vec<&str> = order.wishes.iter().flat_map(|(_, names)| names).map(String::as_str).collect();
@@ -545,6 +551,13 @@ impl<A: Authority, H: Hands> Keeper<A, H> {
                 self.change_all(&keys, now, |_, certificate| plan::failed(certificate, &failure, chance, now))
             }
         }
+    }
+
+    /// Whether another authority is asked by now than when that account was used, or it is believed by other roots.
+    fn is_replaced(&self, used: &AcmeAccount) -> Result<bool, KeeperError> {
+        let Some(entry) = self.store.read()?.get(&Key::acme_account())? else { return Ok(false) };
+        let there = AcmeAccount::from_entry(&entry)?;
+        Ok((&there.directory, &there.email, &there.roots_pem) != (&used.directory, &used.email, &used.roots_pem))
     }
 
     /// The authority does not know the account that was used. Whether there is another one by now, or will be.

@@ -124,6 +124,19 @@ pub(crate) fn moved(certificate: AcmeCertificate, now: Timestamp) -> AcmeCertifi
     }
 }
 
+/// Somebody has said anew, `since` then, who we are to the authority: what failed before that may go well now. What the
+/// authority said of its names holds.
+pub(crate) fn tried_anew(certificate: AcmeCertificate, since: Timestamp, now: Timestamp) -> AcmeCertificate {
+    let is_before = |at: Option<Timestamp>| at.is_none_or(|at| at < since);
+    let has_failed = certificate.state == AcmeState::Failing
+        && is_before(Some(certificate.modified_on))
+        && is_before(certificate.last_try_on);
+    if !has_failed || certificate.rests_until.is_some_and(|until| until > now) {
+        return certificate;
+    }
+    AcmeCertificate { next_on: certificate.next_on.map(|next| next.min(now)), ..certificate }
+}
+
 /// It was issued, when it was shown so that its names are ours. If it is wanted otherwise by now it stays due.
 pub(crate) fn issued(
     certificate: AcmeCertificate,

@@ -1,6 +1,6 @@
 //! Asks for what zones that were there before the account need: for each certificate of the local authority one of the public
-//! one, as far as that issues for such names. Then what was asked of another authority before is asked of this one. A piece
-//! each time.
+//! one, as far as that issues for such names. Then what was asked of another authority before is asked of this one, and what
+//! failed is tried anew. A piece each time.
 
 use bartizan_names::{CertificateId, Name, Timestamp, ZoneId, ZoneName};
 use bartizan_store::{AcmeQuery, Guard, Key, Kind, Prefix, Rev, Scope, Snapshot, Store};
@@ -107,9 +107,14 @@ impl Sweep {
             let Some(entry) = snapshot.get(key)? else { continue };
             let Ok(wish) = AcmeCertificate::from_entry(&entry) else { continue };
             let is_elsewhere = !wish.directory.is_empty() && wish.directory != account.directory;
-            if is_elsewhere && wish.state != AcmeState::Off && snapshot.rev(&Key::zone(wish.zone_id))?.is_some() {
+            let next = match wish.state {
+                AcmeState::Off => continue,
+                _ if is_elsewhere => plan::moved(wish.clone(), now),
+                _ => plan::tried_anew(wish.clone(), account.modified_on, now),
+            };
+            if next != wish && snapshot.rev(&Key::zone(wish.zone_id))?.is_some() {
                 guards.extend([Guard::At(key.clone(), entry.rev), Guard::Exists(Key::zone(wish.zone_id))]);
-                ops.push(plan::moved(wish, now).to_op());
+                ops.push(next.to_op());
             }
         }
         // Where somebody changed one of them meanwhile the piece is looked at again.

@@ -175,8 +175,16 @@ fn what_cannot_be_served_is_refused_with_the_reason() {
         (good, &other, "key: it belongs to none of the certificates in the text"),
         (&[lower.as_str(), upper].concat(), &key, "key: it belongs to none of the certificates"),
         (good, &format!("{key}{other}"), "key: there are several in the text"),
-        (good, &rsa_small, "key: it cannot be used: "),
-        (good, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "key: it cannot be used: "),
+        (
+            good,
+            &rsa_small,
+            "key: it is of no kind that is taken, which are RSA of 2,048 to 8,192 bits, P-256, P-384, P-521 and Ed25519: ",
+        ),
+        (
+            good,
+            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+            "key: it is of no kind that is taken, which are RSA of 2,048 to 8,192 bits, P-256, P-384, P-521 and Ed25519: ",
+        ),
         (&format!("{good}{stray}"), &key, "certificate: Upper is no part of the chain"),
         (&ended, &key, "certificate: it ran out on 2027-01-24T08:00:00.000000Z"),
         (&late, &key, "certificate: it is not valid before 2027-02-04T08:00:00.000000Z"),

@@ -29,6 +29,8 @@ struct Inner {
     /// What is said of orders for a name.
     refuses: RefCell<BTreeMap<String, Failure>>,
     refuses_account: RefCell<Option<Failure>>,
+    /// What happens while the next order is under way, and what is said of it then.
+    meanwhile: RefCell<Option<Box<dyn FnOnce() -> Failure>>>,
     window: RefCell<Option<Window>>,
     orders: RefCell<Vec<Wanted>>,
     registered: Cell<usize>,
@@ -58,6 +60,9 @@ impl Authority for Fake {
         }
         inner.under_way.set(inner.under_way.get() - 1);
         inner.orders.borrow_mut().push(wanted.clone());
+        if let Some(meanwhile) = inner.meanwhile.borrow_mut().take() {
+            return Err(meanwhile());
+        }
         if let Some(failure) = wanted.names.iter().find_map(|name| inner.refuses.borrow().get(name).cloned()) {
             return Err(failure);
         }
@@ -106,6 +111,17 @@ fn record_key(zone: u32, number: u32) -> Key {
     Key::record(zone_id(zone), RecordId::from_bytes(u128::from(number).to_be_bytes()))
 }
 
+fn commit(store: &Store, ops: Vec<Op>, at: Timestamp) {
+    let meta = Meta {
+        at,
+        actor: "test".to_owned(),
+        interface: "test".to_owned(),
+        client: None,
+        request_id: bartizan_seal::random(),
+    };
+    store.commit(ChangeSet { guards: vec![], ops, meta }).unwrap();
+}
+
 impl Lab {
     fn new() -> Lab {
         let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
@@ -117,6 +133,7 @@ impl Lab {
             now: Cell::new(day(0)),
             refuses: RefCell::default(),
             refuses_account: RefCell::default(),
+            meanwhile: RefCell::default(),
             window: RefCell::default(),
             orders: RefCell::default(),
             registered: Cell::new(0),
@@ -132,14 +149,7 @@ impl Lab {
     }
 
     fn commit(&self, ops: Vec<Op>) {
-        let meta = Meta {
-            at: self.now(),
-            actor: "test".to_owned(),
-            interface: "test".to_owned(),
-            client: None,
-            request_id: bartizan_seal::random(),
-        };
-        self.store.commit(ChangeSet { guards: vec![], ops, meta }).unwrap();
+        commit(&self.store, ops, self.now());
     }
 
     /// Zones that are there before the account, with what the local authority issued for them.
@@ -379,10 +389,51 @@ fn without_an_account_that_the_authority_takes_nothing_is_asked_and_all_know_why
     assert!(lab.fake.0.registered.get() <= 5, "{}", lab.fake.0.registered.get());
     // Somebody mends the account: at once.
     *lab.fake.0.refuses_account.borrow_mut() = None;
+    lab.pass_seconds(1);
+    assert_eq!(lab.orders(), 0);
     lab.account();
     lab.settle();
-    lab.pass(1);
     assert!(lab.all().iter().all(|one| one.state == AcmeState::Active));
+}
+
+/// Whoever says anew who we are to the authority has what failed tried again, once, and not what the authority said of names.
+#[test]
+fn what_failed_is_tried_again_when_the_account_is_set_anew() {
+    let mut lab = Lab::new();
+    lab.zones(3);
+    lab.refuse(0, Some(Failure::new(FailureKind::Refused, "no")));
+    lab.refuse(1, Some(Failure::new(FailureKind::Refused, "no").after(Some(Duration::from_secs(7_200)))));
+    lab.account();
+    lab.settle();
+    lab.pass_seconds(60);
+    assert_eq!(lab.orders(), 3);
+    lab.account();
+    lab.settle();
+    assert_eq!(lab.orders(), 4, "the first one");
+    lab.pass_seconds(60);
+    assert_eq!(lab.orders(), 4);
+    (0..2).for_each(|number| lab.refuse(number, None));
+    lab.account();
+    lab.settle();
+    assert_eq!((lab.orders(), lab.one(0).state, lab.one(1).state), (5, AcmeState::Active, AcmeState::Failing));
+}
+
+/// What an authority says that is none by the time that it says it holds up nobody.
+#[test]
+fn what_the_authority_before_says_late_is_no_reason_to_wait() {
+    let mut lab = Lab::new();
+    lab.zones(1);
+    let (store, now, ca) = (lab.store.clone(), lab.now(), lab.certs.ca_pem().to_owned());
+    // While an order is under way another one is named.
+    *lab.fake.0.meanwhile.borrow_mut() = Some(Box::new(move || {
+        let other = AcmeAccount::new(Some("https://other.example/dir"), None, Some(&ca), true, None, now).unwrap();
+        commit(&store, vec![other.to_op()], now);
+        Failure::new(FailureKind::TooOften, "too many new orders").after(Some(Duration::from_secs(86_400 * 7)))
+    }));
+    lab.account();
+    lab.settle();
+    assert_eq!((lab.orders(), lab.one(0).state), (2, AcmeState::Active));
+    assert_eq!(lab.one(0).held.unwrap().directory, "https://other.example/dir");
 }
 
 #[test]
