@@ -144,8 +144,8 @@ impl Numbers {
             count: failing.max(1),
             reason,
             since: SystemTime::now().into(),
-            remedy: "it is tried again by itself, less and less often; `bartizan cert renew` tries at once, and what is there \
-                     stays in force",
+            remedy: "it is tried again by itself, less and less often; `bartizan cert renew` tries as soon as the authority \
+                     may be asked, and what is there stays in force",
         };
         self.tell(Reporter::PublicAuthority, problem, Lease::Held, Instant::now());
     }
