@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bartizan_live::Live;
 use bartizan_quotas::{Rarely, SourceKey};
@@ -108,33 +108,16 @@ impl Intake {
 
     /// The next piece; none at the end.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, IntakeError> {
-        let chunk = match self {
-            Intake::Small(stream) => stream.read_chunk(CHUNK_BYTES, true).await?,
-            Intake::Watched(watched) => {
-                std::future::poll_fn(|cx| {
-                    // It waits nowhere but in the stream, so that a new one goes on where the last one was dropped.
-                    let next = |stream: &mut RecvStream| {
-                        std::pin::pin!(stream.read_chunk(CHUNK_BYTES, true)).poll_unpin(cx).map_err(IntakeError::from)
-                    };
-                    watched.poll(next, |chunk| chunk.as_ref().map_or(0, |chunk| chunk.bytes.len()))
-                })
-                .await?
-            }
-        };
-        Ok(chunk.map(|chunk| chunk.bytes))
+        match self {
+            Intake::Small(stream) => Ok(stream.read_chunk(CHUNK_BYTES, true).await?.map(|chunk| chunk.bytes)),
+            Intake::Watched(watched) => std::future::poll_fn(|cx| watched.poll_chunk(cx)).await,
+        }
     }
 
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self {
             Intake::Small(stream) => AsyncRead::poll_read(std::pin::Pin::new(stream), cx, to),
-            Intake::Watched(watched) => {
-                let before = to.filled().len();
-                let next = |stream: &mut RecvStream| {
-                    let polled = stream.poll_read_buf(cx, to).map_err(IntakeError::from);
-                    polled.map_ok(|()| to.filled().len() - before)
-                };
-                watched.poll(next, |read| *read).map_ok(drop).map_err(io::Error::from)
-            }
+            Intake::Watched(watched) => watched.poll_read(cx, to).map_err(io::Error::from),
         }
     }
 }
@@ -143,26 +126,69 @@ impl Intake {
 pub(crate) struct Watched(Arc<Unread>);
 
 impl Watched {
+    fn poll_chunk(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, IntakeError>> {
+        let next = |stream: &mut RecvStream, cx: &mut Context<'_>| poll_chunk(stream, cx);
+        self.poll(cx, |ahead| (ahead, None), next, |chunk| chunk.as_ref().map_or(0, Bytes::len))
+    }
+
+    fn poll_read(&self, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<Result<(), IntakeError>> {
+        let to = std::cell::RefCell::new(to);
+        let take = |ahead: Ahead| match ahead {
+            Ok(Some(mut chunk)) => {
+                let mut to = to.borrow_mut();
+                let first = chunk.split_to(chunk.len().min(to.remaining()));
+                to.put_slice(&first);
+                (Ok(first.len()), (!chunk.is_empty()).then_some(Ok(Some(chunk))))
+            }
+            Ok(None) => (Ok(0), None),
+            Err(error) => (Err(error), None),
+        };
+        let next = |stream: &mut RecvStream, cx: &mut Context<'_>| {
+            let mut to = to.borrow_mut();
+            let before = to.filled().len();
+            stream.poll_read_buf(cx, &mut to).map_ok(|()| to.filled().len() - before)
+        };
+        self.poll(cx, take, next, |read| *read).map_ok(drop)
+    }
+
+    /// `take` takes what the look found, or a part of it; `next` reads, of which so many bytes are counted.
     fn poll<T>(
         &self,
-        next: impl FnOnce(&mut RecvStream) -> Poll<Result<T, IntakeError>>,
+        cx: &mut Context<'_>,
+        take: impl FnOnce(Ahead) -> (Result<T, ReadError>, Option<Ahead>),
+        next: impl FnOnce(&mut RecvStream, &mut Context<'_>) -> Poll<Result<T, ReadError>>,
         bytes: impl FnOnce(&T) -> usize,
     ) -> Poll<Result<T, IntakeError>> {
         let mut state = self.0.state();
-        let Some(stream) = &mut state.stream else { return Poll::Ready(Err(IntakeError::Shed)) };
-        let polled = next(stream);
-        state.seen.waits = polled.is_pending();
+        let polled = if let Some(ahead) = state.ahead.take() {
+            let (taken, rest) = take(ahead);
+            state.ahead = rest;
+            Poll::Ready(taken)
+        } else {
+            let Some(stream) = &mut state.stream else { return Poll::Ready(Err(IntakeError::Shed)) };
+            next(stream, cx)
+        };
         state.seen.was_empty |= polled.is_pending();
+        state.waits = polled.is_pending().then(|| cx.waker().clone());
         if let Poll::Ready(Ok(read)) = &polled {
             state.seen.read += bytes(read) as u64;
         }
-        polled
+        polled.map_err(IntakeError::from)
     }
+}
+
+/// What the look found: a piece, the end, or why there is none.
+type Ahead = Result<Option<Bytes>, ReadError>;
+
+/// It waits nowhere but in the stream, so that a new one goes on where the last one was dropped.
+fn poll_chunk(stream: &mut RecvStream, cx: &mut Context<'_>) -> Poll<Ahead> {
+    std::pin::pin!(stream.read_chunk(CHUNK_BYTES, true)).poll_unpin(cx).map_ok(|chunk| chunk.map(|chunk| chunk.bytes))
 }
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        self.0.state().stream = None;
+        let mut state = self.0.state();
+        (state.stream, state.ahead) = (None, None);
     }
 }
 
@@ -177,15 +203,33 @@ struct Unread {
 struct State {
     /// None when its reader is gone, or it was shed.
     stream: Option<RecvStream>,
+    /// What the look found, and its reader has not taken yet.
+    ahead: Option<Ahead>,
+    /// Its reader, if there was nothing for it.
+    waits: Option<Waker>,
     seen: Seen,
+}
+
+impl State {
+    /// Whether its reader waits for more to come. One that was told that there is more, and does not come for it, does not:
+    /// it is busy with what it has, and reads slowly.
+    fn still_waits(&mut self) -> bool {
+        let (Some(stream), Some(waker)) = (&mut self.stream, &self.waits) else { return false };
+        // With the reader's own waker, which stays the one to be told.
+        match poll_chunk(stream, &mut Context::from_waker(waker)) {
+            Poll::Pending => true,
+            Poll::Ready(found) => {
+                (self.ahead, self.waits) = (Some(found), None);
+                false
+            }
+        }
+    }
 }
 
 /// How a stream is read.
 #[derive(Default)]
 struct Seen {
     read: u64,
-    /// Whether its reader waits for more.
-    waits: bool,
     /// Whether there was nothing to read at some time since the last look.
     was_empty: bool,
     /// At the last look.
@@ -198,11 +242,11 @@ struct Seen {
 }
 
 impl Seen {
-    /// So many bytes came on its connection since the last look. How much of it may be here and is read too slowly.
-    fn look(&mut self, came: u64, left: u64) -> u64 {
+    /// Whether its reader waits, and so many bytes came on its connection since the last look. How much of it may be here and is read too slowly.
+    fn look(&mut self, waits: bool, came: u64, left: u64) -> u64 {
         let read = self.read - std::mem::replace(&mut self.read_before, self.read);
-        let keeps_up = self.waits || std::mem::take(&mut self.was_empty);
-        let unread = match (self.waits, keeps_up) {
+        let keeps_up = std::mem::take(&mut self.was_empty) || waits;
+        let unread = match (waits, keeps_up) {
             (true, _) => 0,
             (false, true) => came,
             (false, false) => (self.held + came).saturating_sub(read),
@@ -227,7 +271,11 @@ impl Unread {
     /// Throws away what is held, and tells the connector to send no more, unless its reader has come meanwhile.
     fn shed(&self) -> bool {
         let mut state = self.state();
-        !state.seen.waits && state.stream.take().is_some()
+        // What the look found goes too, or it would seem that the stream had ended there.
+        state.waits.is_none() && {
+            state.ahead = None;
+            state.stream.take().is_some()
+        }
     }
 }
 
@@ -244,7 +292,7 @@ struct Streams {
 
 impl AllUnread {
     fn watch(&self, stream: RecvStream, from: SourceKey, length: Option<u64>) -> Watched {
-        let state = State { stream: Some(stream), seen: Seen::default() };
+        let state = State { stream: Some(stream), ahead: None, waits: None, seen: Seen::default() };
         let unread = Arc::new(Unread { from, length, state: Mutex::new(state) });
         let streams = &mut self.streams().streams;
         if streams.len() == streams.capacity() {
@@ -271,7 +319,8 @@ impl AllUnread {
                 continue;
             }
             let left = unread.length.map_or(u64::MAX, |length| length.saturating_sub(state.seen.read));
-            let held = state.seen.look(came, left);
+            let waits = state.still_waits();
+            let held = state.seen.look(waits, came, left);
             if held > 0 {
                 slow.push(Slow { from: unread.from, held, pace: state.seen.pace(), unread: Arc::clone(unread) });
             }
@@ -382,12 +431,11 @@ mod tests {
             (0, WINDOW, false, false, 0, 0),
         ] {
             seen.read += read;
-            seen.waits = waits;
             seen.was_empty |= was_empty;
-            let told = seen.look(came, u64::MAX);
+            let told = seen.look(waits, came, u64::MAX);
             assert_eq!((seen.held, told), (held, slow), "{came} {read} {waits} {was_empty}");
         }
-        assert_eq!(seen.look(9_000_000, 5_000), 5_000, "no more than is left of the answer");
+        assert_eq!(seen.look(false, 9_000_000, 5_000), 5_000, "no more than is left of the answer");
     }
 
     #[test]
@@ -397,8 +445,8 @@ mod tests {
         for look in 0..2_000 {
             // 40 KB a second, in pieces.
             bursts.read += if look % 8 == 0 { 80_000 } else { 0 };
-            bursts.look(0, 0);
-            once.look(0, 0);
+            bursts.look(false, 0, 0);
+            once.look(false, 0, 0);
             assert!(look < 60 || bursts.pace() > once.pace(), "{look}: {} {}", bursts.pace(), once.pace());
         }
         assert!((8_000..12_000).contains(&bursts.pace()), "{}", bursts.pace());

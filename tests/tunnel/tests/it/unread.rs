@@ -6,6 +6,7 @@ use bartizan_exchange::{Body, Request};
 use bartizan_names::OriginAddress;
 use bartizan_plane_tunnel::Limits;
 use bartizan_tunnel_tests::{Connector, Edge, Origin, facts, get, options, pattern, read, tunnel, within};
+use futures_util::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -97,6 +98,37 @@ async fn who_holds_most_and_reads_slowest_makes_room() {
     }
     assert_eq!(edge.plane.counters().shed, ended);
     until_held("nothing", &edge, |held| held == 0).await;
+}
+
+/// Whoever was waiting when more came, and does not come for it, holds as much as who never asked; and whoever reads on
+/// misses nothing of what the look at it found.
+#[tokio::test]
+async fn who_waited_and_does_not_come_is_seen() {
+    let (edge, _connector, mut origin) = lab(Limits::default()).await;
+    let mut bodies = Vec::new();
+    for _ in 0..3 {
+        let mut body = edge.send(tunnel(1), get("a.example/bytes/5000000")).await.expect("an answer").body;
+        // All that is there for now, until there is nothing.
+        let mut first = Vec::new();
+        while let Some(Some(chunk)) = body.next().now_or_never() {
+            first.extend_from_slice(&chunk.unwrap());
+        }
+        bodies.push((first, body));
+    }
+    until_held("full windows", &edge, |held| held > 5_500_000).await;
+    for (mut all, body) in bodies {
+        all.extend(read(body).await.unwrap());
+        assert!(all == pattern(0, LARGE));
+    }
+    // A stream that breaks off while nobody looks has not ended.
+    let mut body = edge.send(tunnel(1), get("a.example/break")).await.expect("an answer").body;
+    while let Some(Some(chunk)) = body.next().now_or_never() {
+        chunk.unwrap();
+    }
+    origin.release();
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert!(read(body).await.is_err());
+    origin.noted.close();
 }
 
 #[tokio::test]
