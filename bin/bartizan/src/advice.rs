@@ -33,6 +33,7 @@ const SOURCES: &[(&str, Reader)] = &[
     ("backup/make.rs", Reader::Of(&["backup"])),
     ("backup/restore.rs", Reader::Of(&["restore"])),
     ("backup/schedule.rs", Reader::Of(&["up"])),
+    ("cert.rs", Reader::Of(&["cert"])),
     ("client.rs", Reader::Of(&["token", "tunnel"])),
     ("connect.rs", Reader::Of(&["tunnel"])),
     ("credentials.rs", Reader::Client),

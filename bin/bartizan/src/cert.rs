@@ -1,15 +1,17 @@
 //! `bartizan cert`: a thin client of certificates: those of the public authority, and those that people bring.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
 
+use bartizan_names::Timestamp;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::client::Api;
 use crate::consent::Consent;
-use crate::failure::{Cause, Failure};
+use crate::failure::{Cause, Failure, instead_of};
 use crate::output::{Output, bad, bold, faint, good, one_line, quoted, table};
+use crate::text_file::read;
 use crate::url::with_query;
 use crate::zone::{self, text};
 
@@ -125,6 +127,12 @@ pub enum AccountAction {
 const WAIT_MAX: Duration = Duration::from_secs(180);
 const LOOK: Duration = Duration::from_millis(500);
 
+/// How often it is said that it is waited, where nothing changes.
+const STILL: Duration = Duration::from_secs(15);
+
+/// The API's code for an account that cannot be like this.
+const ACCOUNT_INVALID: u64 = 1162;
+
 pub async fn run(action: CertAction, api: &Api, output: Output) -> anyhow::Result<()> {
     match action {
         CertAction::List { zone, state } => list(zone, state, api, output).await,
@@ -226,7 +234,8 @@ async fn account(action: AccountAction, api: &Api, output: Output) -> anyhow::Re
             if let (true, Value::Object(members)) = (agree_terms, &mut body) {
                 members.insert("terms_of_service_agreed".to_owned(), true.into());
             }
-            let account = api.put("/bartizan/acme", &body).await?;
+            let account = api.put("/bartizan/acme", &body).await;
+            let account = account.map_err(|error| instead_of(ACCOUNT_INVALID, error, in_words_of_flags))?;
             output.result(&account, || about_account(&account))
         }
         AccountAction::Remove { consent } => {
@@ -235,6 +244,15 @@ async fn account(action: AccountAction, api: &Api, output: Output) -> anyhow::Re
             let gone = api.delete("/bartizan/acme").await?;
             output.result(&gone, || "the public authority issues nothing any more".to_owned())
         }
+    }
+}
+
+/// What the API says about the terms, for whoever sets flags.
+fn in_words_of_flags(refused: Failure) -> Failure {
+    if refused.message.contains("terms_of_service_agreed") {
+        refused.remedy("read them, and say with --agree-terms that you agree")
+    } else {
+        refused
     }
 }
 
@@ -280,13 +298,27 @@ async fn list(zone: Option<String>, state: Option<String>, api: &Api, output: Ou
         }
     }
     output.result(&Value::Array(all.clone()), || {
-        let rows: Vec<_> = all.iter().map(row).collect();
+        let now = now();
+        let rows: Vec<_> = all.iter().map(|certificate| row(certificate, &now)).collect();
         table(&["names", "state", "issuer", "until", "next try", "id"], &rows)
     })
 }
 
-fn row(certificate: &Value) -> Vec<String> {
-    let next = certificate["next_try_on"].as_str().map(day).unwrap_or_default();
+/// Written as the API does, so that the texts of times are in their order.
+fn now() -> String {
+    Timestamp::from(SystemTime::now()).to_string()
+}
+
+/// When it is tried next, as far as that is not when its turn comes.
+fn next_try(certificate: &Value, now: &str) -> String {
+    match certificate["next_try_on"].as_str() {
+        Some(next) if next <= now => "at its turn".to_owned(),
+        next => next.map(day).unwrap_or_default(),
+    }
+}
+
+fn row(certificate: &Value, now: &str) -> Vec<String> {
+    let next = next_try(certificate, now);
     vec![
         names(certificate),
         state(certificate),
@@ -347,7 +379,7 @@ fn described(certificate: &Value) -> String {
     add("issued by", issuer(certificate));
     add("until", until(certificate));
     add("renewed on", certificate["renew_on"].as_str().map(day).unwrap_or_default());
-    add("next try", certificate["next_try_on"].as_str().map(day).unwrap_or_default());
+    add("next try", next_try(certificate, &now()));
     add("last try", certificate["last_try_on"].as_str().map(day).unwrap_or_default());
     add("last error", one_line(text(certificate, "last_error")));
     lines.join("\n")
@@ -379,7 +411,7 @@ async fn tell(
             "it is asked then by itself, and what is there stays in force; `bartizan cert account show` tells this too";
         return Err(Failure::new(Cause::Failed, resting).remedy(remedy).into());
     }
-    let mut packs = Vec::new();
+    let (mut packs, mut said) = (Vec::new(), Said::new());
     let waiting = async {
         for (index, id) in ids.iter().enumerate() {
             let since = since.map(|since| since[index].as_str());
@@ -389,6 +421,7 @@ async fn tell(
                     packs.push(pack);
                     break;
                 }
+                said.now(&how_far(&pack, &now()), output);
                 tokio::time::sleep(LOOK).await;
             }
         }
@@ -397,7 +430,7 @@ async fn tell(
     match tokio::time::timeout(WAIT_MAX, waiting).await {
         Ok(told) => told?,
         Err(_) => {
-            let message = format!("nothing has come of it in {} s", WAIT_MAX.as_secs());
+            let message = format!("nothing has come of it in {} s; {}", WAIT_MAX.as_secs(), said.last);
             return Err(Failure::new(Cause::Failed, message).remedy("`bartizan cert list` says how far it is").into());
         }
     }
@@ -409,6 +442,42 @@ async fn tell(
             .into());
     }
     output.result(&Value::Array(packs.clone()), || packs.iter().map(described).collect::<Vec<_>>().join("\n"))
+}
+
+/// What was said last to whoever waits, and when.
+struct Said {
+    last: String,
+    at: Instant,
+    began: Instant,
+}
+
+impl Said {
+    fn new() -> Said {
+        Said { last: String::new(), at: Instant::now(), began: Instant::now() }
+    }
+
+    /// Says what is new, and what is not after a while.
+    fn now(&mut self, how: &str, output: Output) {
+        if self.last == how && self.at.elapsed() < STILL {
+            return;
+        }
+        output.progress(format!("{how} ({} s)", self.began.elapsed().as_secs()));
+        (self.last, self.at) = (how.to_owned(), Instant::now());
+    }
+}
+
+/// How far one is that nothing has come of yet.
+fn how_far(pack: &Value, now: &str) -> String {
+    let next = text(pack, "next_try_on");
+    let how = match next > now {
+        // A try notes when it began, and nothing else.
+        true if text(pack, "last_try_on") >= text(pack, "modified_on") => "the public authority is asked".to_owned(),
+        true => format!("it is tried next at {}", day(next)),
+        false => "it waits for its turn".to_owned(),
+    };
+    let why = one_line(text(pack, "last_error"));
+    let why = if why.is_empty() { why } else { format!("; the last try: {why}") };
+    format!("{}: {how}{why}", names(pack))
 }
 
 /// Whether something has come of what was asked for, `since` that.
@@ -439,12 +508,6 @@ fn custom_path(zone: &str, id: &str) -> String {
     format!("/zones/{zone}/custom_certificates/{id}")
 }
 
-fn read(file: &Path) -> anyhow::Result<String> {
-    let read =
-        if file == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
-    Ok(read.map_err(|error| Failure::new(Cause::Usage, format!("cannot read {}: {error}", file.display())))?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -465,6 +528,32 @@ mod tests {
     }
 
     #[test]
+    fn who_waits_hears_how_far_it_is() {
+        let now = "2026-11-30T06:00:00.000000Z";
+        let pack = |next: &str, tried: &str, error: &str| {
+            json!({
+                "hosts": ["a.test"], "modified_on": "2026-11-30T05:00:00.000000Z", "next_try_on": next,
+                "last_try_on": tried, "last_error": error,
+            })
+        };
+        let (early, late) = ("2026-11-30T04:00:00.000000Z", "2026-11-30T06:15:00.000000Z");
+        for (pack, expect) in [
+            (pack(now, "", ""), "a.test: it waits for its turn"),
+            (pack(late, "2026-11-30T05:59:00.000000Z", ""), "a.test: the public authority is asked"),
+            (pack(late, early, "no\nTXT"), "a.test: it is tried next at 2026-11-30 06:15; the last try: no\\nTXT"),
+        ] {
+            assert_eq!(how_far(&pack, now), expect);
+        }
+    }
+
+    #[test]
+    fn what_the_terms_are_agreed_to_by() {
+        let refused = |message: &str| in_words_of_flags(Failure::new(Cause::Failed, message)).to_string();
+        assert!(refused("terms_of_service_agreed: nobody has").contains("--agree-terms"));
+        assert_eq!(refused("email: none"), "email: none");
+    }
+
+    #[test]
     fn a_row_says_how_it_is() {
         let pack = json!({
             "id": "1", "hosts": ["a.test", "b.test", "c.test", "d.test"], "status": "active", "state": "failing",
@@ -472,7 +561,7 @@ mod tests {
             "certificates": [{"issuer": "Some CA", "expires_on": "2027-01-30T06:00:01.000000Z"}],
         });
         assert_eq!(
-            row(&pack),
+            row(&pack, "2026-11-30T05:00:00.000000Z"),
             [
                 "a.test b.test c.test and 1 more",
                 &bad("failing"),
@@ -482,8 +571,9 @@ mod tests {
                 "1"
             ]
         );
+        assert_eq!(row(&pack, "2026-11-30T06:00:01.000000Z")[4], "at its turn");
         assert!(described(&pack).contains("last error no TXT record"));
         let brought = json!({"id": "2", "hosts": ["a.test"], "status": "active", "issuer": "X", "expires_on": ""});
-        assert_eq!(row(&brought), ["a.test", &good("brought"), "X", "", "", "2"]);
+        assert_eq!(row(&brought, "2026"), ["a.test", &good("brought"), "X", "", "", "2"]);
     }
 }

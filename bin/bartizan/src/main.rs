@@ -56,6 +56,7 @@ mod status;
 mod store_condition;
 mod target;
 mod terminal;
+mod text_file;
 mod token;
 mod trace;
 mod traces;
