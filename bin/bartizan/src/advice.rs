@@ -21,6 +21,7 @@ const CLIENTS: [&str; 11] =
 
 /// Sources with advice. A new one that names a flag is told of by the test below.
 const SOURCES: &[(&str, Reader)] = &[
+    ("access_log.rs", Reader::Of(&["up"])),
     ("account.rs", Reader::Of(&["account"])),
     ("any_port.rs", Reader::Of(&["up"])),
     ("api_token.rs", Reader::Of(&["token"])),
