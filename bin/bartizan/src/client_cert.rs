@@ -1,6 +1,5 @@
 //! `bartizan client-cert`: a thin client of what hosts want to know of their clients by certificates.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -10,11 +9,9 @@ use crate::client::Api;
 use crate::consent::Consent;
 use crate::failure::{Cause, Failure};
 use crate::output::{Output, bad, bold, faint, good, one_line, table};
+use crate::text_file::{read, read_bytes};
 use crate::url::with_query;
 use crate::zone::{self, text};
-
-/// Octets of a file that is read: the API takes no more.
-const FILE_MAX: u64 = 4 << 20;
 
 #[derive(Subcommand)]
 pub enum ClientCertAction {
@@ -370,34 +367,9 @@ fn hosts(zone: &str) -> String {
     format!("/bartizan/zones/{zone}/client_hosts")
 }
 
-fn read(file: &Path) -> anyhow::Result<String> {
-    let text = String::from_utf8(read_bytes(file)?).map_err(|_| {
-        let message = format!("{} is no text", file.display());
-        Failure::new(Cause::Usage, message)
-            .remedy("PEM is wanted: openssl x509 -inform DER, or openssl req -inform DER")
-    })?;
-    Ok(text)
-}
-
 /// Authorities put lists in DER (RFC 2585 §3).
 fn read_list(file: &Path) -> anyhow::Result<String> {
     Ok(bartizan_certs::crl_as_pem(&read_bytes(file)?))
-}
-
-fn read_bytes(file: &Path) -> anyhow::Result<Vec<u8>> {
-    let failed = |error: std::io::Error| Failure::new(Cause::Usage, format!("cannot read {}: {error}", file.display()));
-    let mut bytes = Vec::new();
-    let read = match file == Path::new("-") {
-        true => std::io::stdin().take(FILE_MAX + 1).read_to_end(&mut bytes),
-        false => std::fs::File::open(file).and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes)),
-    };
-    read.map_err(failed)?;
-    if bytes.len() as u64 > FILE_MAX {
-        return Err(
-            Failure::new(Cause::Usage, format!("{} has more than {} MB", file.display(), FILE_MAX >> 20)).into()
-        );
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 //! happens.
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -19,7 +18,7 @@ use crate::client::Api;
 use crate::failure::{Cause, Failure};
 use crate::output::Output;
 use crate::tunnel::Connector;
-use crate::{report, status, up};
+use crate::{report, status, text_file, up};
 
 /// Events that wait to be printed; more are dropped, so that a slow terminal stops no request.
 const EVENTS_MAX: usize = 256;
@@ -93,7 +92,7 @@ impl Plan {
                 .into());
         };
         let roots = match (&flags.cacert, &token.ca_pin, &facts) {
-            (Some(path), _, _) => Roots::Pem(read_ca(path)?),
+            (Some(path), _, _) => Roots::Pem(text_file::read(path)?),
             (None, Some(pin), _) => Roots::Pinned(
                 bartizan_tls::Pin::parse(pin)
                     .with_context(|| "the token's ca_pin cannot be read; was all of it copied?")?,
@@ -163,12 +162,7 @@ fn resolve(edges: &[String]) -> anyhow::Result<Vec<SocketAddr>> {
 /// Whether the way to the edge that the flags name can be: asked before anything is made for it.
 pub fn check(flags: &Connector) -> anyhow::Result<()> {
     resolve(&flags.edges)?;
-    flags.cacert.as_deref().map(read_ca).transpose().map(drop)
-}
-
-fn read_ca(path: &Path) -> anyhow::Result<String> {
-    let read = std::fs::read_to_string(path);
-    Ok(read.map_err(|error| Failure::new(Cause::Usage, format!("cannot read {}: {error}", path.display())))?)
+    flags.cacert.as_deref().map(text_file::read).transpose().map(drop)
 }
 
 /// Runs until a signal, then ends gracefully.

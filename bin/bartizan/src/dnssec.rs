@@ -12,6 +12,7 @@ use crate::client::Api;
 use crate::consent::Consent;
 use crate::failure::{Cause, Failure, instead_of};
 use crate::output::{Output, bad, bold, good, one_line, quoted, table};
+use crate::text_file;
 use crate::url::with_query;
 use crate::zone::{self, shown, text};
 
@@ -317,10 +318,7 @@ async fn registry(action: RegistryAction, api: &Api, output: Output) -> anyhow::
 
 /// The first line of a file.
 fn read_password(file: &Path) -> anyhow::Result<String> {
-    let read =
-        if file == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
-    let text = read.map_err(|error| Failure::new(Cause::Usage, format!("cannot read {}: {error}", file.display())))?;
-    Ok(text.lines().next().unwrap_or_default().to_owned())
+    Ok(text_file::read(file)?.lines().next().unwrap_or_default().to_owned())
 }
 
 struct Found {

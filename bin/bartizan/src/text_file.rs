@@ -11,26 +11,35 @@ const BYTES_MAX: u64 = 2 << 20;
 
 /// What is in a file; `-` is standard input.
 pub fn read(file: &Path) -> anyhow::Result<String> {
-    let failed = |why: String| Failure::new(Cause::Usage, format!("cannot read {}: {why}", file.display()));
+    let bytes = read_bytes(file)?;
+    let is_der = bytes.starts_with(&[0x30, 0x82]);
+    String::from_utf8(bytes).map_err(|_| match is_der {
+        true => {
+            let remedy = "PEM is wanted: `openssl x509 -inform DER -in FILE` makes it of a certificate, `openssl req \
+                          -inform DER -in FILE` of a request";
+            failed(file, "it is DER").remedy(remedy).into()
+        }
+        false => failed(file, "it is no text in UTF-8").into(),
+    })
+}
+
+/// The same of what need not be text.
+pub fn read_bytes(file: &Path) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // One more, so that who is over it is seen, and a device without an end has one.
     let read = match file == Path::new("-") {
         true => io::stdin().lock().take(BYTES_MAX + 1).read_to_end(&mut bytes),
         false => File::open(file).and_then(|file| file.take(BYTES_MAX + 1).read_to_end(&mut bytes)),
     };
-    read.map_err(|error| failed(error.to_string()))?;
+    read.map_err(|error| failed(file, &error.to_string()))?;
     if bytes.len() as u64 > BYTES_MAX {
-        return Err(failed(format!("it is longer than {} MB", BYTES_MAX >> 20)).into());
+        return Err(failed(file, &format!("it is longer than {} MB", BYTES_MAX >> 20)).into());
     }
-    let is_der = bytes.starts_with(&[0x30, 0x82]);
-    String::from_utf8(bytes).map_err(|_| match is_der {
-        true => {
-            let remedy = "PEM is wanted: `openssl x509 -inform DER -in FILE` makes it of a certificate, `openssl crl \
-                          -inform DER -in FILE` of a list of revoked ones";
-            failed("it is DER".to_owned()).remedy(remedy).into()
-        }
-        false => failed("it is no text in UTF-8".to_owned()).into(),
-    })
+    Ok(bytes)
+}
+
+fn failed(file: &Path, why: &str) -> Failure {
+    Failure::new(Cause::Usage, format!("cannot read {}: {why}", file.display()))
 }
 
 #[cfg(test)]
