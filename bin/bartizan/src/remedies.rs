@@ -8,8 +8,7 @@ pub const RESTORE: &str =
 pub const BEGIN_ANEW: &str = "to begin anew, name another directory with --data DIR";
 
 /// Keys and the CA that belong to each other.
-pub const KEYS_BACK: &str = "restore a backup to a new directory (`bartizan restore FILE --data DIR`), copy seal.key, \
-                             ca.key.sealed and ca.pem from there, and start the edge again";
+pub use bartizan_publish::KEYS_BACK;
 
 /// What mending a store's file needs.
 pub const REBUILD: &str = "stop the edge if it runs, and run `bartizan doctor --rebuild`";

@@ -32,8 +32,7 @@ pub enum RollRefused {
     NotOn,
     /// The new key would be announced by signatures that nobody can make.
     #[error(
-        "a private key of the zone does not open, so nothing can be signed by it: put back the seal.key of the data directory \
-         (`bartizan restore FILE --data DIR` puts that of a backup into a new directory) and start the edge again"
+        "a private key of the zone does not open, so nothing can be signed by it; `bartizan status` says what mends that"
     )]
     Sealed,
     #[error(transparent)]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bartizan_model::Zone;
 use bartizan_names::ZoneId;
 use bartizan_observed::Problems;
-use bartizan_publish::ZoneDnssec;
+use bartizan_publish::{Changes, ZoneDnssec};
 use bartizan_registry::{DsSeen, Parents};
 use bartizan_signer::rollover;
 use bartizan_store::{DnssecQuery, Key, Store};
@@ -175,7 +175,7 @@ impl Keeper {
             self.steps.failed.clear();
         }
         self.attempt(Keeper::take_steps);
-        self.wrong.tell(&self.problems, self.care.time.now().at);
+        self.wrong.tell(&self.problems, self.care.time.now().at, Changes::of(&self.store));
         self.counters.zones.store(self.board.count() as u64, Relaxed);
         self.counters.wrong.store(self.wrong.count() as u64, Relaxed);
     }

@@ -41,8 +41,7 @@ pub fn next(zone: &Zone, dnssec: Option<&ZoneDnssec>, seal: &seal::Key) -> &'sta
         }
         _ if dnssec.is_broken(apex) => LEADS_NOWHERE,
         _ if !all_open(zone, dnssec, seal) => {
-            "a private key does not open, so nothing can be signed by it: restore a backup to a new directory (`bartizan \
-             restore FILE --data DIR`), copy its seal.key here and start the edge again"
+            "a private key does not open, so nothing can be signed by it; `bartizan status` says what mends that"
         }
         (DnssecState::Ending, Delegation::Unknown) => {
             "it is not known yet what the parent zone has; the zone stays signed until its DS record is gone"

@@ -6,7 +6,7 @@ use std::time::Instant;
 use bartizan_model::Zone;
 use bartizan_names::{Timestamp, ZoneId};
 use bartizan_observed::{Lease, NAMED_MAX, Problem, ProblemKind, Problems, Reporter, What};
-use bartizan_publish::ZoneDnssec;
+use bartizan_publish::{Changes, KEYS_BACK, ZoneDnssec};
 
 use crate::keeping::Care;
 use crate::status::all_open;
@@ -57,11 +57,11 @@ impl Wrong {
     }
 
     /// Puts up what is wrong.
-    pub(crate) fn tell(&mut self, problems: &Problems, now: Timestamp) {
+    pub(crate) fn tell(&mut self, problems: &Problems, now: Timestamp, changes: Changes) {
         if !std::mem::take(&mut self.is_news) {
             return;
         }
-        let mut told: Vec<Problem> = self.zones.values().take(NAMED_MAX).map(Cut::problem).collect();
+        let mut told: Vec<Problem> = self.zones.values().take(NAMED_MAX).map(|cut| cut.problem(changes)).collect();
         if let Some(others) = self.zones.len().checked_sub(NAMED_MAX).filter(|others| *others > 0) {
             told.push(Problem {
                 what: What::Others(ProblemKind::Dnssec),
@@ -77,17 +77,22 @@ impl Wrong {
     }
 }
 
+/// Nothing is said of the key itself.
+const NOT_OPEN: &str = "a private key does not open, so nothing can be signed by it";
+
 impl Cut {
-    fn problem(&self) -> Problem {
-        let (reason, remedy) = match self.why {
-            Why::Broken => (
+    fn problem(&self, changes: Changes) -> Problem {
+        let (reason, remedy) = match (self.why, changes) {
+            (Why::Broken, _) => (
                 "the parent zone has DS records that lead to no key of it, so nobody who validates finds it",
                 "have the registrar put there what `bartizan dnssec ds ZONE` prints, or remove them",
             ),
-            Why::Sealed => (
-                "a private key does not open, so nothing can be signed by it",
-                "restore a backup to a new directory (`bartizan restore FILE --data DIR`), copy its seal.key here and start the \
-                 edge again; or, once the parent has no DS record, `bartizan dnssec disable ZONE --force` and begin anew",
+            (Why::Sealed, Changes::Refused) => (NOT_OPEN, KEYS_BACK),
+            // The key of the directory opens the CA: another in its place would not.
+            (Why::Sealed, Changes::Taken) => (
+                NOT_OPEN,
+                "restore a backup to a new directory (`bartizan restore FILE --data DIR`) and start the edge with that one; or, \
+                 once the parent has no DS record, `bartizan dnssec disable ZONE --force` and begin anew",
             ),
         };
         let what = What::Dnssec(self.zone.clone());

@@ -175,6 +175,7 @@ fn shape(kind: Kind) -> fn(&Entry) -> Result<(), Fault> {
         Kind::AcmeCertificate => is::<certs::AcmeCertificate>,
         Kind::CustomCertificate => is::<certs::Upload>,
         Kind::AcmeAccount => is::<certs::AcmeAccount>,
+        Kind::ClockWord => is::<v4::clock::ClockWord>,
         Kind::AcmeToken => is::<certs::AcmeToken>,
         Kind::ClientRoot => is::<v4::client_auth::StoredClientRoot>,
         Kind::ClientHost => is::<v4::client_auth::ClientHost>,

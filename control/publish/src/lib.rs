@@ -31,3 +31,4 @@ pub use documents::{ReadToken, Review};
 pub use part::{Edge, soa_rname, soa_serial};
 pub use problems::Problems;
 pub use publisher::{PublishError, Publisher};
+pub use remedy::{Changes, KEYS_BACK};

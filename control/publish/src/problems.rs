@@ -8,7 +8,7 @@ use bartizan_names::Timestamp;
 use bartizan_observed::{NAMED_MAX, Problem, ProblemKind, What};
 use bartizan_store::{Blame, Key, Kind};
 
-use crate::remedy::{for_document, for_unit, meanwhile};
+use crate::remedy::{Changes, for_document, for_unit, meanwhile};
 
 /// Which objects a list is of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,14 +48,14 @@ impl Problems {
         self.count() == 0
     }
 
-    /// The first of them in the order of their keys, and how many others there are, as seen at `now`.
-    pub fn observed(&self, now: Timestamp) -> Vec<Problem> {
+    /// The first of them in the order of their keys, and how many others there are, as seen at `now`, with what mends each.
+    pub fn observed(&self, now: Timestamp, changes: Changes) -> Vec<Problem> {
         let shown = |(key, (reason, blame)): (&Arc<str>, &(Arc<str>, Blame))| Problem {
             what: self.about.what(key),
             count: 1,
             reason: self.about.reason(key, reason),
             since: now,
-            remedy: self.about.remedy(key, *blame),
+            remedy: self.about.remedy(key, *blame, changes),
         };
         let others = (!self.rest.is_empty()).then(|| Problem {
             what: What::Others(self.about.kind()),
@@ -112,10 +112,10 @@ impl About {
         }
     }
 
-    fn remedy(self, key: &str, blame: Blame) -> &'static str {
+    fn remedy(self, key: &str, blame: Blame, changes: Changes) -> &'static str {
         match self {
-            About::Unit => for_unit(kind(key), blame),
-            About::Document => for_document(kind(key), blame),
+            About::Unit => for_unit(kind(key), blame, changes),
+            About::Document => for_document(kind(key), blame, changes),
         }
     }
 }
@@ -136,7 +136,7 @@ mod tests {
             problems.note(key(number), "damaged".into(), Blame::Disk);
         }
         problems.note(key(0), "damaged too".into(), Blame::Disk);
-        let told = |problems: &Problems| problems.observed(Timestamp::from_unix_micros(1));
+        let told = |problems: &Problems| problems.observed(Timestamp::from_unix_micros(1), Changes::Taken);
         let counted = |problems: &Problems| told(problems).iter().map(|problem| problem.count as usize).sum::<usize>();
         assert_eq!(told(&problems).len(), NAMED_MAX + 1);
         assert_eq!(told(&problems)[0].to_string(), "00000: damaged too");

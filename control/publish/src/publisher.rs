@@ -10,6 +10,7 @@ use crate::documents::{Documents, ReadToken, Review};
 use crate::part::{Edge, Parts};
 use crate::problems::Problems;
 use crate::reading::{Reading, Touched};
+use crate::remedy::Changes;
 use crate::unit::Copier;
 
 /// How many changes of the log one step takes. More of them are several steps, and each makes a bundle.
@@ -99,6 +100,11 @@ impl Publisher {
     /// What cannot be put in force as it was asked for.
     pub fn problems(&self) -> &Problems {
         &self.problems
+    }
+
+    /// Whether anything can be changed, by which both are told.
+    pub fn changes(&self) -> Changes {
+        Changes::of(&self.store)
     }
 
     /// What the API cannot read, as far as it was looked at. What is in [`Publisher::problems`] is not repeated here.

@@ -39,7 +39,11 @@ fn told(edge: &Edge) -> Vec<String> {
     while publisher.review() == Review::More {}
     let now = Timestamp::from_unix_micros(1);
     let lists = [publisher.problems(), publisher.unreadable()];
-    lists.into_iter().flat_map(|list| list.observed(now)).map(|problem| problem.title()).collect()
+    lists
+        .into_iter()
+        .flat_map(|list| list.observed(now, bartizan_publish::Changes::Taken))
+        .map(|problem| problem.title())
+        .collect()
 }
 
 /// Objects of one kind.

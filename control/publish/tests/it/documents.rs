@@ -2,7 +2,7 @@
 
 use bartizan_names::{RecordId, Timestamp, TokenId, TunnelId, UserId};
 use bartizan_observed::What;
-use bartizan_publish::{Edge, Publisher, Review};
+use bartizan_publish::{Changes, Edge, Publisher, Review};
 use bartizan_signer::Validity;
 use bartizan_store::{Index, Key, Kind, Op, Scope, Store, Value};
 use serde_json::{Value as Json, json};
@@ -14,7 +14,7 @@ use crate::lab::{
 
 /// Keys of what the API cannot read, as far as it is known.
 fn told(publisher: &Publisher) -> Vec<String> {
-    let unreadable = publisher.unreadable().observed(Timestamp::from_unix_micros(1));
+    let unreadable = publisher.unreadable().observed(Timestamp::from_unix_micros(1), Changes::Taken);
     unreadable.into_iter().map(|problem| if let What::Document(key) = problem.what { key } else { panic!() }).collect()
 }
 

@@ -1,7 +1,7 @@
 //! What cannot be read keeps what it was before, is told, and holds up nobody else.
 
 use bartizan_names::{AccountId, AppId, RecordId, RuleId, Ssl, Timestamp, TunnelId, ZoneId};
-use bartizan_publish::Publisher;
+use bartizan_publish::{Changes, Publisher};
 use bartizan_routes::Target;
 use bartizan_store::{Filter, Index, Key, Op, Scope, State};
 use serde_json::json;
@@ -17,7 +17,12 @@ const OTHER: ZoneId = ZoneId::from_bytes([9; 16]);
 
 /// Keys and reasons of all problems.
 fn told(publisher: &Publisher) -> Vec<String> {
-    publisher.problems().observed(Timestamp::from_unix_micros(1)).iter().map(ToString::to_string).collect()
+    publisher
+        .problems()
+        .observed(Timestamp::from_unix_micros(1), Changes::Taken)
+        .iter()
+        .map(ToString::to_string)
+        .collect()
 }
 
 /// What was read while the file was damaged may be less than there is: after it was mended all is read again, though
