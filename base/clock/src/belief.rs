@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use bartizan_names::Timestamp;
+use bartizan_names::{Span, Timestamp};
 
 /// The beginning of 2026: a clock that says less is not set, for this was not written yet.
 pub const EARLIEST: Timestamp = Timestamp::from_unix_micros(1_767_225_600_000_000);
@@ -89,6 +89,8 @@ pub struct Doubt {
     pub at: Timestamp,
     /// What the clock says.
     pub wall: Timestamp,
+    /// What was known, and what has passed since: after a long rest it is earlier than what is used.
+    pub known: Timestamp,
     pub why: Why,
 }
 
@@ -162,10 +164,11 @@ impl Belief {
             if let Basis::Word(since) = &mut self.basis {
                 *since = Duration::MAX;
             }
-            return Reading::Doubted(Doubt { at: wall_at(self.lead, steady), wall, why: self.why(told) });
+            let at = wall_at(self.lead, steady);
+            return Reading::Doubted(Doubt { at, wall, known: at, why: self.why(told) });
         }
-        if self.is_away() {
-            return Reading::Doubted(Doubt { at: wall, wall, why: Why::Away });
+        if let Some(known) = self.away_from() {
+            return Reading::Doubted(Doubt { at: wall, wall, known: wall_at(known, steady), why: Why::Away });
         }
         self.last = Some(lead);
         Reading::Believed(wall)
@@ -241,9 +244,10 @@ impl Belief {
         self.lead.abs_diff(lead) <= FAR && steady.saturating_sub(since) >= AGREEMENT
     }
 
-    fn is_away(&self) -> bool {
-        let is_ahead = |known: Lead| self.lead.saturating_sub(known) > AWAY_MAX as Lead;
-        matches!(self.basis, Basis::Word(_)) && self.at_start.is_some_and(is_ahead)
+    /// What was known, if what is used is much later.
+    fn away_from(&self) -> Option<Lead> {
+        let is_ahead = |known: &Lead| self.lead.saturating_sub(*known) > AWAY_MAX as Lead;
+        self.at_start.filter(is_ahead).filter(|_| matches!(self.basis, Basis::Word(_)))
     }
 
     fn why(&self, told: Told) -> Why {
@@ -277,11 +281,22 @@ impl Reading {
             Reading::Doubted(doubt) => Some(doubt),
         }
     }
+
+    /// For what lets somebody in from some time on, or until then. A clock that is not set says nothing, and after a long rest
+    /// there is no other time than the clock's.
+    pub fn span(self) -> Span {
+        match self {
+            Reading::Doubted(Doubt { at, wall, why: Why::Jumped | Why::Far, .. }) => {
+                Span { earliest: at.min(wall), latest: at.max(wall) }
+            }
+            reading => Span::at(reading.at()),
+        }
+    }
 }
 
 impl fmt::Display for Doubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Doubt { at, wall, why } = self;
+        let Doubt { at, wall, why, .. } = self;
         match why {
             Why::NotSet => write!(f, "the clock says {wall}, and is not set; {at} is used"),
             Why::Jumped => {
@@ -293,8 +308,8 @@ impl fmt::Display for Doubt {
             Why::Far => write!(f, "the clock says {wall}, which is more than a year off: {at} is used"),
             Why::Away => write!(
                 f,
-                "the clock says {wall}, more than a week later than was known: it is used, and nothing is renewed by it before \
-                 it has said so for an hour"
+                "the clock says {wall}, more than a week later than was known: it is used, and only what has ended is renewed \
+                 by it before it has said so for an hour"
             ),
         }
     }
@@ -510,6 +525,39 @@ mod tests {
         for (what, known, rows) in tables {
             check(what, Some(known), rows);
         }
+    }
+
+    /// The time that is used and what the clock says, where both may be right.
+    #[test]
+    fn between_which_times_it_is() {
+        let span = |known: Option<i64>, rows: &[(u64, i64)]| {
+            let known = known.map(|wrong| at(RIGHT.saturating_add_signed(wrong)));
+            let mut belief = Belief::begin(Known { least: known, last: known }, told(rows[0].0, rows[0].1));
+            let span = rows.iter().map(|(after, wrong)| belief.observe(told(*after, *wrong)).span()).last().unwrap();
+            let wrong = |at: Timestamp| at.unix_seconds() as i64 - (RIGHT + rows.last().unwrap().0) as i64;
+            (wrong(span.earliest), wrong(span.latest))
+        };
+        for (what, known, rows, expect) in [
+            ("believed", Some(0), &[(0, 0)][..], (0, 0)),
+            ("ahead by days", Some(0), &[(0, 0), (9, 2 * DAYS)], (0, 2 * DAYS)),
+            ("ahead by years", Some(0), &[(0, TEN_YEARS)], (0, TEN_YEARS)),
+            ("behind by days", Some(0), &[(0, 0), (9, -2 * DAYS)], (-2 * DAYS, 0)),
+            // It says nothing at all.
+            ("not set", Some(0), &[(0, UNSET)], (0, 0)),
+            ("never set", None, &[(0, UNSET)], (UNSET_USED, UNSET_USED)),
+            // There is no other time.
+            ("off for a month", Some(-30 * DAYS), &[(0, 0)], (0, 0)),
+        ] {
+            assert_eq!(span(known, rows), expect, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_was_known_is_told_after_a_long_rest() {
+        let mut belief = Belief::begin(Known { least: None, last: Some(at(RIGHT - 180 * DAY)) }, told(0, 0));
+        let doubt = belief.observe(told(60, 0)).doubt().unwrap();
+        assert_eq!((doubt.at, doubt.known, doubt.why), (at(RIGHT + 60), at(RIGHT - 180 * DAY + 60), Why::Away));
+        assert_eq!(belief.observe(told(HOUR, 0)), Reading::Believed(at(RIGHT + HOUR)));
     }
 
     #[test]

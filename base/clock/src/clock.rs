@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant, SystemTime};
 
-use bartizan_names::Timestamp;
+use bartizan_names::{Span, Timestamp};
 
 use crate::belief::{Belief, Doubt, Known, NotSet, Reading, STEP_MAX, Told, Why};
 
@@ -86,7 +86,7 @@ impl Clock {
             Err(TryLockError::WouldBlock) => {
                 let at = shared.lead.load(Relaxed).saturating_add(passed);
                 let at = Timestamp::from_unix_micros(at.try_into().unwrap_or(0));
-                Reading::Doubted(Doubt { at, wall: shared.source.told().wall, why: Why::Jumped })
+                Reading::Doubted(Doubt { at, wall: shared.source.told().wall, known: at, why: Why::Jumped })
             }
         }
     }
@@ -96,12 +96,9 @@ impl Clock {
         self.read().at()
     }
 
-    /// The later one of what is used and what the clock says: what lets somebody in for a while ends by either.
-    pub fn latest(&self) -> Timestamp {
-        match self.read() {
-            Reading::Believed(at) => at,
-            Reading::Doubted(Doubt { at, wall, .. }) => at.max(wall),
-        }
+    /// Between which times it is, for what lets somebody in for a while.
+    pub fn span(&self) -> Span {
+        self.read().span()
     }
 
     /// The same as [`Clock::read`], and whoever else looks is waited for: for who sees to it that somebody looks.
@@ -168,7 +165,8 @@ mod tests {
         let (before, reading) = (Timestamp::from(SystemTime::now()), clock.read());
         assert!(before >= EARLIEST, "or this machine's clock is not set");
         assert!(reading.believed().is_some_and(|at| at >= before && at <= clock.now()), "{reading:?}");
-        assert!(clock.clone().latest() >= before);
+        let span = clock.clone().span();
+        assert!(span.earliest >= before && span.earliest == span.latest, "{span:?}");
     }
 
     #[test]
@@ -182,7 +180,8 @@ mod tests {
         wall.store(ahead, Relaxed);
         assert_eq!(clock.now(), EARLIEST);
         assert_eq!(other.read().doubt().map(|doubt| doubt.why), Some(Why::Far));
-        assert_eq!(other.latest().unix_micros(), ahead, "what ends by either has ended");
+        let span = other.span();
+        assert_eq!((span.earliest, span.latest.unix_micros()), (EARLIEST, ahead));
         assert_eq!(clock.believe().map(Timestamp::unix_micros), Ok(ahead));
         assert_eq!(other.read().believed().map(Timestamp::unix_micros), Some(ahead));
         assert_eq!(other.known().least.map(Timestamp::unix_micros), Some(ahead));

@@ -17,7 +17,7 @@
 //! | up to half an hour more or less than by the time that has passed | believed: steps and drift |
 //! | less than when this program was written | not set: never believed |
 //! | what it said before the last jump that was believed | believed at once: the jump was the fault |
-//! | at a start, or while it has not said so for an hour: no less than what was established before the start and has passed since, and no year more than what was believed last | it is the time at once; if more than a week more, nothing is renewed by it for an hour |
+//! | at a start, or while it has not said so for an hour: no less than what was established before the start and has passed since, and no year more than what was believed last | it is the time at once; if more than a week more, only what has ended is renewed by it for an hour |
 //! | anything else, by no more than a year | believed when it has said so for an hour |
 //! | anything else | believed by the operator's word alone |
 //!

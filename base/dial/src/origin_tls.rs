@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bartizan_names::Encryption;
-use bartizan_tls::{ClientConfig, Roots, TlsError, client_config};
+use bartizan_tls::{ClientConfig, Now, Roots, TlsError, client_config_by};
 
 /// Made once; remembers TLS sessions.
 #[derive(Clone)]
@@ -14,10 +14,11 @@ pub struct OriginTls {
 }
 
 impl OriginTls {
-    /// Trusts the system's roots, and those in `extra` (PEM), and offers these protocols (RFC 7301).
-    pub fn load(extra: Option<String>, alpn: &[&[u8]]) -> Result<OriginTls, TlsError> {
+    /// Trusts the system's roots, and those in `extra` (PEM), at the time that it is by `now`, and offers these protocols
+    /// (RFC 7301).
+    pub fn load(now: &Now, extra: Option<String>, alpn: &[&[u8]]) -> Result<OriginTls, TlsError> {
         let roots = extra.map_or(Roots::System, Roots::SystemAnd);
-        let verified = match client_config(&roots, alpn) {
+        let verified = match client_config_by(now, &roots, alpn) {
             Ok(config) => Some(config),
             Err(TlsError::NoSystemRoots) => {
                 tracing::warn!("this machine has no root certificates; origins under \"strict\" will not be reached");
@@ -25,7 +26,7 @@ impl OriginTls {
             }
             Err(error) => return Err(error),
         };
-        Ok(OriginTls { unverified: client_config(&Roots::Unverified, alpn)?, verified })
+        Ok(OriginTls { unverified: client_config_by(now, &Roots::Unverified, alpn)?, verified })
     }
 
     /// The settings for an origin; none where it is spoken to without TLS.

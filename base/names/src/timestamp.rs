@@ -35,6 +35,31 @@ impl Timestamp {
     }
 }
 
+/// Between which times it is: one and the same, unless the clock is doubted. What lets somebody in for a while has begun when
+/// it has by both, and has ended when it has by either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub earliest: Timestamp,
+    pub latest: Timestamp,
+}
+
+impl Span {
+    /// For who knows what time it is.
+    pub const fn at(at: Timestamp) -> Span {
+        Span { earliest: at, latest: at }
+    }
+
+    /// Whether what lets in from `begin` on does so.
+    pub fn has_begun(self, begin: Timestamp) -> bool {
+        begin <= self.earliest
+    }
+
+    /// Whether what lets in until `end` does so no more.
+    pub fn has_ended(self, end: Timestamp) -> bool {
+        end <= self.latest
+    }
+}
+
 impl From<std::time::SystemTime> for Timestamp {
     /// A time before 1970 becomes 1970.
     fn from(time: std::time::SystemTime) -> Timestamp {
@@ -88,5 +113,16 @@ mod tests {
         assert_eq!("2016-03-11T13:50:51+01:00".parse(), Ok(Timestamp::from_unix_micros(1_457_700_651_000_000)));
         assert_eq!(Timestamp::from_unix_micros(u64::MAX).to_string(), "9999-12-31T23:59:59.999999Z");
         assert_eq!("yesterday".parse::<Timestamp>(), Err(TimestampError));
+    }
+
+    #[test]
+    fn what_lets_in_for_a_while() {
+        let at = |second: u64| Timestamp::from_unix_micros(second * 1_000_000);
+        let span = Span { earliest: at(10), latest: at(20) };
+        for (second, has_begun, has_ended) in
+            [(10, true, true), (11, false, true), (20, false, true), (21, false, false)]
+        {
+            assert_eq!((span.has_begun(at(second)), span.has_ended(at(second))), (has_begun, has_ended), "{second}");
+        }
     }
 }

@@ -1,11 +1,15 @@
 //! The client: towards origins, edges and anything else that we dial.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bartizan_names::Timestamp;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{ServerName, UnixTime};
+use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
@@ -32,9 +36,37 @@ pub enum Roots {
     Unverified,
 }
 
+/// What time it is, where that is not left to the system's clock.
+pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+struct By(Now);
+
+impl fmt::Debug for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("By").field(&(self.0)()).finish()
+    }
+}
+
+impl TimeProvider for By {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_secs((self.0)().unix_seconds())))
+    }
+}
+
 /// A client that trusts `roots` and offers these protocols (RFC 7301), best first. Reads the system's roots from disk:
 /// make it once and keep it, it also remembers sessions.
 pub fn client_config(roots: &Roots, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, TlsError> {
+    new_config(roots, alpn).map(Arc::new)
+}
+
+/// The same, that judges certificates by this time.
+pub fn client_config_by(now: &Now, roots: &Roots, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut config = new_config(roots, alpn)?;
+    config.time_provider = Arc::new(By(Arc::clone(now)));
+    Ok(Arc::new(config))
+}
+
+fn new_config(roots: &Roots, alpn: &[&[u8]]) -> Result<ClientConfig, TlsError> {
     let provider = provider();
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     let verifier: Arc<dyn ServerCertVerifier> = match roots {
@@ -47,7 +79,7 @@ pub fn client_config(roots: &Roots, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>,
     };
     let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-    Ok(Arc::new(config))
+    Ok(config)
 }
 
 /// Shakes hands over `io` with `server_name`: a host name, which is also sent, or an address, which is only checked.

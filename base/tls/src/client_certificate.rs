@@ -3,6 +3,7 @@
 //! Nothing of it is believed here. That its key is the client's was proven by the handshake.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bartizan_names::Timestamp;
@@ -95,7 +96,7 @@ impl ClientCertificate {
 
     /// The times around `now` (in seconds of Unix) at which one of them begins or ceases to be valid: what is found of the
     /// chain now holds between the two.
-    pub(crate) fn steady_around(&self, now: u64) -> (u64, u64) {
+    pub(crate) fn steady_around(&self, now: u64) -> Range<u64> {
         let (mut from, mut until) = (0, u64::MAX);
         for der in &self.chain {
             let Ok((_, certificate)) = X509Certificate::from_der(der) else { continue };
@@ -105,7 +106,7 @@ impl ClientCertificate {
                 if edge <= now { from = from.max(edge) } else { until = until.min(edge) }
             }
         }
-        (from, until)
+        from..until
     }
 }
 
@@ -281,7 +282,7 @@ mod tests {
             (end, (begin, end + 1)),
             (end + 1, (end + 1, u64::MAX)),
         ] {
-            assert_eq!(certificate.steady_around(now), expect, "{now}");
+            assert_eq!(certificate.steady_around(now), expect.0..expect.1, "{now}");
         }
     }
 
@@ -290,7 +291,7 @@ mod tests {
         for der in [&b""[..], b"\x30\x03\x02\x01", &[0xff; 40]] {
             let certificate = ClientCertificate::of(&[der.to_vec().into()]).unwrap();
             assert_eq!(certificate.facts(), None);
-            assert_eq!(certificate.steady_around(7), (0, u64::MAX));
+            assert_eq!(certificate.steady_around(7), 0..u64::MAX);
         }
         assert!(ClientCertificate::of(&[]).is_none());
     }

@@ -12,10 +12,11 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use bartizan_names::{ClientPolicy, ClientStatus, Unbelieved, ZoneId};
+use bartizan_names::{ClientPolicy, ClientStatus, Span, Unbelieved, ZoneId};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{
     CryptoProvider, verify_tls12_signature, verify_tls13_signature, verify_tls13_signature_with_raw_key,
@@ -103,8 +104,17 @@ impl ClientTrust {
         Arc::clone(&self.asks) as Arc<dyn ClientCertVerifier>
     }
 
-    /// What is found of a chain now, without what the edge's own authorities have revoked.
-    fn judge(&self, certificate: &ClientCertificate, now: u64) -> ClientStatus {
+    /// What is found of a chain, which has begun and has not ended whichever time it is, without what the edge's own authorities
+    /// have revoked.
+    fn judge(&self, certificate: &ClientCertificate, span: Span) -> ClientStatus {
+        let (earliest, latest) = (span.earliest.unix_seconds(), span.latest.unix_seconds());
+        match self.judge_at(certificate, latest) {
+            ClientStatus::Valid if earliest != latest => self.judge_at(certificate, earliest),
+            status => status,
+        }
+    }
+
+    fn judge_at(&self, certificate: &ClientCertificate, now: u64) -> ClientStatus {
         match self.verify(certificate, now) {
             Ok(()) => ClientStatus::Valid,
             Err(error) => ClientStatus::Invalid(reason(&error)),
@@ -141,11 +151,11 @@ impl ClientTrust {
     }
 
     /// The times around `now` between which what is found of a chain stays so.
-    fn steady_around(&self, certificate: &ClientCertificate, now: u64) -> (u64, u64) {
+    fn steady_around(&self, certificate: &ClientCertificate, now: u64) -> Range<u64> {
         let own = certificate.steady_around(now);
         let Some(between) = ClientCertificate::of(&self.between) else { return own };
         let other = between.steady_around(now);
-        (own.0.max(other.0), own.1.min(other.1))
+        own.start.max(other.start)..own.end.min(other.end)
     }
 
     /// By what it is found whether the edge's own authority has revoked it; none if it is another's.
@@ -283,8 +293,8 @@ struct Judged {
     by: Arc<ClientTrust>,
     status: ClientStatus,
     revoked_id: Option<RevokedId>,
-    /// In seconds of Unix, the last one excluded.
-    steady: (u64, u64),
+    /// In seconds of Unix, the ends excluded: around the earliest and the latest time that it may be.
+    steady: [Range<u64>; 2],
 }
 
 impl Client {
@@ -300,20 +310,21 @@ impl Client {
         self.certificate.as_ref()
     }
 
-    /// What it is to a host that believes `trust`, at a time in seconds of Unix.
+    /// What it is to a host that believes `trust`.
     // Hot: once a request. Signatures are checked once a connection, and no allocation after that.
-    pub fn standing(&self, hosts: &Hosts, trust: &Arc<ClientTrust>, now: u64) -> ClientStatus {
+    pub fn standing(&self, hosts: &Hosts, trust: &Arc<ClientTrust>, span: Span) -> ClientStatus {
         let Some(certificate) = &self.certificate else { return ClientStatus::None };
         let mut judged = self.judged.borrow_mut();
-        let holds =
-            |judged: &Judged| Arc::ptr_eq(&judged.by, trust) && (judged.steady.0..judged.steady.1).contains(&now);
+        let [earliest, latest] = [span.earliest.unix_seconds(), span.latest.unix_seconds()];
+        let is_steady = |[around, until]: &[Range<u64>; 2]| around.contains(&earliest) && until.contains(&latest);
+        let holds = |judged: &Judged| Arc::ptr_eq(&judged.by, trust) && is_steady(&judged.steady);
         let found = match judged.take().filter(holds) {
             Some(found) => found,
             None => Judged {
                 by: Arc::clone(trust),
-                status: trust.judge(certificate, now),
+                status: trust.judge(certificate, span),
                 revoked_id: trust.revoked_id(certificate),
-                steady: trust.steady_around(certificate, now),
+                steady: [trust.steady_around(certificate, earliest), trust.steady_around(certificate, latest)],
             },
         };
         let found = judged.insert(found);

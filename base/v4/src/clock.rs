@@ -18,3 +18,15 @@ pub struct ClockState {
     /// Why it is doubted.
     pub reason: Option<String>,
 }
+
+/// That somebody said that the clock is right. Who and when is in the history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockWord {
+    /// What is believed since.
+    pub believed: Timestamp,
+    /// What was used until then.
+    pub before: Timestamp,
+    /// Why the clock was doubted, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<String>,
+}

@@ -38,7 +38,7 @@ pub struct Organization {
     #[schema(value_type = String)]
     pub id: AccountId,
     pub name: String,
-    /// Always `member`.
+    /// `member`, or `invited` until the invitation is accepted.
     pub status: String,
     pub permissions: Vec<String>,
     pub roles: Vec<String>,

@@ -79,6 +79,7 @@ fn edge(origin: SocketAddr) -> (Plane, SocketAddr) {
         challenges: Arc::default(),
         limits: Limits::default(),
         server: ServerFacts { pop: "LAB".to_owned(), ..ServerFacts::default() },
+        clock: bartizan_clock::Clock::default(),
     });
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

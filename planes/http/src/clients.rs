@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bartizan_names::{ClientField, ClientMode, ClientStatus, ToldField};
+use bartizan_names::{ClientField, ClientMode, ClientStatus, Span, ToldField};
 use bartizan_routes::Scheme;
 use bartizan_tls::{Client, ClientAuth, ClientCertificate, ClientFacts, Hosts};
 use bartizan_wire::http1::is_or_passes_for;
@@ -47,9 +47,9 @@ impl From<Client> for Shown {
 
 /// Whether a host would not let in a client any more: what it has under way there ends. Asked of what any client has, also of
 /// one that nobody asked who it is, since the host may ask now.
-pub(crate) fn is_over(host: &str, shown: Option<&Shown>, hosts: &Hosts, now: u64) -> bool {
+pub(crate) fn is_over(host: &str, shown: Option<&Shown>, hosts: &Hosts, span: Span) -> bool {
     let Some(auth) = hosts.client_auth(host) else { return false };
-    let status = || shown.map_or(ClientStatus::None, |shown| shown.client.standing(hosts, &auth.trust, now));
+    let status = || shown.map_or(ClientStatus::None, |shown| shown.client.standing(hosts, &auth.trust, span));
     auth.policy.mode == ClientMode::Enforce && status() != ClientStatus::Valid
 }
 
@@ -82,7 +82,7 @@ impl Standing {
         connection: &Connection,
         asks: bool,
         hosts: &Hosts,
-        now: impl FnOnce() -> u64,
+        now: impl FnOnce() -> Span,
     ) -> Option<Standing> {
         let shown = connection.shown();
         if !asks && shown.is_none() {

@@ -2,33 +2,38 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
+
+use bartizan_clock::Clock;
+use bartizan_names::Span;
 
 /// The clock of one worker, which goes on when it is told to: once in `expire_every`.
-pub(crate) struct Dates(RefCell<Rc<str>>);
-
-impl Default for Dates {
-    fn default() -> Dates {
-        Dates(RefCell::new(text()))
-    }
+pub(crate) struct Dates {
+    clock: Clock,
+    text: RefCell<Rc<str>>,
 }
 
 impl Dates {
+    pub(crate) fn by(clock: Clock) -> Dates {
+        let text = RefCell::new(text(&clock));
+        Dates { clock, text }
+    }
+
     // Hot: once an answer. No allocation, and no look at the clock.
     pub(crate) fn now(&self) -> Rc<str> {
-        Rc::clone(&self.0.borrow())
+        Rc::clone(&self.text.borrow())
     }
 
     pub(crate) fn go_on(&self) {
-        self.0.replace(text());
+        self.text.replace(text(&self.clock));
     }
 
-    /// In seconds of Unix, by a look at the clock: a certificate that was issued just now is valid.
-    pub(crate) fn unix(&self) -> u64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    /// By a look at the clock: a certificate that was issued just now is valid.
+    pub(crate) fn span(&self) -> Span {
+        self.clock.span()
     }
 }
 
-fn text() -> Rc<str> {
-    httpdate::fmt_http_date(SystemTime::now()).into()
+fn text(clock: &Clock) -> Rc<str> {
+    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(clock.now().unix_seconds())).into()
 }

@@ -48,6 +48,7 @@ mod zero_rtt;
 use std::sync::Arc;
 
 use bartizan_authority::Zones;
+use bartizan_clock::Clock;
 use bartizan_firewall::Firewall;
 use bartizan_geo::Geo;
 use bartizan_policy::Policy;
@@ -76,6 +77,8 @@ pub struct Config {
     /// Read once, at the start.
     pub limits: Limits,
     pub server: ServerFacts,
+    /// The time that is told, and by which certificates of clients are judged. Read once, at the start.
+    pub clock: Clock,
 }
 
 /// What the plane says about itself.

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use bartizan_clock::Clock;
 use bartizan_dial::{OriginTls, RESOLVER_THREADS, Reach};
 use bartizan_exchange::{DnsAnswerers, Upstream};
 use bartizan_live::Live;
 use bartizan_observed::{HttpQuery, Measured};
 use bartizan_quotas::{Door, Gate, Memory, MemoryShares, Place, Rarely, Shares};
 use bartizan_routes::Scheme;
-use bartizan_tls::{Acceptor, TlsError};
+use bartizan_tls::{Acceptor, Now, TlsError};
 use tokio::net::TcpStream;
 use tokio::runtime::LocalOptions;
 use tokio::sync::watch;
@@ -92,8 +93,12 @@ pub fn start(
     reach: &Reach,
     seed: u64,
 ) -> Result<Plane, StartError> {
-    let Config { limits, server, .. } = live.snapshot().value.clone();
-    let origin_tls = OriginTls::load(server.origin_roots, &[b"http/1.1"]).map_err(StartError::OriginRoots)?;
+    let Config { limits, server, clock, .. } = live.snapshot().value.clone();
+    let now: Now = {
+        let clock = clock.clone();
+        Arc::new(move || clock.now())
+    };
+    let origin_tls = OriginTls::load(&now, server.origin_roots, &[b"http/1.1"]).map_err(StartError::OriginRoots)?;
     let (acceptor, quic_acceptor) = (Acceptor::with_early_data(ingress::ALPN), Acceptor::of_quic(ingress::ALPN_QUIC));
     let quic = sockets.quic.filter(|quic| !quic.sockets.is_empty());
     let quic_port = quic.as_ref().map(|quic| quic.sockets[0].local_addr()).transpose()?.map(|address| address.port());
@@ -144,6 +149,7 @@ pub fn start(
             counters: Arc::clone(&counters),
             ports,
             limits,
+            clock: clock.clone(),
             seed,
             end: plane.end.subscribe(),
         };
@@ -221,6 +227,7 @@ struct WorkerSetup {
     counters: Arc<Counters>,
     ports: Ports,
     limits: Limits,
+    clock: Clock,
     seed: u64,
     end: watch::Receiver<Option<Duration>>,
 }
@@ -284,7 +291,7 @@ impl WorkerSetup {
             limits: self.limits,
             drain: Drain::default(),
             spare,
-            dates: Dates::default(),
+            dates: Dates::by(self.clock),
             traces: self.traces,
         });
         let crowd = Rc::new(Crowd::default());

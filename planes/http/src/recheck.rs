@@ -24,7 +24,7 @@ pub(crate) async fn recheck(
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return },
             _ = dates.tick() => {
-                worker.connections.judge_clients(Judged::WhoShowedACertificate, &hosts, worker.dates.unix());
+                worker.connections.judge_clients(Judged::WhoShowedACertificate, &hosts, worker.dates.span());
                 continue;
             }
         }
@@ -36,7 +36,7 @@ pub(crate) async fn recheck(
             firewall = config.value.firewall.clone();
         }
         if others_are_known {
-            worker.connections.judge_clients(Judged::All, &config.value.hosts, worker.dates.unix());
+            worker.connections.judge_clients(Judged::All, &config.value.hosts, worker.dates.span());
             hosts = config.value.hosts.clone();
         }
         if others_come_in || others_are_known {

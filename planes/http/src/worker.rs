@@ -91,7 +91,7 @@ impl Worker {
             route: Arc::clone(found.route),
             verdict: config.firewall.decide(found.site.zone, &arrived.source),
             client: Standing::of(arrived, connection, found.site.policy.asks_clients, &config.hosts, || {
-                self.dates.unix()
+                self.dates.span()
             }),
         });
         (known, self.rays.draw(&config.server.pop))

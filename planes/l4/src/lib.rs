@@ -33,6 +33,7 @@ mod worker;
 
 use std::net::SocketAddr;
 
+use bartizan_clock::Clock;
 use bartizan_firewall::Firewall;
 use bartizan_geo::Geo;
 use bartizan_names::{Prefix, Protocol};
@@ -59,6 +60,8 @@ pub struct Config {
     pub limits: Limits,
     /// Root certificates in PEM for origins under `strict`, beside those of the system. Read once, at the start.
     pub origin_roots: Option<String>,
+    /// The time by which certificates of clients are judged.
+    pub clock: Clock,
 }
 
 impl Config {

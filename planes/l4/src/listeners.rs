@@ -11,7 +11,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use bartizan_live::Live;
 use bartizan_names::{AppId, Protocol};
@@ -82,7 +81,7 @@ impl Listeners {
                 let _ = worker.send(Delivery::Close(endpoint));
             }
         }
-        let (before, since) = (self.listening.snapshot(), SystemTime::now().into());
+        let (before, since) = (self.listening.snapshot(), config.value.clock.now());
         let mut next = Listening::new(TierName::Listeners);
         for (app, address) in too_many {
             let reason = Reason::TooMany { max: self.max };

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use bartizan_live::Live;
 use bartizan_observed::{Connection, LastAnswer};
@@ -196,7 +196,7 @@ async fn register(
         }
     };
     let secret_sha256 = tunnel.secret_sha256;
-    let facts = facts(registration, source, &snapshot.value.location);
+    let facts = facts(registration, source, &snapshot.value);
     let registered = Registered {
         connection: facts.connection,
         location: facts.location.clone(),
@@ -249,7 +249,7 @@ async fn refuse(
     ArrivalError::Refused(refused)
 }
 
-fn facts(registration: Registration, origin_ip: IpAddr, location: &str) -> Connection {
+fn facts(registration: Registration, origin_ip: IpAddr, config: &Config) -> Connection {
     let connector = registration.connector;
     Connection {
         tunnel: registration.tunnel,
@@ -260,8 +260,8 @@ fn facts(registration: Registration, origin_ip: IpAddr, location: &str) -> Conne
         arch: connector.arch,
         features: connector.features,
         origin_ip,
-        opened_at: SystemTime::now().into(),
-        location: location.to_owned(),
+        opened_at: config.clock.now(),
+        location: config.location.clone(),
         uploaded: None,
         service: LastAnswer::default(),
     }

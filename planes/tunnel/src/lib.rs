@@ -32,6 +32,7 @@ mod udp;
 mod unread;
 mod untaken;
 
+use bartizan_clock::Clock;
 use bartizan_routes::Tunnels;
 use bartizan_tls::CertifiedKey;
 
@@ -51,4 +52,6 @@ pub struct Config {
     pub certificate: Option<CertifiedKey>,
     /// Where this edge is, as connectors print it.
     pub location: String,
+    /// The time at which connectors came.
+    pub clock: Clock,
 }

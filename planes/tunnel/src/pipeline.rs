@@ -10,7 +10,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use bartizan_live::Live;
 use bartizan_observed::Uploaded;
@@ -218,7 +217,8 @@ async fn answer(call: Call, link: &Arc<Link>, edge: &Edge) {
         Call::Upload(json, reply) => {
             match std::str::from_utf8(&json) {
                 Ok(json) if json.len() <= UPLOAD_BYTES_MAX => {
-                    let uploaded = Uploaded { json: json.into(), at: SystemTime::now().into() };
+                    let at = edge.live.snapshot().value.clock.now();
+                    let uploaded = Uploaded { json: json.into(), at };
                     edge.registry.upload(Arc::clone(link), uploaded).await;
                 }
                 _ => {

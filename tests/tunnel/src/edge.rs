@@ -153,7 +153,7 @@ impl Edge {
         let address = socket.local_addr().expect("it is bound");
         let certificate = Some(authority.certificate());
         let tunnels = table(tunnels);
-        let live = Live::new(Config { tunnels, certificate, location: "lab".to_owned() });
+        let live = Live::new(Config { tunnels, certificate, location: "lab".to_owned(), ..Config::default() });
         let plane = start(vec![socket], &live, Arc::new(KEY.reset_key()), limits).expect("the plane starts");
         let (upstream, dialer) = (plane.upstream(), plane.dialer());
         Edge { address, authority, plane, live, upstream, dialer }

@@ -21,7 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use super::{Ca, PIPE_BYTES};
 
 /// 2025-06-01, in seconds of Unix.
-const NOW: u64 = 1_748_736_000;
+const NOW: Span = Span::at(Timestamp::from_unix_micros(1_748_736_000_000_000));
 
 const ZONE: ZoneId = ZoneId::from_bytes([7; 16]);
 
@@ -266,9 +266,23 @@ async fn a_session_is_no_way_around() {
         let seen = seen.unwrap();
         assert_eq!((seen.standing(&hosts, &trust, NOW), resumed), (Valid, true), "{tls:?}");
         // The same client, when time goes on and when the host believes others.
-        let year = 365 * 86_400;
-        assert_eq!(seen.standing(&hosts, &trust, NOW + 5 * year), Invalid(Unbelieved::Expired));
+        let years = |years: i64| {
+            let micros = NOW.latest.unix_micros().saturating_add_signed(years * 365 * 86_400_000_000);
+            Timestamp::from_unix_micros(micros)
+        };
+        assert_eq!(seen.standing(&hosts, &trust, Span::at(years(5))), Invalid(Unbelieved::Expired));
         assert_eq!(seen.standing(&hosts, &trust, NOW), Valid);
+        // And when nobody knows the time: it is to be valid at both.
+        for (from, until, expect) in [
+            (0, 5, Invalid(Unbelieved::Expired)),
+            (0, 0, Valid),
+            (-5, 0, Invalid(Unbelieved::NotYetValid)),
+            (0, 0, Valid),
+            (-5, 5, Invalid(Unbelieved::Expired)),
+        ] {
+            let span = Span { earliest: years(from), latest: years(until) };
+            assert_eq!(seen.standing(&hosts, &trust, span), expect, "{from} {until}");
+        }
         let changed = Arc::new(others.trust());
         assert_eq!(seen.standing(&hosts, &changed, NOW), Invalid(Unbelieved::Untrusted));
         let hosts = asking(&plain, &[("a.test", &changed)]);

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use bartizan_names::{CertificateId, Timestamp};
 use bartizan_tls::{
-    AcceptError, Acceptor, Certificate, CertifiedKey, ClientConfig, HELLO_BYTES_MAX, Hosts, Roots, TlsError,
-    client_config, connect, quic_server_config,
+    AcceptError, Acceptor, Certificate, CertifiedKey, ClientConfig, HELLO_BYTES_MAX, Hosts, Now, Roots, TlsError,
+    client_config, client_config_by, connect, quic_server_config,
 };
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -122,6 +122,20 @@ async fn the_name_chooses_the_certificate() {
         } else {
             assert!(seen.contains(expect) && seen.contains("AlertReceived(UnrecognisedName)"), "{name}: {seen}");
         }
+    }
+}
+
+/// Who has another time than the system's judges by that.
+#[tokio::test]
+async fn a_client_judges_by_the_time_that_it_is_given() {
+    let ca = Ca::new();
+    let hosts = ca.hosts(&[&["a.test"]]);
+    let roots = Roots::Pem(ca.pem.clone());
+    for (year, expect) in [(2026, "a.test - false"), (1970, "NotValidYet"), (2026, "a.test - false"), (4200, "Expired")]
+    {
+        let now: Now = Arc::new(move || format!("{year}-06-01T00:00:00Z").parse().unwrap());
+        let seen = talk(&Acceptor::new(&[]), &hosts, &client_config_by(&now, &roots, &[]).unwrap(), "a.test").await;
+        assert!(seen.contains(expect), "{year}: {seen}");
     }
 }
 

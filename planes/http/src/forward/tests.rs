@@ -91,7 +91,7 @@ fn to_both_origins(method: &Method, fields: &Fields) -> [Vec<Field>; 2] {
 fn to_both_visitors(fields: Fields) -> [Vec<Field>; 2] {
     let response = Response { status: StatusCode::OK, headers: HeaderMap::new(), body: Body::empty(), upgraded: None };
     let answered = Answered { fields, ..Answered::new(response, Rays::new(1, 0).draw("LAB")) };
-    let dates = Dates::default();
+    let dates = Dates::by(bartizan_clock::Clock::default());
     let without_time = |mut fields: Vec<Field>| {
         let dates =
             fields.iter_mut().filter(|(name, value)| name == "date" && httpdate::parse_http_date(value).is_ok());

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bartizan_firewall::{Firewall, Source};
 use bartizan_live::Generation;
-use bartizan_names::ZoneId;
+use bartizan_names::{Span, ZoneId};
 use bartizan_quotas::{Held, Place};
 use bartizan_routes::Scheme;
 use bartizan_tls::{Agreed, Client, HandshakeEnd, Hosts, ServerStream};
@@ -301,8 +301,8 @@ impl Connection {
     }
 
     /// Ends what is under way at hosts that would not let its client in now. The next request is judged by itself.
-    fn judge_client(&self, hosts: &Hosts, now: u64) {
-        let refused = |_, host: &str| clients::is_over(host, self.shown(), hosts, now);
+    fn judge_client(&self, hosts: &Hosts, span: Span) {
+        let refused = |_, host: &str| clients::is_over(host, self.shown(), hosts, span);
         let ended = self.requests.borrow().end_those(refused).some_ended;
         if ended && self.carries.get() == Carries::One {
             self.cut.trigger();
@@ -446,10 +446,10 @@ impl Connections {
 
     /// Ends what is under way at hosts that know their clients and would not let them in now: of all, when what hosts want has
     /// changed, or of those who have shown a certificate, which runs out.
-    pub(crate) fn judge_clients(&self, who: Judged, hosts: &Hosts, now: u64) {
+    pub(crate) fn judge_clients(&self, who: Judged, hosts: &Hosts, span: Span) {
         let open = self.open.borrow();
         let concerned = open.values().filter(|connection| who == Judged::All || connection.shown().is_some());
-        concerned.for_each(|connection| connection.judge_client(hosts, now));
+        concerned.for_each(|connection| connection.judge_client(hosts, span));
     }
 
     /// Ends what the firewall of this configuration does not allow. Those that came under it need no look:

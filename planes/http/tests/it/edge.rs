@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bartizan_authority::{NameContent, Proxied, ZoneFacts, Zones};
+use bartizan_clock::Clock;
 use bartizan_dial::{Destinations, Listener, NameServers, Own, Private, Reach};
 use bartizan_exchange::{Body, LocalBoxFuture, Request, Response, Upstream, UpstreamError};
 use bartizan_firewall::{Coverage, Firewall, Level, Rule};
@@ -313,6 +314,7 @@ fn config(sites: &[Site<'_>], firewall: Firewall, ca: &Ca) -> Config {
         challenges: Arc::default(),
         limits: Limits::default(),
         server,
+        clock: Clock::default(),
     }
 }
 

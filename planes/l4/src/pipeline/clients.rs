@@ -1,7 +1,5 @@
 //! Clients that are known by a certificate: whether one is let in, and what its origin is told.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use bartizan_names::{ClientMode, ClientStatus, Unbelieved};
 use bartizan_tls::{Client, ClientAuth, ServerStream};
 use bartizan_wire::proxy::Shown;
@@ -42,8 +40,7 @@ fn find<'c>(config: &'c Config, client: &Client) -> Option<(&'c ClientAuth, Clie
 }
 
 fn standing(config: &Config, client: &Client, auth: &ClientAuth) -> ClientStatus {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    client.standing(&config.hosts, &auth.trust, now)
+    client.standing(&config.hosts, &auth.trust, config.clock.span())
 }
 
 /// What an origin that reads version 2 of the PROXY protocol is told; none if the application does not ask.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use bartizan_clock::Clock;
 use bartizan_dial::{Destinations, Failure, Listener, NameServers, Own, Private, Reach};
 use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow, LocalBoxFuture};
 use bartizan_firewall::{Coverage, Firewall, Level, Rule};
@@ -238,6 +239,7 @@ fn config(setup: &Setup, ca: &Ca, hosts: &Hosts) -> Config {
         trusted: setup.trusted.iter().map(|prefix| prefix.parse().unwrap()).collect(),
         limits: setup.limits,
         origin_roots: Some(ca.pem.clone()),
+        clock: Clock::default(),
     }
 }
 
