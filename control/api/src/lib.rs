@@ -16,7 +16,7 @@
 //! whole       bootstrap · page · router · serve
 //! background  deletions · renewals · acme_worker · crl_worker
 //! resources   accounts · certificates · certificate_packs · acme · zones · phishing · resource · custom_certificates · client_hosts · client_roots · client_certificates · tokens · sessions · users ·
-//!             members · user · invites · settings · zone_facts · dnssec · registries · tunnels · apps · owner_names · dns_records · dns_trace · http_trace · delegation · page_rules · tunnel_routes · pops · app_addresses ·
+//!             members · user · organizations · invites · settings · zone_facts · dnssec · registries · tunnels · apps · owner_names · dns_records · dns_trace · http_trace · delegation · page_rules · tunnel_routes · pops · app_addresses ·
 //!             spectrum · access_rules · firewall · audit_logs · edge · clock · status · ips · probes
 //! guard       here · state (Api) · auth
 //! store       transaction (View, Change) · memberships · caller · writes · cookie_secrets · passwords · calls
@@ -74,6 +74,7 @@ mod members;
 mod memberships;
 mod numbers;
 mod openapi;
+mod organizations;
 mod origin;
 mod owner_names;
 mod page;
@@ -112,7 +113,9 @@ mod zone_facts;
 mod zones;
 
 pub use acme::{DeclareAcmeError, declare_acme};
-pub use admin_file::{AdminFileError, Administrator, DefaultZone, FILE as ADMIN_FILE, NEW_CREDENTIALS};
+pub use admin_file::{
+    AdminFileError, Administrator, DefaultZone, FILE as ADMIN_FILE, FILE_BACK as ADMIN_FILE_BACK, NEW_CREDENTIALS,
+};
 pub use bootstrap::{BootstrapError, Entry, Preset, SetUp, bootstrap};
 pub use caller::read_token;
 pub use calls::CALLS_USUAL;

@@ -32,14 +32,14 @@ use crate::writes::Writes;
 use crate::{
     access_rules, accounts, acme, acme_worker, audit_logs, certificate_packs, client_certificates, client_hosts,
     client_roots, clock, crl_worker, custom_certificates, delegation, dns_records, dns_trace, dnssec, edge, firewall,
-    front, http_trace, invites, ips, members, openapi, page, page_rules, phishing, pops, probes, registries, sessions,
+    front, http_trace, invites, ips, members, openapi, organizations, page, page_rules, phishing, pops, probes, registries, sessions,
     settings, spectrum, status, tokens, tunnel_routes, tunnels, user, users, zone_facts, zones,
 };
 
 /// The whole API as a service, for [`crate::serve()`] and for tests.
 pub fn router(given: Dependencies) -> Router {
     let names: Arc<[String]> = given.facts.api_names.iter().map(|name| name.to_ascii_lowercase()).collect();
-    let numbers = Arc::new(Numbers::telling(given.observed.problems.clone()));
+    let numbers = Arc::new(Numbers::telling(given.observed.problems.clone(), given.certs.clock().clone()));
     let writes = Writes::new(given.store.clone(), given.certs.clone(), Arc::clone(&numbers));
     let calls = Arc::new(Calls::new(given.facts.calls_max));
     let last_used = Arc::new(LastUsed::read(&given.facts.data));
@@ -100,6 +100,7 @@ impl Background {
 fn dialect(api: &Api) -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(openapi::empty(&api.facts().version))
         .merge(user::routes(api))
+        .merge(organizations::routes(api))
         .merge(invites::routes(api))
         .merge(users::routes(api))
         .merge(sessions::routes(api))

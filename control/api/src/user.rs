@@ -89,14 +89,7 @@ fn sent(view: &View, user: StoredUser) -> Result<User, Error> {
     let Person { first_name, last_name, telephone, country, zipcode } = user.person;
     let mut organizations = Vec::new();
     for membership in view.memberships(user.id)?.iter().filter(|one| one.status == MembershipStatus::Accepted) {
-        let held = Rights::of_memberships(user.id, std::slice::from_ref(membership));
-        organizations.extend(account_of(view, membership.account)?.map(|account| Organization {
-            permissions: held.in_account_spelled(account.id),
-            id: account.id,
-            name: account.name,
-            status: "member".to_owned(),
-            roles: names_of_roles(membership),
-        }));
+        organizations.extend(organization(view, membership)?);
     }
     Ok(User {
         id: user.id,
@@ -118,6 +111,20 @@ fn sent(view: &View, user: StoredUser) -> Result<User, Error> {
         suspended: false,
         betas: Vec::new(),
     })
+}
+
+/// The account of a membership under its old name; none of one that cannot be read. An invitation gives nothing yet.
+pub(crate) fn organization(view: &View, membership: &StoredMembership) -> Result<Option<Organization>, Error> {
+    let Some(account) = account_of(view, membership.account)? else { return Ok(None) };
+    let (status, permissions) = match membership.status {
+        MembershipStatus::Accepted => {
+            let held = Rights::of_memberships(membership.user, std::slice::from_ref(membership));
+            ("member", held.in_account_spelled(account.id))
+        }
+        MembershipStatus::Pending => ("invited", Vec::new()),
+    };
+    let roles = names_of_roles(membership);
+    Ok(Some(Organization { id: account.id, name: account.name, status: status.to_owned(), permissions, roles }))
 }
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]

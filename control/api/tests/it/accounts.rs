@@ -309,6 +309,43 @@ fn a_zone_comes_back_by_the_rules_by_which_it_was_made() {
     assert_eq!(ann.zones(), ["www.victim.test"]);
 }
 
+/// The same accounts under their old name.
+#[test]
+fn organizations_are_accounts_and_invitations() {
+    let edge = Edge::new();
+    let (ann, bob) = (User::new(&edge, "ann"), User::new(&edge, "bob"));
+    let (theirs, own) = (account_of(&ann, "Ann's"), account_of(&bob, "Bob's"));
+    let one = format!("/user/organizations/{theirs}");
+    assert_eq!(bob.get(&one).verdict(), "404 1003");
+    let invite = json!({"email": bob.email, "roles": ["DNS"]}).to_string();
+    ann.call("POST", &format!("/accounts/{theirs}/members"), &invite).result();
+    let listed = |query: &str| -> Vec<String> {
+        let all = bob.get(&format!("/user/organizations{query}")).result();
+        let told = |one: &Value| format!("{} {}", one["name"].as_str().unwrap(), one["status"].as_str().unwrap());
+        all.as_array().unwrap().iter().map(told).collect()
+    };
+    for (query, expect) in [
+        ("?order=name", &["Ann's invited", "Bob's member"][..]),
+        ("?order=name&direction=desc", &["Bob's member", "Ann's invited"]),
+        ("?status=invited", &["Ann's invited"]),
+        ("?name=Bob%27s", &["Bob's member"]),
+        ("?order=status&per_page=5&page=2", &[]),
+    ] {
+        assert_eq!(listed(query), expect, "{query}");
+    }
+    let invited = bob.get(&one).result();
+    assert_eq!((&invited["permissions"], &invited["roles"]), (&json!([]), &json!(["DNS"])), "it gives nothing yet");
+    let mine = bob.get("/memberships?status=pending").result()[0]["id"].as_str().unwrap().to_owned();
+    bob.call("PUT", &format!("/memberships/{mine}"), r#"{"status":"accepted"}"#).result();
+    let of_user = bob.get("/user").result()["organizations"].clone();
+    assert!(of_user.as_array().unwrap().contains(&bob.get(&one).result()), "{of_user}");
+    assert_eq!(ann.call("DELETE", &format!("/user/organizations/{own}"), "").verdict(), "404 1003", "it is bob's");
+    assert_eq!(bob.call("DELETE", &one, "").result()["id"], json!(theirs));
+    assert_eq!((listed(""), bob.get(&one).verdict()), (vec!["Bob's member".to_owned()], "404 1003".to_owned()));
+    let last = bob.call("DELETE", &format!("/user/organizations/{own}"), "").verdict();
+    assert!(last.starts_with('4'), "nobody would decide there any more: {last}");
+}
+
 /// What members may do follows from their roles, at once.
 #[test]
 fn members_may_what_their_roles_say() {
