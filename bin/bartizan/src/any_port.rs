@@ -31,13 +31,13 @@ use bartizan_routes::{App, Apps, Pools};
 use rustix::thread::CapabilitySet;
 use serde::Deserialize;
 
+use crate::clock;
 use crate::failure::{Cause, Failure};
 use crate::fd_store::{self, FdStore, Found, Kept};
 use crate::holder::{self, Transport};
 use crate::rights;
 use crate::runtime_dir::RuntimeDir;
 use crate::traces::{self, Traces};
-use crate::up;
 
 /// The way that the operator asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
@@ -412,7 +412,7 @@ fn taken_back(routes: AnyIp, error: anyhow::Error) -> anyhow::Error {
 }
 
 fn not_listening(app: &App, address: SocketAddr, reason: &Reason) -> NotListening {
-    NotListening { app: app.id, protocol: app.protocol, address, reason: reason.clone(), since: up::now() }
+    NotListening { app: app.id, protocol: app.protocol, address, reason: reason.clone(), since: clock::now() }
 }
 
 fn first(app: &App, pools: &Pools) -> Option<SocketAddr> {

@@ -4,7 +4,7 @@
 pub mod permissions;
 mod shown;
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bartizan_names::Timestamp;
 use clap::{Args, Subcommand};
@@ -14,6 +14,7 @@ use self::permissions::Zones;
 use self::shown::{Names, describe, row};
 use crate::account;
 use crate::client::Api;
+use crate::clock;
 use crate::consent::Consent;
 use crate::failure::{Cause, Failure};
 use crate::output::{Output, quoted, table};
@@ -194,7 +195,7 @@ async fn create(words: TokenWords, api: &Api, output: Output) -> anyhow::Result<
         body["condition"] = json!({"request_ip": {"in": words.from}});
     }
     if let Some(when) = &words.expires {
-        body["expires_on"] = json!(end(when, SystemTime::now())?);
+        body["expires_on"] = json!(end(when, clock::now())?);
     }
     let token = api.post(TOKENS, &body).await?;
     let names = Names::of(api, std::slice::from_ref(&token)).await;
@@ -203,7 +204,7 @@ async fn create(words: TokenWords, api: &Api, output: Output) -> anyhow::Result<
 }
 
 /// When a token ends: a time, a day, or so many days or hours from `now` (`90d`, `12h`).
-fn end(when: &str, now: SystemTime) -> anyhow::Result<String> {
+fn end(when: &str, now: Timestamp) -> anyhow::Result<String> {
     let refused = || {
         Failure::new(Cause::Usage, format!("{when:?} is no time"))
             .remedy("for example 90d, 12h, 2030-01-31 or 2030-01-31T12:00:00Z")
@@ -215,7 +216,8 @@ fn end(when: &str, now: SystemTime) -> anyhow::Result<String> {
         .and_then(|days| span(days, 86_400))
         .or_else(|| when.strip_suffix('h').and_then(|hours| span(hours, 3_600)));
     if let Some(span) = span {
-        return Ok(Timestamp::from(now + span).to_string());
+        let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        return Ok(Timestamp::from_unix_micros(now.unix_micros().saturating_add(micros)).to_string());
     }
     let day = format!("{when}T00:00:00Z");
     let at: Timestamp = when.parse().or_else(|_| day.parse()).map_err(|_| refused())?;
@@ -251,7 +253,7 @@ mod tests {
 
     #[test]
     fn ends_of_tokens() {
-        let now = SystemTime::UNIX_EPOCH;
+        let now = Timestamp::from_unix_micros(0);
         for (when, expect) in [
             ("90d", Some("1970-04-01T00:00:00.000000Z")),
             ("12h", Some("1970-01-01T12:00:00.000000Z")),

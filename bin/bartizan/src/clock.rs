@@ -5,7 +5,7 @@ mod watch;
 use bartizan_v4::clock::ClockState;
 use clap::Subcommand;
 
-pub use self::watch::{by_last_change, keep, known, start, watch};
+pub use self::watch::{FILE, by_last_change, keep, keep_for_all, known, now, start, watch};
 use crate::client::Api;
 use crate::output::Output;
 

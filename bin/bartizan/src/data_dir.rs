@@ -53,7 +53,7 @@ impl DataDir {
         let lock = File::options().read(true).write(true).create(true).truncate(false).open(&lock_path);
         let mut lock = match (lock, File::open(&lock_path)) {
             (Ok(lock), _) => lock,
-            (Err(_), Ok(lock)) if path.join(bartizan_api::ADMIN_FILE).exists() => lock,
+            (Err(_), Ok(lock)) if has_run(path) => lock,
             (Err(error), _) => return Err(not_writable(path, &error).into()),
         };
         match lock.try_lock() {
@@ -119,7 +119,7 @@ impl DataDir {
         Ok(Key::load_or_create(&path)?)
     }
 
-    /// Whether an edge has run here, and nothing is left of its CA. The administrator's file comes into being after that.
+    /// Whether an edge has run here, and nothing is left of its CA.
     pub fn has_lost_ca(&self) -> bool {
         has_lost_ca(&self.path)
     }
@@ -151,7 +151,7 @@ impl DataDir {
 
 /// As [`DataDir::expect_store`], of a directory that is not opened.
 pub fn expect_store(path: &Path) -> anyhow::Result<()> {
-    let written = |name: &str| std::fs::metadata(path.join(name)).is_ok_and(|file| file.len() > 0);
+    let written = |name: &str| is_written(path, name);
     // All of a young store may be in its journal.
     if written(STORE_FILE) || written(JOURNAL_FILE) || !written(bartizan_api::ADMIN_FILE) {
         return Ok(());
@@ -189,8 +189,16 @@ fn told(error: &anyhow::Error) -> String {
 
 /// As [`DataDir::has_lost_ca`], of a directory that is not opened.
 pub fn has_lost_ca(path: &Path) -> bool {
-    let is_there = |name: &str| path.join(name).exists();
-    is_there(bartizan_api::ADMIN_FILE) && is_there(STORE_FILE) && !CA_FILES.iter().any(|name| is_there(name))
+    has_run(path) && path.join(STORE_FILE).exists() && !CA_FILES.iter().any(|name| path.join(name).exists())
+}
+
+/// Whether an edge has run here: the store comes into being after its key and its CA, and the administrator's file after it.
+pub fn has_run(path: &Path) -> bool {
+    [STORE_FILE, JOURNAL_FILE, bartizan_api::ADMIN_FILE].iter().any(|name| is_written(path, name))
+}
+
+fn is_written(path: &Path, name: &str) -> bool {
+    std::fs::metadata(path.join(name)).is_ok_and(|file| file.len() > 0)
 }
 
 /// The local CA: its key, and its certificate for others.

@@ -16,7 +16,7 @@ use crate::connect::Plan;
 use crate::failure::{Cause, Failure};
 use crate::listen::Addresses;
 use crate::zone::text;
-use crate::{connect, tunnel, up};
+use crate::{clock, connect, tunnel, up};
 
 /// The tunnel's name, and the page's below the domain.
 const NAME: &str = "hello";
@@ -162,7 +162,7 @@ pub fn fails(problems: &Problems, error: &anyhow::Error) {
         what: What::Demo,
         count: 1,
         reason: format!("{error:#}"),
-        since: up::now(),
+        since: clock::now(),
         remedy: "see to what the reason names: it is put up again within a minute; or start the edge with --no-demo",
     };
     for problem in problems.report(Reporter::Demo, vec![problem], Lease::Held, Instant::now()) {

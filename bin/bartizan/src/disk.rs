@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bartizan_observed::{Lease, Problem, Problems, Reporter, What};
 
-use crate::up;
+use crate::clock;
 
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
@@ -34,7 +34,7 @@ fn look(data: &Path, problems: &Problems, room_min: u64) {
         what: What::Disk,
         count: 1,
         reason: format!("{} KiB of it are free, which is no room for changes", free >> 10),
-        since: up::now(),
+        since: clock::now(),
         remedy: "make room on the disk of the data directory; serving and reading go on meanwhile",
     };
     let lease = Lease::Until(now + 2 * LOOK_EVERY);

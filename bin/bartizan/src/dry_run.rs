@@ -136,7 +136,7 @@ fn trial(command: &Command) -> Trial {
             AccountAction::List
             | AccountAction::Member { action: MemberAction::List { .. } | MemberAction::Roles { .. } } => Reads,
         },
-        Command::Clock { action: ClockAction::Believe, .. } => Cannot("what is believed is nothing that is stored"),
+        Command::Clock { action: ClockAction::Believe, .. } => Calls,
         Command::Clock { action: ClockAction::Show, .. } => Reads,
         Command::Trust(_) => Cannot("it is this machine's stores that it changes, and not the edge"),
         Command::Backup(_) => Cannot("a backup is made or it is not; `backup verify` looks at one"),

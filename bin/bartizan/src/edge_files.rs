@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
+use crate::clock::FILE as CLOCK_FILE;
 use crate::data_dir::{KEY_FILE, LOST_CA_FILE, STORE_FILE};
 
 /// Beside those of the store.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "lock",
     KEY_FILE,
     "ca.pem",
@@ -23,6 +24,7 @@ const NAMES: [&str; 11] = [
     "store.head",
     "store.records",
     "store.records.new",
+    CLOCK_FILE,
     LOST_CA_FILE,
     bartizan_api::TOKEN_USES_FILE,
 ];
@@ -119,6 +121,8 @@ mod tests {
             ("store.records", true),
             ("admin.json", true),
             ("token-uses.json", true),
+            ("clock", true),
+            ("clockwork", false),
             ("lock.conf", false),
             ("lockfile", false),
             ("seal.key.bak", false),

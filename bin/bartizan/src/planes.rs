@@ -22,9 +22,9 @@ use tokio::sync::watch;
 
 use crate::access_log::{self, Writing};
 use crate::any_port::{AnyPort, Chosen};
+use crate::clock;
 use crate::fd_store::FdStore;
 use crate::listen::Listeners;
-use crate::up;
 
 /// How long the publisher waits after a failed read before it tries again. What is in force stays in force.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -102,7 +102,7 @@ impl Planes {
     /// Starts everything on the bundle that is in force now, with the way to applications that was chosen.
     pub fn start(listeners: Listeners, bundle: &Bundle, mut fixed: Fixed, chosen: Chosen) -> anyhow::Result<Planes> {
         let (log, writing) = fixed.access_log.take().map(access_log::Plan::start).transpose()?.unzip();
-        let tunnel_live = Live::beginning(tunnel_config(bundle));
+        let tunnel_live = Live::beginning(tunnel_config(bundle, &fixed));
         let http_live = Live::beginning(http_config(bundle, &fixed));
         let l4_live = Live::beginning(l4_config(bundle, &fixed));
         let outside = Live::new(dns::Outside::default());
@@ -172,7 +172,7 @@ impl Planes {
     /// Puts a bundle in force, in an order in which a name is announced only when it can be served. A plane is told only
     /// if a part that it uses changed ([`Newest`]): l4 judges all its sessions anew when it is.
     fn publish(&self, bundle: &Bundle, last: &Bundle) {
-        self.tunnel_live.publish(tunnel_config(bundle));
+        self.tunnel_live.publish(tunnel_config(bundle, &self.fixed));
         self.http_live.publish(http_config(bundle, &self.fixed));
         self.l4_live.publish(l4_config(bundle, &self.fixed));
         // After the plane knows of it, so that nobody comes in vain.
@@ -285,12 +285,13 @@ impl Newest {
     }
 }
 
-fn tunnel_config(bundle: &Bundle) -> Generation<tunnel::Config> {
+fn tunnel_config(bundle: &Bundle, fixed: &Fixed) -> Generation<tunnel::Config> {
     let mut newest = Newest::default();
     let config = tunnel::Config {
         tunnels: newest.of(&bundle.tunnels).clone(),
         certificate: newest.of(&bundle.tunnel_certificate).clone(),
         location: newest.of(&bundle.pop).name.clone(),
+        clock: fixed.clock.clone(),
     };
     newest.generation(config)
 }
@@ -310,6 +311,7 @@ fn http_config(bundle: &Bundle, fixed: &Fixed) -> Generation<http::Config> {
             name_servers: fixed.name_servers.clone(),
             origin_roots: None,
         },
+        clock: fixed.clock.clone(),
     };
     newest.generation(config)
 }
@@ -325,6 +327,7 @@ fn l4_config(bundle: &Bundle, fixed: &Fixed) -> Generation<l4::Config> {
         trusted: fixed.trusted.clone(),
         limits: l4::Limits::default(),
         origin_roots: None,
+        clock: fixed.clock.clone(),
     };
     newest.generation(config)
 }
@@ -430,18 +433,19 @@ fn catch_up(publisher: &mut Publisher, planes: &Planes) -> anyhow::Result<()> {
 
 /// Shows what is not in force, and logs what of it is news.
 fn report(caught_up: anyhow::Result<()>, publisher: &Publisher, problems: &Problems) {
+    let changes = publisher.changes();
     let stuck = caught_up.err().map(|error| Problem {
         what: What::ChangeLog,
         count: 1,
         reason: format!("{error:#}"),
-        since: up::now(),
+        since: clock::now(),
         remedy: "what was in force stays so; `bartizan doctor` looks at the store",
     });
-    let seen = stuck.into_iter().chain(publisher.problems().observed(up::now())).collect();
+    let seen = stuck.into_iter().chain(publisher.problems().observed(clock::now(), changes)).collect();
     for problem in problems.report(Reporter::Publisher, seen, Lease::Held, Instant::now()) {
         tracing::error!(%problem, remedy = problem.remedy, "cannot be put in force");
     }
-    let unreadable = publisher.unreadable().observed(up::now());
+    let unreadable = publisher.unreadable().observed(clock::now(), changes);
     for problem in problems.report(Reporter::Documents, unreadable, Lease::Held, Instant::now()) {
         tracing::error!(%problem, remedy = problem.remedy, "an object in the store cannot be read by the API");
     }

@@ -9,8 +9,8 @@ use bartizan_names::{AppOrigin, OriginHost};
 use bartizan_observed::{Lease, Problem, Reporter, What};
 use bartizan_routes::{App, Route, Target};
 
+use crate::clock;
 use crate::planes::Planes;
-use crate::up;
 
 /// How often they are counted, if something changed: with a million names that takes a tenth of a second.
 const COUNT_EVERY: Duration = Duration::from_secs(60);
@@ -34,7 +34,7 @@ pub async fn watch(planes: Arc<Planes>) {
             what: What::PrivateOrigins,
             count: count as u64,
             reason: "this edge is set not to dial loopback and private addresses".to_owned(),
-            since: up::now(),
+            since: clock::now(),
             remedy: "give them public addresses; or start the edge with --private-origins allow, if its zones are yours alone",
         });
         let problems = &planes.observed().problems;

@@ -6,7 +6,7 @@ use bartizan_observed::{Lease, Problem, Problems, Reporter, What};
 use bartizan_store::Condition;
 use tokio::sync::watch;
 
-use crate::up;
+use crate::clock;
 
 /// Puts it up, and again whenever it changes, until the store is closed.
 pub async fn show(mut condition: watch::Receiver<Condition>, problems: Problems) {
@@ -21,7 +21,7 @@ pub async fn show(mut condition: watch::Receiver<Condition>, problems: Problems)
 }
 
 fn seen(condition: &Condition) -> Vec<Problem> {
-    let problem = |what, count, reason, remedy| Problem { what, count, reason, since: up::now(), remedy };
+    let problem = |what, count, reason, remedy| Problem { what, count, reason, since: clock::now(), remedy };
     let damaged = condition.damaged.as_ref().map(|reason| {
         let remedy =
             "see to the disk and its room, stop the edge and run `bartizan doctor --rebuild`, or restore a backup to a new \

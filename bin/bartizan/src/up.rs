@@ -9,7 +9,7 @@ mod words;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use bartizan_api::{DeclareAcmeError, DeclareError, Entry, Fault, Preset, SetUp};
@@ -175,8 +175,9 @@ impl Stored {
         store.keep_audit(settings.history);
         let clock = match known.last {
             Some(_) => clock,
-            None => clock::start(clock::by_last_change(&store, clock.now())),
+            None => clock::start(clock::by_last_change(known, &store)),
         };
+        clock::keep_for_all(&clock);
         let certs = Certs::by(clock.clone(), ca, seal.clone());
         let is_ca_new = shut.is_none() && data.notes_lost_ca(has_lost_ca, certs.ca_pem());
         let nameservers = nameservers(domain)?;
@@ -419,10 +420,6 @@ fn process() -> Option<bartizan_api::Process> {
     Some(bartizan_api::Process { uid, capabilities, no_new_privileges })
 }
 
-pub fn now() -> Timestamp {
-    SystemTime::now().into()
-}
-
 /// The PoP of this machine, as the flags want it; where the store takes no change, as it was.
 fn local_pop(store: &Store, certs: &Certs, settings: &Settings) -> anyhow::Result<Pop> {
     let refused = match bartizan_api::declare_pop(store, certs, &pop(settings)) {
@@ -474,7 +471,7 @@ fn report_read_only(store: &Store, is_shut: bool, problems: &Problems) {
         what: What::ReadOnly,
         count: 1,
         reason,
-        since: now(),
+        since: clock::now(),
         remedy: if is_shut {
             KEYS_BACK
         } else {
@@ -491,7 +488,7 @@ fn report_start(is_ca_new: bool, left_out: &[LeftOut], problems: &Problems) {
         what: What::Authority,
         count: 1,
         reason: "the one of before is gone (ca.key.sealed and ca.pem), and another one was made".to_owned(),
-        since: now(),
+        since: clock::now(),
         remedy: "stop the edge, put both files back from a backup and start it again; or give ca.pem to all who trusted the \
                  old one, delete ca.lost beside it, and this ends with the next start",
     };
@@ -499,7 +496,7 @@ fn report_start(is_ca_new: bool, left_out: &[LeftOut], problems: &Problems) {
         what: What::Listener { service: left_out.service, address: left_out.address },
         count: 1,
         reason: left_out.reason.clone(),
-        since: now(),
+        since: clock::now(),
         remedy: "end what has the port and start the edge again, or name another one: --dns-tls ADDR:PORT",
     };
     let seen = is_ca_new.then(new_ca).into_iter().chain(left_out.iter().map(listener)).collect();
@@ -513,16 +510,9 @@ fn report_start(is_ca_new: bool, left_out: &[LeftOut], problems: &Problems) {
 
 /// Shows that nobody knows the administrator's credentials. Nobody is let in or out for it.
 fn report_unknown(entry: &Entry, problems: &Problems) {
-    let Entry::Unknown { reason } = entry else { return };
-    tracing::error!(reason, "the administrator's credentials are not known; nothing of them is changed");
-    let problem = Problem {
-        what: What::Administrator,
-        count: 1,
-        reason: reason.clone(),
-        since: now(),
-        remedy: "put admin.json back from a copy and start the edge again; or move it away: the next start makes a new \
-                 token and key, and the old ones end",
-    };
+    let Entry::Unknown { reason, remedy } = entry else { return };
+    tracing::error!(reason, remedy, "the administrator's credentials are not known; nothing of them is changed");
+    let problem = Problem { what: What::Administrator, count: 1, reason: reason.clone(), since: clock::now(), remedy };
     problems.report(Reporter::Administrator, vec![problem], Lease::Held, Instant::now());
 }
 

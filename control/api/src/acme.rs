@@ -3,6 +3,7 @@
 
 use axum::extract::State;
 use bartizan_certs::{Acme, AcmeAccount, AcmeAccountError, Certs};
+use bartizan_clock::Clock;
 use bartizan_store::{Key, Store};
 use bartizan_v4::certificate::{AcmeAccount as Shown, AcmeAccountBody};
 use utoipa_axum::router::OpenApiRouter;
@@ -129,8 +130,8 @@ pub fn declare_acme(
 }
 
 /// What asks the public authority, for [`crate::router()`].
-pub(crate) fn authority(seal: &bartizan_seal::Key) -> Acme {
-    Acme::new(seal.clone())
+pub(crate) fn authority(seal: &bartizan_seal::Key, clock: &Clock) -> Acme {
+    Acme::new(seal.clone(), clock.clone())
 }
 
 fn shown(api: &Api, account: AcmeAccount) -> Shown {

@@ -51,7 +51,8 @@ async fn run(store: Store, seal: SealKey, writes: Writes, applied: Applied, numb
     let hands = Showing { writes: writes.clone(), store: store.clone(), applied, left: Rc::default() };
     hands.hide_all().await;
     let progress = Arc::<Progress>::default();
-    let mut keeper = Keeper::new(store, seal.clone(), acme::authority(&seal), hands.clone(), Arc::clone(&progress));
+    let authority = acme::authority(&seal, writes.clock());
+    let mut keeper = Keeper::new(store, seal.clone(), authority, hands.clone(), Arc::clone(&progress));
     loop {
         hands.hide_left(Instant::now()).await;
         // What is under way goes on, and nothing is begun by a clock that is in doubt.

@@ -12,9 +12,18 @@ use serde::{Deserialize, Serialize};
 pub const FILE: &str = "admin.json";
 
 /// The way back in for whoever owns the data directory.
-pub const NEW_CREDENTIALS: &str = "give another token with --api-token-file or BARTIZAN_API_TOKEN; or stop the edge, move \
-                                   admin.json away and start it: it makes a new token and key, and the administrator's \
-                                   old ones end";
+pub const NEW_CREDENTIALS: &str = "give another token with --api-token-file or BARTIZAN_API_TOKEN; or, unless the store can \
+                                   only be read, stop the edge, move admin.json away and start it: it makes a new token and \
+                                   key, and the administrator's old ones end";
+
+/// The same of a file that cannot be read.
+pub(crate) const FILE_BACK_OR_AWAY: &str = "put admin.json back from a copy and start the edge again; or move it away: the \
+                                            next start makes a new token and key, and the old ones end";
+
+/// And while nothing can be changed.
+pub const FILE_BACK: &str = "put admin.json back from a copy, which is in a backup too, and start the edge again; or mend first \
+                             why nothing can be changed: a start without the file makes a new token and key then, and the old \
+                             ones end";
 
 /// The first administrator, in clear text. Not for logs.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

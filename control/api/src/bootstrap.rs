@@ -13,14 +13,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bartizan_certs::{Certs, CertsError};
-use bartizan_names::{AccountId, Name, Timestamp, TokenId, UserId, ZoneId, ZoneName};
+use bartizan_names::{AccountId, Name, Span, Timestamp, TokenId, UserId, ZoneId, ZoneName};
 use bartizan_seal as seal;
 use bartizan_store::{Key, Kind, RECOVERY, Rev, Scope, Store};
 use bartizan_v4::user::Person;
 use bartizan_v4::{Account, StoredToken, StoredUser, UserStatus};
 
 use crate::accounts::{self, account_ref};
-use crate::admin_file::{AdminFileError, Administrator, DefaultZone, FILE, NEW_CREDENTIALS, Saved, read, save, told};
+use crate::admin_file::{
+    AdminFileError, Administrator, DefaultZone, FILE, FILE_BACK, FILE_BACK_OR_AWAY, NEW_CREDENTIALS, Saved, read, save,
+    told,
+};
 use crate::caller::{ACTIVE, ShownToken, TokenState, email_key, hash_key, in_old_place, token_of};
 use crate::error::{Error, Fault};
 use crate::rights::Rights;
@@ -66,9 +69,10 @@ pub enum Entry {
         administrator: Administrator,
         reason: &'static str,
     },
-    /// It cannot be read.
+    /// It cannot be read, or is gone while nothing can be put in its place.
     Unknown {
         reason: String,
+        remedy: &'static str,
     },
 }
 
@@ -104,7 +108,7 @@ pub fn bootstrap(
         Saved::Unreadable(error) if is_first => return Err(error.into()),
         Saved::Unreadable(error) => (None, Some(error)),
     };
-    let preset = &without_ended(store, preset, certs.clock().latest())?;
+    let preset = &without_ended(store, preset, certs.clock().span())?;
     let mut administrator = plan(store, saved.as_ref(), preset, domain)?;
     refuse_weak("token", &administrator.token, "BARTIZAN_API_TOKEN")?;
     if !preset.weak_key {
@@ -134,15 +138,29 @@ pub fn bootstrap(
         put_zone(change, &account, domain, nameservers)
     });
     administrator.zone = match set_up {
-        // Nothing can be changed, and what was set up before serves.
-        Err(error) if !made && matches!(error.fault, Fault::ReadOnly | Fault::DiskFull) => {
-            damaged.as_ref().map_or(administrator.zone, |_| zone_there(store, domain))
+        // What was set up before serves, and whoever was let in is.
+        Err(error) if !is_first && matches!(error.fault, Fault::ReadOnly | Fault::DiskFull) => {
+            let now = certs.clock().span();
+            let zone = zone_there(store, domain);
+            let account_id = administrator.account_id;
+            let Some(saved) = saved else {
+                let reason = damaged.as_ref().map_or_else(|| format!("{FILE} is gone"), told);
+                let reason = format!("{reason}; no other credentials can be made: {error}");
+                return Ok(SetUp { account_id, zone, entry: Entry::Unknown { reason, remedy: FILE_BACK } });
+            };
+            if saved != (Administrator { zone: saved.zone.clone(), ..administrator }) {
+                // Written down they would be those that nobody is let in by.
+                tracing::warn!(%error, "what the environment says of the administrator is not taken: it cannot be stored");
+            }
+            return Ok(SetUp { account_id, zone, entry: entry(store, saved, &path, now) });
         }
         set_up => set_up?,
     };
     let (account_id, zone) = (administrator.account_id, administrator.zone.clone());
     if let Some(error) = damaged {
-        return Ok(SetUp { account_id, zone, entry: Entry::Unknown { reason: told(&error) } });
+        let remedy = if store.is_read_only().is_some() { FILE_BACK } else { FILE_BACK_OR_AWAY };
+        let entry = Entry::Unknown { reason: told(&error), remedy };
+        return Ok(SetUp { account_id, zone, entry });
     }
     match save(&path, saved.as_ref(), &administrator) {
         Err(error) if !dictated.any() => {
@@ -156,7 +174,13 @@ pub fn bootstrap(
             path.display()
         );
     }
-    let entry = match refused(store, &administrator.token, certs.clock().latest()) {
+    let entry = entry(store, administrator, &path, certs.clock().span());
+    Ok(SetUp { account_id, zone, entry })
+}
+
+/// Whether what the file says lets somebody in.
+fn entry(store: &Store, administrator: Administrator, path: &Path, now: Span) -> Entry {
+    match refused(store, &administrator.token, now) {
         None => Entry::Open(administrator),
         Some(reason) => {
             tracing::warn!(
@@ -165,8 +189,7 @@ pub fn bootstrap(
             );
             Entry::Stale { administrator, reason }
         }
-    };
-    Ok(SetUp { account_id, zone, entry })
+    }
 }
 
 /// What is put into the store whatever it has: what the environment says, and what is new because there was no file.
@@ -184,7 +207,7 @@ impl Dictated {
 }
 
 /// Why a token lets nobody on this machine in.
-fn refused(store: &Store, token: &str, now: Timestamp) -> Option<&'static str> {
+fn refused(store: &Store, token: &str, now: Span) -> Option<&'static str> {
     const UNREADABLE: Option<&str> = Some("it cannot be read");
     let Ok(view) = store.read().map(View) else { return UNREADABLE };
     match token_of(&view, &seal::hash_token(token), Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), now) {
@@ -221,7 +244,7 @@ struct DictatedToken {
 
 /// What the environment says, without a token that it has said before and that was given a new text or deleted since: a
 /// unit keeps its environment, and must not bring back what somebody has ended.
-fn without_ended(store: &Store, preset: &Preset, now: Timestamp) -> Result<Preset, Error> {
+fn without_ended(store: &Store, preset: &Preset, now: Span) -> Result<Preset, Error> {
     let Some(token) = &preset.token else { return Ok(preset.clone()) };
     let (view, hash) = (View(store.read()?), seal::hash_token(token));
     let said = view.if_readable::<DictatedToken>(&dictated_key())?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use bartizan_model::Email;
-use bartizan_names::{AccountId, Prefix, SessionId, Timestamp, TokenId, UserId};
+use bartizan_names::{AccountId, Prefix, SessionId, Span, Timestamp, TokenId, UserId};
 use bartizan_quotas::Rarely;
 use bartizan_seal::{TokenHash, hash_token};
 use bartizan_store::{Index, Key, Kind, Prefix as KeyPrefix, Scope};
@@ -106,7 +106,7 @@ impl Proof {
     }
 
     /// Whose it is by the state `view`; none if nobody's.
-    pub(crate) fn caller(self: Arc<Proof>, view: &View, now: Timestamp) -> Result<Option<Caller>, Error> {
+    pub(crate) fn caller(self: Arc<Proof>, view: &View, now: Span) -> Result<Option<Caller>, Error> {
         match &self.shown {
             Shown::Key(email) => by_key(view, email, Arc::clone(&self)),
             Shown::Session => by_session(view, self, now),
@@ -201,7 +201,7 @@ impl Caller {
 impl Caller {
     /// Judges the caller again, by a newer state than that of their call. What the call may do was decided by what it could
     /// do then: if that is another now, it is to be made again.
-    pub(crate) fn again(&self, view: &View, at: Timestamp) -> Result<Caller, Error> {
+    pub(crate) fn again(&self, view: &View, at: Span) -> Result<Caller, Error> {
         let unknown = match (self.token, self.session) {
             (Some(_), _) => Fault::UnknownToken,
             (None, Some(_)) => Fault::SessionEnded,
@@ -216,7 +216,7 @@ impl Change {
     /// Judges a caller again, by the state that this change is made on, and until it lands: they were let in by the head of
     /// their call, and its body may have come long after.
     pub(crate) fn admit(&mut self, caller: &Caller) -> Result<(), Error> {
-        let now = caller.again(self, self.certs().clock().latest())?;
+        let now = caller.again(self, self.certs().clock().span())?;
         now.by.iter().try_for_each(|key| self.guard(key))
     }
 }
@@ -226,7 +226,7 @@ impl Change {
     pub(crate) fn note_session(&mut self, user: UserId, id: SessionId) -> Result<(), Error> {
         let (key, now) = (Key::session(user, id), self.now());
         let Some(session) = self.if_readable::<StoredSession>(&key)? else { return Ok(()) };
-        if has_ended(&session, now) || !(SessionSeen { id, on: session.seen_on }).is_long_ago(now) {
+        if has_ended(&session, Span::at(now)) || !(SessionSeen { id, on: session.seen_on }).is_long_ago(now) {
             return Ok(());
         }
         self.put(key, &StoredSession { seen_on: now, ..session })
@@ -312,12 +312,12 @@ pub(crate) enum TokenState {
 }
 
 impl TokenState {
-    fn of(token: &StoredToken, from: Option<IpAddr>, now: Timestamp) -> TokenState {
+    fn of(token: &StoredToken, from: Option<IpAddr>, now: Span) -> TokenState {
         if token.status != ACTIVE {
             TokenState::Disabled
-        } else if token.expires_on.is_some_and(|end| end <= now) {
+        } else if token.expires_on.is_some_and(|end| now.has_ended(end)) {
             TokenState::Expired
-        } else if token.not_before.is_some_and(|start| now < start) {
+        } else if token.not_before.is_some_and(|begin| !now.has_begun(begin)) {
             TokenState::Early
         } else if !admits(token.condition.as_ref(), from) {
             TokenState::Elsewhere
@@ -365,7 +365,7 @@ pub(crate) fn token_of(
     view: &View,
     hash: &TokenHash,
     from: Option<IpAddr>,
-    now: Timestamp,
+    now: Span,
 ) -> Result<Option<ShownToken>, Error> {
     let found: Option<(Key, StoredToken)> = match view.holder(&hash_key(hash))? {
         Some(key) => match Key::parse(&key) {
@@ -529,7 +529,7 @@ fn by_key(view: &View, email: &str, proof: Arc<Proof>) -> Result<Option<Caller>,
 }
 
 /// Whose session it is, if it has not ended.
-fn by_session(view: &View, proof: Arc<Proof>, now: Timestamp) -> Result<Option<Caller>, Error> {
+fn by_session(view: &View, proof: Arc<Proof>, now: Span) -> Result<Option<Caller>, Error> {
     let Some(key) = view.holder(&session_hash_key(&proof.hash))?.and_then(|key| Key::parse(&key).ok()) else {
         return Ok(None);
     };
@@ -547,9 +547,9 @@ fn by_session(view: &View, proof: Arc<Proof>, now: Timestamp) -> Result<Option<C
 }
 
 /// Whether a session lets nobody in any more: it is as old as it gets, or was not used for long.
-pub(crate) fn has_ended(session: &StoredSession, now: Timestamp) -> bool {
-    let idle = now.unix_micros().saturating_sub(session.seen_on.unix_micros());
-    session.expires_on <= now || idle >= IDLE_MICROS
+pub(crate) fn has_ended(session: &StoredSession, now: Span) -> bool {
+    let idle = now.latest.unix_micros().saturating_sub(session.seen_on.unix_micros());
+    now.has_ended(session.expires_on) || idle >= IDLE_MICROS
 }
 
 /// Where the session with this hash is said.

@@ -5,9 +5,10 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bartizan_certs::{Paused, Warning};
+use bartizan_clock::Clock;
 use bartizan_observed::{Lease, Measured, Metric, Problem, Problems, Reporter, Sample, What};
 
 /// How long a full disk is believed in after a change was refused for it. The next change that lands ends it sooner.
@@ -26,6 +27,7 @@ const PROBE_BYTES: usize = 64 << 10;
 #[derive(Default)]
 pub(crate) struct Numbers {
     problems: Problems,
+    clock: Clock,
     /// Whether the last change found no room, so that one that lands is news.
     is_full: AtomicBool,
     /// When it was looked last whether there is room again.
@@ -47,9 +49,9 @@ pub(crate) struct Numbers {
 }
 
 impl Numbers {
-    /// With the board on which problems are put up.
-    pub(crate) fn telling(problems: Problems) -> Numbers {
-        Numbers { problems, ..Numbers::default() }
+    /// With the board on which problems are put up, and the clock by which they begin.
+    pub(crate) fn telling(problems: Problems, clock: Clock) -> Numbers {
+        Numbers { problems, clock, ..Numbers::default() }
     }
 
     /// So many certificates are to be renewed.
@@ -73,7 +75,7 @@ impl Numbers {
             what: What::Disk,
             count: 1,
             reason: "it has no room for changes, which are refused".to_owned(),
-            since: SystemTime::now().into(),
+            since: self.clock.now(),
             remedy: "make room on the disk of the data directory; serving and reading go on meanwhile",
         };
         self.tell(Reporter::Writer, full, Lease::Until(now + FULL_BELIEVED), now);
@@ -114,7 +116,7 @@ impl Numbers {
             what: What::Renewal,
             count: 1,
             reason,
-            since: SystemTime::now().into(),
+            since: self.clock.now(),
             remedy: "see the log for each of them; it is tried again by itself, and the old ones stay in force",
         };
         self.tell(Reporter::Renewal, failing, Lease::Held, Instant::now());
@@ -143,7 +145,7 @@ impl Numbers {
             what: What::PublicAuthority,
             count: failing.max(1),
             reason,
-            since: SystemTime::now().into(),
+            since: self.clock.now(),
             remedy: "it is tried again by itself, less and less often; `bartizan cert renew` tries as soon as the authority \
                      may be asked, and what is there stays in force",
         };
@@ -191,7 +193,7 @@ impl Numbers {
         let Some(Warning { reason, remedy }) = warning else {
             return self.problems.clear(Reporter::Authority, Instant::now());
         };
-        let problem = Problem { what: What::Authority, count: 1, reason, since: SystemTime::now().into(), remedy };
+        let problem = Problem { what: What::Authority, count: 1, reason, since: self.clock.now(), remedy };
         self.tell(Reporter::Authority, problem, Lease::Held, Instant::now());
     }
 
@@ -201,7 +203,7 @@ impl Numbers {
             what: What::Housekeeping,
             count: 1,
             reason,
-            since: SystemTime::now().into(),
+            since: self.clock.now(),
             remedy: "it is tried again by itself, and nothing of it is served; `bartizan doctor` looks at the store",
         };
         self.tell(Reporter::Deletion, failing, Lease::Held, Instant::now());
@@ -302,7 +304,7 @@ mod tests {
     #[test]
     fn a_disk_is_looked_at_again_when_somebody_asks() {
         let (dir, problems) = (tempfile::tempdir().unwrap(), Problems::default());
-        let (numbers, now) = (Numbers::telling(problems.clone()), Instant::now());
+        let (numbers, now) = (Numbers::telling(problems.clone(), Clock::default()), Instant::now());
         assert!(!numbers.is_to_look_for_room(now), "nothing is told");
         numbers.write_without_room();
         let asks = [Duration::ZERO, LOOK_AGAIN_AFTER / 2, LOOK_AGAIN_AFTER];
@@ -317,7 +319,7 @@ mod tests {
     #[test]
     fn a_full_disk_is_a_problem_until_a_change_lands() {
         let problems = Problems::default();
-        let numbers = Numbers::telling(problems.clone());
+        let numbers = Numbers::telling(problems.clone(), Clock::default());
         let seen = |after: Duration| problems.all(Instant::now() + after).len();
         numbers.write_landed();
         assert_eq!(seen(Duration::ZERO), 0);

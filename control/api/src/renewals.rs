@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bartizan_certs::{Certs, CertsError, Document};
-use bartizan_names::Timestamp;
+use bartizan_clock::{Doubt, Reading, Why};
+use bartizan_names::{Span, Timestamp};
 use bartizan_seal::Key as SealKey;
 use bartizan_store::{Key, Op, Scope};
 
@@ -28,6 +29,9 @@ const PIECE_MAX: usize = 200;
 /// How often it is looked for certificates that run out, and for the end of the CA. A third of their 90 days is left then,
 /// but after the clock was set they may all have run out, or not be valid yet. To look costs a few steps in an index.
 const REST: Duration = Duration::from_secs(60);
+
+/// The same after a long rest, when little of what is due is renewed.
+const REST_AWAY: Duration = Duration::from_secs(3_600);
 
 /// How often it is looked whether the clock was set, which changes what is due.
 const LOOK: Duration = Duration::from_secs(1);
@@ -50,6 +54,28 @@ pub(crate) struct Renewals {
     done: Option<(Timestamp, Instant)>,
 }
 
+/// By what is renewed.
+#[derive(Clone, Copy)]
+struct Time {
+    used: Timestamp,
+    known: Timestamp,
+    is_believed: bool,
+}
+
+impl Time {
+    /// By a clock that is wrong for a moment, all that is there would be issued anew, for another time. After a long rest what
+    /// has ended is, as it is of no use as long as the clock is right; the rest waits until that is sure.
+    fn of(reading: Reading) -> Option<Time> {
+        match reading {
+            Reading::Believed(at) => Some(Time { used: at, known: at, is_believed: true }),
+            Reading::Doubted(Doubt { at, known, why: Why::Away, .. }) => {
+                Some(Time { used: at, known, is_believed: false })
+            }
+            Reading::Doubted(_) => None,
+        }
+    }
+}
+
 /// What became of a piece.
 #[derive(Clone, Copy, Default)]
 struct Piece {
@@ -64,12 +90,12 @@ impl Renewals {
 
     /// Renews all that is due; how long there is then nothing to do.
     pub(crate) fn run(&mut self, stop: &Stop) -> Duration {
-        // By a clock that is wrong for a moment, all that is there would be issued anew, for another time.
-        let Some(now) = self.certs.clock().read().believed() else {
+        let Some(Time { used: now, is_believed, .. }) = Time::of(self.certs.clock().read()) else {
             self.done = None;
             return LOOK;
         };
-        if self.done.is_some_and(|done| is_resting(done, now)) {
+        let rest = if is_believed { REST } else { REST_AWAY };
+        if self.done.is_some_and(|done| is_resting(done, now, rest)) {
             return LOOK;
         }
         self.done = None;
@@ -107,10 +133,9 @@ impl Renewals {
         }
         let (mut done, mut failed) = (0, 0);
         for keys in due.chunks(PIECE_MAX) {
-            if stop.is_set() || self.certs.clock().read().doubt().is_some() {
-                break;
-            }
-            let piece = self.writes.change(By::Edge(INTERFACE), |change| self.renew(change, keys))?;
+            let time = Time::of(self.certs.clock().read());
+            let Some(time) = time.filter(|_| !stop.is_set()) else { break };
+            let piece = self.writes.change(By::Edge(INTERFACE), |change| self.renew(change, keys, time))?;
             failed += piece.failed;
             done += keys.len();
             self.numbers.certificates_renewed(piece.renewed, piece.failed, due.len() - done);
@@ -127,10 +152,10 @@ impl Renewals {
         Ok(due)
     }
 
-    fn renew(&self, change: &mut Change, keys: &[Key]) -> Result<Piece, Error> {
+    fn renew(&self, change: &mut Change, keys: &[Key], time: Time) -> Result<Piece, Error> {
         let mut piece = Piece::default();
         for key in keys {
-            match self.renewed(change, key, change.now()) {
+            match self.renewed(change, key, time) {
                 Ok(None) => {}
                 Ok(Some(document)) => {
                     // Gone with its zone meanwhile, or new already: then this change runs again.
@@ -153,19 +178,24 @@ impl Renewals {
     }
 
     /// None if there is nothing to renew any more.
-    fn renewed(&self, change: &Change, key: &Key, now: Timestamp) -> Result<Option<Document>, String> {
+    fn renewed(&self, change: &Change, key: &Key, time: Time) -> Result<Option<Document>, String> {
         let Some(entry) = change.0.get(key).map_err(|error| error.to_string())? else { return Ok(None) };
         let old = Document::from_entry(&entry).map_err(|error| error.to_string())?;
-        if !self.certs.is_due(&old, now) {
+        let span = Span { earliest: time.known, latest: time.used };
+        let is_due = match time.is_believed {
+            true => self.certs.is_due(&old, time.used),
+            false => span.has_ended(old.not_after),
+        };
+        if !is_due {
             return Ok(None);
         }
-        self.certs.renewed(old, now).map(Some).map_err(|error| error.to_string())
+        self.certs.renewed(old, span).map(Some).map_err(|error| error.to_string())
     }
 }
 
 /// Whether what was done at a time is not long ago, and the clock was not set since.
-fn is_resting((at, then): (Timestamp, Instant), now: Timestamp) -> bool {
+fn is_resting((at, then): (Timestamp, Instant), now: Timestamp, rest: Duration) -> bool {
     let passed = then.elapsed();
     let expected = at.unix_micros().saturating_add(passed.as_micros() as u64);
-    passed < REST && now.unix_micros().abs_diff(expected) <= STEP_MAX
+    passed < rest && now.unix_micros().abs_diff(expected) <= STEP_MAX
 }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use bartizan_names::{IdError, SessionId, Timestamp, UserId};
+use bartizan_names::{IdError, SessionId, Span, Timestamp, UserId};
 use bartizan_seal::{TokenHash, hash_token};
 use bartizan_store::{Key, Kind, Prefix, Scope};
 use bartizan_v4::{Deleted, Session, SessionBody, StoredSession, StoredUser, UserStatus};
@@ -112,8 +112,8 @@ async fn list(State(api): State<Api>, caller: Caller) -> Result<Reply<Vec<Sessio
     let (user, current) = (caller.user, caller.session.map(|session| session.id));
     let all = api.read(move |view| view.sessions(user)).await?;
     let mut sessions: Vec<_> = all.into_iter().filter_map(|(_, session)| session).collect();
-    let latest = api.clock().latest();
-    sessions.retain(|session| !has_ended(session, latest));
+    let now = api.clock().span();
+    sessions.retain(|session| !has_ended(session, now));
     sessions.sort_by_key(|session| std::cmp::Reverse(session.created_on));
     Ok(Reply::of(sessions.into_iter().map(|session| sent(session, current)).collect()))
 }
@@ -251,7 +251,7 @@ impl Change {
         let too_many = old.len().saturating_sub(SESSIONS_MAX - 1);
         for (index, (key, session)) in old.iter().enumerate() {
             // What cannot be read stands in front, and goes with the ended ones.
-            let is_over = session.as_ref().is_none_or(|session| has_ended(session, now));
+            let is_over = session.as_ref().is_none_or(|session| has_ended(session, Span::at(now)));
             if is_over || index >= old.len() - too_many {
                 self.end_session(key.clone(), session.as_ref())?;
             }

@@ -20,7 +20,6 @@ use crate::permission::Permission;
 use crate::reply::Reply;
 use crate::state::Api;
 use crate::transaction::{Change, View};
-use crate::writes::now;
 
 /// The code of a message that says why a setting is not what was asked for.
 const NOTE_MESSAGE: u32 = 1_003;
@@ -42,7 +41,9 @@ impl View {
         Ok(match self.find(&key)? {
             Some(stored) => stored,
             // As they are in force after a start. By a change of one the others would else become weaker.
-            None if self.0.lost().may_have(&key) => strict_settings(now()),
+            None if self.0.lost().may_have(&key) => {
+                strict_settings(self.0.last_change().unwrap_or(Timestamp::from_unix_micros(0)))
+            }
             None => StoredSettings::default(),
         })
     }

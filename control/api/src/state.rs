@@ -332,7 +332,7 @@ impl Api {
         let proof = Arc::new(Proof::of(&credentials, from));
         let api = self.clone();
         self.read(move |view| {
-            let Some(caller) = proof.caller(view, api.clock().latest())? else { return Ok(None) };
+            let Some(caller) = proof.caller(view, api.clock().span())? else { return Ok(None) };
             // Also by a call that it may not make.
             if let Some(token) = caller.token {
                 api.last_used().note(token, api.clock().now());
@@ -362,8 +362,8 @@ impl Api {
         let Credentials::Token(text) = Credentials::read(headers)? else { return Err(Fault::InvalidToken.into()) };
         let (unknown, hash) = (Credentials::Token(text).unknown(), seal::hash_token(text));
         let client = from.map(|from| from.to_canonical());
-        let latest = self.clock().latest();
-        let found = self.read(move |view| caller::token_of(view, &hash, client, latest)).await?;
+        let now = self.clock().span();
+        let found = self.read(move |view| caller::token_of(view, &hash, client, now)).await?;
         found.ok_or_else(|| self.wrong(unknown, from))
     }
 

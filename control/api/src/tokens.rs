@@ -221,7 +221,7 @@ pub(crate) fn everything(user: bartizan_names::UserId) -> StoredPolicy {
 }
 
 pub(crate) fn sent(api: &Api, token: StoredToken) -> Token {
-    let expired = token.expires_on.is_some_and(|end| end <= api.clock().latest());
+    let expired = token.expires_on.is_some_and(|end| api.clock().span().has_ended(end));
     Token {
         id: token.id,
         name: token.name,

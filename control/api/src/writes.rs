@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::SystemTime;
 
 use bartizan_certs::Certs;
 use bartizan_clock::Clock;
@@ -152,9 +151,4 @@ pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(Error::internal(&error)))
-}
-
-/// What the machine's clock says, for what only tells how long something took: nothing is decided by it.
-pub(crate) fn now() -> Timestamp {
-    SystemTime::now().into()
 }

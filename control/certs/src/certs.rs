@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bartizan_clock::Clock;
-use bartizan_names::{Name, Timestamp, ZoneId, ZoneName};
+use bartizan_names::{Name, Span, Timestamp, ZoneId, ZoneName};
 use bartizan_store::{Key, Op, Scope, Snapshot};
 
 use crate::ca::{Ca, Issued, Warning, days};
@@ -121,11 +121,11 @@ impl Certs {
 
     /// A new one for the same purpose and names, with a new key.
     ///
-    /// In place of one that is not valid yet comes one that lasts as long: either the clock was ahead when that was
-    /// issued, or it is behind now, and the new one is good at both times. With a right clock it is soon due again.
-    pub fn renewed(&self, old: Document, now: Timestamp) -> Result<Document, CertsError> {
-        let validity = if old.not_before > now { VALIDITY.max(time_between(now, old.not_after)) } else { VALIDITY };
-        self.issue(old.purpose, old.zone, old.names, now, validity)
+    /// After a long rest it is valid from what was known of the time on, and for as long as usual from what is used: should
+    /// the clock be ahead, it is good at both times. It is soon due again.
+    pub fn renewed(&self, old: Document, span: Span) -> Result<Document, CertsError> {
+        let Span { earliest, latest } = span;
+        self.issue(old.purpose, old.zone, old.names, earliest, VALIDITY + time_between(earliest, latest))
     }
 
     fn is_good(&self, document: &Document, now: Timestamp) -> bool {

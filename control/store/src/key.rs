@@ -262,6 +262,11 @@ impl Key {
         Key::one(Scope::Edge, Kind::AcmeAccount)
     }
 
+    /// The last word that the clock is right.
+    pub fn clock_word() -> Key {
+        Key::one(Scope::Edge, Kind::ClockWord)
+    }
+
     /// What is answered to a public authority over HTTP, by the token that it asks with (RFC 8555 §8.3).
     pub fn acme_token(token: &str) -> Key {
         Key::new(Scope::Edge, Kind::AcmeToken, token)

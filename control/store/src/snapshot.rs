@@ -237,6 +237,12 @@ impl Snapshot {
         })
     }
 
+    /// When the newest change was made; none if there was none, or it cannot be told.
+    pub fn last_change(&self) -> Option<Timestamp> {
+        let before = Rev(self.head.0.checked_sub(1)?);
+        self.tail(before, 1).ok()?.first().map(|change| change.meta.at)
+    }
+
     /// Up to `limit` changes behind `after`, in order and without a gap; empty when `after` is the newest.
     pub fn tail(&self, after: Rev, limit: usize) -> Result<Vec<Change>, TailError> {
         if after > self.head {

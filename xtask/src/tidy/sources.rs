@@ -88,6 +88,22 @@ const RULES: &[Rule] = &[
     },
     Rule {
         texts: &[
+            "SystemTime::now(",
+            "UNIX_EPOCH.elapsed(",
+            "Utc::now(",
+            "Local::now(",
+            "UnixTime::now(",
+            "now_utc(",
+            "now_local(",
+            "ClockId::Realtime",
+        ],
+        applies: |path| is_rust(path) && is_ours(path) && !reads_the_wall_clock(path),
+        tests: Tests::Excepted,
+        mend: "what the machine's clock says is not believed: ask the Clock of base/clock that is handed in; a command, of which \
+               nothing else is known, asks a Clock::default()",
+    },
+    Rule {
+        texts: &[
             "async fn",
             "async move",
             ".await",
@@ -178,6 +194,19 @@ fn stands_in(line: &str, text: &str) -> bool {
     })
 }
 
+/// What ships, but for engines, which have no clock at all.
+fn is_ours(path: &str) -> bool {
+    below_any(path, &["base", "planes", "control", "bin"])
+}
+
+/// Those who may ask what the machine's clock says.
+fn reads_the_wall_clock(path: &str) -> bool {
+    // It decides what is believed.
+    path.starts_with("base/clock/")
+        // By that clock the system dates the files whose age is asked for.
+        || path == "base/dial/src/resolver/files.rs"
+}
+
 /// Rust that a person wrote: what a generator made (Cap'n Proto's) has habits of its own.
 fn is_rust(path: &str) -> bool {
     Path::new(path).extension().is_some_and(|extension| extension == "rs") && !path.ends_with("_capnp.rs")
@@ -228,6 +257,19 @@ mod tests {
             ("engines/authority/tests/it/counting_allocator.rs", concat!("uns", "afe impl").to_owned(), vec![]),
             ("engines/routes/src/lib.rs", "Instant::now()".to_owned(), vec!["engines/routes/src/lib.rs:1"]),
             ("planes/dns/src/lib.rs", "Instant::now()".to_owned(), vec![]),
+            ("planes/dns/src/lib.rs", "SystemTime::now()".to_owned(), vec!["planes/dns/src/lib.rs:1"]),
+            ("bin/bartizan/src/up.rs", "std::time::UNIX_EPOCH.elapsed()".to_owned(), vec!["bin/bartizan/src/up.rs:1"]),
+            ("control/api/src/lib.rs", "OffsetDateTime::now_utc()".to_owned(), vec!["control/api/src/lib.rs:1"]),
+            ("control/api/src/lib.rs", format!("{tests}\nSystemTime::now()"), vec![]),
+            ("control/api/tests/it/main.rs", "SystemTime::now()".to_owned(), vec![]),
+            ("base/clock/src/clock.rs", "SystemTime::now()".to_owned(), vec![]),
+            ("base/dial/src/resolver/files.rs", "SystemTime::now()".to_owned(), vec![]),
+            (
+                "base/dial/src/resolver/queries.rs",
+                "SystemTime::now()".to_owned(),
+                vec!["base/dial/src/resolver/queries.rs:1"],
+            ),
+            ("xtask/src/bench.rs", "SystemTime::now()".to_owned(), vec![]),
             ("engines/routes/src/lib.rs", "x.await".to_owned(), vec!["engines/routes/src/lib.rs:1"]),
             ("engines/routes/src/lib.rs", format!("{tests}\nx.await"), vec![]),
             ("planes/dns/src/lib.rs", "println!(\"x\")".to_owned(), vec!["planes/dns/src/lib.rs:1"]),

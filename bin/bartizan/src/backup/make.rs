@@ -13,10 +13,10 @@ use bartizan_store::{Contents, Store};
 
 use super::Tell;
 use super::archive::{self, FORMAT, Manifest, Member, SECRETS, Told};
+use crate::clock;
 use crate::data_dir::{KEY_FILE, STORE_FILE};
 use crate::failure::{Cause, Failure};
 use crate::remedies::KEYS_BACK;
-use crate::up;
 
 /// Where the copy of the store is meanwhile. What is there was left by an attempt that was cut off.
 pub const SCRATCH: &str = "backup.partial";
@@ -52,7 +52,7 @@ pub fn write(data: &Path, to: impl Write, lock: &Lock, tell: &Tell<'_>) -> anyho
     let store = scratch.path.join(STORE_FILE);
     let store_bytes = fs::metadata(&store)?.len();
 
-    let now = up::now();
+    let now = clock::now();
     let member = |name: &str, bytes| Member { name: name.to_owned(), bytes };
     let mut files: Vec<Member> = secrets.iter().map(|(name, text)| member(name, text.len() as u64)).collect();
     files.push(member(STORE_FILE, store_bytes));

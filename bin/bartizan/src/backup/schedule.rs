@@ -18,8 +18,8 @@ use clap::Args;
 
 use self::folder::{Clocks, Folder};
 use super::{NewFile, keys, make};
+use crate::clock;
 use crate::failure::{Cause, Failure};
-use crate::up;
 
 /// Backups that a running edge makes by itself.
 #[derive(Args, Clone, Default)]
@@ -151,7 +151,7 @@ fn run(task: &Task, stopped: &Receiver<()>) {
                     Some(error)
                 }
             };
-            let held = folder.held(up::now());
+            let held = folder.held(clock::now());
             task.counters.newest.store(held.newest().map_or(0, Timestamp::unix_seconds), Relaxed);
             let problem = problem(failure.as_ref(), held.told_ahead());
             for problem in
@@ -182,7 +182,7 @@ fn problem(failure: Option<&anyhow::Error>, ahead: Option<String>) -> Option<Pro
     };
     let failure = failure.map(|error| format!("{error:#}").replace('\n', ";"));
     let reason = failure.into_iter().chain(ahead).collect::<Vec<_>>().join("; also, ");
-    Some(Problem { what: What::Backup, count: 1, reason, since: up::now(), remedy })
+    Some(Problem { what: What::Backup, count: 1, reason, since: clock::now(), remedy })
 }
 
 #[cfg(test)]

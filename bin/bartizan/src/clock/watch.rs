@@ -2,12 +2,13 @@
 //! of the time.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use bartizan_clock::{Clock, Doubt, Known, Why};
 use bartizan_names::Timestamp;
 use bartizan_observed::{Lease, Problem, Problems, Reporter, What};
-use bartizan_store::{Rev, Store};
+use bartizan_store::Store;
 use rustix::time::{ClockId, clock_gettime};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -18,11 +19,8 @@ const KEEP_EVERY: Duration = Duration::from_secs(600);
 /// A smaller step of the clock is kept with the next time.
 const STEP_MAX: u64 = 60_000_000; // microseconds
 
-/// Nobody makes no change for so long: certificates are renewed.
-const REST_MAX: u64 = 366 * 86_400; // seconds
-
 /// The file that it is kept in, a line for each time.
-const FILE: &str = "clock";
+pub const FILE: &str = "clock";
 const LEAST: &str = "least ";
 const LAST: &str = "last ";
 
@@ -33,16 +31,11 @@ pub fn known(data: &Path) -> Known {
     Known { least: time(LEAST), last: time(LAST) }
 }
 
-/// The same by the last change, where nothing was kept yet. An edge may have rested for months, so only what shows that the
-/// clock is years ahead counts. That it is behind shows nothing: the change may have been made by a clock that was ahead.
-pub fn by_last_change(store: &Store, now: Timestamp) -> Known {
-    let changes = || {
-        let snapshot = store.read().ok()?;
-        snapshot.tail(Rev(snapshot.head().0.checked_sub(1)?), 1).ok()
-    };
-    let is_long_ago = |at: &Timestamp| now.unix_seconds().saturating_sub(at.unix_seconds()) > REST_MAX;
-    let last = changes().unwrap_or_default().first().map(|change| change.meta.at).filter(is_long_ago);
-    Known { least: None, last }
+/// The same by the last change, where it was not kept which time was believed last: an edge that was off since then for months
+/// starts as one that knows it. That the clock is behind shows nothing: a clock that was ahead may have made that change.
+pub fn by_last_change(known: Known, store: &Store) -> Known {
+    let last_change = || store.read().ok()?.last_change();
+    Known { last: known.last.or_else(last_change), ..known }
 }
 
 /// The system's clock, by what is known.
@@ -51,6 +44,20 @@ pub fn start(known: Known) -> Clock {
         let time = clock_gettime(ClockId::Boottime);
         Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
     })
+}
+
+/// The clock of this process, if it is an edge's.
+static OF_EDGE: OnceLock<Clock> = OnceLock::new();
+
+/// This is the clock of this process from now on.
+pub fn keep_for_all(clock: &Clock) {
+    // There is one edge in a process.
+    OF_EDGE.get_or_init(|| clock.clone());
+}
+
+/// What time it is: in an edge what that believes, in a command what its machine says, of which nothing else is known.
+pub fn now() -> Timestamp {
+    OF_EDGE.get().map_or_else(|| Clock::default().now(), Clock::now)
 }
 
 /// Looks for as long as the edge runs.

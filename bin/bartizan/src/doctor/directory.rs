@@ -9,12 +9,12 @@ use bartizan_seal::{Key, KeyError};
 use bartizan_store::Store;
 use rustix::process::geteuid;
 
+use crate::clock::now;
 use crate::data_dir::{self, KEY_FILE, SEALED_FILES};
 use crate::doctor::Finding;
 use crate::failure::Failure;
 use crate::output::quoted;
 use crate::remedies::KEYS_BACK;
-use crate::up::now;
 
 /// What is written to see that the disk takes it: a page of the store's file.
 const PROBE_BYTES: usize = 4_096;
@@ -27,6 +27,7 @@ pub(super) fn look(data: &Path, running: bool) -> Vec<Finding> {
     findings.extend(restored(data));
     findings.extend(room(data));
     findings.extend(secrets(data));
+    findings.extend(administrator(data));
     findings.extend(store(data));
     findings
 }
@@ -131,6 +132,24 @@ fn secrets(data: &Path) -> Vec<Finding> {
     };
     let opens = if ca.as_ref().is_some_and(|ca| ca.ok) { "opens what it sealed" } else { "is there" };
     [Finding::good(what, format!("{opens}; only its owner reads it"))].into_iter().chain(ca).collect()
+}
+
+/// The file by which commands of this machine are let in. Another user's is not looked into.
+fn administrator(data: &Path) -> Option<Finding> {
+    let file = data.join(bartizan_api::ADMIN_FILE);
+    let is_gone = match std::fs::metadata(&file) {
+        Ok(found) => found.len() == 0,
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    };
+    if !is_gone || !data_dir::has_run(data) {
+        return None;
+    }
+    let detail = "admin.json is gone: commands of this machine are not let in";
+    let remedy = match data.join(KEY_FILE).exists() {
+        true => "put it back from a copy; or start the edge again: it makes a new token and key, and the old ones end",
+        false => bartizan_api::ADMIN_FILE_BACK,
+    };
+    Some(Finding::bad("the administrator's file", detail, remedy))
 }
 
 /// Whether the CA is the one that took the place of a lost one, and that was not noticed yet.

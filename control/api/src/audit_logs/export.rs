@@ -6,7 +6,7 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use bartizan_names::{AccountId, Timestamp};
+use bartizan_names::{AccountId, Span};
 use bartizan_store::{AuditPlace, AuditRange};
 use bartizan_v4::audit_log::AuditLog;
 use http::{HeaderValue, header};
@@ -54,8 +54,8 @@ pub(super) async fn answer(
                 return Ok::<_, Error>(Some((head, (None, left))));
             }
             let Some(progress) = left else { return Ok(None) };
-            let (edge, latest) = (api.facts().account, api.clock().latest());
-            let (text, left) = api.read_list(move |view| progress.piece(view, edge, latest)).await?;
+            let (edge, now) = (api.facts().account, api.clock().span());
+            let (text, left) = api.read_list(move |view| progress.piece(view, edge, now)).await?;
             Ok(Some((text, (None, left))))
         }
     });
@@ -75,7 +75,7 @@ struct Progress {
 
 impl Progress {
     /// The next lines, and what is left then; none at the end.
-    fn piece(self, view: &View, edge: AccountId, at: Timestamp) -> Result<(String, Option<Progress>), Error> {
+    fn piece(self, view: &View, edge: AccountId, at: Span) -> Result<(String, Option<Progress>), Error> {
         self.caller.again(view, at)?;
         let sight = Sight::new(&self.caller, edge);
         let (entries, left) = look::piece(view, &sight, &self.wanted, self.range, PIECE, ENTRY_BYTES_MAX)?;

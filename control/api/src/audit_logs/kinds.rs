@@ -3,6 +3,7 @@
 
 use bartizan_store::{Kind, Scope};
 use bartizan_v4::client_auth::{ClientCertificate, ClientHost, StoredClientRoot};
+use bartizan_v4::clock::ClockWord;
 use bartizan_v4::{
     Account, Record, StoredAccessRule, StoredApp, StoredMembership, StoredSettings, TunnelConfiguration, Zone,
     registry::Registry,
@@ -64,6 +65,8 @@ fn declared(kind: Kind) -> Option<Declared> {
         }),
         Kind::Registry => Declared::of::<Registry>(|_| Some(AccountSettingsRead)),
         Kind::AcmeAccount => Declared::of::<AcmeAccount>(|_| Some(AccountSettingsRead)),
+        // Who was mistaken sets the clock right.
+        Kind::ClockWord => Declared::of::<ClockWord>(|_| Some(AccountSettingsRead)),
         // It comes back by an order alone.
         Kind::AcmeCertificate => Declared::of::<AcmeCertificate>(|_| Some(SslRead)),
         // It comes back by an upload alone: its key is not in the history.

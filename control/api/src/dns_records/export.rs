@@ -8,7 +8,7 @@ use std::fmt::Write;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bartizan_model::Zone;
-use bartizan_names::{Name, ZoneId};
+use bartizan_names::{Name, Timestamp, ZoneId};
 use bartizan_publish::{soa_rname, soa_serial, times};
 use bartizan_store::{Key, Kind, Prefix, Rev, Scope};
 use bartizan_wire::zone_file::{write_entry, write_name};
@@ -21,7 +21,6 @@ use crate::extract::{Ids, Patience};
 use crate::owner_names;
 use crate::state::Api;
 use crate::transaction::{View, document};
-use crate::writes::now;
 
 /// Names of one piece.
 const NAMES: usize = 500;
@@ -52,10 +51,11 @@ pub(super) async fn export(
     request: Request,
 ) -> Result<Response, Error> {
     let patience = request.extensions().get::<Patience>().cloned();
+    let now = api.clock().now();
     let (head, changed) = api
         .read(move |view| {
             let (zone, changed) = (view.zone_of(&caller, zone)?, view.0.zone_changed(zone)?);
-            Ok((head(&zone, changed.unwrap_or(Rev::ZERO)), changed))
+            Ok((head(&zone, changed.unwrap_or(Rev::ZERO), now), changed))
         })
         .await?;
     let progress = Progress { zone, changed, after: None, records: 0, left_out: 0, is_over: false };
@@ -76,9 +76,9 @@ pub(super) async fn export(
 }
 
 /// What stands in front: what it is, its SOA record, without which no server loads a zone, and which servers have it.
-fn head(zone: &Zone, changed: Rev) -> String {
+fn head(zone: &Zone, changed: Rev, now: Timestamp) -> String {
     let apex = zone.name.as_name();
-    let mut text = format!(";;\n;; Domain:     {apex}.\n;; Exported:   {}\n;;\n", now());
+    let mut text = format!(";;\n;; Domain:     {apex}.\n;; Exported:   {now}\n;;\n");
     let primary = zone.nameservers.first().unwrap_or(apex);
     let mut data = String::new();
     [primary, &soa_rname(zone)].into_iter().for_each(|name| {

@@ -18,10 +18,11 @@ mod take_back;
 mod told;
 mod undo;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use bartizan_clock::Clock;
 use bartizan_names::{RecordId, Timestamp, ZoneId};
 use bartizan_v4::dns_import::{Import, ImportEnvelope, ImportPreview, Timing};
 use http::StatusCode;
@@ -39,7 +40,7 @@ use crate::error::{Error, Fault};
 use crate::extract::{Ids, Patience, Query};
 use crate::reply;
 use crate::state::Api;
-use crate::writes::{blocking, now};
+use crate::writes::blocking;
 
 /// Pieces of a file that wait to be read: some hundred kilobytes.
 const PIECES_MAX: usize = 16;
@@ -83,7 +84,7 @@ pub(super) async fn import(
     Query(params): Query<Params>,
     request: Request,
 ) -> Result<Response, Error> {
-    let begun = now();
+    let begun = Begun::by(api.clock());
     let mode = if params.dry_run == Some(true) { Mode::Preview } else { Mode::Land };
     if let Some(dry_run) = &caller.dry_run {
         dry_run.is_told_by_the_answer();
@@ -124,6 +125,19 @@ pub(super) async fn import(
     Ok(answer(&told, parsed, outcome, mode, begun))
 }
 
+/// When it was asked for.
+#[derive(Clone, Copy)]
+struct Begun {
+    at: Timestamp,
+    then: Instant,
+}
+
+impl Begun {
+    fn by(clock: &Clock) -> Begun {
+        Begun { at: clock.now(), then: Instant::now() }
+    }
+}
+
 /// How the changes of an import that takes many say which import it is, behind their route: by what the ids of its records
 /// begin with.
 fn said(ids_from: RecordId) -> String {
@@ -149,18 +163,17 @@ pub(crate) async fn waited_for<T>(
     }
 }
 
-fn answer(told: &Told, parsed: u64, outcome: Outcome, mode: Mode, begun: Timestamp) -> Response {
+fn answer(told: &Told, parsed: u64, outcome: Outcome, mode: Mode, begun: Begun) -> Response {
     let envelope = envelope(told, parsed, outcome, mode, begun);
     let status = if envelope.success { StatusCode::OK } else { StatusCode::BAD_REQUEST };
     reply::json(status, &envelope).into_response()
 }
 
-fn envelope(told: &Told, parsed: u64, outcome: Outcome, mode: Mode, begun: Timestamp) -> ImportEnvelope {
+fn envelope(told: &Told, parsed: u64, outcome: Outcome, mode: Mode, begun: Begun) -> ImportEnvelope {
     if told.is_faulty() {
         let (errors, messages) = (told.problems(), told.messages());
         return ImportEnvelope { result: None, success: false, errors, messages, timing: None };
     }
-    let ended = now();
     let changes_left_out = outcome.added - outcome.changes.len() as u64 * u64::from(mode == Mode::Preview);
     let preview = ImportPreview { dry_run: true, changes: outcome.changes, changes_left_out };
     let result = Import {
@@ -168,12 +181,14 @@ fn envelope(told: &Told, parsed: u64, outcome: Outcome, mode: Mode, begun: Times
         total_records_parsed: parsed,
         bartizan: (mode == Mode::Preview).then_some(preview),
     };
-    let took = ended.unix_micros().saturating_sub(begun.unix_micros());
+    let Begun { at: start_time, then } = begun;
+    let took = then.elapsed();
+    let end_time = Timestamp::from_unix_micros(start_time.unix_micros().saturating_add(took.as_micros() as u64)); // 584,000 years
     ImportEnvelope {
         result: Some(result),
         success: true,
         errors: Vec::new(),
         messages: told.messages(),
-        timing: Some(Timing { start_time: begun, end_time: ended, process_time: took as f64 / 1e6 }),
+        timing: Some(Timing { start_time, end_time, process_time: took.as_secs_f64() }),
     }
 }

@@ -24,7 +24,7 @@ fn opened(found: SetUp) -> Administrator {
     match found.entry {
         Entry::Open(administrator) => administrator,
         Entry::Stale { reason, .. } => panic!("{reason}"),
-        Entry::Unknown { reason } => panic!("{reason}"),
+        Entry::Unknown { reason, .. } => panic!("{reason}"),
     }
 }
 
@@ -277,4 +277,43 @@ fn a_damaged_file_stops_a_first_start() {
     let domain = Zone::parse_name("bartizan.localhost").unwrap();
     let found = bootstrap(&store, &certs, directory.path(), &Preset::default(), &domain, &[]);
     assert!(matches!(found, Err(BootstrapError::File(AdminFileError::Damaged { .. }))));
+}
+
+/// Where nothing can be changed, what was set up serves, nobody gets in who was not let in before, and the file never says
+/// what the store does not know.
+#[test]
+fn nobody_is_let_in_by_what_cannot_be_stored() {
+    const NEW: &str = "a-new-text-of-more-than-thirty-two-characters";
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(ADMIN_FILE);
+    let (certs, _) = certs(directory.path());
+    let domain = Zone::parse_name("bartizan.localhost").unwrap();
+    let run = |store: &Store, token: Option<&str>| {
+        let preset = Preset { token: token.map(str::to_owned), ..Preset::default() };
+        bootstrap(store, &certs, directory.path(), &preset, &domain, &[]).unwrap()
+    };
+    let first = opened(run(&Store::open(directory.path()).unwrap(), None));
+    let saved = std::fs::read(&path).unwrap();
+    let shut = Store::open_for_reading(directory.path(), "its key is gone").unwrap();
+    let found = run(&shut, Some(NEW));
+    assert!(opened(found) == first, "those of before");
+    assert_eq!(std::fs::read(&path).unwrap(), saved);
+    for text in [None, Some(""), Some("{")] {
+        match text {
+            Some(text) => std::fs::write(&path, text).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        for token in [None, Some(NEW)] {
+            let found = run(&shut, token);
+            assert_eq!((found.account_id, &found.zone), (first.account_id, &first.zone), "{text:?}");
+            let Entry::Unknown { reason, remedy } = found.entry else { panic!("{text:?} lets somebody in") };
+            assert!(reason.contains("admin.json"), "{reason}");
+            assert!(remedy.contains("mend first why nothing can be changed"), "{remedy}");
+            assert_eq!(std::fs::read_to_string(&path).ok().as_deref(), text, "{token:?}");
+        }
+    }
+    drop(shut);
+    std::fs::remove_file(&path).unwrap();
+    let last = opened(run(&Store::open(directory.path()).unwrap(), Some(NEW)));
+    assert_eq!((last.token.as_str(), last.user_id), (NEW, first.user_id), "as soon as it can be stored");
 }

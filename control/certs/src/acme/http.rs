@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use bartizan_clock::Clock;
 use bartizan_dial::{Destinations, NameServers, OriginDialer, Own, Private, Question, Reach, TTL_MIN};
-use bartizan_names::{DnsKind, Name};
-use bartizan_tls::{ClientConfig, Roots, client_config};
+use bartizan_names::{DnsKind, Name, Timestamp};
+use bartizan_tls::{ClientConfig, Now, Roots, client_config_by};
 use bytes::Bytes;
 use http::header::{HOST, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
@@ -43,18 +44,24 @@ pub(super) struct Client {
     /// What the directory names may be anywhere in the world: it is not for others to have us call in our own network.
     to_others: Arc<OriginDialer>,
     directory: Uri,
+    clock: Clock,
 }
 
 impl Client {
-    pub(super) fn of(account: &AcmeAccount) -> Result<Client, Failure> {
+    pub(super) fn of(account: &AcmeAccount, clock: &Clock) -> Result<Client, Failure> {
         let roots = account.roots_pem.clone().map_or(Roots::System, Roots::Pem);
-        let tls = client_config(&roots, &[b"http/1.1"]);
+        let now: Now = {
+            let clock = clock.clone();
+            Arc::new(move || clock.now())
+        };
+        let tls = client_config_by(&now, &roots, &[b"http/1.1"]);
         let directory = account.directory.parse();
         Ok(Client {
             tls: tls.map_err(|error| Failure::new(Kind::Ours, format!("TLS: {error}")))?,
             to_directory: dialer(Destinations::all()),
             to_others: dialer(Destinations::new(Own::default(), Private::Refused)),
             directory: directory.map_err(|_| Failure::new(Kind::Ours, "the directory is no URL"))?,
+            clock: clock.clone(),
         })
     }
 }
@@ -79,7 +86,7 @@ impl HttpClient for Client {
             match called {
                 Err(_) => Err(failed(format!("no answer in {} s", CALL_MAX.as_secs()))),
                 Ok(Err(error)) => Err(failed(error.to_string())),
-                Ok(Ok(response)) => later(&response).map_or_else(
+                Ok(Ok(response)) => later(&response, client.clock.now()).map_or_else(
                     || Ok(BytesResponse::from(response.map(Full::new))),
                     |later| Err(Error::Other(Box::new(later))),
                 ),
@@ -144,23 +151,26 @@ where
 }
 
 /// What an answer says that wants no other call for a while (RFC 8555 §6.6).
-fn later(response: &Response<Bytes>) -> Option<Later> {
+fn later(response: &Response<Bytes>, now: Timestamp) -> Option<Later> {
     let status = response.status();
     if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
         return None;
     }
-    let after = retry_after(response.headers(), SystemTime::now())?;
+    let after = retry_after(response.headers(), now)?;
     let problem: Option<instant_acme::Problem> = serde_json::from_slice(response.body()).ok();
     let reason = problem.and_then(|problem| problem.detail).unwrap_or_else(|| status.to_string());
     Some(Later { reason, status, after })
 }
 
 /// RFC 9110 §10.2.3: seconds, or a date.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     match text.parse() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => Some(httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default()),
+        Err(_) => {
+            let then = Timestamp::from(httpdate::parse_http_date(text).ok()?);
+            Some(Duration::from_micros(then.unix_micros().saturating_sub(now.unix_micros())))
+        }
     }
 }
 
@@ -170,7 +180,7 @@ mod tests {
 
     #[test]
     fn when_to_ask_again_is_read_in_both_forms() {
-        let now = httpdate::parse_http_date("Mon, 30 Nov 2026 06:00:00 GMT").unwrap();
+        let now = "2026-11-30T06:00:00Z".parse().unwrap();
         for (text, expect) in [
             ("120", Some(120)),
             (" 0 ", Some(0)),

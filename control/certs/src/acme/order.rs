@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
+use bartizan_clock::Clock;
 use bartizan_names::Timestamp;
 use instant_acme::{
     Account, AccountCredentials, AuthorizationStatus, ChallengeType, Error, Identifier, NewAccount, NewOrder, Order,
@@ -41,13 +42,15 @@ const POLL_MOST: Duration = Duration::from_secs(8);
 #[derive(Clone)]
 pub struct Acme {
     seal: bartizan_seal::Key,
+    clock: Clock,
     /// The account that was used last.
     known: Rc<RefCell<Option<(AcmeAccount, Account)>>>,
 }
 
 impl Acme {
-    pub fn new(seal: bartizan_seal::Key) -> Acme {
-        Acme { seal, known: Rc::default() }
+    /// `clock` is asked whether what was issued is of use.
+    pub fn new(seal: bartizan_seal::Key, clock: Clock) -> Acme {
+        Acme { seal, clock, known: Rc::default() }
     }
 
     async fn account(&self, account: &AcmeAccount) -> Result<Account, Failure> {
@@ -63,7 +66,7 @@ impl Acme {
         let credentials = credentials.ok_or_else(|| ours("it is not made yet".to_owned()))?;
         let credentials: AccountCredentials =
             serde_json::from_slice(&credentials).map_err(|_| ours("its credentials are damaged".to_owned()))?;
-        let builder = Account::builder_with_http(Box::new(Client::of(account)?));
+        let builder = Account::builder_with_http(Box::new(Client::of(account, &self.clock)?));
         let there = builder.from_credentials(credentials).await.map_err(failure)?;
         *self.known.borrow_mut() = Some((account.clone(), there.clone()));
         Ok(there)
@@ -75,7 +78,7 @@ impl Authority for Acme {
         let contact = account.email.as_ref().map(|email| format!("mailto:{email}"));
         let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
         let new = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
-        let builder = Account::builder_with_http(Box::new(Client::of(account)?));
+        let builder = Account::builder_with_http(Box::new(Client::of(account, &self.clock)?));
         let (_, credentials) = builder.create(&new, account.directory.clone(), None).await.map_err(failure)?;
         serde_json::to_vec(&credentials).map_err(|error| Failure::new(Kind::Ours, error.to_string()))
     }
@@ -84,7 +87,7 @@ impl Authority for Acme {
         let account = self.account(account).await?;
         let mut tries = 1;
         loop {
-            match order_once(&account, &wanted, &hands).await {
+            match order_once(&account, &wanted, &hands, &self.clock).await {
                 Err(Failure { kind: Kind::Stale, .. }) if tries < TRIES_MAX => tries += 1,
                 Err(failure) if failure.kind == Kind::TooOften && is_about(&failure.reason, &wanted.names) => {
                     return Err(failure.of_names());
@@ -107,7 +110,7 @@ impl Authority for Acme {
     }
 }
 
-async fn order_once(account: &Account, wanted: &Wanted, hands: &impl Hands) -> Result<Outcome, Failure> {
+async fn order_once(account: &Account, wanted: &Wanted, hands: &impl Hands, clock: &Clock) -> Result<Outcome, Failure> {
     let identifiers: Vec<Identifier> = wanted.names.iter().cloned().map(Identifier::Dns).collect();
     let mut new = NewOrder::new(&identifiers);
     if let Some(replaces) = wanted.replaces.as_deref().and_then(ari::identifier) {
@@ -127,11 +130,10 @@ async fn order_once(account: &Account, wanted: &Wanted, hands: &impl Hands) -> R
         authorized?;
     }
     let (chain_pem, key) = finalize(&mut order, &wanted.names).await?;
-    let now: Timestamp = SystemTime::now().into();
     // The next would be like it.
     let strange =
         |reason: String| Failure::new(Kind::Refused, format!("what the authority issued is of no use: {reason}"));
-    let chain = Chain::of_key(&chain_pem, key, now).map_err(|error| strange(error.to_string()))?;
+    let chain = Chain::of_key(&chain_pem, key, clock.now()).map_err(|error| strange(error.to_string()))?;
     if let Some(missing) = wanted.names.iter().find(|name| !chain.names.contains(name)) {
         return Err(strange(format!("it is not for {missing}")));
     }

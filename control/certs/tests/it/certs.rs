@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bartizan_certs::{Ca, Certs, CertsError, Document, Purpose};
-use bartizan_names::{Name, Timestamp, ZoneId, ZoneName};
+use bartizan_names::{Name, Span, Timestamp, ZoneId, ZoneName};
 use bartizan_seal::Key;
 use bartizan_store::{ChangeSet, Filter, Kind, Meta, Op, Store};
 use tempfile::TempDir;
@@ -153,7 +153,7 @@ fn the_last_third_of_a_life_is_for_renewal() {
         assert_eq!(due(today), expect, "day {today}");
     }
     let before = edge.documents();
-    edge.commit(before.iter().map(|old| edge.certs.renewed(old.clone(), day(91)).unwrap().to_op()).collect());
+    edge.commit(before.iter().map(|old| edge.certs.renewed(old.clone(), Span::at(day(91))).unwrap().to_op()).collect());
     let after = edge.documents();
     assert_eq!(after.len(), before.len());
     for (old, new) in before.iter().zip(&after) {
@@ -164,22 +164,31 @@ fn the_last_third_of_a_life_is_for_renewal() {
     assert_eq!(due(92), 0);
 }
 
-/// Issued when the clock was ahead, or looked at when it is behind: the new one is good at both times.
+/// Issued when the clock was ahead: the new one lasts as long as any, and not until the end of the wrong one.
 #[test]
-fn what_is_not_valid_yet_is_renewed_at_once_and_nothing_is_lost_by_it() {
+fn what_is_not_valid_yet_is_renewed_at_once_for_as_long_as_usual() {
     let edge = Edge::new();
     edge.commit(edge.certs.for_zone(ZONE, &zone_name("example.test"), day(400)).unwrap());
     let ahead = edge.documents().remove(0);
     assert!(edge.certs.is_due(&ahead, day(1)) && !edge.trusts(&ahead, "example.test", day(1)));
-    let new = edge.certs.renewed(ahead, day(1)).unwrap();
+    let new = edge.certs.renewed(ahead, Span::at(day(1))).unwrap();
     assert!(!edge.certs.is_due(&new, day(1)));
-    for today in [1, 400, 489] {
-        assert!(edge.trusts(&new, "example.test", day(today)), "day {today}");
+    for (today, expect) in [(1, true), (90, true), (92, false), (400, false), (489, false)] {
+        assert_eq!(edge.trusts(&new, "example.test", day(today)), expect, "day {today}");
     }
-    // The clock was behind, and is right again: back to the usual length.
-    assert!(edge.certs.is_due(&new, day(401)));
-    let usual = edge.certs.renewed(new, day(401)).unwrap();
-    assert!(!edge.trusts(&usual, "example.test", day(492)));
+}
+
+/// After a rest of half a year either time may be the right one.
+#[test]
+fn what_has_ended_while_an_edge_was_off_is_renewed_for_both_times() {
+    let edge = Edge::new();
+    edge.commit(edge.certs.for_zone(ZONE, &zone_name("example.test"), day(0)).unwrap());
+    let old = edge.documents().remove(0);
+    let new = edge.certs.renewed(old, Span { earliest: day(10), latest: day(190) }).unwrap();
+    for (today, expect) in [(9, false), (10, true), (190, true), (279, true), (281, false)] {
+        assert_eq!(edge.trusts(&new, "example.test", day(today)), expect, "day {today}");
+    }
+    assert!(edge.certs.is_due(&new, day(191)), "back to the usual length");
 }
 
 #[test]

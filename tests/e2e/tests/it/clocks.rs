@@ -85,6 +85,10 @@ fn what_was_made_in_a_wrong_time_is_made_anew_by_the_same_ca() {
     edge.set_clock("+800d");
     wait::until("the doubt", || is_doubted(&edge).then_some(()));
     assert_eq!(told(&edge, &["clock", "believe"])["state"], "believed");
+    // Who, and what was believed before.
+    let history = finish(&mut edge.command(["history"])).ok();
+    let said = |line: &str| line.contains("clock_word") && line.contains("admin@");
+    assert!(history.lines().any(said), "{history}");
     wait::until("one of that time, which nobody believes", || serial(&edge).is_none().then_some(()));
     edge.set_clock("+0");
     let after = wait::until("one of now", || serial(&edge));
@@ -95,4 +99,39 @@ fn what_was_made_in_a_wrong_time_is_made_anew_by_the_same_ca() {
     let edge = edge.restart_after_kill();
     assert_eq!(serial(&edge), Some(after));
     assert!(!is_doubted(&edge));
+}
+
+/// A start that does not know which time was believed last: of data from a backup, or of an older version. The last change says
+/// how late it may be.
+#[test]
+fn the_last_change_says_how_late_it_may_be() {
+    let edge = Edge::start_by_clock();
+    edge.post("/zones", &json!({"name": ZONE}));
+    let before = wait::until("a certificate", || serial(&edge));
+    let start = |edge: Edge, wrong: &str| {
+        std::fs::remove_file(edge.data().join("clock")).expect("what is known of the time");
+        edge.set_clock(wrong);
+        edge.restart_after_kill()
+    };
+    // Two thirds of the certificate's life are over, and it is due. It is used, and nothing of it lasts.
+    let edge = start(edge, "+65d");
+    wait::until("the doubt", || is_doubted(&edge).then_some(()));
+    let status = finish(&mut edge.command(["status"])).ok();
+    assert!(status.contains("more than a week later than was known"), "{status}");
+    let www = format!("www.{ZONE}");
+    let zone = edge.get(&format!("/zones?name={ZONE}"))[0]["id"].as_str().expect("an id").to_owned();
+    let record = json!({"type": "A", "name": www, "content": "192.0.2.1"});
+    edge.post(&format!("/zones/{zone}/dns_records"), &record);
+    wait::until_eq("it serves", &vec!["A 192.0.2.1".to_owned()], || edge.dig(&[&www, "A"]).answers());
+    assert_eq!(serial(&edge).as_ref(), Some(&before));
+    edge.set_clock("+0");
+    wait::until("the end of the doubt", || (!is_doubted(&edge)).then_some(()));
+    assert_eq!(serial(&edge).as_ref(), Some(&before));
+    // Off for half a year: what has ended meanwhile is made anew, so that it is good whichever time is right.
+    let edge = start(edge, "+180d");
+    wait::until("a new one", || serial(&edge).filter(|serial| *serial != before));
+    assert!(is_doubted(&edge));
+    edge.set_clock("+0");
+    wait::until("the end of the doubt", || (!is_doubted(&edge)).then_some(()));
+    assert!(serial(&edge).is_some());
 }

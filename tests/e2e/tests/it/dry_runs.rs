@@ -123,7 +123,7 @@ const COMMANDS: &[(&str, Told)] = &[
     ("doctor --rebuild", Refuses("makes the store's file anew")),
     ("completions bash", READS),
     ("clock show", READS),
-    ("clock believe", Refuses("nothing that is stored")),
+    ("clock believe", Would("add clock_word")),
     ("trust", Refuses("this machine's stores")),
     ("backup BACKUP", Refuses("made or it is not")),
     ("backup verify BACKUP", Refuses("made or it is not")),

@@ -41,7 +41,7 @@ fn faults(home: &Path, data: &Path) -> Vec<(String, String)> {
     told.map(|finding| (format!("{}: {}", of(finding, "what"), of(finding, "detail")), of(finding, "remedy")))
         // What is of this machine, and not of the data.
         .filter(|(what, _)| {
-            ["the directory", "the local CA", "the store", "the restore", "objects", "layout"]
+            ["the directory", "the local CA", "the administrator", "the store", "the restore", "objects", "layout"]
                 .iter()
                 .any(|of| what.starts_with(of))
         })
@@ -134,6 +134,14 @@ fn an_edge_without_its_key_serves_what_needs_none() {
         assert_eq!(shut.dig(&["signed.test", "SOA", "+dnssec"]).answers(), Vec::<String>::new(), "{reason}");
         let told = problems(&shut, "read_only");
         assert!(told.len() == 1 && said(&told[0], "reason").contains(reason), "{reason}: {told:?}");
+        // Nobody is told to change what cannot be changed.
+        let all = shut.get("/bartizan/status")["problems"].clone();
+        for problem in all.as_array().expect("a list") {
+            let remedy = said(problem, "remedy");
+            for write in ["by the API", "write it anew", "write the object anew", "--force", "--rebuild", "DELETE"] {
+                assert!(!remedy.contains(write), "{reason}: {problem}");
+            }
+        }
         // By name.
         wait::until("the zone that cannot be signed", || {
             problems(&shut, "dnssec").iter().any(|problem| problem["what"] == "DNSSEC of signed.test").then_some(())
@@ -166,6 +174,59 @@ fn an_edge_without_its_key_serves_what_needs_none() {
         assert_eq!(problems(&whole, "read_only"), Vec::<Value>::new(), "{reason}");
         edge = Some(whole);
     }
+}
+
+/// Neither the key nor the administrator's credentials are there: what needs neither is served, nobody gets in who was not let
+/// in before, and what is told brings it all back.
+#[test]
+fn an_edge_without_its_key_and_its_credentials_serves_what_needs_neither() {
+    let mut edge = Edge::start();
+    edge.record(&json!({"type": "A", "name": "www", "content": "192.0.2.1"}));
+    let (data, www, token) = (edge.data(), format!("www.{}", edge.domain()), edge.token().to_owned());
+    let records = format!("/zones/{}/dns_records", edge.zone());
+    let file = edge.folder().join("edge.backup");
+    finish(&mut command(edge.folder(), &["backup", "--data", text(&data), text(&file)])).ok();
+    edge.program().terminate();
+    edge.program().ended();
+    let admin = data.join("admin.json");
+    for path in [&data.join("seal.key"), &admin] {
+        fs::remove_file(path).expect("a file of the edge");
+    }
+    let found = faults(edge.folder(), &data);
+    let told = found.iter().find(|(fault, _)| fault.starts_with("the administrator's file"));
+    let (_, remedy) = told.unwrap_or_else(|| panic!("{found:?}"));
+    assert!(remedy.contains("admin.json") && remedy.contains("why nothing can be changed"), "{remedy}");
+
+    let shut = edge.restart_after_kill();
+    assert_eq!(shut.dig(&[&www, "A"]).answers(), ["A 192.0.2.1"]);
+    assert!(!admin.exists(), "nobody is let in by what the store does not know");
+    assert_eq!(shut.ready()["token"], Value::Null);
+    let ready = curl::get(&[&shut.api_url().replace("/client/v4", "/readyz")]).text();
+    assert!(ready.contains("read_only: 1") && ready.contains("administrator: 1"), "{ready}");
+    // Who was let in is, by what they have themselves; and nobody else.
+    let bearer = |token: &str| [format!("Authorization: Bearer {token}")];
+    let ask = |edge: &Edge, token: &str, path: &str| {
+        let bearer = bearer(token);
+        edge.ask_as(&bearer.each_ref().map(String::as_str), "GET", path, None)
+    };
+    assert_eq!(ask(&shut, "a-token-of-nobody-that-is-long-enough-to-be-one", &records).error(), "403 9109");
+    let status = ask(&shut, &token, "/bartizan/status").result();
+    let problems = status["problems"].as_array().expect("a list");
+    let told =
+        |kind: &str| problems.iter().find(|problem| problem["kind"] == kind).unwrap_or_else(|| panic!("{status}"));
+    assert!(said(told("administrator"), "reason").contains("admin.json is gone"), "{status}");
+    assert!(said(told("administrator"), "remedy").contains("mend first why nothing can be changed"), "{status}");
+    // It is mended, as it says, and new credentials come with the next start.
+    let (remedy, new) = (said(told("read_only"), "remedy").to_owned(), shut.folder().join("new"));
+    typed(&remedy).iter().for_each(|words| type_in(shut.folder(), words, &file, &new));
+    for name in ["seal.key", "ca.key.sealed", "ca.pem"] {
+        fs::copy(new.join(name), data.join(name)).expect("a file of the backup");
+    }
+    let whole = shut.restart_after_kill();
+    assert_ne!(whole.token(), token);
+    whole.record(&json!({"type": "A", "name": "new", "content": "192.0.2.2"}));
+    assert_eq!(ask(&whole, &token, &records).error(), "403 9109", "the old ones have ended");
+    assert_eq!(faults(whole.folder(), &data), []);
 }
 
 fn write_key(path: &Path, bytes: &[u8]) {

@@ -12,8 +12,8 @@ use bartizan_names::Timestamp;
 
 use super::Plan;
 use crate::backup::PARTIAL;
+use crate::clock;
 use crate::failure::{Cause, Failure};
-use crate::up;
 
 /// What our files are called: `bartizan-EDGE-20300131T120000Z.age`.
 const BEGINNING: &str = "bartizan-";
@@ -29,7 +29,7 @@ pub(super) struct Clocks {
 
 impl Clocks {
     pub(super) fn now() -> Clocks {
-        Clocks { wall: up::now(), steady: Instant::now() }
+        Clocks { wall: clock::now(), steady: Instant::now() }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
+use bartizan_clock::Clock;
 use bartizan_model::Zone;
 use bartizan_names::{AccountId, Phishing, Timestamp, ZoneId};
 use bartizan_v4::dns_import::ImportEnvelope;
@@ -13,10 +14,9 @@ use super::file::ZoneFile;
 use super::form::Piece;
 use super::landing::{Ids, Mode, Outcome, PIECE_MAX, fitting};
 use super::told::Told;
-use super::{PIECES_MAX, envelope};
+use super::{Begun, PIECES_MAX, envelope};
 use crate::error::Error;
 use crate::spools::Spools;
-use crate::writes::now;
 
 /// Bytes that are read of a file at once.
 const READ_SIZE: usize = 64 << 10;
@@ -24,7 +24,7 @@ const READ_SIZE: usize = 64 << 10;
 /// The answer that a dry run would have, were there an empty zone of this name. Blocks; `folder` is where there is room for
 /// what the file says.
 pub fn foretold(name: &str, file: impl Read + Send, folder: &Path) -> Result<ImportEnvelope, Error> {
-    let begun = now();
+    let begun = Begun::by(&Clock::default());
     let zone = Zone {
         id: ZoneId::from_bytes([0; 16]),
         account: AccountId::from_bytes([0; 16]),
