@@ -111,6 +111,14 @@ fn follow(data: &Path, change: impl FnOnce(&Administrator) -> Option<Administrat
     }
 }
 
+/// What is wrong, without what can be done: that depends on what else is.
+pub(crate) fn wrong(error: &AdminFileError) -> String {
+    match error {
+        AdminFileError::Io { path, source } => format!("cannot read or write {}: {source}", path.display()),
+        AdminFileError::Damaged { path, source } => format!("{} is damaged: {source}", path.display()),
+    }
+}
+
 /// An error and its sources, in one line.
 pub(crate) fn told(error: &AdminFileError) -> String {
     match std::error::Error::source(error) {

@@ -22,7 +22,7 @@ use bartizan_v4::{Account, StoredToken, StoredUser, UserStatus};
 use crate::accounts::{self, account_ref};
 use crate::admin_file::{
     AdminFileError, Administrator, DefaultZone, FILE, FILE_BACK, FILE_BACK_OR_AWAY, NEW_CREDENTIALS, Saved, read, save,
-    told,
+    told, wrong,
 };
 use crate::caller::{ACTIVE, ShownToken, TokenState, email_key, hash_key, in_old_place, token_of};
 use crate::error::{Error, Fault};
@@ -144,7 +144,7 @@ pub fn bootstrap(
             let zone = zone_there(store, domain);
             let account_id = administrator.account_id;
             let Some(saved) = saved else {
-                let reason = damaged.as_ref().map_or_else(|| format!("{FILE} is gone"), told);
+                let reason = damaged.as_ref().map_or_else(|| format!("{FILE} is gone"), wrong);
                 let reason = format!("{reason}; no other credentials can be made: {error}");
                 return Ok(SetUp { account_id, zone, entry: Entry::Unknown { reason, remedy: FILE_BACK } });
             };
@@ -159,7 +159,7 @@ pub fn bootstrap(
     let (account_id, zone) = (administrator.account_id, administrator.zone.clone());
     if let Some(error) = damaged {
         let remedy = if store.is_read_only().is_some() { FILE_BACK } else { FILE_BACK_OR_AWAY };
-        let entry = Entry::Unknown { reason: told(&error), remedy };
+        let entry = Entry::Unknown { reason: wrong(&error), remedy };
         return Ok(SetUp { account_id, zone, entry });
     }
     match save(&path, saved.as_ref(), &administrator) {

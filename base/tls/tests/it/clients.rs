@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bartizan_names::{ClientMode, ClientPolicy, ClientStatus, Name, Unbelieved, ZoneId, ZoneName};
+use bartizan_names::{ClientMode, ClientPolicy, ClientStatus, Name, Span, Timestamp, Unbelieved, ZoneId, ZoneName};
 use bartizan_tls::{
     Acceptor, Client, ClientAuth, ClientConfig, ClientHosts, ClientRoots, ClientTrust, Hosts, TlsPolicy, connect,
     revoked_id,

@@ -87,7 +87,7 @@ fn what_was_made_in_a_wrong_time_is_made_anew_by_the_same_ca() {
     assert_eq!(told(&edge, &["clock", "believe"])["state"], "believed");
     // Who, and what was believed before.
     let history = finish(&mut edge.command(["history"])).ok();
-    let said = |line: &str| line.contains("clock_word") && line.contains("admin@");
+    let said = |line: &str| line.contains("add clock_word") && line.contains("administrator");
     assert!(history.lines().any(said), "{history}");
     wait::until("one of that time, which nobody believes", || serial(&edge).is_none().then_some(()));
     edge.set_clock("+0");
