@@ -282,14 +282,13 @@ impl Reading {
         }
     }
 
-    /// For what lets somebody in from some time on, or until then. A clock that is not set says nothing, and after a long rest
-    /// there is no other time than the clock's.
+    /// For what lets somebody in from some time on, or until then. A clock that is not set says nothing.
     pub fn span(self) -> Span {
         match self {
-            Reading::Doubted(Doubt { at, wall, why: Why::Jumped | Why::Far, .. }) => {
-                Span { earliest: at.min(wall), latest: at.max(wall) }
+            Reading::Doubted(Doubt { at, wall, known, why: Why::Jumped | Why::Far | Why::Away }) => {
+                Span { earliest: known.min(wall), latest: at.max(wall) }
             }
-            reading => Span::at(reading.at()),
+            Reading::Doubted(Doubt { at, why: Why::NotSet, .. }) | Reading::Believed(at) => Span::at(at),
         }
     }
 }
@@ -545,8 +544,8 @@ mod tests {
             // It says nothing at all.
             ("not set", Some(0), &[(0, UNSET)], (0, 0)),
             ("never set", None, &[(0, UNSET)], (UNSET_USED, UNSET_USED)),
-            // There is no other time.
-            ("off for a month", Some(-30 * DAYS), &[(0, 0)], (0, 0)),
+            ("off for a month", Some(-30 * DAYS), &[(0, 0)], (-30 * DAYS, 0)),
+            ("ahead by a month in the first hour", Some(0), &[(0, 0), (9, 30 * DAYS)], (0, 30 * DAYS)),
         ] {
             assert_eq!(span(known, rows), expect, "{what}");
         }

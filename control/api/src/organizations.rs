@@ -34,6 +34,9 @@ struct Params {
     /// `id`, `name` or `status`.
     order: Option<String>,
     direction: Option<String>,
+    /// Whether `any` of name and status is to be so, or `all`.
+    #[serde(rename = "match")]
+    combined: Option<String>,
     page: Option<u32>,
     per_page: Option<u32>,
 }
@@ -60,8 +63,12 @@ async fn list(
             sent
         })
         .await?;
-    let is = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|wanted| wanted == is);
-    all.retain(|one| is(&params.name, &one.name) && is(&params.status, &one.status));
+    let is_any = params.combined.as_deref() == Some("any");
+    all.retain(|one| {
+        let wanted = [(&params.name, &one.name), (&params.status, &one.status)].into_iter();
+        let mut asked = wanted.filter_map(|(wanted, is)| wanted.as_ref().map(|wanted| wanted == is)).peekable();
+        asked.peek().is_none() || if is_any { asked.any(|is_so| is_so) } else { asked.all(|is_so| is_so) }
+    });
     let by = |one: &Organization, other: &Organization| -> Ordering {
         match params.order.as_deref() {
             Some("name") => one.name.cmp(&other.name),

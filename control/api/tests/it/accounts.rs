@@ -329,6 +329,8 @@ fn organizations_are_accounts_and_invitations() {
         ("?order=name&direction=desc", &["Bob's member", "Ann's invited"]),
         ("?status=invited", &["Ann's invited"]),
         ("?name=Bob%27s", &["Bob's member"]),
+        ("?order=name&status=member&name=Ann%27s", &[]),
+        ("?order=name&status=member&name=Ann%27s&match=any", &["Ann's invited", "Bob's member"]),
         ("?order=status&per_page=5&page=2", &[]),
     ] {
         assert_eq!(listed(query), expect, "{query}");
