@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bartizan_observed::{Lease, Problem, Problems, Reporter, What};
 use bartizan_plane_tunnel::Readers;
 
-use crate::up;
+use crate::clock;
 
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -47,7 +47,7 @@ impl Told {
                 "what came for them, and was not read, took all of the {} MB that it may take; the slowest were ended",
                 most >> 20
             ),
-            since: up::now(),
+            since: clock::now(),
             remedy: "if they are one address or network, block it (`bartizan firewall block`); if they are your visitors, \
                 give this machine more memory",
         };

@@ -175,7 +175,7 @@ impl Numbers {
             count: failing,
             reason: "they could not be fetched for a day or longer; `bartizan client-cert authority list ZONE` says why of each"
                 .to_owned(),
-            since: SystemTime::now().into(),
+            since: self.clock.now(),
             remedy: "the last good ones stay in force, so who is revoked since is still let in: mend the server, name another \
                      place (`bartizan client-cert authority crl ZONE ID --url URL`), or bring the list as a file; it is tried \
                      again each hour",

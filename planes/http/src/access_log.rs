@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bartizan_clock::Clock;
 use bartizan_names::Timestamp;
 use bartizan_routes::Scheme;
 use http::Version;
@@ -69,17 +70,18 @@ pub(crate) struct Pen {
     lines: RefCell<Lines>,
     time: RefCell<TimeText>,
     counters: Arc<Counters>,
+    clock: Clock,
 }
 
 impl Pen {
-    pub(crate) fn new(log: AccessLog, counters: Arc<Counters>) -> Pen {
-        Pen { log, lines: RefCell::default(), time: RefCell::default(), counters }
+    pub(crate) fn new(log: AccessLog, counters: Arc<Counters>, clock: Clock) -> Pen {
+        Pen { log, lines: RefCell::default(), time: RefCell::default(), counters, clock }
     }
 
     // Hot: once a request, where a log is kept. No allocation but for a buffer now and then.
     pub(crate) fn write(&self, request: &Ended<'_>, client: IpAddr, scheme: Scheme) {
         let (mut lines, mut time) = (self.lines.borrow_mut(), self.time.borrow_mut());
-        let at = time.of(self.log.form, SystemTime::now());
+        let at = time.of(self.log.form, self.clock.now());
         let entry = Entry { request, client, scheme, at };
         match self.log.form {
             LineForm::Json => entry.json(self.log.query, &mut lines.bytes),
@@ -130,16 +132,16 @@ struct At<'t> {
 }
 
 impl TimeText {
-    fn of(&mut self, form: LineForm, now: SystemTime) -> At<'_> {
-        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        if self.second != Some(since.as_secs()) {
-            self.second = Some(since.as_secs());
+    fn of(&mut self, form: LineForm, now: Timestamp) -> At<'_> {
+        let second = now.unix_seconds();
+        if self.second != Some(second) {
+            self.second = Some(second);
             self.text = match form {
-                LineForm::Json => rfc3339(since.as_secs()),
-                LineForm::Common => common_time(UNIX_EPOCH + Duration::from_secs(since.as_secs())),
+                LineForm::Json => rfc3339(second),
+                LineForm::Common => common_time(UNIX_EPOCH + Duration::from_secs(second)),
             };
         }
-        At { second: &self.text, millis: since.subsec_millis() }
+        At { second: &self.text, millis: (now.unix_micros() / 1_000 % 1_000) as u32 }
     }
 }
 
@@ -298,7 +300,7 @@ mod tests {
     fn lines(asked: Option<RequestLine<'_>>, query: Query) -> [String; 2] {
         let request = &ended(asked);
         let mut time = TimeText::default();
-        let now = UNIX_EPOCH + Duration::from_millis(1_796_061_600_042);
+        let now = Timestamp::from_unix_micros(1_796_061_600_042_000);
         [LineForm::Json, LineForm::Common].map(|form| {
             let mut out = Vec::new();
             time.second = None;
@@ -357,7 +359,7 @@ mod tests {
     fn a_full_queue_holds_up_nobody() {
         let (log, queue) = AccessLog::new(LineForm::Common, Query::LeftOut);
         let counters = Arc::<Counters>::default();
-        let pen = Pen::new(log, Arc::clone(&counters));
+        let pen = Pen::new(log, Arc::clone(&counters), Clock::default());
         let write = |times: usize| {
             for _ in 0..times {
                 pen.write(&ended(None), "192.0.2.1".parse().unwrap(), Scheme::Http);

@@ -279,7 +279,7 @@ impl WorkerSetup {
             rays: Rays::new(self.seed, self.index),
             egress: Egress::new(ways, Arc::clone(&self.counters), Rc::clone(&spare)),
             dns: self.dns.map(|dns| RefCell::new(dns.answerer())),
-            pen: self.access_log.map(|log| Pen::new(log, Arc::clone(&self.counters))),
+            pen: self.access_log.map(|log| Pen::new(log, Arc::clone(&self.counters), self.clock.clone())),
             counters: self.counters,
             door: self.door,
             memory: self.memory,

@@ -276,9 +276,9 @@ async fn a_session_is_no_way_around() {
         for (from, until, expect) in [
             (0, 5, Invalid(Unbelieved::Expired)),
             (0, 0, Valid),
-            (-5, 0, Invalid(Unbelieved::NotYetValid)),
+            (-6, 0, Invalid(Unbelieved::NotYetValid)),
             (0, 0, Valid),
-            (-5, 5, Invalid(Unbelieved::Expired)),
+            (-6, 5, Invalid(Unbelieved::Expired)),
         ] {
             let span = Span { earliest: years(from), latest: years(until) };
             assert_eq!(seen.standing(&hosts, &trust, span), expect, "{from} {until}");
