@@ -416,7 +416,7 @@ async fn an_authority_between_is_judged_too() {
         params.signed_by(key, &root.issuer).unwrap()
     });
     let (leaf, key) = between.issue(|_| {});
-    let after_its_end = NOW + 3 * 365 * 86_400;
+    let after_its_end = Span::at(Timestamp::from_unix_micros(NOW.latest.unix_micros() + 3 * 365 * 86_400_000_000));
     for chain in [&[&leaf][..], &[&leaf, &between.der]] {
         let (client, hosts) = shown(chain, &key).await;
         let both = trust_of(&[&root, &between], &[]);

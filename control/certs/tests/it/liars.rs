@@ -41,8 +41,13 @@ fn order(manner: Manner, method: Method) -> (String, Vec<Proof>) {
         Meta { at: day(0), actor: "test".to_owned(), interface: "test".to_owned(), client: None, request_id: [1; 16] };
     store.commit(ChangeSet { guards: vec![], ops: vec![place, account.to_op(), wish.to_op()], meta }).unwrap();
     let asked = Asked::default();
-    let mut keeper =
-        Keeper::new(store.clone(), seal.clone(), Acme::new(seal), asked.clone(), Arc::<Progress>::default());
+    let mut keeper = Keeper::new(
+        store.clone(),
+        seal.clone(),
+        Acme::new(seal, bartizan_clock::Clock::default()),
+        asked.clone(),
+        Arc::<Progress>::default(),
+    );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let told = runtime.block_on(async {
         loop {
