@@ -1,9 +1,9 @@
 //! `bartizan cert`: a thin client of certificates: those of the public authority, and those that people bring.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use bartizan_names::Timestamp;
+use bartizan_clock::Clock;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -306,7 +306,7 @@ async fn list(zone: Option<String>, state: Option<String>, api: &Api, output: Ou
 
 /// Written as the API does, so that the texts of times are in their order.
 fn now() -> String {
-    Timestamp::from(SystemTime::now()).to_string()
+    Clock::default().now().to_string()
 }
 
 /// When it is tried next, as far as that is not when its turn comes.
