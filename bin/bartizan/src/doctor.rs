@@ -493,6 +493,7 @@ mod tests {
             problem("listener", "DNS over TLS on 127.0.0.1:8853"),
             problem("public_authority", "certificates"),
             problem("crls", "lists of clients"),
+            problem("readers", "slow visitors"),
             // By its own look.
             problem("disk", "the disk"),
         ];
@@ -503,6 +504,7 @@ mod tests {
             "DNSSEC of b.test",
             "certificates",
             "lists of clients",
+            "slow visitors",
             "zone/1/dnssec",
             port,
         ];

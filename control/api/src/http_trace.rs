@@ -129,7 +129,7 @@ fn question(params: &Params) -> Result<(HttpQuestion, Name), Error> {
     let authority = url.authority().map(http::uri::Authority::as_str).unwrap_or_default();
     let host = Host::parse(authority).ok_or_else(|| wrong("url has no host that can be asked for"))?;
     let name = Name::parse(host.name()).map_err(|_| wrong("the host of url is no name"))?;
-    let target = url.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+    let target = url.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
     let method = match params.method.as_deref() {
         None | Some("GET") => HttpMethod::Get,
         Some("HEAD") => HttpMethod::Head,
