@@ -538,7 +538,7 @@ mod tests {
         };
         for (what, known, rows, expect) in [
             ("believed", Some(0), &[(0, 0)][..], (0, 0)),
-            ("ahead by days", Some(0), &[(0, 0), (9, 2 * DAYS)], (0, 2 * DAYS)),
+            ("ahead by days", Some(0), &[(0, 0), (DAY, 0), (DAY + 9, 2 * DAYS)], (0, 2 * DAYS)),
             ("ahead by years", Some(0), &[(0, TEN_YEARS)], (0, TEN_YEARS)),
             ("behind by days", Some(0), &[(0, 0), (9, -2 * DAYS)], (-2 * DAYS, 0)),
             // It says nothing at all.

@@ -13,7 +13,7 @@ use crate::zone::{self, text};
 
 #[derive(Args)]
 pub struct HttpQuestion {
-    /// Of a host behind the edge: https://www.example.com/path
+    /// Of a host behind the edge, with its scheme, as a browser has it
     pub url: String,
     /// Ask for the head alone, as HEAD does
     #[arg(long)]

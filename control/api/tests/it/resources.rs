@@ -96,6 +96,7 @@ fn no_write_passes_over_a_tag() {
     let ids = [
         ("zone_id", zone.clone()),
         ("account_id", account.clone()),
+        ("organization_id", account.clone()),
         ("setting_id", "http2".to_owned()),
         ("parent", "dk".to_owned()),
         ("user_id", "0".repeat(32)),
