@@ -44,6 +44,7 @@ fn zones() -> Zones {
         paused: false,
         dnssec: None,
         http2: true,
+        http3: true,
         phishing: Phishing::No,
     });
     for (owner, rtype, rdata) in [
