@@ -115,9 +115,10 @@ pub fn bind(settings: &Settings) -> anyhow::Result<Listeners> {
         Some(kept) => Ok(kept),
         None => bartizan_net::tcp_shared(address, workers),
     };
+    let shared = &shared;
     let left_out = &mut Vec::new();
     let (mut https, mut http3) = (Vec::new(), Vec::new());
-    for (tcp, udp) in each("https", &settings.https, Must, left_out, |address| https_and_http3(address, workers))? {
+    for (tcp, udp) in each("https", &settings.https, Must, left_out, |address| https_and_http3(address, shared))? {
         https.push(tcp);
         let wanted = &settings.https;
         http3.extend(without_if_it_can_be(udp, "https", wanted, HTTP3, left_out)?);
@@ -162,10 +163,13 @@ fn dns(address: SocketAddr, workers: usize) -> Result<(Vec<UdpSocket>, TcpListen
 /// TCP for workers, and UDP on the same port: with port 0, one that is free for both.
 type Https = (Vec<TcpListener>, Result<UdpSocket, BindError>);
 
-fn https_and_http3(address: SocketAddr, workers: usize) -> Result<Https, BindError> {
+fn https_and_http3(
+    address: SocketAddr,
+    listen: impl Fn(SocketAddr) -> Result<Vec<TcpListener>, BindError>,
+) -> Result<Https, BindError> {
     let mut draws = 0;
     loop {
-        let tcp = bartizan_net::tcp_shared(address, workers)?;
+        let tcp = listen(address)?;
         let bound = tcp.first().map_or(Ok(address), TcpListener::local_addr);
         let bound = bound.map_err(|source| BindError { protocol: Protocol::Tcp, address, source })?;
         match bartizan_net::udp(bound, Sharing::Exclusive) {

@@ -92,7 +92,7 @@ while True:
         break
     except ConnectionRefusedError:
         pass
-clients = threading.Thread(target=dial, args=(results, over))
+clients = threading.Thread(target=dial, args=(results, over), daemon=True)
 clients.start()
 for ended_by in (signal.SIGKILL, signal.SIGUSR2):
     edge.send_signal(ended_by)
