@@ -5,7 +5,9 @@
 #![no_main]
 
 use bartizan_names::{Name, RecordType};
-use bartizan_wire::dns::{Added, Answer, Authoritative, Class, Edns, ExtendedError, Message, Options, Rcode, parse, write_query};
+use bartizan_wire::dns::{
+    Added, Answer, Authoritative, Class, Edns, ExtendedError, Message, Options, Rcode, parse, write_query,
+};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use bartizan_authority::{NameContent, Proxied, RecordSet, ZoneFacts, Zones};
 use bartizan_exchange::DnsAnswerer;
 use bartizan_live::Live;
-use bartizan_names::{Name, Phishing, RecordType, ZoneName};
+use bartizan_names::{Name, RecordType, ZoneName};
 use bartizan_plane_dns::{Config, Counters, answerers};
 use bartizan_wire::dns::Message;
 use libfuzzer_sys::fuzz_target;
@@ -37,15 +37,10 @@ fn zones() -> Zones {
     let apex = ZoneName::new(name("example")).expect("an apex");
     let mut edit = Zones::empty().edit();
     edit.put_zone(ZoneFacts {
-        apex: apex.clone(),
         serial: 1,
         nameservers: vec![name("ns.example")],
         soa_rname: name("dns.example"),
-        paused: false,
-        dnssec: None,
-        http2: true,
-        http3: true,
-        phishing: Phishing::No,
+        ..ZoneFacts::new(apex.clone())
     });
     for (owner, rtype, rdata) in [
         ("www.example", RecordType::A, vec![192, 0, 2, 1]),

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use bartizan_firewall::{Coverage, Firewall, Level, Rule, Source};
-use bartizan_names::{RuleId, ZoneId, AccessMode, AccessTarget};
+use bartizan_names::{AccessMode, AccessTarget, RuleId, ZoneId};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {

@@ -25,6 +25,7 @@ fuzz_target!(|block: &[u8]| {
 
 fn read(block: &[u8], list_bytes_max: usize) -> Result<(List, Fields), QpackError> {
     let (mut fields, mut unfolded) = (Fields::new(), Vec::new());
-    let list = decode(block, list_bytes_max, &mut unfolded, |name, value| fields.push((name.to_vec(), value.to_vec())))?;
+    let list =
+        decode(block, list_bytes_max, &mut unfolded, |name, value| fields.push((name.to_vec(), value.to_vec())))?;
     Ok((list, fields))
 }

@@ -150,7 +150,7 @@ kinds! {
     AcmeAccount = 24 "acme_account"
         Declaration::new(&[Owner::Edge], Ids::One).audited("/directory", &["sealed_key"]);
     /// That somebody said that the clock is right, and what was believed before.
-    ClockWord = 31 "clock_word" Declaration::new(&[Owner::Edge], Ids::One).audited("/believed", &[]);
+    ClockWord = 32 "clock_word" Declaration::new(&[Owner::Edge], Ids::One).audited("/believed", &[]);
     /// What is answered to a public authority that asks over HTTP whether a name is ours.
     AcmeToken = 25 "acme_token" Declaration::new(&[Owner::Edge], Ids::Many(is_text));
     /// An authority whose certificates clients of some hosts may show: of a zone, or of an account for its zones.
