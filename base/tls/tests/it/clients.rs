@@ -323,28 +323,14 @@ async fn revoked_certificates() {
     // Zeros in front are no other number.
     assert_eq!(revoked_id(ZONE, &[0, 0, 1]), revoked_id(ZONE, &[1]));
 
-    let now = date_time_ymd(2025, 1, 1);
-    let list = rcgen::CertificateRevocationListParams {
-        this_update: now,
-        next_update: date_time_ymd(2025, 2, 1),
-        crl_number: 1_u64.into(),
-        issuing_distribution_point: None,
-        revoked_certs: vec![rcgen::RevokedCertParams {
-            serial_number: serial.to_vec().into(),
-            revocation_time: now,
-            reason_code: None,
-            invalidity_date: None,
-        }],
-        key_identifier_method: rcgen::KeyIdMethod::Sha256,
-    };
     // It has run out, and is the last that there is.
-    let crls = vec![list.signed_by(&own.issuer).unwrap().pem().unwrap()];
+    let crls = vec![list(&own, &serial)];
     let (pems, foreign) = (vec![own.pem.clone()], Authority::new("foreign"));
     let listed = Arc::new(ClientTrust::new(ClientRoots { pems, crls: crls.clone(), managed: None }).unwrap());
     assert_eq!(client.standing(&hosts, &listed, NOW), Invalid(Unbelieved::Revoked));
     // Of another authority it says nothing.
     let pems = vec![own.pem.clone()];
-    let crls = vec![list.signed_by(&foreign.issuer).unwrap().pem().unwrap()];
+    let crls = vec![list(&foreign, &serial)];
     let listed = Arc::new(ClientTrust::new(ClientRoots { pems, crls, managed: None }).unwrap());
     assert_eq!(client.standing(&hosts, &listed, NOW), Valid);
 }
