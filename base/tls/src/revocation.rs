@@ -16,7 +16,8 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::TlsError;
 
-/// Keys of which it is remembered whether they signed a list. A client can make up as many as it likes.
+/// Keys of which it is remembered whether they signed a list. Only those on a way that led to an authority are asked for, and
+/// these are few; who is certified by one may still have many.
 const KEYS_MAX: usize = 16;
 
 type Hash = [u8; 32];
@@ -82,7 +83,7 @@ impl RevocationList {
             _ => false,
         };
         let mut signed_by = self.signed_by.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those of authorities that are believed come first, and stay.
+        // A further one is asked anew each time.
         if signed_by.len() < KEYS_MAX {
             signed_by.push((hash, signed));
         }
