@@ -1,12 +1,12 @@
 //! The clock of a process, for all of its threads.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use bartizan_names::{Span, Timestamp};
 
-use crate::belief::{Belief, Doubt, Known, NotSet, Reading, STEP_MAX, Told, Why};
+use crate::belief::{Belief, Known, NotSet, Reading, STEP_MAX, Told};
 
 /// What time a process believes that it is. Clones are the same.
 ///
@@ -68,7 +68,7 @@ impl Clock {
 
     /// The same by who knows the monotonic time already.
     ///
-    /// Hot: once a batch of queries. No lock while the clock goes on as it should, and no wait for one when it does not.
+    /// Hot: once a batch of queries. No lock while the clock goes on as it should.
     pub fn read_at(&self, monotonic: Instant) -> Reading {
         let shared = &*self.0;
         let passed = monotonic.saturating_duration_since(shared.began).as_micros() as i64; // 292,000 years
@@ -79,16 +79,8 @@ impl Clock {
                 return Reading::Believed(wall);
             }
         }
-        match shared.belief.try_lock() {
-            Ok(belief) => self.observe(belief),
-            Err(TryLockError::Poisoned(poisoned)) => self.observe(poisoned.into_inner()),
-            // Somebody else looks this very moment.
-            Err(TryLockError::WouldBlock) => {
-                let at = shared.lead.load(Relaxed).saturating_add(passed);
-                let at = Timestamp::from_unix_micros(at.try_into().unwrap_or(0));
-                Reading::Doubted(Doubt { at, wall: shared.source.told().wall, known: at, why: Why::Jumped })
-            }
-        }
+        // Whoever else looks is waited for, which is some hundred nanoseconds: no other answer would be the same one.
+        self.look()
     }
 
     /// What is used as the time, be it doubted or not.
@@ -101,7 +93,7 @@ impl Clock {
         self.read().span()
     }
 
-    /// The same as [`Clock::read`], and whoever else looks is waited for: for who sees to it that somebody looks.
+    /// The same as [`Clock::read`], and never by what was found before: for who sees to it that somebody looks.
     pub fn look(&self) -> Reading {
         self.observe(self.belief())
     }
@@ -157,7 +149,7 @@ mod tests {
     use std::sync::atomic::AtomicU64;
 
     use super::*;
-    use crate::EARLIEST;
+    use crate::{EARLIEST, Why};
 
     #[test]
     fn the_system_s_clock_is_believed() {
@@ -185,5 +177,25 @@ mod tests {
         assert_eq!(clock.believe().map(Timestamp::unix_micros), Ok(ahead));
         assert_eq!(other.read().believed().map(Timestamp::unix_micros), Some(ahead));
         assert_eq!(other.known().least.map(Timestamp::unix_micros), Some(ahead));
+    }
+
+    /// Who is let in hangs on it.
+    #[test]
+    fn all_who_look_at_once_are_told_the_same_doubt() {
+        let days = |days: u64| Timestamp::from_unix_micros(EARLIEST.unix_micros() + days * 86_400_000_000);
+        // The machine was off for half a year; and its clock was never set.
+        for (wall, least, why) in
+            [(days(180), days(0), Why::Away), (Timestamp::from_unix_micros(0), days(180), Why::NotSet)]
+        {
+            let tell = move || Told { wall, steady: Duration::ZERO };
+            let clock = Clock::given(tell, Known { least: Some(least), last: None });
+            let expect = clock.span();
+            let looks = || (0..20_000).filter(|_| clock.span() != expect).count();
+            let others = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(looks)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
+            });
+            assert_eq!((others, clock.read().doubt().map(|doubt| doubt.why)), (0, Some(why)));
+        }
     }
 }

@@ -57,4 +57,4 @@ pub use timestamp::{Span, Timestamp, TimestampError};
 pub use tls::{Cipher, Ciphers, OldestTls, Tls13};
 pub use transport_security::TransportSecurity;
 pub use word::WordError;
-pub use zone_settings::{SettingId, ZoneSettings};
+pub use zone_settings::{SettingId, Speaks, ZoneSettings};

@@ -134,6 +134,25 @@ settings! {
     Websockets websockets: bool = Switch, default true;
 }
 
+/// What visitors may speak with the names of a zone. Plain HTTP is always answered, be it with where to go instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Speaks {
+    /// Whether there is HTTPS: else who comes by it is sent to plain HTTP, and must not be told to come back.
+    pub tls: bool,
+    pub http2: bool,
+    pub http3: bool,
+}
+
+impl ZoneSettings {
+    /// One answer for all who tell visitors what to speak: DNS, TLS and each answer's fields.
+    pub fn speaks(&self) -> Speaks {
+        let tls = self.ssl != Ssl::Off;
+        let has_tls13 = self.min_tls_version == OldestTls::Tls13 || self.tls_1_3 != Tls13::Off;
+        // QUIC is made of TLS 1.3 (RFC 9001 §4.2).
+        Speaks { tls, http2: tls && self.http2, http3: tls && self.http3 && has_tls13 }
+    }
+}
+
 impl SettingId {
     /// The value in its normal form, if it is one that the setting can have.
     pub fn normal(self, text: &str) -> Result<SettingValue, WordError> {
@@ -200,5 +219,26 @@ mod tests {
         }
         assert!(SettingId::ALL.is_sorted_by_key(|id| id.as_str()));
         assert_eq!("rocket_loader".parse::<SettingId>(), Err(WordError));
+    }
+
+    #[test]
+    fn what_visitors_may_speak() {
+        for (said, expect) in [
+            (&[][..], (true, true, true)),
+            (&[("http2", "off")], (true, false, true)),
+            (&[("http3", "off")], (true, true, false)),
+            (&[("tls_1_3", "off")], (true, true, false)),
+            (&[("tls_1_3", "off"), ("min_tls_version", "1.3")], (true, true, true)),
+            (&[("ssl", "off")], (false, false, false)),
+            (&[("ssl", "strict")], (true, true, true)),
+        ] {
+            let mut settings = ZoneSettings::default();
+            for (id, text) in said {
+                let id = SettingId::ALL.into_iter().find(|known| known.as_str() == *id).unwrap();
+                settings.set(*id, text).unwrap();
+            }
+            let Speaks { tls, http2, http3 } = settings.speaks();
+            assert_eq!((tls, http2, http3), expect, "{said:?}");
+        }
     }
 }

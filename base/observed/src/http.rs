@@ -55,10 +55,51 @@ pub struct HttpTrace {
 /// One thing that was decided or done on the way to an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpStep {
-    /// What sort of thing it was, in one word.
-    pub step: &'static str,
+    pub step: HttpStage,
     /// In words.
     pub detail: String,
+}
+
+/// What sort of thing a step was. Who may see it hangs on this, so whoever adds one has to say who.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpStage {
+    /// How the visitor is connected.
+    Connection,
+    /// The handshake with the visitor.
+    Tls,
+    /// What the name leads to.
+    Host,
+    /// All settings of its zone.
+    Settings,
+    /// What the access rules say of the visitor.
+    Rule,
+    /// A stage of the pipeline, by its name.
+    Stage(&'static str),
+    /// What the zone promises with each answer, by its settings.
+    Promise,
+    /// The way through a tunnel.
+    Tunnel,
+    /// The way to an origin, and how its certificate is judged.
+    Origin,
+    End,
+}
+
+impl HttpStage {
+    /// In one word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            HttpStage::Connection => "connection",
+            HttpStage::Tls => "tls",
+            HttpStage::Host => "host",
+            HttpStage::Settings => "settings",
+            HttpStage::Rule => "rule",
+            HttpStage::Stage(name) => name,
+            HttpStage::Promise => "promise",
+            HttpStage::Tunnel => "tunnel",
+            HttpStage::Origin => "origin",
+            HttpStage::End => "end",
+        }
+    }
 }
 
 /// The head of an answer, as a visitor gets it.

@@ -45,14 +45,9 @@ impl TlsPolicy {
             versions,
             ciphers: settings.ciphers,
             http2: settings.http2,
-            http3: settings.http3,
+            http3: settings.speaks().http3,
             early_data: settings.early_data,
         }
-    }
-
-    /// Whether it can be spoken over QUIC, which is made of TLS 1.3.
-    pub fn speaks_quic(&self) -> bool {
-        self.versions != Versions::Tls12
     }
 
     /// Whether a connection that came about so is good enough. One of TLS 1.3 always is, also where that is off.

@@ -26,7 +26,6 @@ const RECORD_BYTES_MAX: usize = 1 << 14;
 const UNEXPECTED_MESSAGE: u8 = 10;
 const HANDSHAKE_FAILURE: u8 = 40;
 const DECODE_ERROR: u8 = 50;
-const PROTOCOL_VERSION: u8 = 70;
 const INTERNAL_ERROR: u8 = 80;
 const UNRECOGNIZED_NAME: u8 = 112;
 const NO_APPLICATION_PROTOCOL: u8 = 120;
@@ -63,8 +62,8 @@ const fn refusal(alert: u8, what: &'static str) -> QuicRefusal {
 impl Acceptor {
     /// The host that a ClientHello asks for, once all of that is here.
     ///
-    /// As over TCP, a name without a certificate is refused, and one whose zone does not want HTTP/3, or TLS 1.3, which QUIC
-    /// is made of. For an acceptor of QUIC.
+    /// As over TCP, a name without a certificate is refused, and one whose zone does not [speak](bartizan_names::Speaks)
+    /// HTTP/3. For an acceptor of QUIC.
     pub fn quic_host(&self, hello: &[u8], hosts: &Hosts) -> Result<Option<QuicHost>, QuicRefusal> {
         let Some(accepted) = read_hello(hello)? else { return Ok(None) };
         let asked = name_in(&accepted);
@@ -73,9 +72,6 @@ impl Acceptor {
         let (name, mut host) = found.ok_or(refusal(UNRECOGNIZED_NAME, "no certificate for this name"))?;
         if !host.policy.http3 {
             return Err(refusal(NO_APPLICATION_PROTOCOL, "HTTP/3 is off for this name"));
-        }
-        if !host.policy.speaks_quic() {
-            return Err(refusal(PROTOCOL_VERSION, "TLS 1.3 is off for this name"));
         }
         host.policy.versions = Versions::Tls13;
         let config = self.config(&host, name);

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use axum::extract::State;
 use bartizan_names::{Host, Name, ZoneId};
-use bartizan_observed::{HttpMethod, HttpQuestion, HttpTrace, TracesBusy};
+use bartizan_observed::{HttpMethod, HttpQuestion, HttpStage, HttpTrace, TracesBusy};
 use bartizan_v4::http_trace::{HttpTraceField, HttpTraceStep};
 use http::Uri;
 use utoipa_axum::router::OpenApiRouter;
@@ -65,8 +65,9 @@ async fn trace(
     let sees = api
         .read(move |view| {
             let apex = view.zone_of(&caller, zone)?.name;
-            if !apex.contains(&name) {
-                return Err(Fault::BadQuery.because(format!("{name} is no name of {apex}")));
+            // The edge serves a name by its innermost zone, which may be somebody else's.
+            if view.zone_around(&name)?.is_none_or(|(_, innermost)| innermost != zone) {
+                return Err(Fault::BadQuery.because(format!("{name} is no name of the zone {apex}")));
             }
             let account = view.account_of_zone(zone)?;
             let of_zone = Target::Zone(zone, account);
@@ -85,7 +86,7 @@ async fn trace(
     let HttpTrace { steps, answer } = traced.map_err(|TracesBusy| Fault::ReadsBusy)?;
     let step = |step: bartizan_observed::HttpStep| HttpTraceStep {
         detail: if sees.may_know(step.step) { step.detail } else { HIDDEN.to_owned() },
-        step: step.step.to_owned(),
+        step: step.step.as_str().to_owned(),
     };
     let status = answer.as_ref().map(|answer| answer.status);
     let fields = answer.into_iter().flat_map(|answer| answer.fields);
@@ -105,11 +106,14 @@ struct Sees {
 }
 
 impl Sees {
-    fn may_know(&self, step: &str) -> bool {
+    fn may_know(&self, step: HttpStage) -> bool {
         match step {
-            "settings" => self.settings,
-            "rule" => self.rules,
-            _ => true,
+            // What a visitor could find out, and what the records say.
+            HttpStage::Connection | HttpStage::Tls | HttpStage::Host | HttpStage::Stage(_) => true,
+            HttpStage::Tunnel | HttpStage::End => true,
+            // An origin is spoken to as `ssl` says.
+            HttpStage::Settings | HttpStage::Promise | HttpStage::Origin => self.settings,
+            HttpStage::Rule => self.rules,
         }
     }
 }

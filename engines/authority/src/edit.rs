@@ -356,8 +356,9 @@ impl Edit {
         let facts = zone.as_ref().map(|zone| &zone.facts);
         let phishing = facts.map_or(Phishing::No, |facts| facts.phishing);
         self.base.paused.set(number, facts.is_some_and(|facts| facts.paused));
-        self.base.http1_only.set(number, facts.is_some_and(|facts| !facts.http2));
-        self.base.tcp_only.set(number, facts.is_some_and(|facts| !facts.http3));
+        self.base.clear_only.set(number, facts.is_some_and(|facts| !facts.speaks.tls));
+        self.base.http1_only.set(number, facts.is_some_and(|facts| !facts.speaks.http2));
+        self.base.tcp_only.set(number, facts.is_some_and(|facts| !facts.speaks.http3));
         self.base.flagged.set(number, phishing != Phishing::No);
         self.base.without_text.set(number, phishing == Phishing::Strict);
         self.base.held.set(number, false);

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use bartizan_names::{Name, Phishing, RecordType, ZoneName};
+use bartizan_names::{Name, Phishing, RecordType, Speaks, ZoneName, ZoneSettings};
 use bartizan_signer::ZoneKeys;
 
 /// Facts of one zone besides its records.
@@ -19,10 +19,8 @@ pub struct ZoneFacts {
     pub soa_rname: Name,
     /// A paused zone answers with its records as they are, as if none were proxied.
     pub paused: bool,
-    /// Whether visitors of its proxied names may speak HTTP/2, as their HTTPS records say.
-    pub http2: bool,
-    /// The same for HTTP/3.
-    pub http3: bool,
+    /// What visitors of its proxied names may speak, as their HTTPS records say; there are none where it is not TLS.
+    pub speaks: Speaks,
     /// If it is one, its mail is not believed, whatever its records say; they stay as they are.
     pub phishing: Phishing,
     /// The keys that it is signed with; none for a zone that is not.
@@ -37,8 +35,7 @@ impl ZoneFacts {
             nameservers: Vec::new(),
             soa_rname: apex.as_name().clone(),
             paused: false,
-            http2: true,
-            http3: true,
+            speaks: ZoneSettings::default().speaks(),
             phishing: Phishing::No,
             dnssec: None,
             apex,

@@ -36,6 +36,8 @@ pub struct Zones {
     pub(crate) signed: ZoneBits,
     /// Zones that had a delegation or a DNAME since they are here: only in these a [`Turn`] may lie above a name.
     pub(crate) turns: ZoneBits,
+    /// Zones whose proxied names are not visited by HTTPS.
+    pub(crate) clear_only: ZoneBits,
     /// Zones whose proxied names are not visited by HTTP/2.
     pub(crate) http1_only: ZoneBits,
     /// Zones whose proxied names are not visited by HTTP/3.
@@ -143,6 +145,7 @@ impl Zones {
             held: ZoneBits::default(),
             signed: ZoneBits::default(),
             turns: ZoneBits::default(),
+            clear_only: ZoneBits::default(),
             http1_only: ZoneBits::default(),
             tcp_only: ZoneBits::default(),
             flagged: ZoneBits::default(),

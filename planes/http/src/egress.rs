@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use bartizan_dial::{Failure, OriginDialer, OriginTls, Reach};
 use bartizan_exchange::{Body, Io, Request, Upgrade, Upstream, UpstreamError};
 use bartizan_names::{Encryption, Origin, OriginFault, TransportSecurity, TunnelId, ZoneId, ZoneSettings};
+use bartizan_observed::HttpStage;
 use bartizan_quotas::Gate;
 use bartizan_routes::{Server, Target};
 use bartizan_wire::http1::{self, Illegal};
@@ -141,11 +142,11 @@ impl Egress {
             upgrade: arrived.upgrade,
         };
         let record = to.request.record();
-        record.tell("tunnel", || format!("to a connector of {tunnel}"));
+        record.tell(HttpStage::Tunnel, || format!("to a connector of {tunnel}"));
         let sent = patience.wait(pin!(self.upstream.send(tunnel, request))).await;
         let response = sent.ok_or(Problem::OriginAnswerTimedOut)?.map_err(|error| {
             tracing::debug!(%tunnel, %error, "no answer through the tunnel");
-            record.tell("tunnel", || error.to_string());
+            record.tell(HttpStage::Tunnel, || error.to_string());
             match error {
                 UpstreamError::NotConnected => Problem::TunnelNotConnected,
                 UpstreamError::Origin(OriginFault::Tls, _) => Problem::TlsBehindTunnel,
@@ -173,12 +174,12 @@ impl Egress {
         let piece_bytes = to.request.connection.piece_bytes();
         let record = to.request.record();
         if let Some(mut link) = self.pool.take(&key) {
-            record.tell("origin", || format!("by a connection that was kept, {}", told(key.origin())));
+            record.tell(HttpStage::Origin, || format!("by a connection that was kept, {}", told(key.origin())));
             link.begin(request, piece_bytes);
             match self.ask(&mut link, to, patience).await? {
                 Ok(head) => return self.receive((head, to.ray), link, key, arrived.upgrade),
                 Err(Lost { again }) => {
-                    record.tell("origin", || "it had closed that".to_owned());
+                    record.tell(HttpStage::Origin, || "it had closed that".to_owned());
                     request = again.ok_or(Problem::Origin(OriginFault::Broken))?;
                     self.counters.requests.retried.add(1);
                 }
@@ -188,7 +189,7 @@ impl Egress {
         // In a box, since few requests have to wait for it.
         let whose = (to.zone, arrived.source.address);
         let link = Box::pin(self.open(&key, whose, to.request.worker.limits.connect_time)).await;
-        record.tell("origin", || match &link {
+        record.tell(HttpStage::Origin, || match &link {
             Ok(_) => format!("by a new connection, {}", told(key.origin())),
             Err(problem) => format!("no connection, {}; {problem}", told(key.origin())),
         });

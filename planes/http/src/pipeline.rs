@@ -16,6 +16,7 @@ use std::sync::Arc;
 use bartizan_exchange::{Length, Service, Upgrade};
 use bartizan_firewall::Verdict;
 use bartizan_names::{ClientMode, ClientStatus, Ssl, TransportSecurity, ZoneSettings};
+use bartizan_observed::HttpStage;
 use bartizan_routes::Scheme;
 use bartizan_tls::TlsPolicy;
 use http::header::STRICT_TRANSPORT_SECURITY;
@@ -53,7 +54,7 @@ fn answer(instead: impl Into<Instead<'static>>) -> Stage {
 /// Notes what a stage has said.
 fn stage<'i>(name: &'static str, said: ControlFlow<Instead<'i>>, guard: &RequestGuard) -> ControlFlow<Instead<'i>> {
     if said.is_continue() {
-        guard.record().tell(name, || "goes on".to_owned());
+        guard.record().tell(HttpStage::Stage(name), || "goes on".to_owned());
     }
     said.map_break(|instead| by(name, instead, guard))
 }
@@ -61,7 +62,7 @@ fn stage<'i>(name: &'static str, said: ControlFlow<Instead<'i>>, guard: &Request
 /// Notes that this stage has answered.
 fn by<'i>(name: &'static str, instead: Instead<'i>, guard: &RequestGuard) -> Instead<'i> {
     guard.record().note_stage(name);
-    guard.record().tell(name, || instead.to_string());
+    guard.record().tell(HttpStage::Stage(name), || instead.to_string());
     instead
 }
 
@@ -321,12 +322,12 @@ fn promise_in_secret(answered: &mut Answered, arrived: Option<&Arrived>) {
 fn promise(answered: &mut Answered, arrived: Option<&Arrived>, settings: Option<&ZoneSettings>, guard: &RequestGuard) {
     if let (Some(arrived), Some(settings)) = (arrived, settings) {
         let promised = settings.security_header;
-        let enabled = promised.enabled && arrived.scheme == Scheme::Https && settings.ssl != Ssl::Off;
+        let enabled = promised.enabled && arrived.scheme == Scheme::Https && settings.speaks().tls;
         answered.promise = TransportSecurity { enabled, ..promised };
         if enabled || promised.nosniff {
             let tls = if enabled { "TLS from now on" } else { "nothing about TLS" };
             let types = if promised.nosniff { ", no other type than is said" } else { "" };
-            guard.record().tell("promise", || format!("{tls}{types}"));
+            guard.record().tell(HttpStage::Promise, || format!("{tls}{types}"));
         }
     }
 }
@@ -334,11 +335,8 @@ fn promise(answered: &mut Answered, arrived: Option<&Arrived>, settings: Option<
 /// Where the zone wants it, and its TLS is what QUIC is made of. Only what comes over TLS says so: in the clear it would be
 /// anybody's word.
 fn offer_http3(answered: &mut Answered, arrived: &Arrived, known: Option<&Known>, worker: &Worker) {
-    let wants = |known: &Known| {
-        let settings = &known.site.policy.settings;
-        settings.http3 && settings.ssl != Ssl::Off && TlsPolicy::of(settings).speaks_quic()
-    };
-    if arrived.scheme == Scheme::Https && known.is_some_and(wants) {
+    let speaks = |known: &Known| known.site.policy.settings.speaks().http3;
+    if arrived.scheme == Scheme::Https && known.is_some_and(speaks) {
         answered.http3 = worker.ports.quic;
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bartizan_exchange::Meter;
 use bartizan_names::{TunnelId, ZoneId};
+use bartizan_observed::HttpStage;
 use bartizan_routes::Target;
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Version};
@@ -169,7 +170,7 @@ impl Record {
 
     /// Tells it to who wants to see it.
     // Hot: some times a request.
-    pub(crate) fn tell(&self, step: &'static str, detail: impl FnOnce() -> String) {
+    pub(crate) fn tell(&self, step: HttpStage, detail: impl FnOnce() -> String) {
         if let Some(telling) = &*self.telling.borrow() {
             telling.tell(step, detail());
         }
@@ -265,7 +266,7 @@ impl Record {
         };
         tell(&ended);
         if let Some(telling) = self.telling.take() {
-            telling.tell("end", ended.to_string());
+            telling.tell(HttpStage::End, ended.to_string());
             telling.end();
         }
         drop(asked);

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bartizan_firewall::{Source, Verdict};
 use bartizan_names::{OriginHost, SettingId};
-use bartizan_observed::{HttpAnswer, HttpQuery, HttpQuestion, HttpStep, HttpTrace, TracesBusy, Tracing};
+use bartizan_observed::{HttpAnswer, HttpQuery, HttpQuestion, HttpStage, HttpStep, HttpTrace, TracesBusy, Tracing};
 use bartizan_routes::{Server, Target};
 use bartizan_tls::{Agreed, ClientConfig, Roots, TlsError, client_config};
 use bartizan_wire::http1::{Asked, FieldRoom, HeadSearch, Leading, Limits, ResponseHead};
@@ -90,7 +90,7 @@ impl Drop for Place<'_> {
 }
 
 impl Telling {
-    pub(crate) fn tell(&self, step: &'static str, detail: impl Into<String>) {
+    pub(crate) fn tell(&self, step: HttpStage, detail: impl Into<String>) {
         let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
         if steps.len() < TRACE_STEPS_MAX {
             let mut detail = detail.into();
@@ -128,7 +128,7 @@ pub(crate) fn source(arrived: &Arrived, guard: &RequestGuard) -> Option<SourceFi
 /// What is known of it before anything is decided.
 pub(crate) fn tell_known(arrived: &Arrived, known: Option<&Known>, guard: &RequestGuard) {
     let record = guard.record();
-    record.tell("connection", || {
+    record.tell(HttpStage::Connection, || {
         let tls = match guard.connection.agreed() {
             Some(Agreed::Tls13) => "https, TLS 1.3".to_owned(),
             Some(Agreed::Tls12(cipher)) => format!("https, TLS 1.2 with {}", cipher.as_str()),
@@ -140,13 +140,15 @@ pub(crate) fn tell_known(arrived: &Arrived, known: Option<&Known>, guard: &Reque
         format!("{tls}, {}, from {address}{country}{network}", version_text(arrived.version))
     });
     let Some(Known { site, route, verdict, .. }) = known else { return };
-    record.tell("host", || format!("{} of the zone {} leads to {}", route.host, site.apex, place(&route.target)));
-    record.tell("settings", || {
+    record.tell(HttpStage::Host, || {
+        format!("{} of the zone {} leads to {}", route.host, site.apex, place(&route.target))
+    });
+    record.tell(HttpStage::Settings, || {
         let settings = &site.policy.settings;
         let told = SettingId::ALL.iter().map(|id| format!("{}={}", id.as_str(), settings.get(*id)));
         told.collect::<Vec<_>>().join(" ")
     });
-    record.tell("rule", || match verdict {
+    record.tell(HttpStage::Rule, || match verdict {
         Verdict::Allow(None) => "no access rule is about this visitor".to_owned(),
         Verdict::Allow(Some(rule)) => format!("{rule} lets in"),
         Verdict::Challenge(rule) => format!("{rule} challenges, which is a refusal here"),
@@ -195,10 +197,10 @@ impl InForce {
     async fn send(&self, question: HttpQuestion, telling: &Arc<Telling>) -> Option<HttpAnswer> {
         let listener = if question.https { self.https } else { self.http };
         let Some(listener) = listener else {
-            telling.tell("connection", "this edge has no listener for it");
+            telling.tell(HttpStage::Connection, "this edge has no listener for it");
             return None;
         };
-        let failed = |error: std::io::Error| telling.tell("connection", format!("it broke: {error}"));
+        let failed = |error: std::io::Error| telling.tell(HttpStage::Connection, format!("it broke: {error}"));
         let stream = TcpStream::connect(listener).await.map_err(failed).ok()?;
         let peer = stream.local_addr().map_err(failed).ok()?;
         let wanted = Wanted { from: question.from, telling: Arc::clone(telling) };
@@ -208,7 +210,7 @@ impl InForce {
             match bartizan_tls::connect(&self.tls, &name, stream).await {
                 Ok(stream) => ask(stream, &question).await,
                 Err(error) => {
-                    telling.tell("tls", format!("no handshake comes about for {name}: {error}"));
+                    telling.tell(HttpStage::Tls, format!("no handshake comes about for {name}: {error}"));
                     return None;
                 }
             }
@@ -236,7 +238,8 @@ impl HttpQuery for InForce {
             let telling = Arc::<Telling>::default();
             let answer = tokio::time::timeout(TRACE_TIME, self.send(question, &telling)).await;
             let answer = answer.unwrap_or_else(|_| {
-                telling.tell("end", format!("no answer within {} s; it is not waited for", TRACE_TIME.as_secs()));
+                telling
+                    .tell(HttpStage::End, format!("no answer within {} s; it is not waited for", TRACE_TIME.as_secs()));
                 None
             });
             Ok(HttpTrace { steps: telling.take(), answer })

@@ -18,8 +18,8 @@ use bartizan_model::Zone;
 use bartizan_names::{AppId, Name, PopId, Protocol};
 use bartizan_observed::{
     AppCounters, AppCounts, Applied, Command, Commanded, Connections, DnsQuery, DnsQuestion, DnsTrace, FirewallAnswer,
-    FirewallQuery, FirewallQuestion, HttpAnswer, HttpQuery, HttpQuestion, HttpStep, HttpTrace, Listening, Observed,
-    Problems, TierName, Tracing, Verdict,
+    FirewallQuery, FirewallQuestion, HttpAnswer, HttpQuery, HttpQuestion, HttpStage, HttpStep, HttpTrace, Listening,
+    Observed, Problems, TierName, Tracing, Verdict,
 };
 use bartizan_registry::Parents;
 use bartizan_store::{ChangeSet, Key, Kind, Meta, Op, Prefix, Rev, Scope, Store};
@@ -130,7 +130,8 @@ impl HttpQuery for Quiet {
     fn trace(&self, question: HttpQuestion) -> Tracing<'_> {
         let told = format!("{question:?}");
         let step = |step| HttpStep { step, detail: told.clone() };
-        let steps = ["host", "settings", "rule"].map(step).to_vec();
+        let steps = [HttpStage::Host, HttpStage::Settings, HttpStage::Rule, HttpStage::Origin, HttpStage::Promise];
+        let steps = steps.map(step).to_vec();
         let fields = vec![("Server".to_owned(), "bartizan".to_owned())];
         Box::pin(std::future::ready(Ok(HttpTrace { steps, answer: Some(HttpAnswer { status: 200, fields }) })))
     }

@@ -44,9 +44,17 @@ fn what_is_told_to_whom() {
     for (groups, expect) in [
         (json!([{"name": "DNS Read"}]), [false, false]),
         (json!([{"name": "DNS Read"}, {"name": "Zone Settings Read"}]), [true, false]),
+        (json!([{"name": "DNS Read"}, {"name": "Firewall Services Read"}]), [false, true]),
     ] {
-        let resources = json!({format!("com.cloudflare.api.account.zone.{zone}"): "*"});
-        let body = json!({"name": groups.to_string(), "policies": [{"effect": "allow", "permission_groups": groups, "resources": resources}]});
+        let of_zone = json!({format!("com.cloudflare.api.account.zone.{zone}"): "*"});
+        let mut policies = vec![json!({"effect": "allow", "permission_groups": groups, "resources": of_zone})];
+        if expect[1] {
+            // A rule may be the account's.
+            let of_account = json!({format!("com.cloudflare.api.account.{}", edge.account()): "*"});
+            let rules = json!([{"name": "Account Firewall Access Rules Read"}]);
+            policies.push(json!({"effect": "allow", "permission_groups": rules, "resources": of_account}));
+        }
+        let body = json!({"name": groups.to_string(), "policies": policies});
         let made = edge.post("/user/tokens", &body.to_string()).result();
         let bearer = format!("Bearer {}", made["value"].as_str().unwrap());
         let ask = |zone: &str| {
@@ -60,6 +68,7 @@ fn what_is_told_to_whom() {
         };
         assert!(told("host"), "{traced}");
         assert_eq!([told("settings"), told("rule")], expect, "{groups}: {traced}");
+        assert_eq!([told("origin"), told("promise")], [expect[0]; 2], "{groups}: {traced}");
         assert_eq!(ask(&other).status, 404, "{groups}");
         // As from elsewhere is for who may let that in.
         let elsewhere = format!("/client/v4{}", path(&zone, &format!("{url}&from=192.0.2.7")));
@@ -69,5 +78,20 @@ fn what_is_told_to_whom() {
         let call = format!("/client/v4{}", path(&zone, url));
         let traced = edge.send_from("198.51.100.9:50000", &client, "GET", &call, "").result();
         assert!(traced["steps"][0]["detail"].as_str().unwrap().contains("198.51.100.9"), "{traced}");
+    }
+}
+
+/// The edge serves a name by its innermost zone: whoever may see the one around it sees nothing of that.
+#[test]
+fn a_name_of_a_zone_within() {
+    let edge = Edge::new();
+    let (zone, within) = (edge.zone(), edge.new_zone("within.bartizan.localhost"));
+    for (host, of_zone, of_within) in [
+        ("www.bartizan.localhost", 200, 400),
+        ("within.bartizan.localhost", 400, 200),
+        ("www.within.bartizan.localhost", 400, 200),
+    ] {
+        let status = |zone: &str| edge.get(&path(zone, &format!("url=https%3A%2F%2F{host}%2F"))).status.as_u16();
+        assert_eq!((status(&zone), status(&within)), (of_zone, of_within), "{host}");
     }
 }

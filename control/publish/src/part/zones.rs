@@ -7,7 +7,6 @@ use bartizan_live::Generation;
 use bartizan_model::Zone;
 use bartizan_names::{Name, RecordType, ZoneId, ZoneName};
 use bartizan_store::Rev;
-use bartizan_tls::TlsPolicy;
 
 use crate::part::apps::AppsPart;
 use crate::part::secret_seed;
@@ -129,8 +128,7 @@ fn facts(served: &ServedZone, changed: Rev) -> ZoneFacts {
         soa_rname: soa_rname(zone),
         nameservers: zone.nameservers.clone(),
         paused: zone.paused,
-        http2: policy.settings.http2,
-        http3: policy.settings.http3 && TlsPolicy::of(&policy.settings).speaks_quic(),
+        speaks: policy.settings.speaks(),
         phishing: zone.phishing,
         dnssec: keys.clone(),
     }

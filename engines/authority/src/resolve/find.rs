@@ -59,6 +59,8 @@ pub(super) fn find<'z>(authority: &Authority<'z>, location: Location<'z>, qtype:
         RecordType::AAAA if proxied => Find::proxied(authority.addresses.v6.is_empty()),
         // What stands for another name at an apex is told as addresses, and as nothing else.
         RecordType::CNAME if proxied || flags.has(Flags::APEX) => Find::Nothing,
+        // It would send visitors to HTTPS (RFC 9460 §9.5), and HTTPS sends them back.
+        RecordType::HTTPS if proxied && has_own() && authority.zones.clear_only.has(location.zone) => Find::Nothing,
         RecordType::HTTPS if proxied && has_own() => {
             let zones = authority.zones;
             Find::Service {

@@ -2,7 +2,7 @@
 //! stand for other names, and the mail of zones that send phishing.
 
 use bartizan_authority::{OutsideName, ZoneFacts};
-use bartizan_names::Phishing;
+use bartizan_names::{Phishing, Speaks};
 
 use crate::zone_text::{Server, Transport, facts, name, zone_name, zones};
 
@@ -189,9 +189,14 @@ fn proxied_names_have_a_service() {
         (true, false, format!("00010003026832{http1}")),
         (false, true, format!("00010003026833{http1}")),
     ] {
-        let zone = with(ZoneFacts { http2, http3, ..facts("example", 8) });
+        let zone = with(ZoneFacts { speaks: Speaks { tls: true, http2, http3 }, ..facts("example", 8) });
         assert_eq!(zone.ask("www.example HTTPS"), format!("NOERROR aa www.example 300 HTTPS 1 . {expect}"));
     }
+    // Who came by HTTPS would be sent back to HTTP.
+    let in_the_clear = Speaks { tls: false, http2: false, http3: false };
+    let clear = with(ZoneFacts { speaks: in_the_clear, ..facts("example", 8) });
+    assert_eq!(clear.ask("www.example HTTPS"), denied);
+    assert_eq!(clear.ask("own.example HTTPS"), "NOERROR aa own.example 300 HTTPS 1 svc.test");
     // A PoP that has no such socket says nothing of it, whatever its zones want.
     let mut deaf = with(facts("example", 8));
     deaf.addresses.http3 = false;

@@ -314,7 +314,7 @@ fn http3_off() {
         let visitor = Visitor::connect(&edge, "a.test").await.unwrap();
         assert_eq!(visitor.get("b.test").await.status, "421");
         edge.publish(&sites(old()));
-        assert!(refused("b.test").await.contains("70"));
+        assert!(refused("b.test").await.contains("120"));
         let answer = visitor.get("b.test").await;
         assert_eq!((&*answer.status, answer.field("alt-svc")), ("200", ""));
         edge.publish(&sites(plain()));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bartizan_names::{Host, Ssl, TransportSecurity, ZoneSettings};
-use bartizan_observed::{HttpMethod, HttpQuestion, HttpTrace};
+use bartizan_observed::{HttpMethod, HttpQuestion, HttpStage, HttpTrace};
 
 use super::edge::{Edge, field, origin_at, plain, status, tunnel};
 use super::origin::{Origin, ok};
@@ -22,12 +22,12 @@ fn question(url: &str) -> HttpQuestion {
 
 /// The details of a step.
 fn told(trace: &HttpTrace, step: &str) -> String {
-    let of = trace.steps.iter().filter(|it| it.step == step);
+    let of = trace.steps.iter().filter(|it| it.step.as_str() == step);
     of.map(|it| it.detail.as_str()).collect::<Vec<_>>().join(" | ")
 }
 
 fn names(trace: &HttpTrace) -> String {
-    trace.steps.iter().map(|it| it.step).collect::<Vec<_>>().join(" ")
+    trace.steps.iter().map(|it| it.step.as_str()).collect::<Vec<_>>().join(" ")
 }
 
 const STAGES: &str = "dns challenge firewall version tls scheme client upgrade upload loop options";
@@ -92,8 +92,8 @@ fn requests_that_a_stage_answers() {
         let trace = edge.trace(asked).unwrap();
         assert_eq!(trace.answer.as_ref().map(|answer| answer.status), Some(expect), "{trace:?}");
         assert!(told(&trace, step).contains(&detail), "{detail}: {trace:?}");
-        let last = trace.steps.iter().rev().find(|it| it.step != "end").unwrap();
-        assert_eq!(last.step, step, "nothing is asked behind it: {trace:?}");
+        let last = trace.steps.iter().rev().find(|it| it.step != HttpStage::End).unwrap();
+        assert_eq!(last.step.as_str(), step, "nothing is asked behind it: {trace:?}");
         assert!(told(&trace, "end").starts_with(&format!("{expect} by {step}")), "{trace:?}");
     }
     // From elsewhere: so access rules and the origin are told.
