@@ -234,7 +234,7 @@ mod tests {
         ] {
             let mut settings = ZoneSettings::default();
             for (id, text) in said {
-                let id = SettingId::ALL.into_iter().find(|known| known.as_str() == *id).unwrap();
+                let id = SettingId::ALL.iter().find(|known| known.as_str() == *id).unwrap();
                 settings.set(*id, text).unwrap();
             }
             let Speaks { tls, http2, http3 } = settings.speaks();
