@@ -97,17 +97,22 @@ impl ClientCertificate {
     /// The times around `now` (in seconds of Unix) at which one of them begins or ceases to be valid: what is found of the
     /// chain now holds between the two.
     pub(crate) fn steady_around(&self, now: u64) -> Range<u64> {
-        let (mut from, mut until) = (0, u64::MAX);
-        for der in &self.chain {
-            let Ok((_, certificate)) = X509Certificate::from_der(der) else { continue };
-            let (begins, ends) = validity(&certificate);
-            // It is valid in the last second too.
-            for edge in [begins.unix_seconds(), ends.unix_seconds().saturating_add(1)] {
-                if edge <= now { from = from.max(edge) } else { until = until.min(edge) }
-            }
-        }
-        from..until
+        let all = self.chain.iter().map(|der| steady_around(der, now));
+        all.fold(0..u64::MAX, |all, one| all.start.max(one.start)..all.end.min(one.end))
     }
+}
+
+/// The same of one certificate.
+pub(crate) fn steady_around(der: &CertificateDer<'_>, now: u64) -> Range<u64> {
+    let (mut from, mut until) = (0, u64::MAX);
+    if let Ok((_, certificate)) = X509Certificate::from_der(der) {
+        let (begins, ends) = validity(&certificate);
+        // It is valid in the last second too.
+        for edge in [begins.unix_seconds(), ends.unix_seconds().saturating_add(1)] {
+            if edge <= now { from = from.max(edge) } else { until = until.min(edge) }
+        }
+    }
+    from..until
 }
 
 fn validity(certificate: &X509Certificate<'_>) -> (Timestamp, Timestamp) {

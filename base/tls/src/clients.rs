@@ -21,14 +21,15 @@ use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{
     CryptoProvider, verify_tls12_signature, verify_tls13_signature, verify_tls13_signature_with_raw_key,
 };
-use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime};
+use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::certified_key::certificates_of;
-use crate::chains::{Told, ways};
+use crate::chains::{Known, Told, Ways, ways};
+use crate::client_certificate::steady_around;
 use crate::provider::provider;
 use crate::revocation::RevocationList;
 use crate::{ClientCertificate, Hosts, TlsError};
@@ -44,54 +45,58 @@ const HINT_BYTES_MAX: usize = 4 * 1024;
 /// Which certificate, of all that authorities of this edge have issued: by whom, and its number.
 pub type RevokedId = [u8; 16];
 
+/// An authority, read once for however many hosts believe it.
+pub struct ClientRoot {
+    certificates: Vec<Arc<Known>>,
+    lists: Arc<[RevocationList]>,
+}
+
+impl ClientRoot {
+    /// Its certificates, and the lists of what it has revoked, in PEM (RFC 5280 §5). Lists of others say nothing.
+    pub fn read(certificates: &str, lists: &str) -> Result<ClientRoot, TlsError> {
+        let certificates = certificates_of(certificates)?.into_iter().map(|der| Known::read(der).map(Arc::new));
+        let certificates = certificates.collect::<Result<_, _>>()?;
+        Ok(ClientRoot { certificates, lists: RevocationList::of_pem(lists)? })
+    }
+}
+
+impl fmt::Debug for ClientRoot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientRoot").finish_non_exhaustive()
+    }
+}
+
 /// Whom a host believes.
 pub struct ClientTrust {
     /// Empty: nobody.
-    ends: Vec<End>,
+    ends: Vec<Arc<Known>>,
     /// What the authorities brought that only leads to them.
-    between: Vec<CertificateDer<'static>>,
+    between: Vec<Arc<Known>>,
     lists: Vec<Arc<[RevocationList]>>,
     asks: Arc<Asks>,
     /// The authority of this edge among them, and the zone that it is for.
     managed: Option<(ZoneId, Box<[u8]>)>,
 }
 
-/// What a trust is made of.
-#[derive(Default)]
-pub struct ClientRoots {
-    /// Certificates of authorities in PEM.
-    pub pems: Vec<String>,
-    /// The certificate of the zone's own authority, also in PEM.
-    pub managed: Option<(ZoneId, String)>,
-    /// Lists of what the authorities have revoked, in PEM (RFC 5280 §5). Those of others say nothing.
-    pub crls: Vec<String>,
-}
-
 impl ClientTrust {
-    pub fn new(roots: ClientRoots) -> Result<ClientTrust, TlsError> {
-        let ClientRoots { pems, managed, crls } = roots;
+    /// In these authorities, and in the zone's own, whose certificate is in PEM.
+    pub fn new(roots: &[Arc<ClientRoot>], managed: Option<(ZoneId, &str)>) -> Result<ClientTrust, TlsError> {
+        let certificates = roots.iter().flat_map(|root| &root.certificates);
+        let mut told = Told::apart(certificates.map(Arc::clone).collect());
+        let lists = roots.iter().map(|root| Arc::clone(&root.lists)).filter(|lists| !lists.is_empty()).collect();
         let mut own = None;
-        let pems = pems.iter().map(|pem| certificates_of(pem)).collect::<Result<Vec<_>, _>>()?;
-        let mut told = Told::apart(pems.into_iter().flatten().collect());
-        let lists = crls.iter().map(|pem| RevocationList::of_pem(pem)).collect::<Result<Vec<_>, _>>()?;
         if let Some((zone, pem)) = managed {
-            let certificate = certificates_of(&pem)?.into_iter().next().ok_or(TlsError::NoCertificate)?;
-            let (_, parsed) = X509Certificate::from_der(&certificate).map_err(|_| TlsError::NoCertificate)?;
-            own = Some((zone, parsed.subject().as_raw().into()));
-            if !told.ends.contains(&certificate) {
-                told.ends.push(certificate);
+            let certificate = certificates_of(pem)?.into_iter().next().ok_or(TlsError::NoCertificate)?;
+            let known = Known::read(certificate)?;
+            own = Some((zone, known.subject.clone()));
+            if told.ends.iter().all(|end| end.der != known.der) {
+                told.ends.push(Arc::new(known));
             }
         }
-        let mut hints = RootCertStore::empty();
-        let ends = told.ends.iter().map(|end| {
-            hints.add(end.clone())?;
-            End::new(end)
-        });
-        let ends = ends.collect::<Result<Vec<_>, _>>()?;
-        let hints = hints.subjects();
-        let is_short = hints.iter().map(|hint| hint.as_ref().len() + 2).sum::<usize>() <= HINT_BYTES_MAX;
-        let asks = Arc::new(Asks { hints: if is_short { hints } else { Vec::new() }, provider: provider() });
-        Ok(ClientTrust { ends, between: told.between, lists, asks, managed: own })
+        let names = told.ends.iter().map(|end| DistinguishedName::from(end.subject.to_vec()));
+        let is_short = told.ends.iter().map(|end| end.subject.len() + 2).sum::<usize>() <= HINT_BYTES_MAX;
+        let asks = Arc::new(Asks { hints: if is_short { names.collect() } else { Vec::new() }, provider: provider() });
+        Ok(ClientTrust { ends: told.ends, between: told.between, lists, asks, managed: own })
     }
 
     /// One that believes nobody.
@@ -123,8 +128,8 @@ impl ClientTrust {
 
     fn verify(&self, certificate: &ClientCertificate, now: u64) -> Result<(), webpki::Error> {
         let (leaf, sent) = certificate.chain();
-        let between = ways(leaf, sent, &self.between);
-        let anchors: Vec<_> = self.ends.iter().map(|end| end.anchor.clone()).collect();
+        let Ways { between, ends } = ways(leaf, sent, &self.between, &self.ends);
+        let anchors: Vec<_> = ends.iter().map(|end| end.anchor.clone()).collect();
         let known = provider().signature_verification_algorithms.all;
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now));
         let is_clean =
@@ -153,9 +158,8 @@ impl ClientTrust {
     /// The times around `now` between which what is found of a chain stays so.
     fn steady_around(&self, certificate: &ClientCertificate, now: u64) -> Range<u64> {
         let own = certificate.steady_around(now);
-        let Some(between) = ClientCertificate::of(&self.between) else { return own };
-        let other = between.steady_around(now);
-        own.start.max(other.start)..own.end.min(other.end)
+        let between = self.between.iter().map(|one| steady_around(&one.der, now));
+        between.fold(own, |own, other| own.start.max(other.start)..own.end.min(other.end))
     }
 
     /// By what it is found whether the edge's own authority has revoked it; none if it is another's.
@@ -169,22 +173,6 @@ impl ClientTrust {
 impl fmt::Debug for ClientTrust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientTrust").finish_non_exhaustive()
-    }
-}
-
-/// Where a path ends.
-struct End {
-    anchor: TrustAnchor<'static>,
-    /// A `SubjectPublicKeyInfo` in DER.
-    key: Box<[u8]>,
-}
-
-impl End {
-    fn new(certificate: &CertificateDer<'static>) -> Result<End, TlsError> {
-        let anchor = webpki::anchor_from_trusted_cert(certificate);
-        let anchor = anchor.map_err(|error| TlsError::Refused(Error::General(error.to_string())))?.to_owned();
-        let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| TlsError::NoCertificate)?;
-        Ok(End { anchor, key: parsed.public_key().raw.into() })
     }
 }
 

@@ -35,7 +35,7 @@ pub use acceptor::{Acceptor, HELLO_BYTES_MAX};
 pub use certified_key::CertifiedKey;
 pub use client::{Now, Roots, client_config, client_config_by, connect};
 pub use client_certificate::{ClientCertificate, ClientFacts};
-pub use clients::{Client, ClientAuth, ClientHosts, ClientRoots, ClientTrust, RevokedId, revoked_id};
+pub use clients::{Client, ClientAuth, ClientHosts, ClientRoot, ClientTrust, RevokedId, revoked_id};
 pub use error::{AcceptError, TlsError};
 pub use handshake_end::HandshakeEnd;
 pub use hosts::{Certificate, Hosts, HostsEdit};

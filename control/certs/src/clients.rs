@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bartizan_names::{ClientRootId, Timestamp, ZoneName};
 use bartizan_seal::{random, sha256};
-use bartizan_tls::{ClientRoots, ClientTrust};
+use bartizan_tls::ClientRoot;
 use bartizan_v4::client_auth::{StoredClientAuthority, StoredCrl};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -76,8 +76,7 @@ impl Authorities {
         }
         let pem: String = ders.iter().map(|der| pem(der)).collect();
         // As it will be used.
-        ClientTrust::new(ClientRoots { pems: vec![pem.clone()], ..ClientRoots::default() })
-            .map_err(|error| ChainError::AuthorityUnusable(error.to_string()))?;
+        ClientRoot::read(&pem, "").map_err(|error| ChainError::AuthorityUnusable(error.to_string()))?;
         let (_, first) = X509Certificate::from_der(&ders[0]).map_err(|_| ChainError::Unreadable { number: 1 })?;
         let algorithm = first.signature_algorithm.algorithm.to_id_string();
         Ok(Authorities {
@@ -148,12 +147,9 @@ pub fn read_crl(
     if pem.len() > CRL_MAX {
         return Err(ChainError::Crl("the lists of this authority together are longer than 1 MB"));
     }
-    ClientTrust::new(ClientRoots { pems: vec![authorities_pem.to_owned()], crls: vec![pem.clone()], managed: None })
-        .map_err(|_| {
-            ChainError::Crl(
-                "it is none of version 2 with a number and a next update, or part of another (RFC 5280 §5.2)",
-            )
-        })?;
+    ClientRoot::read(authorities_pem, &pem).map_err(|_| {
+        ChainError::Crl("it is none of version 2 with a number and a next update, or part of another (RFC 5280 §5.2)")
+    })?;
     let all = StoredCrl {
         count: all.iter().map(|list| list.count).sum(),
         issued_on: all.iter().map(|list| list.issued_on).max().unwrap_or(now),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bartizan_names::{ClientMode, ClientPolicy, ClientStatus, Name, Span, Timestamp, Unbelieved, ZoneId, ZoneName};
 use bartizan_tls::{
-    Acceptor, Client, ClientAuth, ClientConfig, ClientHosts, ClientRoots, ClientTrust, Hosts, TlsPolicy, connect,
+    Acceptor, Client, ClientAuth, ClientConfig, ClientHosts, ClientRoot, ClientTrust, Hosts, TlsPolicy, connect,
     revoked_id,
 };
 use rcgen::{
@@ -90,7 +90,7 @@ impl Authority {
     }
 
     fn trust(&self) -> ClientTrust {
-        ClientTrust::new(ClientRoots { pems: vec![self.pem.clone()], ..ClientRoots::default() }).unwrap()
+        ClientTrust::new(&[Arc::new(ClientRoot::read(&self.pem, "").unwrap())], None).unwrap()
     }
 }
 
@@ -297,8 +297,7 @@ async fn a_session_is_no_way_around() {
 async fn revoked_certificates() {
     use ClientStatus::{Invalid, Valid};
     let (ca, own) = (Ca::new(), Authority::new("own"));
-    let managed = Some((ZONE, own.pem.clone()));
-    let trust = Arc::new(ClientTrust::new(ClientRoots { managed, ..ClientRoots::default() }).unwrap());
+    let trust = Arc::new(ClientTrust::new(&[], Some((ZONE, &own.pem))).unwrap());
     let hosts = asking(&ca.hosts(&[&["a.test"]]), &[("a.test", &trust)]);
     let serial = [0x40, 2, 3, 4];
     let (der, key) = own.issue(|params| params.serial_number = Some(serial.to_vec().into()));
@@ -324,14 +323,11 @@ async fn revoked_certificates() {
     assert_eq!(revoked_id(ZONE, &[0, 0, 1]), revoked_id(ZONE, &[1]));
 
     // It has run out, and is the last that there is.
-    let crls = vec![list(&own, &serial)];
-    let (pems, foreign) = (vec![own.pem.clone()], Authority::new("foreign"));
-    let listed = Arc::new(ClientTrust::new(ClientRoots { pems, crls: crls.clone(), managed: None }).unwrap());
+    let foreign = Authority::new("foreign");
+    let listed = trust_of(&[&own], &[list(&own, &serial)]);
     assert_eq!(client.standing(&hosts, &listed, NOW), Invalid(Unbelieved::Revoked));
     // Of another authority it says nothing.
-    let pems = vec![own.pem.clone()];
-    let crls = vec![list(&foreign, &serial)];
-    let listed = Arc::new(ClientTrust::new(ClientRoots { pems, crls, managed: None }).unwrap());
+    let listed = trust_of(&[&own], &[list(&foreign, &serial)]);
     assert_eq!(client.standing(&hosts, &listed, NOW), Valid);
 }
 
@@ -364,8 +360,9 @@ fn list(authority: &Authority, serial: &[u8]) -> String {
 }
 
 fn trust_of(authorities: &[&Authority], crls: &[String]) -> Arc<ClientTrust> {
-    let pems = authorities.iter().map(|authority| authority.pem.clone()).collect();
-    Arc::new(ClientTrust::new(ClientRoots { pems, crls: crls.to_vec(), managed: None }).unwrap())
+    let read = |authority: &&Authority| Arc::new(ClientRoot::read(&authority.pem, &crls.concat()).unwrap());
+    let roots: Vec<_> = authorities.iter().map(read).collect();
+    Arc::new(ClientTrust::new(&roots, None).unwrap())
 }
 
 /// Whoever makes up certificates that all bear one name sends nobody round in circles: with a search that follows names these

@@ -68,7 +68,7 @@ impl CertificatesPart {
         let served = zones.by_id.values().filter_map(|change| change.after.as_deref());
         let nobody = Arc::default();
         let served = served.map(|ServedZone { zone, policy, clients, .. }| {
-            (&zone.name, zone.id, TlsPolicy::of(&policy.settings), &clients.0)
+            (&zone.name, zone.id, TlsPolicy::of(&policy.settings), &clients.hosts)
         });
         // Nobody knows what was promised to whom.
         let held = zones.hold.iter().map(|(id, apex)| (apex, *id, TlsPolicy::of(&ZoneSettings::strict()), &nobody));

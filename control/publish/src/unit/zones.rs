@@ -298,7 +298,7 @@ fn read_zone(last: &KnownZones, reading: &mut Reading<'_>, id: ZoneId, signing: 
         (Found::Bad, None) => return Ok(Read::Held(held::apex_told(reading.snapshot, id)?)),
     };
     let clients = clients::read(reading, &zone, last.map(|last| &last.clients))?;
-    let policy = policy::read(reading, id, last.map(|last| &*last.policy), !clients.0.is_empty())?;
+    let policy = policy::read(reading, id, last.map(|last| &*last.policy), !clients.hosts.is_empty())?;
     let keys = keys::read(reading, id, last.and_then(|last| last.keys.as_ref()), signing)?;
     Ok(Read::Zone(Arc::new(ServedZone { zone, policy: Arc::new(policy), keys, clients })))
 }

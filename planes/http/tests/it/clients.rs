@@ -8,7 +8,7 @@ use bartizan_names::{
     ClientField, ClientMode, ClientPolicy, ClientRefusal, Name, RefusalForm, ToldField, ZoneId, ZoneName, ZoneSettings,
 };
 use bartizan_plane_http::Limits;
-use bartizan_tls::{ClientAuth, ClientHosts, ClientRoots, ClientTrust, HostsEdit, revoked_id};
+use bartizan_tls::{ClientAuth, ClientHosts, ClientTrust, HostsEdit, revoked_id};
 use bartizan_wire::http2::hpack::{Decoder, List};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -60,8 +60,7 @@ impl Authority {
     }
 
     fn trust(&self) -> Arc<ClientTrust> {
-        let managed = Some((ZONE, self.pem.clone()));
-        Arc::new(ClientTrust::new(ClientRoots { managed, ..ClientRoots::default() }).unwrap())
+        Arc::new(ClientTrust::new(&[], Some((ZONE, &self.pem))).unwrap())
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bartizan_names::{AppTls, ClientMode, ClientPolicy, Name, ProxyProtocol, ZoneId, ZoneName};
 use bartizan_routes::App;
-use bartizan_tls::{ClientAuth, ClientHosts, ClientRoots, ClientTrust, HostsEdit, TlsPolicy, revoked_id};
+use bartizan_tls::{ClientAuth, ClientHosts, ClientTrust, HostsEdit, TlsPolicy, revoked_id};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     date_time_ymd,
@@ -49,8 +49,7 @@ impl Authority {
     }
 
     fn trust(&self) -> Arc<ClientTrust> {
-        let managed = Some((ZONE, self.pem.clone()));
-        Arc::new(ClientTrust::new(ClientRoots { managed, ..ClientRoots::default() }).unwrap())
+        Arc::new(ClientTrust::new(&[], Some((ZONE, &self.pem))).unwrap())
     }
 }
 
