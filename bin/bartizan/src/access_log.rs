@@ -84,6 +84,9 @@ const SIZE_MIN: u64 = 64 << 10;
 /// How often it is looked whether somebody else has moved the file.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How long nobody tries again to exchange a file after that has failed.
+const EXCHANGE_AGAIN: Duration = Duration::from_secs(60);
+
 /// How long the last lines may take when the edge stops.
 const FINISH_MAX: Duration = Duration::from_secs(5);
 
@@ -152,7 +155,7 @@ impl Plan {
             To::Stdout => Box::new(Stdout),
             To::File(path) => {
                 let shown = path.display().to_string();
-                let mut file = Rotated { path, size: self.size, keep: self.keep, open: None };
+                let mut file = Rotated { path, size: self.size, keep: self.keep, open: None, stuck: None };
                 file.open().map_err(|error| {
                     Failure::new(Cause::Failed, format!("the access log {shown}: {error}"))
                         .remedy("name a file in a folder that the edge's user may write to (--access-log)")
@@ -246,6 +249,8 @@ struct Rotated {
     keep: u16,
     /// None after a failure: it is opened anew for what comes next.
     open: Option<Open>,
+    /// When it is tried again to exchange a file that could not be: its folder may be another user's.
+    stuck: Option<Instant>,
 }
 
 struct Open {
@@ -277,8 +282,7 @@ impl Rotated {
     }
 
     /// The full one becomes the first of those that stay, and the last of them goes.
-    fn exchange(&mut self) -> io::Result<()> {
-        self.open = None;
+    fn exchange(&self) -> io::Result<()> {
         for number in (1..self.keep).rev() {
             match std::fs::rename(self.named(number), self.named(number + 1)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -290,13 +294,44 @@ impl Rotated {
             _ => Ok(()),
         }
     }
+
+    /// Makes room in the file that is open, which is full. Where it cannot be exchanged it is written on, as far as it and those
+    /// that stay might be long together; then it begins anew, as the last of those would go.
+    fn make_room(&mut self) -> io::Result<()> {
+        if self.stuck.is_none_or(|again| Instant::now() >= again) {
+            match self.exchange() {
+                Ok(()) => {
+                    (self.open, self.stuck) = (None, None);
+                    return Ok(());
+                }
+                Err(error) => {
+                    let path = self.path.display();
+                    tracing::warn!(
+                        %error,
+                        %path,
+                        "the access log cannot be exchanged, and is written on: its folder must be the edge's user's"
+                    );
+                    self.stuck = Some(Instant::now() + EXCHANGE_AGAIN);
+                }
+            }
+        }
+        let all = self.size.saturating_mul(u64::from(self.keep) + 1);
+        if let Some(open) = self.open.as_mut().filter(|open| open.length >= all) {
+            open.file.set_len(0)?;
+            open.length = 0;
+        }
+        Ok(())
+    }
 }
 
 impl LineWriter for Rotated {
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         let (size, more) = (self.size, lines.len() as u64);
+        if self.open.is_none() {
+            self.open()?;
+        }
         if self.open.as_ref().is_some_and(|open| open.length > 0 && open.length + more > size) {
-            self.exchange()?;
+            self.make_room()?;
         }
         let open = match &mut self.open {
             Some(open) => open,
@@ -328,7 +363,7 @@ mod tests {
     use super::*;
 
     fn rotated(path: &Path, size: u64, keep: u16) -> Rotated {
-        Rotated { path: path.to_owned(), size, keep, open: None }
+        Rotated { path: path.to_owned(), size, keep, open: None, stuck: None }
     }
 
     #[test]
@@ -385,6 +420,35 @@ mod tests {
         assert_eq!((read("access.log").as_str(), read("access.log.1").as_str()), ("x\n", "last\n4567\n"));
         let mode = std::fs::metadata(&path).unwrap().mode() & 0o777;
         assert_eq!(mode & 0o027, 0, "{mode:o}");
+    }
+
+    /// Where the folder lets nobody move a file, no line is lost and there is an end to it all the same.
+    #[test]
+    fn a_file_that_cannot_be_exchanged() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        // Nothing takes the place of a folder that is not empty.
+        let in_the_way = folder.path().join("access.log.1");
+        std::fs::create_dir_all(in_the_way.join("x")).unwrap();
+        let mut log = rotated(&path, 10, 1);
+        let read = || std::fs::read_to_string(&path).unwrap();
+        for (line, expect) in [
+            ("one two\n", "one two\n"),
+            ("three\n", "one two\nthree\n"),
+            ("four\n", "one two\nthree\nfour\n"),
+            ("5\n", "one two\nthree\nfour\n5\n"),
+            ("begins anew\n", "begins anew\n"),
+        ] {
+            log.write(line.as_bytes()).unwrap();
+            assert_eq!(read(), expect);
+        }
+        std::fs::remove_dir_all(&in_the_way).unwrap();
+        log.stuck = Some(Instant::now());
+        log.write(b"moved\n").unwrap();
+        assert_eq!(
+            (read().as_str(), std::fs::read_to_string(&in_the_way).unwrap().as_str()),
+            ("moved\n", "begins anew\n")
+        );
     }
 
     #[test]
