@@ -28,16 +28,16 @@ pub struct AccessLogWords {
     #[arg(long, value_name = "FILE", env = "BARTIZAN_ACCESS_LOG")]
     pub access_log: Option<PathBuf>,
     /// How its lines are written: json, or common, which most programs read and which has less in it [default: json]
-    #[arg(long, value_enum, value_name = "FORM", env = "BARTIZAN_ACCESS_LOG_FORMAT", requires = "access_log")]
+    #[arg(long, value_enum, value_name = "FORM", env = "BARTIZAN_ACCESS_LOG_FORMAT")]
     pub access_log_format: Option<Format>,
     /// How large the file may become before it is exchanged: 500K, 100M, 1G [default: 100M]
-    #[arg(long, value_name = "SIZE", env = "BARTIZAN_ACCESS_LOG_SIZE", value_parser = size, requires = "access_log")]
+    #[arg(long, value_name = "SIZE", env = "BARTIZAN_ACCESS_LOG_SIZE", value_parser = size)]
     pub access_log_size: Option<u64>,
     /// How many full ones stay beside it, as FILE.1, FILE.2 … [default: 7]
-    #[arg(long, value_name = "N", env = "BARTIZAN_ACCESS_LOG_KEEP", value_parser = clap::value_parser!(u16).range(1..=1000), requires = "access_log")]
+    #[arg(long, value_name = "N", env = "BARTIZAN_ACCESS_LOG_KEEP", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub access_log_keep: Option<u16>,
     /// With the query of each URL, which may have secrets in it
-    #[arg(long, env = "BARTIZAN_ACCESS_LOG_QUERY", requires = "access_log")]
+    #[arg(long, env = "BARTIZAN_ACCESS_LOG_QUERY")]
     pub access_log_query: bool,
 }
 
@@ -110,11 +110,14 @@ pub fn size(text: &str) -> Result<u64, String> {
 /// The flags beat the file one by one. None where no log is kept.
 pub fn plan(flags: AccessLogWords, table: AccessLogTable) -> anyhow::Result<Option<Plan>> {
     let wrong = |reason: String| Failure::new(Cause::Usage, format!("[access_log] is not right: {reason}"));
-    let is_set_up = table != AccessLogTable::default();
-    let to = match flags.access_log.or(table.file) {
+    let AccessLogWords { access_log, access_log_format, access_log_size, access_log_keep, access_log_query } = flags;
+    let says_how =
+        access_log_format.is_some() || access_log_size.is_some() || access_log_keep.is_some() || access_log_query;
+    let is_set_up = table != AccessLogTable::default() || says_how;
+    let to = match access_log.or(table.file) {
         Some(path) if path == Path::new("-") => To::Stdout,
         Some(path) => To::File(path),
-        None if is_set_up => return Err(wrong("there is no file".to_owned()).into()),
+        None if is_set_up => return Err(wrong("there is no file (--access-log)".to_owned()).into()),
         None => return Ok(None),
     };
     if table.keep.is_some_and(|keep| !(1..=1000).contains(&keep)) {
@@ -123,10 +126,10 @@ pub fn plan(flags: AccessLogWords, table: AccessLogTable) -> anyhow::Result<Opti
     let of_table = table.size.map(|text| size(&text)).transpose().map_err(wrong)?;
     Ok(Some(Plan {
         to,
-        format: flags.access_log_format.or(table.format).unwrap_or(Format::Json),
-        size: flags.access_log_size.or(of_table).unwrap_or(SIZE_USUAL),
-        keep: flags.access_log_keep.or(table.keep).unwrap_or(KEEP_USUAL),
-        query: if flags.access_log_query || table.query { Query::Kept } else { Query::LeftOut },
+        format: access_log_format.or(table.format).unwrap_or(Format::Json),
+        size: access_log_size.or(of_table).unwrap_or(SIZE_USUAL),
+        keep: access_log_keep.or(table.keep).unwrap_or(KEEP_USUAL),
+        query: if access_log_query || table.query { Query::Kept } else { Query::LeftOut },
     }))
 }
 
@@ -385,6 +388,11 @@ mod tests {
         };
         let expect = Plan { to: To::File("b.log".into()), format: Format::Json, size: 1 << 30, keep: 1, ..of_table };
         assert_eq!(plan(beaten, table(whole)).unwrap(), Some(expect));
+        // The file says where, the flags how.
+        let how = AccessLogWords { access_log_query: true, ..AccessLogWords::default() };
+        let expect = Plan { query: Query::Kept, ..usual(To::File("c.log".into())) };
+        assert_eq!(plan(how.clone(), table("file = \"c.log\"\n")).unwrap(), Some(expect));
+        assert!(plan(how, table("")).is_err());
         for wrong in [
             "keep = 3\n",
             "file = \"a\"\nkeep = 0\n",

@@ -296,12 +296,21 @@ fn tunnel_config(bundle: &Bundle, fixed: &Fixed) -> Generation<tunnel::Config> {
     newest.generation(config)
 }
 
+/// Whoever knows a server of DNS over TLS or HTTPS by its address alone names none, and is served as the name servers.
+fn with_default(hosts: &bartizan_tls::Hosts, fixed: &Fixed) -> bartizan_tls::Hosts {
+    let mut hosts = hosts.clone();
+    if let Some(own) = fixed.name_servers.iter().find(|name| hosts.find(name).is_some()) {
+        hosts.set_default(own);
+    }
+    hosts
+}
+
 fn http_config(bundle: &Bundle, fixed: &Fixed) -> Generation<http::Config> {
     let mut newest = Newest::default();
     let config = http::Config {
         zones: newest.of(&bundle.zones).clone(),
         routes: newest.of(&bundle.routes).clone(),
-        hosts: newest.of(&bundle.hosts).clone(),
+        hosts: with_default(newest.of(&bundle.hosts), fixed),
         challenges: newest.of(&bundle.challenges).clone(),
         firewall: newest.of(&bundle.firewall).clone(),
         geo: fixed.geo.clone(),
@@ -335,11 +344,6 @@ fn l4_config(bundle: &Bundle, fixed: &Fixed) -> Generation<l4::Config> {
 fn dns_config(bundle: &Bundle, fixed: &Fixed, outside: &Live<dns::Outside>) -> Generation<dns::Config> {
     let mut newest = Newest::default();
     let pop = newest.of(&bundle.pop);
-    let mut hosts = newest.of(&bundle.hosts).clone();
-    // Whoever knows a server by its address alone names none.
-    if let Some(own) = fixed.name_servers.iter().find(|name| hosts.find(name).is_some()) {
-        hosts.set_default(own);
-    }
     let config = dns::Config {
         zones: newest.of(&bundle.zones).clone(),
         addresses: dns::Addresses { http3: fixed.speaks_http3, ..pop.addresses.clone() },
@@ -349,7 +353,7 @@ fn dns_config(bundle: &Bundle, fixed: &Fixed, outside: &Live<dns::Outside>) -> G
         },
         cookies: *newest.of(&bundle.cookies),
         limits: fixed.dns_limits.clone(),
-        hosts,
+        hosts: with_default(newest.of(&bundle.hosts), fixed),
         outside: outside.clone(),
         clock: fixed.clock.clone(),
     };

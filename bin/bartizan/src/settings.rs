@@ -382,21 +382,14 @@ impl Settings {
     }
 }
 
-/// The flags, where they name an account, else the file.
+/// Each of the flags, else of the file.
 fn acme(flags: AcmeWords, file: AcmeTable) -> anyhow::Result<Option<AcmeSettings>> {
-    let table = match flags.acme_email {
-        Some(email) => AcmeTable {
-            email: Some(email),
-            agree_terms: flags.acme_agree_terms,
-            directory: flags.acme_directory,
-            ca: flags.acme_ca,
-        },
-        None => file,
-    };
-    let AcmeTable { email: Some(email), agree_terms: agrees, directory, ca } = table else {
-        return match (table.directory, table.ca) {
-            (None, None) => Ok(None),
-            _ => Err(Failure::new(Cause::Usage, "[acme] names an authority and no email").into()),
+    let (directory, ca) = (flags.acme_directory.or(file.directory), flags.acme_ca.or(file.ca));
+    let agrees = flags.acme_agree_terms || file.agree_terms;
+    let Some(email) = flags.acme_email.or(file.email) else {
+        return match (directory, ca, flags.acme_agree_terms) {
+            (None, None, false) => Ok(None),
+            _ => Err(Failure::new(Cause::Usage, "[acme] has no email (--acme-email)").into()),
         };
     };
     let read = |file: PathBuf| {

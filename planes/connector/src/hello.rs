@@ -37,7 +37,7 @@ fn fill(request: &ConnectRequest, host: &str, path: &str) -> String {
         let value = request.metadata.iter().find(of).map(|entry| String::from_utf8_lossy(&entry.value).into_owned());
         value.unwrap_or_else(|| "not told".to_owned())
     };
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let own = beside(host.rsplit_once(':').map_or(host, |(name, _)| name));
     let (client, ray) = (field("CF-Connecting-IP"), field("CF-Ray"));
     // One pass, so that a value that looks like a place is not filled again.
     let mut out = String::with_capacity(PAGE.len() + 256);
@@ -51,7 +51,7 @@ fn fill(request: &ConnectRequest, host: &str, path: &str) -> String {
                 "path" => path,
                 "client" => &client,
                 "ray" => &ray,
-                _ => name,
+                _ => &own,
             },
             &mut out,
         );
@@ -75,6 +75,15 @@ fn escape(text: &str, out: &mut String) {
     }
 }
 
+/// A name beside this one, which is taken: of the same zone, as far as can be known here.
+fn beside(name: &str) -> String {
+    match name.split_once('.') {
+        Some((first, rest)) if first.eq_ignore_ascii_case("app") => format!("my-app.{rest}"),
+        Some((_, rest)) => format!("app.{rest}"),
+        None => name.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use bartizan_rpc::{ConnectKind, Metadata};
@@ -94,7 +103,7 @@ mod tests {
             "<dd>hello.example:8443/&lt;script&gt;?a&amp;b</dd>",
             "<dd>::1</dd>",
             "<dd>&lt;8f&gt;{host}</dd>",
-            "--hostname hello.example http://",
+            "--hostname app.example http://localhost:9000",
         ] {
             assert!(page.body.contains(part), "{part}: {}", page.body);
         }

@@ -225,7 +225,10 @@ impl Problem {
                     }
                     Unbelieved::Revoked => "The certificate that was shown was revoked.",
                     Unbelieved::WrongUsage => "The certificate that was shown is not for clients.",
-                    Unbelieved::Unreadable => "The certificate that was shown has a form that cannot be used.",
+                    Unbelieved::Unreadable => {
+                        "The certificate that was shown has a form that cannot be used: it must be one of version 3 of X.509, which \
+                         `openssl x509 -req` makes with `-extfile`, and what it calls critical must be known."
+                    }
                 },
                 "Visitors: ask the owner of this site for a new certificate. Owner: the policy, the authorities and the \
                  revoked certificates of this host say whom it believes.",

@@ -1,7 +1,7 @@
 //! What one worker owns. Everything here stays on its thread.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -112,8 +112,12 @@ impl Worker {
         }
     }
 
-    /// Whether this is the name of one of the edge's own name servers.
+    /// Whether this is one of the edge's own name servers, by name or by whatever address it was reached at: who has yet to learn
+    /// how to resolve names knows it by that. No zone has a host that is called so.
     pub(crate) fn is_name_server(&self, host: &str) -> bool {
+        if host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok() {
+            return true;
+        }
         self.config.borrow_mut().take().value.server.name_servers.iter().any(|name| name == host)
     }
 

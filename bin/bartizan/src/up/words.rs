@@ -122,13 +122,13 @@ pub struct AcmeWords {
     #[arg(long, value_name = "ME@HOST", env = "BARTIZAN_ACME_EMAIL")]
     pub acme_email: Option<String>,
     /// You have read the terms of the authority and agree to them: <https://letsencrypt.org/repository/>
-    #[arg(long, env = "BARTIZAN_ACME_AGREE_TERMS", requires = "acme_email")]
+    #[arg(long, env = "BARTIZAN_ACME_AGREE_TERMS")]
     pub acme_agree_terms: bool,
     /// Another authority, by the URL of its directory [default: Let's Encrypt]
-    #[arg(long, value_name = "URL", env = "BARTIZAN_ACME_DIRECTORY", requires = "acme_email")]
+    #[arg(long, value_name = "URL", env = "BARTIZAN_ACME_DIRECTORY")]
     pub acme_directory: Option<String>,
     /// Who the authority's own certificate is from, if this machine does not know it: it is no public one then
-    #[arg(long, value_name = "FILE", env = "BARTIZAN_ACME_CA", requires = "acme_email")]
+    #[arg(long, value_name = "FILE", env = "BARTIZAN_ACME_CA")]
     pub acme_ca: Option<PathBuf>,
 }
 

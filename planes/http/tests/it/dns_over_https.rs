@@ -30,6 +30,25 @@ impl DnsAnswerer for Told {
 /// The query of RFC 8484 §4.1.1.
 const QUERY: &str = "AAABAAABAAAAAAAAA3d3dwdleGFtcGxlA2NvbQAAAQAB";
 
+/// Who has yet to learn how to resolve names asks by an address.
+#[test]
+fn who_knows_an_address_alone_is_answered() {
+    let edge = Edge::start(&[("a.test", tunnel(), plain())]);
+    for (host, expect) in
+        [("127.0.0.1", 200), ("127.0.0.1:8443", 200), ("[::1]", 200), ("a.test", 530), ("127.0.0.1.test", 404)]
+    {
+        let answer = run(async {
+            let mut stream = dial_tls(&edge, NAME_SERVER, &[b"http/1.1"]).await.unwrap();
+            let head = format!("GET /dns-query?dns={QUERY} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        });
+        assert_eq!(status(&answer), expect.to_string(), "{host}: {answer}");
+    }
+}
+
 #[test]
 fn a_query_gets_an_answer_or_a_reason() {
     let edge = Edge::start(&[("a.test", tunnel(), plain())]);

@@ -43,6 +43,9 @@ fn kdig_and_curl_ask_over_https() {
         let text = kdig(edge.https(), &[words, &[&ca, &host, "+nopadding", edge.domain(), "SOA"]].concat());
         assert!(text.contains("status: NOERROR") && !text.contains("Received 468 B"), "{words:?}: {text}");
     }
+    // Debian's dig names nobody in the handshake, and the address in the request.
+    let text = dig(edge.https(), &["+https", edge.domain(), "SOA"]).text;
+    assert!(text.contains("status: NOERROR") && text.contains("(HTTPS)"), "{text}");
     // The address of the default zone's name server, for HTTP/1.1 too.
     let name = format!("ns1.{}", edge.domain());
     let resolve = format!("{name}:{}:{}", edge.https().port(), edge.https().ip());
