@@ -78,6 +78,8 @@ pub struct Fixed {
     pub visitors_reset_key: http::ResetKey,
     /// Whether they can come that way.
     pub speaks_http3: bool,
+    /// By which ports visitors come.
+    pub public_ports: http::PublicPorts,
 }
 
 /// What comes after this process.
@@ -318,6 +320,7 @@ fn http_config(bundle: &Bundle, fixed: &Fixed) -> Generation<http::Config> {
         server: http::ServerFacts {
             pop: newest.of(&bundle.pop).name.clone(),
             name_servers: fixed.name_servers.clone(),
+            public_ports: fixed.public_ports,
             origin_roots: None,
         },
         clock: fixed.clock.clone(),

@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU16;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use bartizan_dial::Private;
 use bartizan_names::{Name, Prefix};
 use bartizan_plane_dns::RateLimits;
+use bartizan_plane_http::PublicPorts;
 use bartizan_signer::Validity;
 use bartizan_store::AuditRetention;
 use rustix::fs::OFlags;
@@ -65,6 +67,8 @@ struct File {
     workers: Option<u16>,
     demo: Option<bool>,
     user: Option<String>,
+    public_http: Option<NonZeroU16>,
+    public_https: Option<NonZeroU16>,
     listen: Listen,
     history: History,
     backup: BackupTable,
@@ -318,6 +322,8 @@ pub struct Settings {
     pub acme: Option<AcmeSettings>,
     /// A line for each request over HTTP.
     pub access_log: Option<access_log::Plan>,
+    /// By which ports visitors come.
+    pub public_ports: PublicPorts,
 }
 
 impl Settings {
@@ -378,6 +384,10 @@ impl Settings {
             backups: backups(up.backups, file.backup)?,
             acme: acme(up.acme, file.acme)?,
             access_log: access_log::plan(up.access_log, file.access_log)?,
+            public_ports: PublicPorts {
+                http: up.public_http.or(file.public_http.map(NonZeroU16::get)),
+                https: up.public_https.or(file.public_https.map(NonZeroU16::get)),
+            },
         })
     }
 }

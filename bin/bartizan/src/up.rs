@@ -230,6 +230,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         access_log: settings.access_log.clone(),
         visitors_reset_key,
         speaks_http3: !listeners.http3.is_empty(),
+        public_ports: settings.public_ports,
     };
     let api_listeners = std::mem::take(&mut listeners.api);
     let left_out = std::mem::take(&mut listeners.left_out);

@@ -81,6 +81,14 @@ pub struct Config {
     pub clock: Clock,
 }
 
+/// Ports that visitors are told of, by redirects and `Alt-Svc`. None: that of the listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PublicPorts {
+    pub http: Option<u16>,
+    /// Of HTTPS over TCP, and of HTTP/3 over UDP.
+    pub https: Option<u16>,
+}
+
 /// What the plane says about itself.
 #[derive(Clone, Debug, Default)]
 pub struct ServerFacts {
@@ -88,6 +96,8 @@ pub struct ServerFacts {
     pub pop: String,
     /// The names of the edge's own name servers, in lower case and without a final dot: DNS over HTTPS is asked there.
     pub name_servers: Vec<String>,
+    /// By which ports visitors come, where something in front leads them to those of the listeners. Read once, at the start.
+    pub public_ports: PublicPorts,
     /// Root certificates in PEM for origins under `strict`, beside those of the system. Read once, at the start.
     pub origin_roots: Option<String>,
 }

@@ -102,7 +102,12 @@ pub fn start(
     let (acceptor, quic_acceptor) = (Acceptor::with_early_data(ingress::ALPN), Acceptor::of_quic(ingress::ALPN_QUIC));
     let quic = sockets.quic.filter(|quic| !quic.sockets.is_empty());
     let quic_port = quic.as_ref().map(|quic| quic.sockets[0].local_addr()).transpose()?.map(|address| address.port());
-    let ports = Ports { http: port_of(&sockets.http, 80)?, https: port_of(&sockets.https, 443)?, quic: quic_port };
+    let public = server.public_ports;
+    let ports = Ports {
+        http: public.http.map_or_else(|| port_of(&sockets.http, 80), Ok)?,
+        https: public.https.map_or_else(|| port_of(&sockets.https, 443), Ok)?,
+        quic: quic_port.map(|port| public.https.unwrap_or(port)),
+    };
     let (end, _) = watch::channel(None);
     let (shares, now) = (Shares::of(bartizan_net::descriptors_max()), std::time::Instant::now());
     let memory = Memory::new(MemoryShares::of(bartizan_net::memory_max()).http.min(limits.memory), now);

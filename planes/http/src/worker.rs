@@ -52,7 +52,7 @@ pub(crate) struct Worker {
     pub(crate) traces: Traces,
 }
 
-/// The ports that redirects name.
+/// The ports that visitors are told of.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ports {
     pub(crate) http: u16,

@@ -40,6 +40,12 @@ pub struct Up {
     /// HTTPS, over TCP and, as HTTP/3, over UDP [default: port 8443 of 127.0.0.1 and ::1]
     #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_HTTPS", value_delimiter = ',', value_parser = listener)]
     pub https: Vec<SocketAddr>,
+    /// The port by which visitors come for HTTP, if something in front leads them here: redirects name it [default: that of --http]
+    #[arg(long, value_name = "PORT", env = "BARTIZAN_PUBLIC_HTTP", value_parser = clap::value_parser!(u16).range(1..))]
+    pub public_http: Option<u16>,
+    /// The same for HTTPS and HTTP/3: redirects and Alt-Svc name it [default: that of --https]
+    #[arg(long, value_name = "PORT", env = "BARTIZAN_PUBLIC_HTTPS", value_parser = clap::value_parser!(u16).range(1..))]
+    pub public_https: Option<u16>,
     /// Connectors, over QUIC [default: port 7844 of 127.0.0.1 and ::1]
     #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_TUNNEL", value_delimiter = ',', value_parser = listener)]
     pub tunnel: Vec<SocketAddr>,

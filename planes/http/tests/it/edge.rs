@@ -304,6 +304,7 @@ fn config(sites: &[Site<'_>], firewall: Firewall, ca: &Ca) -> Config {
         pop: "LAB".to_owned(),
         name_servers: vec![NAME_SERVER.to_owned()],
         origin_roots: Some(ca.pem.clone()),
+        ..ServerFacts::default()
     };
     Config {
         zones: zones.finish(),

@@ -44,6 +44,24 @@ fn promises_of_tls() {
     assert_eq!(page.header("strict-transport-security"), "");
 }
 
+/// Behind a container's port or a balancer's, visitors come by other ports than those of the listeners.
+#[test]
+fn visitors_are_told_the_ports_by_which_they_come() {
+    let edge = Edge::start_with(&["--public-http", "80", "--public-https", "4443"]);
+    let origin = Origin::echo();
+    let host = edge.proxied("ports", "A", "127.0.0.1", origin.port());
+    let page = edge.https_get(&host, "/", &[]);
+    assert_eq!(page.header("alt-svc"), "h3=\":4443\"; ma=86400");
+    set(&edge, "always_use_https", &json!("on"));
+    let page = wait::until("it leads to HTTPS", || Some(edge.http_get(&host, "/x", &[])).filter(|it| it.status == 301));
+    assert_eq!(page.header("location"), format!("https://{host}:4443/x"));
+    set(&edge, "ssl", &json!("off"));
+    let page = wait::until("it leads to HTTP", || Some(edge.https_get(&host, "/x", &[])).filter(|it| it.status == 301));
+    assert_eq!(page.header("location"), format!("http://{host}/x"));
+    // Nobody is sent back to where he came from.
+    assert_eq!(bartizan_e2e::dns::dig(edge.dns(), &[&host, "HTTPS"]).answers(), Vec::<String>::new());
+}
+
 /// By length and without one, over both versions, to an address and through a tunnel.
 #[test]
 fn uploads_that_are_too_large() {
