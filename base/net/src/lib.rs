@@ -5,6 +5,7 @@
 //! behind a safe function that cannot be called wrongly. No protocol, no policy; a runtime only to wait for the end of a
 //! connection.
 
+mod account;
 mod any_port;
 mod buffer;
 mod delivery;
@@ -19,6 +20,7 @@ mod priority;
 mod splice;
 mod udp;
 
+pub use account::{Account, LEAST_BYTES_PER_SECOND, LeastRate};
 pub use any_port::{AnyPortDatagram, prepare_any_port, receive_any_port, tcp_transparent, udp_transparent};
 pub use buffer::{hold_to_receive, hold_to_send};
 pub use delivery::undelivered;

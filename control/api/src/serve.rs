@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use bartizan_net::Patience;
+use bartizan_net::{LeastRate, Patience};
 use bartizan_quotas::{Ceiling, Door, Rarely, Shares};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -58,7 +58,9 @@ impl Times {
     /// At the end of a connection. The clock goes on beside it.
     fn patience(self) -> Patience {
         let (linger, stall) = (self.linger, self.exchange);
-        Patience { linger, stall, least_bytes_per_second: u32::MAX, bytes_max: LINGER_BYTES_MAX }
+        // What is taken buys no time.
+        let rate = LeastRate { stall, bytes_per_second: u32::MAX };
+        Patience { linger, rate, bytes_max: LINGER_BYTES_MAX }
     }
 }
 

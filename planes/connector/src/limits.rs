@@ -15,7 +15,8 @@ pub struct Limits {
     pub call_time: Duration,
     /// For a TCP connection to an origin, all its addresses together.
     pub tcp_connect_time: Duration,
-    /// How long an origin may take nothing of what a client said last, when both have ended.
+    /// How long an origin may take nothing of what a client said last, when both have ended; what it takes buys that time back
+    /// (`bartizan_net::LeastRate`).
     pub deliver_time: Duration,
 }
 

@@ -7,7 +7,7 @@
 use std::io;
 
 use bartizan_names::{OriginAddress, OriginFault};
-use bartizan_net::delivered;
+use bartizan_net::{LeastRate, delivered};
 use bartizan_rpc::{ConnectRequest, encode_response};
 use bytes::BytesMut;
 use quinn::{RecvStream, SendStream};
@@ -58,7 +58,7 @@ pub(crate) async fn serve(
             send.write_chunk(encode_response("", std::iter::empty).into()).await?;
             relay(&mut origin.stream, send, receive).await?;
             // The kernel delivers what is under way, as long as there is one: in a container it ends with us.
-            delivered(&origin.stream, shared.limits.deliver_time).await;
+            delivered(&origin.stream, LeastRate::with_stall(shared.limits.deliver_time)).await;
             origin.is_complete = true;
             Ok(())
         }

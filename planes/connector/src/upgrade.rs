@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bartizan_net::delivered;
+use bartizan_net::{LeastRate, delivered};
 use quinn::{RecvStream, SendStream};
 use tokio::io::AsyncWriteExt;
 
@@ -23,6 +23,6 @@ pub(crate) async fn relay(
     tokio::io::copy_bidirectional(&mut edge, &mut origin).await.map_err(StreamError::Upgraded)?;
     // A TLS library may hold its last record back.
     let _ = origin.flush().await;
-    delivered(origin.socket(), deliver_time).await;
+    delivered(origin.socket(), LeastRate::with_stall(deliver_time)).await;
     Ok(())
 }

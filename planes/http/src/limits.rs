@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bartizan_net::{LEAST_BYTES_PER_SECOND, LeastRate};
 use bartizan_quotas::Ceiling;
 use bartizan_wire::http1;
 
@@ -19,8 +20,7 @@ pub struct Limits {
     /// is waited for it, which each byte buys back a part of ([`Limits::least_bytes_per_second`]). Also the time of a frame of
     /// data, whosever it is: at the least rate the largest takes half of it.
     pub stall_time: Duration,
-    /// Who sends or reads less than this on average is ended, when [`Limits::stall_time`] is used up. A tenth of what the
-    /// slowest mobile networks carry.
+    /// Who sends or reads less than this on average is ended, when [`Limits::stall_time`] is used up.
     pub least_bytes_per_second: u32,
     /// How long we go on reading after our last answer, so that a reset does not destroy it (RFC 9112 §9.6).
     pub linger_time: Duration,
@@ -47,12 +47,17 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Of bodies that come, and of answers that are to be taken.
+    pub(crate) const fn least_rate(&self) -> LeastRate {
+        LeastRate { stall: self.stall_time, bytes_per_second: self.least_bytes_per_second }
+    }
+
     pub(crate) const DEFAULT: Limits = Limits {
         handshake_time: Duration::from_secs(10),
         head_time: Duration::from_secs(15),
         idle_time: Duration::from_secs(75),
         stall_time: Duration::from_secs(60),
-        least_bytes_per_second: 500,
+        least_bytes_per_second: LEAST_BYTES_PER_SECOND,
         linger_time: Duration::from_secs(2),
         websocket_idle_time: Duration::from_secs(900),
         ping_every: Duration::from_secs(30),

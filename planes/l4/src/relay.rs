@@ -12,6 +12,7 @@ use std::io;
 use std::task::Poll;
 
 use bartizan_exchange::Io;
+use bartizan_net::LeastRate;
 use bartizan_tls::{ClientStream, ServerStream};
 use tokio::net::TcpStream;
 
@@ -136,11 +137,11 @@ pub(crate) async fn relay(mut client: Client, mut origin: Origin, session: &Sess
     outcome
 }
 
-/// Waits until the peer has all that was written to it, for as long as that goes on: not longer without progress than a
-/// connection may be half closed, nor after the session was told to end.
+/// Waits until the peer has all that was written to it, for as long as that goes on: not longer than a connection may be half
+/// closed, unless what it takes buys that time back, nor after the session was told to end.
 async fn delivered(socket: &TcpStream, session: &Session, worker: &Worker) {
     // Told to end: it is reset by who called, or closed.
-    let all = bartizan_net::delivered(socket, worker.limits().half_closed_time);
+    let all = bartizan_net::delivered(socket, LeastRate::with_stall(worker.limits().half_closed_time));
     let _ = session.cancel.unless_triggered(all).await;
 }
 

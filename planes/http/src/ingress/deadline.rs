@@ -9,6 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bartizan_net::Account;
 use tokio::time::Instant;
 
 use crate::limits::Limits;
@@ -51,13 +52,12 @@ impl Awaited {
 
 /// The time limit of one direction of a connection, or of a stream.
 ///
-/// For a body the limit is an account: waiting uses it up, and what was moved buys it back at the least rate that is
-/// allowed. So one limit ends who stops, and who goes on too slowly.
+/// For a body the limit is an account ([`Account`]). So one limit ends who stops, and who goes on too slowly.
 #[derive(Default)]
 pub(crate) struct Deadline {
     running: Cell<Option<Running>>,
     /// What was used up by waits that are over, and not bought back.
-    used: Cell<Duration>,
+    used: Cell<Account>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -86,10 +86,10 @@ impl Deadline {
             }
             _ => {
                 if !awaited.has_rate() {
-                    self.used.set(Duration::ZERO);
+                    self.used.set(Account::default());
                 }
                 let since = awaited.has_rate().then(Instant::now);
-                let limit = limit.saturating_sub(self.used.get());
+                let limit = self.used.get().left(limit);
                 self.running.set(Some(Running { awaited, since, limit, is_over: false }));
             }
         }
@@ -103,18 +103,18 @@ impl Deadline {
     /// So many bytes of a body were moved.
     pub(crate) fn moved(&self, bytes: usize, limits: &Limits) {
         let since = self.running.take().and_then(|running| running.since);
-        let waited = since.map_or(Duration::ZERO, |since| since.elapsed());
-        let used = self.used.get() + waited;
-        if !used.is_zero() {
-            let bought = Duration::from_secs_f64(bytes as f64 / f64::from(limits.least_bytes_per_second.max(1)));
-            self.used.set(used.saturating_sub(bought));
+        let mut used = self.used.get();
+        if let Some(since) = since {
+            used.waited(since.elapsed());
         }
+        used.moved(bytes, limits.least_rate());
+        self.used.set(used);
     }
 
     /// What was awaited is here, or nothing is awaited any more.
     pub(crate) fn rest(&self) {
         self.running.set(None);
-        self.used.set(Duration::ZERO);
+        self.used.set(Account::default());
     }
 
     /// Whether the time of the last wait ran out.

@@ -42,14 +42,9 @@ impl Carrier for ServerStream<TcpStream> {
 }
 
 /// Ends our side, and returns when the visitor has all that was written and has ended too; or has all of it and says
-/// nothing for [`Limits::linger_time`]; or takes nothing for [`Limits::stall_time`], or less than the least rate.
+/// nothing for [`Limits::linger_time`]; or takes nothing for [`Limits::stall_time`] that what it takes does not buy back.
 pub(crate) async fn say_goodbye(io: impl Carrier, turn: &Turn, limits: &Limits) {
-    let patience = Patience {
-        linger: limits.linger_time,
-        stall: limits.stall_time,
-        least_bytes_per_second: limits.least_bytes_per_second,
-        bytes_max: LINGER_BYTES_MAX,
-    };
+    let patience = Patience { linger: limits.linger_time, rate: limits.least_rate(), bytes_max: LINGER_BYTES_MAX };
     bartizan_net::say_goodbye(io, Carrier::socket, &patience, || turn.next()).await;
 }
 

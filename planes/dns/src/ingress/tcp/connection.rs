@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bartizan_net::{Patience, say_goodbye, undelivered};
+use bartizan_net::{LeastRate, Patience, say_goodbye, undelivered};
 use bartizan_quotas::{Held, Place};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -98,7 +98,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             // Over TLS a client is told that it has had all (RFC 8446 §6.1).
             Closed::Theirs | Closed::Ours => {}
         }
-        let patience = Patience { linger, stall, least_bytes_per_second: u32::MAX, bytes_max: LINGER_BYTES_MAX };
+        // What is taken buys no time.
+        let rate = LeastRate { stall, bytes_per_second: u32::MAX };
+        let patience = Patience { linger, rate, bytes_max: LINGER_BYTES_MAX };
         // In a box, so that others have no room for it.
         let goodbye = Box::pin(say_goodbye(self.stream, socket, &patience, yield_now));
         tokio::select! {
