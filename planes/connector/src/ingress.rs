@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bartizan_dial::OriginDialer;
 use bartizan_live::{Generation, Live};
+use bartizan_quic::IntakeError;
 use bartizan_rpc::{
     Applied, ConnectKind, HeadError, RpcThread, StreamKind, read_request, read_stream_kind, serve_connector,
 };
@@ -14,6 +15,7 @@ use tokio::time::timeout;
 
 use crate::limits::Limits;
 use crate::link::LinkError;
+use crate::untaken::{Arriving, Untaken};
 use crate::{Event, Ingress, pipeline, tcp, udp};
 
 /// What all streams share.
@@ -24,6 +26,7 @@ pub(crate) struct Shared {
     pub(crate) origins: Arc<OriginDialer>,
     pub(crate) rpc: RpcThread,
     pub(crate) events: mpsc::Sender<Event>,
+    pub(crate) untaken: Untaken,
     pub(crate) limits: Limits,
 }
 
@@ -35,17 +38,17 @@ impl Shared {
 }
 
 /// Serves one stream to its end.
-pub(crate) async fn serve(send: SendStream, mut receive: RecvStream, shared: Shared, sessions: udp::Calls) {
-    match timeout(shared.limits.head_time, read_stream_kind(&mut receive)).await {
+pub(crate) async fn serve(send: SendStream, mut receive: Arriving, shared: Shared, sessions: udp::Calls) {
+    match timeout(shared.limits.head_time, read_stream_kind(&mut receive.stream)).await {
         Ok(Ok(StreamKind::Data)) => serve_data(send, receive, shared).await,
-        Ok(Ok(StreamKind::Rpc)) => serve_call(send, receive, shared, sessions).await,
+        Ok(Ok(StreamKind::Rpc)) => serve_call(send, receive.stream, shared, sessions).await,
         Ok(Err(error)) => tracing::debug!(%error, "a stream from the edge"),
         Err(_) => shared.mention(Event::StreamGivenUp { why: "it said nothing" }),
     }
 }
 
-async fn serve_data(mut send: SendStream, mut receive: RecvStream, shared: Shared) {
-    let served = match timeout(shared.limits.head_time, read_request(&mut receive)).await {
+async fn serve_data(mut send: SendStream, mut receive: Arriving, shared: Shared) {
+    let served = match timeout(shared.limits.head_time, read_request(&mut receive.stream)).await {
         Ok(Ok(request)) if request.kind == ConnectKind::Tcp => tcp::serve(&request, &mut send, receive, &shared).await,
         Ok(Ok(request)) => pipeline::serve(request, &mut send, receive, &shared).await,
         Ok(Err(error)) => Err(error.into()),
@@ -87,7 +90,7 @@ pub(crate) enum StreamError {
     #[error("the connection to the origin broke: {0}")]
     Tcp(#[source] std::io::Error),
     #[error("the client's side broke off: {0}")]
-    Read(#[from] quinn::ReadError),
+    Read(#[from] IntakeError),
 }
 
 async fn serve_call(send: SendStream, receive: RecvStream, shared: Shared, sessions: udp::Calls) {

@@ -22,6 +22,7 @@ mod run;
 mod tcp;
 mod token;
 mod udp;
+mod untaken;
 mod upgrade;
 mod uplink;
 

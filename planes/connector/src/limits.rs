@@ -18,6 +18,9 @@ pub struct Limits {
     /// How long an origin may take nothing of what a client said last, when both have ended; what it takes buys that time back
     /// (`bartizan_net::LeastRate`).
     pub deliver_time: Duration,
+    /// Bytes that the edge may have sent and origins not taken, if it is to be less than the machine allows
+    /// (`bartizan_quotas::MemoryShares`).
+    pub memory: usize,
 }
 
 impl Default for Limits {
@@ -29,6 +32,7 @@ impl Default for Limits {
             call_time: Duration::from_secs(5),
             tcp_connect_time: Duration::from_secs(5),
             deliver_time: Duration::from_secs(30),
+            memory: usize::MAX,
         }
     }
 }
@@ -51,12 +55,6 @@ pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(1);
 pub(crate) const ACKNOWLEDGED_EVERY: u32 = 10;
 /// Requests that the edge may have open on one connection; a little more than it uses.
 pub(crate) const STREAMS_MAX: u32 = 2048 + 64;
-/// What the edge may send on one stream before we have read it: 100 Mbit/s at a round trip of 160 ms.
-pub(crate) const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
-/// And on all of one connection, at least. What slow origins leave of it is all that others can begin with.
-pub(crate) const CONNECTION_WINDOW_BYTES_MIN: usize = 16 * 1024 * 1024;
-/// For four connections that hold as much as they may, this part of the machine's memory: an eighth for all.
-pub(crate) const CONNECTION_WINDOW_PART: usize = 4 * 8;
 /// What we keep of one connection until the edge acknowledges it.
 pub(crate) const SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 

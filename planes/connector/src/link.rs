@@ -12,6 +12,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use bartizan_quic::{Intake, IntakeError, Shed};
 use bartizan_tls::ClientStream;
 use bartizan_wire::http1::{
     Asked, BodyReader, ChunkLine, Event, FieldRoom, HeadSearch, INTERIM_MAX, Leading, Limits, Persistence, Refusal,
@@ -20,11 +21,10 @@ use bartizan_wire::http1::{
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
-use quinn::RecvStream;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 
-/// Bytes that are read from an origin, or from the edge, at a time.
+/// Bytes that are read from an origin at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// A first read has room for a usual answer.
 const FIRST_BYTES: usize = 8 * 1024;
@@ -78,8 +78,8 @@ impl Asking {
 /// A request's body, off the edge's stream, and how it is framed.
 pub(crate) enum Upload {
     Nothing,
-    Length(u64, RecvStream),
-    Chunked(RecvStream),
+    Length(u64, Intake),
+    Chunked(Intake),
 }
 
 /// There is no answer.
@@ -95,6 +95,8 @@ pub(crate) enum LinkError {
     Interim,
     #[error("the request's body broke off")]
     Body,
+    #[error("it takes the request's body too slowly, and others needed the memory")]
+    Untaken,
 }
 
 /// Why a request's body did not go out whole.
@@ -104,6 +106,8 @@ enum UploadError {
     Edge,
     /// The origin takes no more of it, which is allowed: it may have answered.
     Origin,
+    /// The origin takes it too slowly, and others needed the memory.
+    Shed,
 }
 
 /// No answer came.
@@ -169,7 +173,7 @@ async fn read_head(mut read: ReadHalf<Box<dyn Io>>, mut upload: Uploading, asked
             if let Some(found) = search.find(&unread, &Limits::RESPONSE)? {
                 break found.end;
             }
-            if receive(&mut read, &mut unread, FIRST_BYTES, &mut upload).await? == 0 {
+            if receive(&mut read, &mut unread, FIRST_BYTES, &mut upload, Until::Head).await? == 0 {
                 return Err(LinkError::Closed);
             }
         };
@@ -183,12 +187,20 @@ async fn read_head(mut read: ReadHalf<Box<dyn Io>>, mut upload: Uploading, asked
     Err(LinkError::Interim)
 }
 
+/// What is read of an answer.
+#[derive(Clone, Copy)]
+enum Until {
+    Head,
+    End,
+}
+
 /// Reads what comes, and lets the upload go on meanwhile.
 async fn receive(
     read: &mut ReadHalf<Box<dyn Io>>,
     to: &mut BytesMut,
     room: usize,
     upload: &mut Uploading,
+    until: Until,
 ) -> Result<usize, LinkError> {
     to.reserve(room);
     let reading = read.read_buf(to);
@@ -197,8 +209,11 @@ async fn receive(
         if let MaybeDone::Future(_) = upload {
             let _ = upload.poll_unpin(cx);
         }
-        if let MaybeDone::Done(Err(UploadError::Edge)) = upload {
-            return Poll::Ready(Err(LinkError::Body));
+        match (&*upload, until) {
+            (MaybeDone::Done(Err(UploadError::Edge)), _) => return Poll::Ready(Err(LinkError::Body)),
+            // An answer that is there goes on: its origin wants no more of the request.
+            (MaybeDone::Done(Err(UploadError::Shed)), Until::Head) => return Poll::Ready(Err(LinkError::Untaken)),
+            _ => {}
         }
         reading.as_mut().poll(cx).map_err(LinkError::Io)
     })
@@ -220,7 +235,7 @@ impl Answer {
                 // What was handed out keeps its memory.
                 self.unread = BytesMut::new();
             }
-            match receive(&mut self.read, &mut self.unread, self.room, &mut self.upload).await? {
+            match receive(&mut self.read, &mut self.unread, self.room, &mut self.upload, Until::End).await? {
                 0 => self.body.end_of_input()?,
                 read => self.room = if read < self.room { FIRST_BYTES } else { (2 * self.room).min(CHUNK_BYTES) },
             }
@@ -254,24 +269,22 @@ async fn upload(
     match body {
         Upload::Nothing => {}
         Upload::Length(mut left, mut receive) => {
+            let mut shed = receive.shed();
             while let Some(chunk) = next(&mut receive).await? {
                 left = left.checked_sub(chunk.len() as u64).ok_or(UploadError::Edge)?;
-                write.write_all(&chunk).await.map_err(origin)?;
-                // More may be long in coming.
-                write.flush().await.map_err(origin)?;
+                put(&mut write, &chunk, &mut shed).await?;
             }
             if left > 0 {
                 return Err(UploadError::Edge);
             }
         }
         Upload::Chunked(mut receive) => {
-            let mut out = Vec::new();
+            let (mut out, mut shed) = (Vec::new(), receive.shed());
             while let Some(chunk) = next(&mut receive).await? {
                 let Some(line) = ChunkLine::of(chunk.len()) else { continue };
                 out.clear();
                 [&*line, &chunk, ChunkLine::END].iter().for_each(|part| out.extend_from_slice(part));
-                write.write_all(&out).await.map_err(origin)?;
-                write.flush().await.map_err(origin)?;
+                put(&mut write, &out, &mut shed).await?;
             }
             out.clear();
             write_last_chunk(None, &mut out);
@@ -282,7 +295,22 @@ async fn upload(
     Ok(write)
 }
 
-async fn next(receive: &mut RecvStream) -> Result<Option<Bytes>, UploadError> {
-    let chunk = receive.read_chunk(CHUNK_BYTES, true).await.map_err(|_| UploadError::Edge)?;
-    Ok(chunk.map(|chunk| chunk.bytes))
+async fn next(receive: &mut Intake) -> Result<Option<Bytes>, UploadError> {
+    receive.chunk().await.map_err(|error| match error {
+        IntakeError::Stream(_) => UploadError::Edge,
+        IntakeError::Shed => UploadError::Shed,
+    })
+}
+
+/// Writes a piece, and sends it off: more may be long in coming.
+async fn put(write: &mut WriteHalf<Box<dyn Io>>, piece: &[u8], shed: &mut Shed) -> Result<(), UploadError> {
+    let put = async {
+        write.write_all(piece).await?;
+        write.flush().await
+    };
+    tokio::select! {
+        biased;
+        put = put => put.map_err(|_: io::Error| UploadError::Origin),
+        () = shed => Err(UploadError::Shed),
+    }
 }

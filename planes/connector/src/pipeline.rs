@@ -9,7 +9,7 @@ use bartizan_rpc::{ConnectKind, ConnectRequest, Entry, Metadata, encode_response
 use bartizan_wire::http1::{self, Asked, Class, Content, HeadWriter, Illegal, has_token, is_end_to_end};
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use quinn::{RecvStream, SendStream};
+use quinn::SendStream;
 
 use crate::Event;
 use crate::egress::{Origin, OriginError};
@@ -17,6 +17,7 @@ use crate::hello;
 use crate::ingress::{Shared, StreamError};
 use crate::link::{Answer, Asking, Upload};
 use crate::rules::Service;
+use crate::untaken::Arriving;
 use crate::upgrade;
 
 /// Room for a usual head.
@@ -26,7 +27,7 @@ const HEAD_BYTES: usize = 1024;
 pub(crate) async fn serve(
     request: ConnectRequest,
     send: &mut SendStream,
-    receive: RecvStream,
+    receive: Arriving,
     shared: &Shared,
 ) -> Result<(), StreamError> {
     let wanted = match Wanted::read(&request) {
@@ -151,13 +152,13 @@ async fn forward(
     wanted: &Wanted<'_>,
     head: Vec<u8>,
     send: &mut SendStream,
-    receive: RecvStream,
+    receive: Arriving,
     shared: &Shared,
 ) -> Result<(), StreamError> {
     let (body, receive) = match wanted.body {
         _ if wanted.request.kind == ConnectKind::WebSocket => (Upload::Nothing, Some(receive)),
-        http1::Body::Length(length) => (Upload::Length(length, receive), None),
-        http1::Body::Chunked => (Upload::Chunked(receive), None),
+        http1::Body::Length(length) => (Upload::Length(length, receive.intake(wanted.request, Some(length))), None),
+        http1::Body::Chunked => (Upload::Chunked(receive.intake(wanted.request, None)), None),
         http1::Body::None | http1::Body::UntilClose | http1::Body::Switched => (Upload::Nothing, None),
     };
     let request = Asking { head: head.into(), asked: Asked::by(wanted.method.as_str()), body };
@@ -174,6 +175,7 @@ async fn forward(
     match receive {
         Some(receive) if answer.head.to_websocket => {
             send.write_chunk(encode(&answer)).await?;
+            let receive = receive.intake(wanted.request, None);
             upgrade::relay(answer, send, receive, shared.limits.deliver_time).await
         }
         _ if answer.head.status == StatusCode::SWITCHING_PROTOCOLS.as_u16() => {

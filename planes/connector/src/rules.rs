@@ -4,6 +4,8 @@
 //! traffic that is not served here). Times are whole seconds. A key that is known and not supported is refused by name;
 //! an unknown key is ignored.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +21,9 @@ use crate::egress::{Origin, Tls};
 const RULES_MAX: usize = 4096;
 /// The most memory of one compiled path pattern.
 const PATTERN_BYTES_MAX: usize = 1024 * 1024;
+
+/// Octets of a file with authorities.
+const CA_POOL_BYTES_MAX: u64 = 2 << 20;
 
 /// All rules of a tunnel, in order. The last one matches everything.
 #[derive(Debug)]
@@ -317,7 +322,7 @@ fn tls(request: &OriginRequest, encryption: Encryption) -> Result<Tls, IngressEr
     let roots = match &request.ca_pool {
         _ if encryption == Encryption::Unverified => Roots::Unverified,
         Some(path) => {
-            let pem = std::fs::read_to_string(path);
+            let pem = ca_pool(path);
             Roots::SystemAnd(pem.map_err(|source| IngressError::CaPool { path: path.clone(), source })?)
         }
         None => Roots::System,
@@ -325,6 +330,19 @@ fn tls(request: &OriginRequest, encryption: Encryption) -> Result<Tls, IngressEr
     let config: Arc<ClientConfig> = client_config(&roots, &[b"http/1.1"])?;
     let match_host = request.match_sni_to_host == Some(true);
     Ok(Tls { config, server_name: request.origin_server_name.clone(), match_host })
+}
+
+/// The text of a file that rules name. They may have come from the edge, so that it may be a device without an end.
+fn ca_pool(path: &str) -> io::Result<String> {
+    let mut pem = String::new();
+    File::open(path)?.take(CA_POOL_BYTES_MAX + 1).read_to_string(&mut pem)?;
+    match pem.len() as u64 > CA_POOL_BYTES_MAX {
+        true => Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it is longer than {} MB", CA_POOL_BYTES_MAX >> 20),
+        )),
+        false => Ok(pem),
+    }
 }
 
 fn host_header(host: &str) -> Result<HeaderValue, IngressError> {
@@ -471,6 +489,10 @@ mod tests {
             (
                 last(r#"{"service": "https://a", "originRequest": {"caPool": "/does/not/exist.pem"}}"#),
                 "caPool \"/does/not/exist.pem\" cannot be read",
+            ),
+            (
+                last(r#"{"service": "https://a", "originRequest": {"caPool": "/dev/zero"}}"#),
+                "caPool \"/dev/zero\" cannot be read",
             ),
         ] {
             let error = Ingress::parse(json.as_bytes()).unwrap_err().to_string();

@@ -19,6 +19,7 @@ use tokio::time::sleep;
 use crate::Ingress;
 use crate::ingress::Shared;
 use crate::limits::{BESIDE_MAX, CONNECTIONS_MAX, Limits, SWEEP};
+use crate::untaken::Untaken;
 pub use crate::uplink::DialerError;
 use crate::uplink::{Dialer, Ended, Uplink, UplinkError};
 
@@ -181,6 +182,7 @@ pub async fn run(
     tokio::select! {
         () = async { while lines.join_next().await.is_some() {} } => {}
         never = sweep(&shared) => match never {},
+        never = shared.untaken.watch() => match never {},
     }
     shared.mention(Event::Stopped);
     Ok(())
@@ -217,6 +219,7 @@ impl Line {
                 origins: Arc::new(OriginDialer::new(options.reach)),
                 rpc,
                 events,
+                untaken: Untaken::new(options.limits.memory),
                 limits: options.limits,
             },
             edges: options.edges.into(),

@@ -8,9 +8,10 @@ use std::io;
 
 use bartizan_names::{OriginAddress, OriginFault};
 use bartizan_net::{LeastRate, delivered};
+use bartizan_quic::{Intake, IntakeError};
 use bartizan_rpc::{ConnectRequest, encode_response};
 use bytes::BytesMut;
-use quinn::{RecvStream, SendStream};
+use quinn::SendStream;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
@@ -20,8 +21,9 @@ use crate::Event;
 use crate::egress::OriginError;
 use crate::ingress::{Shared, StreamError};
 use crate::pipeline::fail;
+use crate::untaken::Arriving;
 
-/// Bytes that are read from either side at a time.
+/// Bytes that are read from the origin at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// A read that could bring less than this gets a new buffer.
 const ROOM_BYTES_MIN: usize = 4 * 1024;
@@ -30,7 +32,7 @@ const ROOM_BYTES_MIN: usize = 4 * 1024;
 pub(crate) async fn serve(
     request: &ConnectRequest,
     send: &mut SendStream,
-    receive: RecvStream,
+    receive: Arriving,
     shared: &Shared,
 ) -> Result<(), StreamError> {
     let dest = &request.dest;
@@ -56,7 +58,12 @@ pub(crate) async fn serve(
         Ok(stream) => {
             let mut origin = Origin { stream, is_complete: false };
             send.write_chunk(encode_response("", std::iter::empty).into()).await?;
-            relay(&mut origin.stream, send, receive).await?;
+            let relayed = relay(&mut origin.stream, send, receive.intake(request, None)).await;
+            relayed.inspect_err(|error| {
+                if let StreamError::Read(error @ IntakeError::Shed) = error {
+                    shared.mention(Event::RequestFailed { origin: dest.clone(), why: error.to_string() });
+                }
+            })?;
             // The kernel delivers what is under way, as long as there is one: in a container it ends with us.
             delivered(&origin.stream, LeastRate::with_stall(shared.limits.deliver_time)).await;
             origin.is_complete = true;
@@ -80,14 +87,19 @@ impl Drop for Origin {
 }
 
 /// Each side may end before the other one does.
-async fn relay(origin: &mut TcpStream, send: &mut SendStream, receive: RecvStream) -> Result<(), StreamError> {
+async fn relay(origin: &mut TcpStream, send: &mut SendStream, receive: Intake) -> Result<(), StreamError> {
     let (from_origin, to_origin) = origin.split();
-    tokio::try_join!(to(to_origin, receive), from(&from_origin, send)).map(|((), ())| ())
+    let shed = receive.shed();
+    tokio::select! {
+        biased;
+        relayed = async { tokio::try_join!(to(to_origin, receive), from(&from_origin, send)) } => relayed.map(|((), ())| ()),
+        () = shed => Err(IntakeError::Shed.into()),
+    }
 }
 
-async fn to(mut origin: WriteHalf<'_>, mut receive: RecvStream) -> Result<(), StreamError> {
-    while let Some(chunk) = receive.read_chunk(CHUNK_BYTES, true).await? {
-        origin.write_all(&chunk.bytes).await.map_err(StreamError::Tcp)?;
+async fn to(mut origin: WriteHalf<'_>, mut receive: Intake) -> Result<(), StreamError> {
+    while let Some(chunk) = receive.chunk().await? {
+        origin.write_all(&chunk).await.map_err(StreamError::Tcp)?;
     }
     origin.shutdown().await.map_err(StreamError::Tcp)
 }

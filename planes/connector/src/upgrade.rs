@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bartizan_net::{LeastRate, delivered};
-use quinn::{RecvStream, SendStream};
+use bartizan_quic::{Intake, IntakeError};
+use quinn::SendStream;
 use tokio::io::AsyncWriteExt;
 
 use crate::ingress::StreamError;
@@ -13,14 +14,19 @@ use crate::link::Answer;
 pub(crate) async fn relay(
     answer: Answer,
     send: &mut SendStream,
-    receive: RecvStream,
+    receive: Intake,
     deliver_time: Duration,
 ) -> Result<(), StreamError> {
     let broken = || StreamError::Upgraded(std::io::ErrorKind::UnexpectedEof.into());
     let (first, mut origin) = answer.into_io().await.ok_or_else(broken)?;
     send.write_chunk(first).await?;
+    let shed = receive.shed();
     let mut edge = tokio::io::join(receive, send);
-    tokio::io::copy_bidirectional(&mut edge, &mut origin).await.map_err(StreamError::Upgraded)?;
+    tokio::select! {
+        biased;
+        copied = tokio::io::copy_bidirectional(&mut edge, &mut origin) => copied.map_err(StreamError::Upgraded)?,
+        () = shed => return Err(IntakeError::Shed.into()),
+    };
     // A TLS library may hold its last record back.
     let _ = origin.flush().await;
     delivered(origin.socket(), LeastRate::with_stall(deliver_time)).await;

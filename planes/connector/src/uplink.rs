@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bartizan_live::Silence;
+use bartizan_quic::{STREAM_WINDOW_BYTES, connection_window};
 use bartizan_rpc::{
     ConnectorInfo, DATAGRAM_V2_FEATURE, DATAGRAM_V3_FEATURE, DatagramVersion, OUR_FEATURE, Refused, Registered,
     Registration, RegistrationClient, RpcError, RpcStopped, RpcThread,
@@ -18,11 +19,11 @@ use tokio::time::{sleep, timeout};
 
 use crate::ingress::{self, Shared};
 use crate::limits::{
-    ACKNOWLEDGED_EVERY, CONNECTION_WINDOW_BYTES_MIN, CONNECTION_WINDOW_PART, GOODBYE_MAX, KEEP_ALIVE, LAST_REQUESTS,
-    Limits, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES, STREAMS_MAX, UNREGISTER_MAX,
+    ACKNOWLEDGED_EVERY, GOODBYE_MAX, KEEP_ALIVE, LAST_REQUESTS, Limits, SEND_WINDOW_BYTES, STREAMS_MAX, UNREGISTER_MAX,
 };
 use crate::run::Options;
 use crate::udp;
+use crate::untaken::{Arriving, Carried, memory_of};
 
 /// The name that the edge's certificate has, wherever the edge is.
 const SERVER_NAME: &str = "quic.cftunnel.com";
@@ -93,7 +94,7 @@ impl Dialer {
     pub(crate) fn new(options: &Options) -> Result<Dialer, DialerError> {
         let tls: Arc<ClientConfig> = client_config(&options.roots, &[ALPN])?;
         let mut quic = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
-        quic.transport_config(Arc::new(transport(options.idle)?));
+        quic.transport_config(Arc::new(transport(options.idle, memory_of(options.limits.memory))?));
         let registration = Registration {
             account: options.credentials.account.to_string(),
             secret: options.credentials.secret.clone(),
@@ -157,7 +158,8 @@ impl Dialer {
         // Ends when this function does.
         let mut datagrams = JoinSet::new();
         datagrams.spawn(owner.run());
-        let mut streams = Streams { running: JoinSet::new(), shared, sessions };
+        let on = shared.untaken.carry(uplink.quic.clone());
+        let mut streams = Streams { running: JoinSet::new(), on, shared, sessions };
         tokio::select! {
             error = streams.accept(&uplink.quic) => {
                 tokio::spawn(end_by_themselves(streams.running, self.grace));
@@ -191,6 +193,7 @@ async fn end_by_themselves(mut running: JoinSet<()>, grace: Duration) {
 /// The streams of one connection.
 struct Streams<'s> {
     running: JoinSet<()>,
+    on: Arc<Carried>,
     shared: &'s Shared,
     sessions: udp::Calls,
 }
@@ -227,6 +230,7 @@ impl Streams<'_> {
 
     fn serve(&mut self, send: SendStream, receive: RecvStream) {
         let (shared, sessions) = (self.shared.clone(), self.sessions.clone());
+        let receive = Arriving { stream: receive, on: Arc::clone(&self.on) };
         self.running.spawn(ingress::serve(send, receive, shared, sessions));
     }
 }
@@ -259,13 +263,8 @@ impl Uplink {
     }
 }
 
-/// On a machine that has so much memory.
-fn connection_window(memory: usize) -> VarInt {
-    let bytes = (memory / CONNECTION_WINDOW_PART).max(CONNECTION_WINDOW_BYTES_MIN);
-    VarInt::from_u64(bytes as u64).unwrap_or(VarInt::MAX)
-}
-
-fn transport(idle: Duration) -> Result<TransportConfig, quinn::VarIntBoundsExceeded> {
+/// Where origins may leave so much untaken.
+fn transport(idle: Duration, memory: u64) -> Result<TransportConfig, quinn::VarIntBoundsExceeded> {
     let mut acknowledgements = AckFrequencyConfig::default();
     acknowledgements.ack_eliciting_threshold(VarInt::from_u32(ACKNOWLEDGED_EVERY));
     let mut transport = TransportConfig::default();
@@ -276,7 +275,7 @@ fn transport(idle: Duration) -> Result<TransportConfig, quinn::VarIntBoundsExcee
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
-        .receive_window(connection_window(bartizan_net::memory_max()))
+        .receive_window(connection_window(memory))
         .send_window(SEND_WINDOW_BYTES);
     Ok(transport)
 }

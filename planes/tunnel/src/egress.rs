@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use bartizan_exchange::{Body, BodyError, Length, LocalBoxFuture, Request, Response, Upgrade, Upstream, UpstreamError};
 use bartizan_names::{OriginFault, TunnelId};
+use bartizan_quic::{Intake, IntakeError};
 use bartizan_quotas::SourceKey;
 use bartizan_rpc::{
     ConnectKind, ConnectResponse, Entry, HeadError, Metadata, encode_request, plain_text, read_response,
@@ -28,7 +29,6 @@ use crate::limits::LOGGED_BYTES_MAX;
 use crate::link::{Lease, Link};
 use crate::links::{Links, Repeat};
 use crate::stream::{Duplex, Sending, Stream};
-use crate::unread::{Intake, IntakeError};
 use crate::untaken::{Outlet, OutletError, write_head};
 
 /// The way to what lies behind tunnels.
@@ -312,7 +312,7 @@ fn download(
         (Content::Withheld, Some(bytes)) => (Length::Known(bytes), Some(0)),
         (Content::Framed, Some(bytes)) => (Length::Known(bytes), Some(bytes)),
     };
-    let intake = Intake::new(receive, left, &lease);
+    let intake = Intake::new(receive, left, &lease.link().unread, lease.source());
     let download = Download { intake, left, upload, lease };
     let chunks = futures_util::stream::unfold(Some(download), |download| async {
         let mut download = download?;

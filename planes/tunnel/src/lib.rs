@@ -9,7 +9,7 @@
 //! ```
 //! QUIC runs on the plane's own threads, because a stall of five seconds ends the connections of all stock connectors;
 //! remote calls run on one more thread. Requests are handled on the caller's thread, which is given a stream handle.
-//! What visitors do not read is held within a share of memory (unread), and holds up nobody else.
+//! What visitors do not read is held within a share of memory (readers), and holds up nobody else.
 //! Not here: HTTP/2 as transport, ICMP, DNS.
 
 mod admission;
@@ -24,12 +24,12 @@ mod listen;
 mod metrics;
 mod pipeline;
 mod plane;
+mod readers;
 mod registry;
 mod sessions;
 mod stream;
 mod transport;
 mod udp;
-mod unread;
 mod untaken;
 
 use bartizan_clock::Clock;
@@ -39,8 +39,8 @@ use bartizan_tls::CertifiedKey;
 pub use counters::Counts;
 pub use limits::Limits;
 pub use plane::{Commands, Plane, StartError, start};
+pub use readers::Readers;
 pub use transport::ResetKey;
-pub use unread::Readers;
 
 /// What this plane serves.
 #[derive(Clone, Debug, Default)]

@@ -87,17 +87,6 @@ pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(2);
 pub(crate) const ACKNOWLEDGED_EVERY: u32 = 10;
 /// Streams that a connector may have open towards us: the control stream, and a few calls.
 pub(crate) const CONNECTOR_STREAMS_MAX: u32 = 16;
-/// What a connector may send on one stream before we have read it: 100 Mbit/s at a round trip of 160 ms.
-pub(crate) const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
-/// And on all of one connection at least. It has as much as all may hold, so that it is nothing that a slow reader could
-/// take from others (`unread.rs`).
-pub(crate) const CONNECTION_WINDOW_BYTES_MIN: u64 = 8 * STREAM_WINDOW_BYTES as u64;
-/// Answers of this length are not looked at: with as many as a connection may carry they hold 8 MB.
-pub(crate) const UNREAD_SMALL_BYTES: u64 = 4 * 1024;
-/// How often it is looked at what is unread: a fast network brings some tens of megabytes meanwhile.
-pub(crate) const UNREAD_LOOK: Duration = Duration::from_millis(250);
-/// Looks over which it is told how fast somebody reads: a minute. Whoever reads slowly reads in bursts.
-pub(crate) const PACE_LOOKS: u64 = 256;
 /// What we keep of one connection until the connector acknowledges it.
 pub(crate) const SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 /// Datagrams that a connector sent and that were not read yet. Their reader is quick; strangers can fill this too.
@@ -127,8 +116,6 @@ pub(crate) const TRIES: usize = 3;
 pub(crate) const COMEBACK_MAX: Duration = Duration::from_secs(2);
 /// What a request waits on a connection that is lost without a word. A stock edge takes 5 s.
 const _: () = assert!(Silence::AFTER.as_millis() + COMEBACK_MAX.as_millis() <= 5_000);
-/// Bytes that are read from a stream at a time.
-pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
 
 /// UDP sessions of one connection. Connectors of ours take as many.
 pub(crate) const SESSIONS_MAX: usize = 4_096;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bartizan_live::Silence;
 use bartizan_observed::Connection;
+use bartizan_quic::AllUnread;
 use bartizan_quotas::SourceKey;
 use bartizan_rpc::plain_text;
 use tokio::runtime::Handle;
@@ -15,7 +16,6 @@ use tokio::sync::{Notify, watch};
 use crate::counters::Counters;
 use crate::limits::{LOGGED_BYTES_MAX, Limits};
 use crate::sessions::{Ended, Manner, Sessions};
-use crate::unread::AllUnread;
 use crate::untaken::AllUntaken;
 
 /// One registered connection.

@@ -7,7 +7,7 @@ use bartizan_observed::{Connections, Measured, Metric, Sample};
 
 use crate::Counts;
 use crate::counters::Counters;
-use crate::unread::Readers;
+use crate::readers::Readers;
 
 /// The numbers of a plane, which may have ended meanwhile.
 pub(crate) struct Counted {

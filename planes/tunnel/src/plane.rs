@@ -25,9 +25,9 @@ use crate::link::Link;
 use crate::links::Links;
 use crate::listen::listen;
 use crate::metrics::Counted;
+use crate::readers::{self, Readers};
 use crate::registry::{Registry, Table};
 use crate::transport::{self, ResetKey};
-use crate::unread::{self, Readers};
 use crate::{Config, Counts};
 
 /// The plane could not start.
@@ -76,7 +76,7 @@ pub fn start(
     tokio::spawn(listen(table.clone(), registry.clone(), Arc::clone(&counters)));
     let memory = MemoryShares::of(bartizan_net::memory_max()).tunnels.min(limits.memory) as u64;
     let readers = Readers::new(Arc::clone(&counters), memory);
-    tokio::spawn(unread::watch(table.clone(), readers.clone()));
+    tokio::spawn(readers::watch(table.clone(), readers.clone()));
     let edge = Edge::new(live.clone(), rpc.clone(), registry, Arc::clone(&counters), limits, memory);
     let mut endpoints = Vec::new();
     for socket in sockets {

@@ -7,6 +7,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bartizan_quic::Intake;
 use bartizan_rpc::OUR_FEATURE;
 use futures_util::FutureExt;
 use quinn::{RecvStream, SendStream, VarInt};
@@ -15,7 +16,6 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use crate::counters::count;
 use crate::link::Lease;
-use crate::unread::Intake;
 use crate::untaken::Outlet;
 
 /// What a stream that is given up is reset with.
@@ -77,7 +77,7 @@ enum HalfClose {
 impl From<Stream> for Duplex {
     fn from(Stream { send, receive, lease }: Stream) -> Duplex {
         let outlet = Outlet::new(send, lease.source(), lease.link());
-        let intake = Intake::new(receive, None, &lease);
+        let intake = Intake::new(receive, None, &lease.link().unread, lease.source());
         Duplex { outlet, intake, half_close: HalfClose::Open, lease }
     }
 }
@@ -128,7 +128,7 @@ impl Drop for Duplex {
 impl AsyncRead for Duplex {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = to.filled().len();
-        let read = self.intake.poll_read(cx, to);
+        let read = Pin::new(&mut self.intake).poll_read(cx, to);
         self.mind_held_end(cx, &read, to.filled().len() - before);
         read
     }

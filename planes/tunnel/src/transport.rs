@@ -1,21 +1,16 @@
 //! QUIC as connectors need it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use bartizan_quic::{RandomIds, STREAM_WINDOW_BYTES, connection_window};
 use bartizan_tls::{CertifiedKey, TlsError, quic_server_config};
 use quinn::crypto::HmacKey;
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{
-    AckFrequencyConfig, ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, ServerConfig,
-    TransportConfig, VarInt,
-};
+use quinn::{AckFrequencyConfig, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 
 use crate::limits::{
-    ACKNOWLEDGED_EVERY, CONNECTOR_STREAMS_MAX, DATAGRAMS_BYTES, IDLE_MAX, KEEP_ALIVE, RESET_INTERVAL,
-    SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
+    ACKNOWLEDGED_EVERY, CONNECTOR_STREAMS_MAX, DATAGRAMS_BYTES, IDLE_MAX, KEEP_ALIVE, RESET_INTERVAL, SEND_WINDOW_BYTES,
 };
-use crate::unread::connection_window;
 
 /// The protocol that connectors offer (RFC 7301).
 const ALPN: &[u8] = b"argotunnel";
@@ -28,30 +23,6 @@ pub(crate) fn endpoint_config(reset_key: ResetKey) -> EndpointConfig {
     let mut config = EndpointConfig::new(reset_key);
     config.min_reset_interval(RESET_INTERVAL).cid_generator(|| Box::new(RandomIds));
     config
-}
-
-/// Random connection ids. The library's own carry a mark of the process that made them, and packets with the mark of a
-/// predecessor would be dropped where they ought to be answered by a reset.
-struct RandomIds;
-
-/// Connections never meet by chance.
-const ID_BYTES: usize = 8;
-
-impl ConnectionIdGenerator for RandomIds {
-    fn generate_cid(&mut self) -> ConnectionId {
-        let mut id = [0; ID_BYTES];
-        // Without a source of randomness there is no QUIC.
-        getrandom::fill(&mut id).expect("the system has randomness");
-        ConnectionId::new(&id)
-    }
-
-    fn cid_len(&self) -> usize {
-        ID_BYTES
-    }
-
-    fn cid_lifetime(&self) -> Option<Duration> {
-        None
-    }
 }
 
 /// The edge's QUIC with this certificate, where visitors may leave so much unread.

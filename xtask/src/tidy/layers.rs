@@ -4,12 +4,13 @@ use super::Finding;
 use super::workspace::{Kind, Workspace};
 
 /// Inside `base`: words first. A crate that has no row may use `names` and `live`.
-/// The dialing kit asks name servers, sets up TLS and counts.
+/// The dialing kit asks name servers, sets up TLS and counts; what is unread of a stream is shared out by source.
 const BASE: &[(&str, &[&str])] = &[
     ("names", &[]),
     ("live", &["names"]),
     ("model", &["names", "live", "v4", "expr"]),
     ("dial", &["names", "live", "wire", "tls", "observed", "quotas"]),
+    ("quic", &["quotas"]),
 ];
 
 /// What a crate of `base` without a row in [`BASE`] may use.
@@ -121,6 +122,8 @@ mod tests {
             ("base/live", "base/wire", false),
             ("base/tls", "base/live", true),
             ("base/tls", "base/net", false),
+            ("base/quic", "base/quotas", true),
+            ("base/quic", "base/net", false),
             ("base/wire", "engines/authority", false),
             ("engines/authority", "base/wire", true),
             ("engines/authority", "engines/signer", true),

@@ -18,5 +18,6 @@ mod silence;
 mod tcp;
 mod udp;
 mod unread;
+mod untaken;
 mod waits;
 mod wire;

@@ -4,15 +4,13 @@ use std::io;
 use std::net::UdpSocket;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bartizan_live::Live;
+use bartizan_quic::RandomIds;
 use bartizan_tls::Acceptor;
 use quinn::crypto::HmacKey;
-use quinn::{
-    ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, IdleTimeout, Incoming, ServerConfig, TokioRuntime,
-    TransportConfig, VarInt,
-};
+use quinn::{Endpoint, EndpointConfig, IdleTimeout, Incoming, ServerConfig, TokioRuntime, TransportConfig, VarInt};
 
 use super::greeter::{Greeter, GreeterError};
 use crate::limits::{
@@ -67,30 +65,6 @@ pub enum OpenError {
     Greeter(#[from] GreeterError),
     #[error(transparent)]
     Socket(#[from] io::Error),
-}
-
-/// Random connection ids. The library's own carry a mark of the process that made them, and packets with the mark of a
-/// predecessor would be dropped where they ought to be answered by a reset.
-struct RandomIds;
-
-/// Connections never meet by chance.
-const ID_BYTES: usize = 8;
-
-impl ConnectionIdGenerator for RandomIds {
-    fn generate_cid(&mut self) -> ConnectionId {
-        let mut id = [0; ID_BYTES];
-        // Without a source of randomness there is no QUIC.
-        getrandom::fill(&mut id).expect("the system has randomness");
-        ConnectionId::new(&id)
-    }
-
-    fn cid_len(&self) -> usize {
-        ID_BYTES
-    }
-
-    fn cid_lifetime(&self) -> Option<Duration> {
-        None
-    }
 }
 
 fn transport(limits: &Limits) -> TransportConfig {

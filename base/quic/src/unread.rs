@@ -1,7 +1,7 @@
-//! What connectors sent and nobody has read yet, and what becomes of it when it is too much.
+//! What the other end sent and nobody has read yet, and what becomes of it when it is too much.
 //!
 //! ```text
-//! stream ─► Intake (whoever reads, on its own thread) ─► visitor
+//! stream ─► Intake (whoever reads, on its own thread) ─► visitor, or origin
 //!              │ how much was read, whether there was nothing to read
 //! look, four times a second: what is read slower than it comes ─► more than may be held? ─► shed: the slowest end
 //! ```
@@ -12,75 +12,60 @@
 //!
 //! How much QUIC holds of a stream the library does not tell. What is counted is what may be there at most: all that came on
 //! the connection since the stream was empty, less what was read of it, and no more than its window or than is left of its
-//! answer.
+//! length.
+//!
+//! Both ends of a tunnel have it: the edge for visitors who do not read, the connector for origins that do not.
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use bartizan_live::Live;
-use bartizan_quotas::{Rarely, SourceKey};
+use bartizan_quotas::SourceKey;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use quinn::{ReadError, RecvStream, VarInt};
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::counters::Counters;
-use crate::limits::{
-    CHUNK_BYTES, CONNECTION_WINDOW_BYTES_MIN, PACE_LOOKS, STREAM_WINDOW_BYTES, UNREAD_LOOK, UNREAD_SMALL_BYTES,
-};
-use crate::link::Lease;
-use crate::registry::Table;
+/// What the other end may send on one stream before we have read it: 100 Mbit/s at a round trip of 160 ms.
+pub const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 
-/// What a connector may send on one connection before it is read, where all together may hold so much: that, and a quarter
+/// And on all of one connection at least. It has as much as all may hold, so that it is nothing that a slow reader could
+/// take from others.
+const CONNECTION_WINDOW_BYTES_MIN: u64 = 8 * STREAM_WINDOW_BYTES as u64;
+
+/// What is of this length is not looked at: with as many streams as a connection may carry they hold 8 MB.
+const SMALL_BYTES: u64 = 4 * 1024;
+
+/// Bytes that are read from a stream at a time.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// How often it is looked at what is unread: a fast network brings some tens of megabytes meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Looks over which it is told how fast somebody reads: a minute. Whoever reads slowly reads in bursts.
+const PACE_LOOKS: u64 = 256;
+
+/// What the other end may send on one connection before it is read, where all together may hold so much: that, and a quarter
 /// more for what comes between two looks.
-pub(crate) fn connection_window(memory: u64) -> VarInt {
+pub fn connection_window(memory: u64) -> VarInt {
     let bytes = memory.saturating_add(memory / 4).max(CONNECTION_WINDOW_BYTES_MIN);
     VarInt::from_u64(bytes).unwrap_or(VarInt::MAX)
 }
 
-/// How much is unread, and how often it was too much: for whoever tells of it.
-#[derive(Clone, Debug)]
-pub struct Readers {
-    counters: Arc<Counters>,
-    bytes: Arc<AtomicU64>,
-    memory: u64,
-}
-
-impl Readers {
-    pub(crate) fn new(counters: Arc<Counters>, memory: u64) -> Readers {
-        Readers { counters, bytes: Arc::default(), memory }
-    }
-
-    /// Bytes that are unread at most, at the last look.
-    pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    /// Bytes that may be.
-    pub fn bytes_max(&self) -> u64 {
-        self.memory
-    }
-
-    /// Streams that were ended for it since the plane began.
-    pub fn ended(&self) -> u64 {
-        self.counters.read().shed
-    }
-}
-
 /// The reading half of a stream, for whoever reads it. Dropped, what is left of it is thrown away.
-pub(crate) enum Intake {
-    /// Of an answer that is not worth a look.
+pub enum Intake {
+    /// Of what is not worth a look.
     Small(RecvStream),
     Watched(Watched),
 }
 
 /// Why there is no more to read.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum IntakeError {
+pub enum IntakeError {
     #[error(transparent)]
     Stream(#[from] ReadError),
     #[error("it was read too slowly, and others needed the memory")]
@@ -97,33 +82,63 @@ impl From<IntakeError> for io::Error {
 }
 
 impl Intake {
-    /// `length` is what has to come, where that is known.
+    /// `length` is what has to come, where that is known; `unread` is of the stream's connection, and `from` whose visitor
+    /// it is.
     // Hot: once an answer, after its head. Small ones cost nothing.
-    pub(crate) fn new(stream: RecvStream, length: Option<u64>, lease: &Lease) -> Intake {
-        if length.is_some_and(|length| length <= UNREAD_SMALL_BYTES) {
+    pub fn new(stream: RecvStream, length: Option<u64>, unread: &AllUnread, from: SourceKey) -> Intake {
+        if length.is_some_and(|length| length <= SMALL_BYTES) {
             return Intake::Small(stream);
         }
-        Intake::Watched(lease.link().unread.watch(stream, lease.source(), length))
+        Intake::Watched(unread.watch(stream, from, length))
     }
 
     /// The next piece; none at the end.
-    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, IntakeError> {
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, IntakeError> {
         match self {
             Intake::Small(stream) => Ok(stream.read_chunk(CHUNK_BYTES, true).await?.map(|chunk| chunk.bytes)),
             Intake::Watched(watched) => std::future::poll_fn(|cx| watched.poll_chunk(cx)).await,
         }
     }
 
-    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    /// Tells when it is ended, whoever is busy with what came before.
+    pub fn shed(&self) -> Shed {
         match self {
-            Intake::Small(stream) => AsyncRead::poll_read(std::pin::Pin::new(stream), cx, to),
+            Intake::Small(_) => Shed(None),
+            Intake::Watched(Watched(unread)) => Shed(Some(Arc::clone(unread))),
+        }
+    }
+}
+
+impl AsyncRead for Intake {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Intake::Small(stream) => AsyncRead::poll_read(Pin::new(stream), cx, to),
             Intake::Watched(watched) => watched.poll_read(cx, to).map_err(io::Error::from),
         }
     }
 }
 
+/// Ready when a stream is ended because it was read too slowly. One for each stream.
+pub struct Shed(Option<Arc<Unread>>);
+
+impl Future for Shed {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(unread) = &self.0 else { return Poll::Pending };
+        let mut state = unread.state();
+        if state.is_shed {
+            return Poll::Ready(());
+        }
+        if !state.minds.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            state.minds = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
 /// A stream that is looked at, for its reader.
-pub(crate) struct Watched(Arc<Unread>);
+pub struct Watched(Arc<Unread>);
 
 impl Watched {
     fn poll_chunk(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, IntakeError>> {
@@ -203,10 +218,13 @@ struct Unread {
 struct State {
     /// None when its reader is gone, or it was shed.
     stream: Option<RecvStream>,
+    is_shed: bool,
     /// What the look found, and its reader has not taken yet.
     ahead: Option<Ahead>,
     /// Its reader, if there was nothing for it.
     waits: Option<Waker>,
+    /// Who wants to know when it is shed.
+    minds: Option<Waker>,
     seen: Seen,
 }
 
@@ -271,17 +289,24 @@ impl Unread {
     /// Throws away what is held, and tells the connector to send no more, unless its reader has come meanwhile.
     fn shed(&self) -> bool {
         let mut state = self.state();
-        // What the look found goes too, or it would seem that the stream had ended there.
-        state.waits.is_none() && {
-            state.ahead = None;
-            state.stream.take().is_some()
+        if state.waits.is_some() {
+            return false;
         }
+        // What the look found goes too, or it would seem that the stream had ended there.
+        state.ahead = None;
+        state.is_shed = state.stream.take().is_some();
+        let (is_shed, minds) = (state.is_shed, state.minds.take());
+        drop(state);
+        if let Some(waker) = minds {
+            waker.wake();
+        }
+        is_shed
     }
 }
 
 /// The streams of one connection that are looked at.
 #[derive(Default)]
-pub(crate) struct AllUnread(Mutex<Streams>);
+pub struct AllUnread(Mutex<Streams>);
 
 #[derive(Default)]
 struct Streams {
@@ -292,7 +317,14 @@ struct Streams {
 
 impl AllUnread {
     fn watch(&self, stream: RecvStream, from: SourceKey, length: Option<u64>) -> Watched {
-        let state = State { stream: Some(stream), ahead: None, waits: None, seen: Seen::default() };
+        let state = State {
+            stream: Some(stream),
+            is_shed: false,
+            ahead: None,
+            waits: None,
+            minds: None,
+            seen: Seen::default(),
+        };
         let unread = Arc::new(Unread { from, length, state: Mutex::new(state) });
         let streams = &mut self.streams().streams;
         if streams.len() == streams.capacity() {
@@ -346,40 +378,41 @@ struct Slow<U = Arc<Unread>> {
     unread: U,
 }
 
-/// Looks at the streams of all connections, again and again.
-pub(crate) async fn watch(table: Live<Table>, Readers { counters, bytes, memory }: Readers) {
-    let mut look = interval(UNREAD_LOOK);
+/// When to look: for as long as there is a plane.
+pub fn looks() -> Interval {
+    let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    look
+}
+
+/// What a look found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Looked {
+    /// Bytes that were unread at most, and read slower than they came.
+    pub found: u64,
+    /// What is left of them.
+    pub held: u64,
+    /// Streams that were ended for it.
+    pub ended: u64,
+}
+
+/// Looks at the streams of all connections, and ends some if more is unread than may be held.
+pub fn look<'c>(connections: impl Iterator<Item = (&'c AllUnread, &'c quinn::Connection)>, memory: u64) -> Looked {
+    // It has no more room than is needed.
     let mut slow = Vec::new();
-    loop {
-        look.tick().await;
-        for link in table.snapshot().value.values().flat_map(|links| links.iter()) {
-            link.unread.look(|| link.quic.stats().udp_rx.bytes, &mut slow);
-        }
-        let (mut held, mut ended) = (slow.iter().map(|slow| slow.held).sum::<u64>(), 0);
-        if held > memory {
-            let before = held;
-            held = shed(&mut slow, memory, |unread| {
-                let is_shed = unread.shed();
-                ended += u64::from(is_shed);
-                is_shed
-            });
-            static SHED: Rarely = Rarely::new();
-            if let Some(times) = SHED.turn() {
-                tracing::warn!(
-                    unread = before,
-                    most = memory,
-                    ended,
-                    times,
-                    "answers through tunnels are read too slowly for the memory that they may take: the slowest were ended"
-                );
-            }
-        }
-        counters.shed.fetch_add(ended, Ordering::Relaxed);
-        bytes.store(held, Ordering::Relaxed);
-        // It has no more room than is needed.
-        slow = Vec::new();
+    for (unread, quic) in connections {
+        unread.look(|| quic.stats().udp_rx.bytes, &mut slow);
     }
+    let found = slow.iter().map(|slow| slow.held).sum::<u64>();
+    let (mut held, mut ended) = (found, 0);
+    if held > memory {
+        held = shed(&mut slow, memory, |unread| {
+            let is_shed = unread.shed();
+            ended += u64::from(is_shed);
+            is_shed
+        });
+    }
+    Looked { found, held, ended }
 }
 
 /// Ends streams until no more than `most` bytes are held, and says how many are. A source's part is the same for all that
