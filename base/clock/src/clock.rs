@@ -88,6 +88,12 @@ impl Clock {
         self.read().at()
     }
 
+    /// The same, for whoever asks again and again and need not know of clocks: TLS.
+    pub fn teller(&self) -> Arc<dyn Fn() -> Timestamp + Send + Sync> {
+        let clock = self.clone();
+        Arc::new(move || clock.now())
+    }
+
     /// Between which times it is, for what lets somebody in for a while.
     pub fn span(&self) -> Span {
         self.read().span()

@@ -10,7 +10,7 @@ use crate::client::{self, Api, Pass};
 use crate::data_dir::Local;
 use crate::failure::{Cause, Failure};
 use crate::token::{self, Secret, Seen};
-use crate::{settings, user};
+use crate::{settings, text_file, user};
 
 /// How a command finds its edge: these flags, then the environment, then a local `up`, then what `login` stored.
 #[derive(Args, Clone, Default)]
@@ -178,7 +178,7 @@ pub fn local_edge(edge: &Edge) -> Option<Local> {
 
 fn read_ca(file: &Path) -> anyhow::Result<String> {
     let failed = |error| Failure::new(Cause::Usage, format!("cannot read {} (--cacert): {error}", file.display()));
-    Ok(std::fs::read_to_string(file).map_err(failed)?)
+    Ok(text_file::read_at_most(file, text_file::BYTES_MAX).map_err(failed)?)
 }
 
 fn local_ca(edge: &Edge) -> Option<String> {

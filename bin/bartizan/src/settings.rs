@@ -1,7 +1,7 @@
 //! The settings of `up`: flags, then the environment, then `bartizan.toml`, then defaults.
 
 use std::fs::OpenOptions;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -23,7 +23,7 @@ use crate::any_port::PortsMode;
 use crate::backup::schedule::{self, Backups, Plan};
 use crate::failure::{Cause, Failure};
 use crate::up::{AcmeWords, Up, name_server};
-use crate::{api_names, user};
+use crate::{api_names, text_file, user};
 
 /// The default ports, the same for every user (design §2.1).
 const PORT_API: u16 = 8787;
@@ -404,7 +404,7 @@ fn acme(flags: AcmeWords, file: AcmeTable) -> anyhow::Result<Option<AcmeSettings
     };
     let read = |file: PathBuf| {
         let failed = |error| Failure::new(Cause::Usage, format!("cannot read {} (--acme-ca): {error}", file.display()));
-        std::fs::read_to_string(&file).map_err(failed)
+        text_file::read_at_most(&file, text_file::BYTES_MAX).map_err(failed)
     };
     Ok(Some(AcmeSettings { email, agrees, directory, roots: ca.map(read).transpose()? }))
 }
@@ -438,14 +438,17 @@ impl Settings {
 fn read_file(named: Option<&Path>, data: &Path) -> anyhow::Result<File> {
     let path = named.map_or_else(|| data.join("bartizan.toml"), Path::to_path_buf);
     let read = match named {
-        Some(path) => std::fs::read_to_string(path),
+        Some(path) => text_file::read_at_most(path, text_file::BYTES_MAX),
         None => read_beside_data(&path),
     };
     let text = match read {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => return Ok(File::default()),
         // Where the directory cannot be looked into, its own check says so better.
-        Err(error) if named.is_none() && !matches!(error.kind(), ErrorKind::Other | ErrorKind::InvalidData) => {
+        Err(error)
+            if named.is_none()
+                && !matches!(error.kind(), ErrorKind::Other | ErrorKind::InvalidData | ErrorKind::FileTooLarge) =>
+        {
             tracing::debug!(%error, "no settings from {}", path.display());
             return Ok(File::default());
         }
@@ -483,8 +486,7 @@ fn read_beside_data(path: &Path) -> std::io::Result<String> {
     if user::is_root() && (found.uid() != 0 || found.nlink() != 1 || others_may_write) {
         return Err(std::io::Error::other("root takes no settings from a file that others can write"));
     }
-    let mut text = String::new();
-    file.read_to_string(&mut text).map(|_| text)
+    text_file::text_of(&mut file, text_file::BYTES_MAX)
 }
 
 /// The place of a local edge's data when nobody names one.

@@ -1,13 +1,13 @@
 //! A text that somebody hands over in a file: a certificate, a key, a list, a page.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
 use crate::failure::{Cause, Failure};
 
 /// Octets of one: a list of revoked certificates may have 1 MB, and what is longer the API refuses.
-const BYTES_MAX: u64 = 2 << 20;
+pub const BYTES_MAX: u64 = 2 << 20;
 
 /// What is in a file; `-` is standard input.
 pub fn read(file: &Path) -> anyhow::Result<String> {
@@ -25,17 +25,33 @@ pub fn read(file: &Path) -> anyhow::Result<String> {
 
 /// The same of what need not be text.
 pub fn read_bytes(file: &Path) -> anyhow::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    // One more, so that who is over it is seen, and a device without an end has one.
-    let read = match file == Path::new("-") {
-        true => io::stdin().lock().take(BYTES_MAX + 1).read_to_end(&mut bytes),
-        false => File::open(file).and_then(|file| file.take(BYTES_MAX + 1).read_to_end(&mut bytes)),
+    let bytes = match file == Path::new("-") {
+        true => all_of(&mut io::stdin().lock(), BYTES_MAX),
+        false => File::open(file).and_then(|mut file| all_of(&mut file, BYTES_MAX)),
     };
-    read.map_err(|error| failed(file, &error.to_string()))?;
-    if bytes.len() as u64 > BYTES_MAX {
-        return Err(failed(file, &format!("it is longer than {} MB", BYTES_MAX >> 20)).into());
+    bytes.map_err(|error| failed(file, &error.to_string()).into())
+}
+
+/// The text of a file that may be as long as this.
+pub fn read_at_most(file: &Path, octets: u64) -> io::Result<String> {
+    text_of(&mut File::open(file)?, octets)
+}
+
+/// What is in a file that is open.
+pub fn text_of(file: &mut File, octets: u64) -> io::Result<String> {
+    String::from_utf8(all_of(file, octets)?)
+        .map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is no text in UTF-8"))
+}
+
+/// What is longer is refused; a device without an end too.
+fn all_of(from: &mut impl Read, octets: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // One more, so that who is over it is seen.
+    from.take(octets + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > octets {
+        true => Err(io::Error::new(ErrorKind::FileTooLarge, format!("it is longer than {} MB", octets >> 20))),
+        false => Ok(bytes),
     }
-    Ok(bytes)
 }
 
 fn failed(file: &Path, why: &str) -> Failure {
@@ -65,6 +81,11 @@ mod tests {
         }
         let endless = read(Path::new("/dev/zero")).unwrap_err().to_string();
         assert!(endless.contains("it is longer than 2 MB"), "{endless}");
+        std::fs::write(&file, "12345678").unwrap();
+        for (octets, fits) in [(8, true), (7, false)] {
+            assert_eq!(read_at_most(&file, octets).is_ok(), fits, "{octets}");
+        }
+        assert_eq!(read_at_most(Path::new("/dev/zero"), 9).unwrap_err().kind(), ErrorKind::FileTooLarge);
         let none = read(&folder.path().join("none")).unwrap_err().to_string();
         assert!(none.contains("No such file"), "{none}");
     }

@@ -164,7 +164,7 @@ fn read(
                 return Err(refused("password", "dsu needs one, and it is kept for this url and userid alone"));
             }
             // That it can be called at all.
-            Dsu::at(&url, &userid, "").map_err(|error| refused("url", &error.to_string()))?;
+            Dsu::at(&url, &userid, "", &api.clock().teller()).map_err(|error| refused("url", &error.to_string()))?;
             (stored.url, stored.userid) = (Some(url), Some(userid));
             Ok(stored)
         }

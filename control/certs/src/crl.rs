@@ -11,9 +11,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bartizan_clock::Clock;
 use bartizan_dial::{OriginDialer, Question, Reach, TTL_MIN};
 use bartizan_names::{DnsKind, Name, OriginHost, Timestamp};
-use bartizan_tls::{ClientConfig, Roots, client_config};
+use bartizan_tls::{ClientConfig, Roots, TlsError, client_config_by};
 use bartizan_v4::client_auth::StoredCrlFetch;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -123,12 +124,13 @@ impl CrlUrl {
 #[derive(Clone)]
 pub struct CrlFetcher {
     dialer: Arc<OriginDialer>,
+    clock: Clock,
 }
 
 impl CrlFetcher {
-    /// One that dials where anybody may.
-    pub fn new(reach: Reach) -> CrlFetcher {
-        CrlFetcher { dialer: Arc::new(OriginDialer::new(reach)) }
+    /// One that dials where anybody may, and judges certificates by this clock.
+    pub fn new(reach: Reach, clock: Clock) -> CrlFetcher {
+        CrlFetcher { dialer: Arc::new(OriginDialer::new(reach)), clock }
     }
 
     /// What is at a URL, as PEM. It is for the caller to see whether it is a list.
@@ -168,7 +170,7 @@ impl CrlFetcher {
         if !url.is_secret {
             return send(TokioIo::new(socket), request, unreachable).await;
         }
-        let tls = tls().map_err(|error| CrlFetchError::Tls(error.to_string()))?;
+        let tls = self.tls().map_err(|error| CrlFetchError::Tls(error.to_string()))?;
         let stream = bartizan_tls::connect(&tls, &url.name(), socket).await;
         send(TokioIo::new(stream.map_err(|error| CrlFetchError::Tls(error.to_string()))?), request, unreachable).await
     }
@@ -183,11 +185,11 @@ impl CrlFetcher {
         };
         self.dialer.connect(groups).await
     }
-}
 
-/// Read anew for each: the system's store may have changed, and lists are fetched seldom.
-fn tls() -> Result<Arc<ClientConfig>, bartizan_tls::TlsError> {
-    client_config(&Roots::System, &[b"http/1.1"])
+    /// Read anew for each: the system's store may have changed, and lists are fetched seldom.
+    fn tls(&self) -> Result<Arc<ClientConfig>, TlsError> {
+        client_config_by(&self.clock.teller(), &Roots::System, &[b"http/1.1"])
+    }
 }
 
 async fn send<IO>(

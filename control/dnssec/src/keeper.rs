@@ -385,7 +385,7 @@ impl Keeper {
             return None;
         }
         let called = self.store.read().map_err(KeepError::from);
-        let called = called.and_then(|snapshot| ways::called(&snapshot, zone, &self.care.seal));
+        let called = called.and_then(|snapshot| ways::called(&snapshot, zone, &self.care));
         let ways::Called { name, dsu } = match called {
             Ok(called) => called?,
             Err(error) => {

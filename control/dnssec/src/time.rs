@@ -53,6 +53,11 @@ impl Time {
         Time { clock, began: Instant::now(), state: Arc::default() }
     }
 
+    /// For TLS.
+    pub(crate) fn teller(&self) -> Arc<dyn Fn() -> Timestamp + Send + Sync> {
+        self.clock.teller()
+    }
+
     pub(crate) fn now(&self) -> Moment {
         // Each reading leaves it whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner).read(self.clock.read(), self.began.elapsed())

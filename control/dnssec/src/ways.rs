@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::documents::if_readable;
 use crate::error::KeepError;
+use crate::keeping::Care;
 
 /// A registry that takes DS records by a call.
 #[derive(Clone, Debug)]
@@ -33,17 +34,17 @@ pub fn way_set(snapshot: &Snapshot, zone: &Zone) -> Result<(DnssecWay, Option<St
 }
 
 /// The registry that is called for a zone; none where that is not its way.
-pub(crate) fn called(snapshot: &Snapshot, zone: &Zone, seal: &bartizan_seal::Key) -> Result<Option<Called>, KeepError> {
+pub(crate) fn called(snapshot: &Snapshot, zone: &Zone, care: &Care) -> Result<Option<Called>, KeepError> {
     let Some((key, stored)) = nearest(snapshot, zone)?.filter(|(_, stored)| stored.way == DnssecWay::Dsu) else {
         return Ok(None);
     };
     let damaged = |reason: &dyn ToString| KeepError::Damaged { key: key.clone(), reason: reason.to_string() };
     let sealed = stored.sealed_password.as_ref().and_then(|sealed| BASE64.decode(sealed).ok());
-    let password = sealed.and_then(|sealed| seal.open(&context(&stored.name), &sealed).ok());
+    let password = sealed.and_then(|sealed| care.seal.open(&context(&stored.name), &sealed).ok());
     let password = password.and_then(|password| String::from_utf8(password).ok());
     let password = password.ok_or_else(|| damaged(&"its password does not open"))?;
     let (url, userid) = (stored.url.as_deref(), stored.userid.as_deref());
-    let dsu = Dsu::at(url.unwrap_or_default(), userid.unwrap_or_default(), &password);
+    let dsu = Dsu::at(url.unwrap_or_default(), userid.unwrap_or_default(), &password, &care.time.teller());
     let dsu = dsu.map_err(|error| damaged(&error))?;
     Ok(Some(Called { name: stored.name, dsu }))
 }

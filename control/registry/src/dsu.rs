@@ -14,7 +14,7 @@ use std::time::Duration;
 use bartizan_dial::Destinations;
 use bartizan_names::{Protocol, ZoneName};
 use bartizan_signer::Ds;
-use bartizan_tls::{ClientConfig, Roots, TlsError, client_config};
+use bartizan_tls::{ClientConfig, Now, Roots, TlsError, client_config_by};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -169,12 +169,13 @@ impl DsuError {
 }
 
 impl Dsu {
-    pub fn at(url: &str, userid: &str, password: &str) -> Result<Dsu, DsuAddressError> {
+    /// What is at this URL. Its certificate is judged by this time.
+    pub fn at(url: &str, userid: &str, password: &str, now: &Now) -> Result<Dsu, DsuAddressError> {
         let refused = || DsuAddressError::Url(url.to_owned());
         let uri: Uri = url.parse().map_err(|_| refused())?;
         let host = uri.host().ok_or_else(refused)?.trim_start_matches('[').trim_end_matches(']').to_owned();
         let (tls, usual) = match uri.scheme_str() {
-            Some("https") => (Some(client_config(&Roots::System, &[b"http/1.1"])?), 443),
+            Some("https") => (Some(client_config_by(now, &Roots::System, &[b"http/1.1"])?), 443),
             // Nobody listens on the way.
             Some("http") if host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback()) => (None, 80),
             Some("http") => return Err(DsuAddressError::Clear(url.to_owned())),
@@ -321,6 +322,10 @@ mod tests {
         ZoneName::new(Name::parse("xn--bl-wia.dk").unwrap()).unwrap()
     }
 
+    fn now() -> Now {
+        std::sync::Arc::new(|| bartizan_names::Timestamp::from_unix_micros(0))
+    }
+
     fn all() -> Destinations {
         Destinations::all()
     }
@@ -329,7 +334,7 @@ mod tests {
     #[tokio::test]
     async fn it_is_dialled_where_anybody_may_be() {
         let (url, seen) = registry::start(vec![answer("200 OK", None)]);
-        let dsu = Dsu::at(&url, "u", "p").unwrap();
+        let dsu = Dsu::at(&url, "u", "p", &now()).unwrap();
         let address = std::net::SocketAddr::from(([127, 0, 0, 1], dsu.port));
         let listeners = vec![Listener { protocol: Protocol::Tcp, address }];
         for (destinations, expect) in [
@@ -348,7 +353,7 @@ mod tests {
     async fn calls_as_the_specification_has_them() {
         let ok = answer("200 OK", None);
         let (url, seen) = registry::start(vec![ok.clone(), ok.clone(), ok]);
-        let dsu = Dsu::at(&url, "ABCD1234-DK", "p&ss=w rd").unwrap();
+        let dsu = Dsu::at(&url, "ABCD1234-DK", "p&ss=w rd", &now()).unwrap();
         let (one, two): (Ds, Ds) = ("7 13 2 AABB".parse().unwrap(), "8 8 1 0102".parse().unwrap());
         let head = "POST /1.0 HTTP/1.1\nuserid=ABCD1234-DK&password=p%26ss%3Dw+rd&domain=xn--bl-wia.dk";
         for (ds, rest) in [
@@ -376,7 +381,7 @@ mod tests {
             answer("400 x", None),
         ]);
         let (url, _seen) = registry::start(answers);
-        let dsu = Dsu::at(&url, "u", "p").unwrap();
+        let dsu = Dsu::at(&url, "u", "p", &now()).unwrap();
         let ds: Ds = "7 13 2 AABB".parse().unwrap();
         for fault in DsuFault::ALL {
             let error = dsu.replace(&zone(), std::slice::from_ref(&ds), &all()).await.unwrap_err();
@@ -387,14 +392,14 @@ mod tests {
             let error = dsu.replace(&zone(), std::slice::from_ref(&ds), &all()).await.unwrap_err();
             assert_eq!(error, DsuError::Strange { status });
         }
-        let unreachable = Dsu::at("http://127.0.0.1:9/1.0", "u", "p").unwrap();
+        let unreachable = Dsu::at("http://127.0.0.1:9/1.0", "u", "p", &now()).unwrap();
         let error = unreachable.replace(&zone(), &[ds], &all()).await.unwrap_err();
         assert_eq!((error.blame(), matches!(error, DsuError::Unreachable(_))), (Blame::Nobody, true));
     }
 
     #[tokio::test]
     async fn what_it_would_refuse_is_not_sent() {
-        let dsu = Dsu::at("http://127.0.0.1:9/1.0", "u", "p").unwrap();
+        let dsu = Dsu::at("http://127.0.0.1:9/1.0", "u", "p", &now()).unwrap();
         let ds = |text: &str| text.parse::<Ds>().unwrap();
         for (records, expect) in [
             (vec![ds("1 15 2 AA")], DsuError::Algorithm(15)),
@@ -410,10 +415,10 @@ mod tests {
             ("dsu.example.net", "no URL"),
             ("", "no URL"),
         ] {
-            let error = Dsu::at(url, "u", "p").unwrap_err().to_string();
+            let error = Dsu::at(url, "u", "p", &now()).unwrap_err().to_string();
             assert!(error.contains(expect), "{url}: {error}");
         }
-        let shown = format!("{:?}", Dsu::at("http://127.0.0.1/1.0", "user", "secret").unwrap());
+        let shown = format!("{:?}", Dsu::at("http://127.0.0.1/1.0", "user", "secret", &now()).unwrap());
         assert!(shown.contains("user") && !shown.contains("secret"), "{shown}");
     }
 }

@@ -15,7 +15,7 @@ use bartizan_live::Live;
 use bartizan_observed::{HttpQuery, Measured};
 use bartizan_quotas::{Door, Gate, Memory, MemoryShares, Place, Rarely, Shares};
 use bartizan_routes::Scheme;
-use bartizan_tls::{Acceptor, Now, TlsError};
+use bartizan_tls::{Acceptor, TlsError};
 use tokio::net::TcpStream;
 use tokio::runtime::LocalOptions;
 use tokio::sync::watch;
@@ -94,11 +94,8 @@ pub fn start(
     seed: u64,
 ) -> Result<Plane, StartError> {
     let Config { limits, server, clock, .. } = live.snapshot().value.clone();
-    let now: Now = {
-        let clock = clock.clone();
-        Arc::new(move || clock.now())
-    };
-    let origin_tls = OriginTls::load(&now, server.origin_roots, &[b"http/1.1"]).map_err(StartError::OriginRoots)?;
+    let by = clock.teller();
+    let origin_tls = OriginTls::load(&by, server.origin_roots, &[b"http/1.1"]).map_err(StartError::OriginRoots)?;
     let (acceptor, quic_acceptor) = (Acceptor::with_early_data(ingress::ALPN), Acceptor::of_quic(ingress::ALPN_QUIC));
     let quic = sockets.quic.filter(|quic| !quic.sockets.is_empty());
     let quic_port = quic.as_ref().map(|quic| quic.sockets[0].local_addr()).transpose()?.map(|address| address.port());
@@ -115,7 +112,7 @@ pub fn start(
     let listener =
         |listeners: &[Vec<TcpListener>]| listeners.iter().flatten().next().map(TcpListener::local_addr).transpose();
     let (at_http, at_https) = (listener(&sockets.http)?, listener(&sockets.https)?);
-    let in_force = InForce::new(traces.clone(), at_http, at_https).map_err(StartError::OriginRoots)?;
+    let in_force = InForce::new(traces.clone(), at_http, at_https, &by).map_err(StartError::OriginRoots)?;
     let in_force = Arc::new(in_force);
     let (workers, counters) = Default::default();
     let mut plane = Plane {

@@ -16,7 +16,7 @@ use bartizan_firewall::{Source, Verdict};
 use bartizan_names::{OriginHost, SettingId};
 use bartizan_observed::{HttpAnswer, HttpQuery, HttpQuestion, HttpStage, HttpStep, HttpTrace, TracesBusy, Tracing};
 use bartizan_routes::{Server, Target};
-use bartizan_tls::{Agreed, ClientConfig, Roots, TlsError, client_config};
+use bartizan_tls::{Agreed, ClientConfig, Now, Roots, TlsError, client_config_by};
 use bartizan_wire::http1::{Asked, FieldRoom, HeadSearch, Leading, Limits, ResponseHead};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -187,9 +187,10 @@ impl InForce {
         traces: Traces,
         http: Option<SocketAddr>,
         https: Option<SocketAddr>,
+        now: &Now,
     ) -> Result<InForce, TlsError> {
         // It is this process that it speaks to, and whatever certificate a visitor gets.
-        let tls = client_config(&Roots::Unverified, &[b"http/1.1"])?;
+        let tls = client_config_by(now, &Roots::Unverified, &[b"http/1.1"])?;
         let (http, https) = (http.map(here), https.map(here));
         Ok(InForce { traces, http, https, tls, places: Semaphore::new(TRACES_MAX) })
     }

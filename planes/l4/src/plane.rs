@@ -14,7 +14,7 @@ use bartizan_live::Live;
 use bartizan_names::Protocol;
 use bartizan_observed::{AppCounts, Listening, Measured, TierName};
 use bartizan_quotas::{Memory, MemoryShares};
-use bartizan_tls::{Acceptor, Now, TlsError};
+use bartizan_tls::{Acceptor, TlsError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, LocalSet};
 
@@ -86,8 +86,7 @@ pub struct Plane {
 /// Starts the plane. When this returns, every endpoint of the configuration in force accepts, or is listed as failed.
 pub fn start(live: &Live<Config>, dialer: Arc<dyn Dialer>, tier: Tier, reach: &Reach) -> Result<Plane, StartError> {
     let Config { origin_roots, clock, .. } = live.snapshot().value.clone();
-    let now: Now = Arc::new(move || clock.now());
-    let origin_tls = OriginTls::load(&now, origin_roots, &[]).map_err(StartError::OriginRoots)?;
+    let origin_tls = OriginTls::load(&clock.teller(), origin_roots, &[]).map_err(StartError::OriginRoots)?;
     let counters = Counters::default();
     let now = Instant::now();
     let quotas = AllQuotas::new(now);

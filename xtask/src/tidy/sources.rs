@@ -103,6 +103,13 @@ const RULES: &[Rule] = &[
                nothing else is known, asks a Clock::default()",
     },
     Rule {
+        // A check of what somebody brings asks nobody for the time.
+        texts: &["client_config("],
+        applies: |path| is_rust(path) && is_of_the_edge(path) && path != "control/certs/src/acme/account.rs",
+        tests: Tests::Excepted,
+        mend: "certificates are judged by the believed time: take `client_config_by` with the clock's `teller`",
+    },
+    Rule {
         texts: &[
             "async fn",
             "async move",
@@ -199,6 +206,11 @@ fn is_ours(path: &str) -> bool {
     below_any(path, &["base", "planes", "control", "bin"])
 }
 
+/// What runs within an edge, with its clock. A connector is a process of its own.
+fn is_of_the_edge(path: &str) -> bool {
+    below_any(path, &["base/dial", "planes", "control"]) && !below_any(path, &["planes/connector"])
+}
+
 /// Those who may ask what the machine's clock says.
 fn reads_the_wall_clock(path: &str) -> bool {
     // It decides what is believed.
@@ -270,6 +282,9 @@ mod tests {
                 vec!["base/dial/src/resolver/queries.rs:1"],
             ),
             ("xtask/src/bench.rs", "SystemTime::now()".to_owned(), vec![]),
+            ("control/certs/src/crl.rs", "client_config(&roots)".to_owned(), vec!["control/certs/src/crl.rs:1"]),
+            ("control/certs/src/crl.rs", "client_config_by(&now, &roots)".to_owned(), vec![]),
+            ("planes/connector/src/rules.rs", "client_config(&roots)".to_owned(), vec![]),
             ("engines/routes/src/lib.rs", "x.await".to_owned(), vec!["engines/routes/src/lib.rs:1"]),
             ("engines/routes/src/lib.rs", format!("{tests}\nx.await"), vec![]),
             ("planes/dns/src/lib.rs", "println!(\"x\")".to_owned(), vec!["planes/dns/src/lib.rs:1"]),

@@ -14,6 +14,7 @@ use crate::client::Api;
 use crate::failure::{Cause, Failure};
 use crate::octodns::{self, File};
 use crate::output::{Output, bold, one_line};
+use crate::text_file;
 use crate::up;
 use crate::zone;
 use crate::zone_file::{self, Wish};
@@ -125,11 +126,7 @@ async fn take(zone: &str, file: &Path, api: &Api, output: Output) -> anyhow::Res
 
 fn read(path: &Path, zone: &str) -> anyhow::Result<File> {
     let failed = |reason: String| Failure::new(Cause::Usage, format!("cannot read {}: {reason}", path.display()));
-    let length = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?.len();
-    if length > FILE_MAX {
-        return Err(failed(format!("it has more than {FILE_MAX} bytes")).into());
-    }
-    let content = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    let content = text_file::read_at_most(path, FILE_MAX).map_err(|error| failed(error.to_string()))?;
     octodns::read(&content, zone).map_err(|error| failed(format!("{error:#}")).into())
 }
 

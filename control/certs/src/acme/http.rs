@@ -8,7 +8,7 @@ use std::time::Duration;
 use bartizan_clock::Clock;
 use bartizan_dial::{Destinations, NameServers, OriginDialer, Own, Private, Question, Reach, TTL_MIN};
 use bartizan_names::{DnsKind, Name, Timestamp};
-use bartizan_tls::{ClientConfig, Now, Roots, client_config_by};
+use bartizan_tls::{ClientConfig, Roots, client_config_by};
 use bytes::Bytes;
 use http::header::{HOST, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
@@ -50,11 +50,7 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn of(account: &AcmeAccount, clock: &Clock) -> Result<Client, Failure> {
         let roots = account.roots_pem.clone().map_or(Roots::System, Roots::Pem);
-        let now: Now = {
-            let clock = clock.clone();
-            Arc::new(move || clock.now())
-        };
-        let tls = client_config_by(&now, &roots, &[b"http/1.1"]);
+        let tls = client_config_by(&clock.teller(), &roots, &[b"http/1.1"]);
         let directory = account.directory.parse();
         Ok(Client {
             tls: tls.map_err(|error| Failure::new(Kind::Ours, format!("TLS: {error}")))?,
