@@ -36,7 +36,7 @@ const RULES: &[Rule] = &[
     Rule {
         what: "QUIC stacks",
         libraries: &["quinn", "quinn-proto", "h3", "h3-quinn"],
-        folders: &["planes/http", "planes/tunnel", "planes/connector"],
+        folders: &["base/quic", "planes/http", "planes/tunnel", "planes/connector"],
     },
     // It reads bytes and opens nothing: the one codec of HTTP/1.1 is a byte format like the others.
     Rule { what: "the parser of HTTP/1.1 heads", libraries: &["httparse"], folders: &["base/wire"] },
@@ -49,7 +49,7 @@ const RULES: &[Rule] = &[
     Rule {
         what: "the type `bytes`",
         libraries: &["bytes"],
-        folders: &["planes/", "control/", "bin/", "base/exchange", "base/rpc"],
+        folders: &["planes/", "control/", "bin/", "base/exchange", "base/rpc", "base/quic"],
     },
     Rule {
         what: "the TLS library and its crypto provider",
@@ -81,6 +81,7 @@ const RULES: &[Rule] = &[
             "base/net",
             "base/tls",
             "base/rpc",
+            "base/quic",
             "base/live",
             "base/exchange",
             "base/dial",
@@ -105,7 +106,7 @@ const RULES: &[Rule] = &[
     Rule {
         what: "randomness",
         libraries: &["getrandom", "rand", "rand_core", "fastrand"],
-        folders: &["planes/", "control/", "bin/", "base/seal", "base/dial"],
+        folders: &["planes/", "control/", "bin/", "base/seal", "base/dial", "base/quic"],
     },
 ];
 
