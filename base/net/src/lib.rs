@@ -30,7 +30,7 @@ pub use freebind::{FLOW_BUFFER_BYTES, prepare_listener, tcp_pooled, udp_between,
 pub use gather::send_behind;
 pub use goodbye::{Patience, delivered, say_goodbye};
 pub use listen::{BindError, Protocol, Sharing, tcp, tcp_shared, udp, udp_shared};
-pub use memory::{give_back_memory, memory_max};
+pub use memory::{HeldMemory, give_back_memory, held_memory, keep_little_memory, memory_max};
 pub use priority::{stand_back, thread_time};
 pub use splice::{PIPES_MAX, Pipe, Pipes};
 pub use udp::{BATCH, Inbox, Outbox, Sent};

@@ -40,6 +40,7 @@ mod host;
 mod import;
 mod listen;
 mod login;
+mod memory;
 mod octodns;
 mod output;
 mod people;
@@ -81,6 +82,7 @@ use crate::import::ImportSource;
 use crate::output::Output;
 
 fn main() -> ExitCode {
+    bartizan_net::keep_little_memory();
     let cli = Cli::parse_from(argv::rewrite(std::env::args_os()));
     start_log(&cli);
     match run(cli) {

@@ -49,8 +49,8 @@ use crate::rights::{self, Seen, apart};
 use crate::settings::{AcmeSettings, Settings};
 use crate::user::Handed;
 use crate::{
-    any_port, api_names, backup, clock, data_dir, demo, disk, host, planes, private_origins, readers, store_condition,
-    user,
+    any_port, api_names, backup, clock, data_dir, demo, disk, host, memory, planes, private_origins, readers,
+    store_condition, user,
 };
 
 /// How long requests in flight may go on after SIGTERM.
@@ -239,6 +239,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
     report_read_only(&store, is_shut, &planes.observed().problems);
     report_start(is_ca_new, &left_out, &planes.observed().problems);
     tokio::spawn(disk::watch(data.path().to_owned(), planes.observed().problems.clone()));
+    tokio::spawn(memory::watch());
     tokio::spawn(readers::watch(planes.readers(), planes.observed().problems.clone()));
     tokio::spawn(clock::watch(clock.clone(), data.path().to_owned(), planes.observed().problems.clone()));
     tokio::spawn(store_condition::show(store.condition(), planes.observed().problems.clone()));
