@@ -133,6 +133,14 @@ impl Body {
         matches!(self.frames, Frames::Here(_))
     }
 
+    /// How much of it is here already; none of what comes piece by piece.
+    pub fn bytes_here(&self) -> usize {
+        match &self.frames {
+            Frames::Here(data) => data.as_ref().map_or(0, Bytes::len),
+            Frames::Coming(_) => 0,
+        }
+    }
+
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
         let polled = match &mut self.frames {
             Frames::Here(data) => Poll::Ready(data.take().map(|data| Ok(Frame::Data(data)))),

@@ -133,6 +133,8 @@ impl<'g> Reply<'g> {
     // Hot: once an answer. No allocation but in a body.
     pub(super) async fn write(&mut self, way: &impl Channel) -> Result<(), Cut> {
         let is_over = self.left == Some(0);
+        // What waits behind a head that has no room. It is given back with the stream if this ends before.
+        let mut waiting = 0;
         poll_fn(|cx| {
             let polled = way.poll_head(cx, EndStream::when(is_over), |mut block| {
                 let (answered, length) = (&self.answered, self.length);
@@ -142,9 +144,16 @@ impl<'g> Reply<'g> {
                     block.length(length);
                 }
             });
+            if polled.is_pending() && waiting == 0 {
+                waiting = self.bytes_behind_head();
+                if !way.hold(waiting) {
+                    return Poll::Ready(Err(Cut::Starved));
+                }
+            }
             self.poll_patience(polled, way, cx)
         })
         .await?;
+        way.let_go(waiting);
         self.guard.under_way.writing.rest();
         let fields = std::mem::replace(&mut self.answered.fields, Fields::Map(HeaderMap::new()));
         fields.into_room().into_iter().for_each(|room| way.worker().spare.give_room(room));
@@ -156,6 +165,11 @@ impl<'g> Reply<'g> {
             self.poll_patience(polled, way, cx)
         })
         .await
+    }
+
+    /// What the body holds before anything of it was asked for: all of what is here, or what may be read of the rest.
+    fn bytes_behind_head(&self) -> usize {
+        if self.body.is_here() { self.body.bytes_here() } else { self.guard.connection.piece_bytes() }
     }
 
     async fn write_body(&mut self, way: &impl Channel) -> Result<(), Cut> {

@@ -22,10 +22,15 @@ impl DnsAnswerers for Told {
 impl DnsAnswerer for Told {
     fn answer(&mut self, client: IpAddr, message: &[u8]) -> Option<DnsAnswer> {
         let text = format!("{client} {}", message.len());
+        let text = if message.starts_with(LONG) { "x".repeat(LONG_BYTES) } else { text };
         // No DNS message is shorter than its header.
         (message.len() >= 12).then(|| DnsAnswer { message: text.into(), lifetime: Duration::from_secs(300) })
     }
 }
+
+/// How a query begins that has a long answer, and how long that is.
+pub(crate) const LONG: &[u8] = b"long";
+pub(crate) const LONG_BYTES: usize = 60_000;
 
 /// The query of RFC 8484 §4.1.1.
 const QUERY: &str = "AAABAAABAAAAAAAAA3d3dwdleGFtcGxlA2NvbQAAAQAB";

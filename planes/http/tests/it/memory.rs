@@ -12,8 +12,9 @@ use bartizan_tls::{Roots, client_config, connect};
 use http::{HeaderMap, StatusCode};
 use tokio::net::TcpSocket;
 
-use super::edge::{Edge, STUCK, origin_at, plain, read_head, tunnel};
-use super::frames::{Client, DATA, END_HEADERS, HEADERS, RST_STREAM, block, frame, request};
+use super::dns_over_https::{LONG, LONG_BYTES};
+use super::edge::{Edge, NAME_SERVER, STUCK, origin_at, plain, read_head, tunnel};
+use super::frames::{Client, DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, WINDOW_UPDATE, block, frame, request};
 use super::origin::Origin;
 use super::protocols::run;
 
@@ -48,11 +49,17 @@ fn wait_for(what: &str, holds: impl Fn() -> bool) {
 }
 
 async fn dial_from(last: u8, edge: &Edge) -> Client {
+    dial(last, edge, "a.test").await.with_preface(&[]).await
+}
+
+async fn dial(last: u8, edge: &Edge, host: &str) -> Client {
     let socket = TcpSocket::new_v4().unwrap();
+    // What is not read fills little beside our own buffers.
+    socket.set_recv_buffer_size(32 * 1024).unwrap();
     socket.bind(SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0))).unwrap();
     let config = client_config(&Roots::Pem(edge.ca.pem.clone()), &[b"h2"]).unwrap();
-    let stream = connect(&config, "a.test", socket.connect(edge.https).await.unwrap()).await.unwrap();
-    Client::over(stream).with_preface(&[]).await
+    let stream = connect(&config, host, socket.connect(edge.https).await.unwrap()).await.unwrap();
+    Client::over(stream)
 }
 
 /// As much as its window lets through.
@@ -125,4 +132,66 @@ fn requests_that_do_not_end() {
         drop(greedy);
         wait_for("it comes back", || held(&edge) == 0);
     }
+}
+
+/// Answers that are whole before anything of them is asked for, of who allows all of them to come and reads nothing.
+#[test]
+fn whole_answers_that_nobody_reads() {
+    const INITIAL_WINDOW: u16 = 4;
+    const ANSWERS: u32 = 100;
+    let edge = Edge::with_limits(&[], limits());
+    let query = format!("long{}", "x".repeat(20));
+    assert!(query.as_bytes().starts_with(LONG) && ANSWERS as usize * LONG_BYTES > 2 * MEMORY);
+    let mut head = request("POST", NAME_SERVER, &[("content-type", "application/dns-message")]);
+    head[3].1 = "/dns-query";
+    run(async {
+        let client = dial(1, &edge, NAME_SERVER).await;
+        let mut greedy = client.with_preface(&[(INITIAL_WINDOW, 1 << 30)]).await;
+        greedy.send(&frame(WINDOW_UPDATE, 0, 0, &(1_u32 << 30).to_be_bytes())).await;
+        for number in 0..ANSWERS {
+            let stream = 2 * number + 1;
+            greedy.send(&frame(HEADERS, END_HEADERS, stream, &block(&head))).await;
+            greedy.send(&frame(DATA, END_STREAM, stream, query.as_bytes())).await;
+        }
+        wait_for("no more is held", || edge.counters().visitors.memory > 0);
+        wait_for("all it may have is held", || held(&edge) > OF_A_SOURCE * 3 / 4);
+        assert!(held(&edge) <= OF_A_SOURCE, "{}", held(&edge));
+        assert_eq!(edge.counters().visitors.starved, edge.counters().visitors.memory);
+        // Whoever reads has them.
+        let mut other = dial(2, &edge, NAME_SERVER).await.with_preface(&[]).await;
+        other.send(&frame(HEADERS, END_HEADERS, 1, &block(&head))).await;
+        other.send(&frame(DATA, END_STREAM, 1, query.as_bytes())).await;
+        let mut bytes = 0;
+        while let Some(data) = other.next_of(&[DATA]).await {
+            bytes += data.payload.len();
+            if data.ends_stream() {
+                break;
+            }
+        }
+        assert_eq!(bytes, LONG_BYTES);
+    });
+    wait_for("it comes back", || held(&edge) == 0);
+}
+
+/// Heads that are kept for as long as nobody answers.
+#[test]
+fn long_heads_of_requests_that_wait() {
+    let silent = |_| {
+        let body = Body::stream(Length::Unknown, futures_util::stream::pending());
+        Ok(Response { status: StatusCode::OK, headers: HeaderMap::new(), body, upgraded: None })
+    };
+    let edge = Edge::with(&[("a.test", tunnel(), plain())], NameServers::System, limits(), silent);
+    let long = "x".repeat(120);
+    let fields: Vec<_> = (0..100).map(|_| ("x-long", long.as_str())).collect();
+    let head = block(&request("GET", "a.test", &fields));
+    run(async {
+        let mut greedy = dial_from(1, &edge).await;
+        for number in 0..120 {
+            greedy.send(&frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, &head)).await;
+        }
+        let reset = greedy.next_of(&[RST_STREAM]).await.expect("no more is held");
+        assert_eq!(reset.payload, CALM.to_vec());
+        assert!((OF_A_SOURCE * 3 / 4..=OF_A_SOURCE).contains(&held(&edge)), "{}", held(&edge));
+    });
+    wait_for("it comes back", || held(&edge) == 0);
 }

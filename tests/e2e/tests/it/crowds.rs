@@ -190,7 +190,7 @@ fn count(api: SocketAddr, name: &str) -> Option<u64> {
 }
 
 /// Bytes that the edge has in memory.
-fn memory(edge: &mut Edge) -> usize {
+pub(crate) fn memory(edge: &mut Edge) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", edge.program().id())).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux tells it");
     line.split_whitespace().next().and_then(|kb| kb.parse::<usize>().ok()).expect("a number") * 1024

@@ -68,7 +68,7 @@ fn kdig_and_curl_ask_over_https() {
 }
 
 /// A name as it is in a message.
-fn wire(name: &str) -> Vec<u8> {
+pub(crate) fn wire(name: &str) -> Vec<u8> {
     let labels = name.split('.').flat_map(|label| [&[label.len() as u8][..], label.as_bytes()].concat());
     labels.chain([0]).collect()
 }

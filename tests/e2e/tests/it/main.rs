@@ -42,6 +42,7 @@ mod tools;
 mod traces;
 mod trust;
 mod tunnels;
+mod unread_answers;
 mod upgrades;
 mod words;
 mod zone_files;

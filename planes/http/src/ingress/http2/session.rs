@@ -411,6 +411,11 @@ impl Session {
         if let Some(owner) = state.wire.owner_of(number) {
             *owner = Some(Rc::clone(&stream));
         }
+        // It is kept for as long as nothing is answered, and one that is sent in few octets may be long (RFC 7541 §7.3).
+        if !stream.hold(heads.text().len(), &self.worker) {
+            state.wire.reset(number, Code::EnhanceYourCalm, state.outlet.open(&self.worker.spare));
+            return stream.close();
+        }
         let arrived = head.map_err(Refusal::from).and_then(|head| {
             let text = self.worker.spare.keep(heads.text(), &mut state.heads);
             let body = Arriving::new(self, &stream, &guard.under_way, head.expects_continue).into_body(head.length);

@@ -11,7 +11,7 @@ use http::Version;
 use tokio::time::timeout;
 
 use super::session::Session;
-use super::stream::{Arriving, Stream};
+use super::stream::{Arriving, Cut as Lost, Stream};
 use crate::arrived::Arrived;
 use crate::ingress::arrive::arrive;
 use crate::ingress::block::Block;
@@ -99,6 +99,10 @@ async fn read(
 ) -> Option<(Result<Arrived, Refusal>, RequestGuard)> {
     let head = poll_fn(|cx| {
         stream.poll_head(cx, |head, heads| {
+            // It is kept for as long as nothing is answered.
+            if !stream.hold(heads.text().len()) {
+                return None;
+            }
             let guard = session.connection.begin_stream(&session.worker);
             session.worker.counters.requests.http3.add(1);
             session.refill();
@@ -107,13 +111,17 @@ async fn read(
                 let body = Arriving::new(stream, &guard.under_way, head.expects_continue).into_body(head.length);
                 arrive((&head, Version::HTTP_3), (text, heads), body, &session.connection, &session.worker)
             });
-            (arrived, guard)
+            Some((arrived, guard))
         })
     });
     match timeout(session.worker.limits.head_time, head).await {
-        Ok(Ok(read)) => {
+        Ok(Ok(Some(read))) => {
             unfinished.0 = None;
             Some(read)
+        }
+        Ok(Ok(None)) => {
+            stream.cut(&Lost::Memory);
+            None
         }
         Ok(Err(cut)) => {
             stream.cut(&cut);
