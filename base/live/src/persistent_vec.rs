@@ -31,6 +31,23 @@ impl<T> PersistentVec<T> {
     pub fn is_same(&self, other: &PersistentVec<T>) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
+
+    /// The elements of both, by their places, that lie in parts which the two do not share. Costs a look at each part that
+    /// they do, and at nothing in it.
+    pub fn unshared<'v>(
+        &'v self,
+        other: &'v PersistentVec<T>,
+    ) -> impl Iterator<Item = (usize, Option<&'v T>, Option<&'v T>)> {
+        let chunk = |vector: &'v PersistentVec<T>, number: usize| vector.0.get(number);
+        (0..self.0.len().max(other.0.len()))
+            .map(move |number| (number, chunk(self, number), chunk(other, number)))
+            .filter(|(_, own, others)| !own.zip(*others).is_some_and(|(own, others)| Arc::ptr_eq(own, others)))
+            .flat_map(|(number, own, others)| {
+                let element = |chunk: Option<&'v Arc<[T]>>, at: usize| chunk.and_then(|chunk| chunk.get(at));
+                let longest = own.into_iter().chain(others).map(|chunk| chunk.len()).max().unwrap_or_default();
+                (0..longest).map(move |at| (number * CHUNK + at, element(own, at), element(others, at)))
+            })
+    }
 }
 
 impl<T: Clone> PersistentVec<T> {
@@ -97,5 +114,19 @@ mod tests {
             assert_eq!(before.iter().copied().collect::<Vec<_>>(), (0..len).collect::<Vec<_>>());
             assert_eq!(after.get(len + 5), None);
         }
+    }
+
+    #[test]
+    fn what_two_do_not_share() {
+        let before: PersistentVec<usize> = (0..3 * CHUNK).collect();
+        let mut after = before.clone();
+        assert_eq!(before.unshared(&after).count(), 0);
+        *after.get_mut(CHUNK + 7).unwrap() = 7_000;
+        after.extend([1, 2]);
+        let unshared: Vec<_> = before.unshared(&after).collect();
+        let expect = (CHUNK..2 * CHUNK).map(|at| (at, before.get(at), after.get(at)));
+        let behind = (3 * CHUNK..3 * CHUNK + 2).map(|at| (at, None, after.get(at)));
+        assert_eq!(unshared, expect.chain(behind).collect::<Vec<_>>());
+        assert_eq!(after.unshared(&before).count(), unshared.len());
     }
 }

@@ -128,6 +128,12 @@ impl<'a> Entry<'a> {
         })
     }
 
+    /// Whether both are one name of one zone with the same content, whatever lies below it.
+    pub(crate) fn says_as(self, other: Entry<'_>) -> bool {
+        let frame = |entry: Entry<'_>| (entry.zone(), entry.set_count(), entry.flags());
+        frame(self) == frame(other) && self.body == other.body
+    }
+
     pub(crate) fn last_byte(self) -> Option<u8> {
         self.body.last().copied()
     }

@@ -36,6 +36,7 @@ mod resolve;
 mod shard;
 mod signing;
 mod trail;
+mod ways;
 mod zone;
 mod zone_bits;
 mod zones;
@@ -47,6 +48,7 @@ pub use fill::{Fill, Filled, Part, Taken};
 pub use outside::{Outside, OutsideName};
 pub use signing::Signing;
 pub use trail::{Step, Trail};
+pub use ways::Ways;
 pub use zones::{ProxiedName, Zones};
 
 /// What every zone is served with, in seconds.

@@ -147,7 +147,7 @@ fn note(authority: &Authority<'_>, location: Location<'_>, name: &[u8], trail: &
 fn note_unresolved(authority: &Authority<'_>, location: Location<'_>, trail: &mut Trail) {
     trail.note(|| {
         let cname = location.node.entry().and_then(|entry| entry.set(RecordType::CNAME));
-        let target = cname.and_then(|cname| flat::outside(authority.zones, cname.rdata().next()?));
+        let target = cname.and_then(|cname| flat::outside(authority.zones, cname.rdata().next()?, |_| {}));
         Step::Unresolved { target: told(target.unwrap_or_default()) }
     });
 }

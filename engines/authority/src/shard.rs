@@ -53,6 +53,11 @@ impl Shard {
         Shard { bytes: bytes.into(), mask }
     }
 
+    /// Whether both are one piece of memory. Equal entries may still be in two.
+    pub(crate) fn is_same(&self, other: &Shard) -> bool {
+        Arc::ptr_eq(&self.bytes, &other.bytes)
+    }
+
     /// The first slot to look at for `hash`.
     pub(crate) fn first_slot(&self, hash: u64) -> Slot {
         slot_at(&self.bytes, tag(hash) & self.mask)

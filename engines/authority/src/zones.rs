@@ -13,7 +13,6 @@ use crate::entry::{DIRECTORY, Entry, Flags, Set};
 use crate::facts::{NameContent, RecordSet};
 use crate::hash::hash;
 use crate::mail::Mail;
-use crate::resolve::flat;
 use crate::shard::{Shard, Slot};
 use crate::zone::Zone;
 use crate::zone_bits::ZoneBits;
@@ -278,17 +277,6 @@ impl Zones {
     /// Whether an apex stands for another name.
     pub fn has_aliases(&self) -> bool {
         !self.aliases.is_empty()
-    }
-
-    /// What apexes stand for that have a CNAME which is served, as the names outside our zones (lower-case wire bytes) at
-    /// which their addresses are found, each as often as somebody needs it.
-    pub fn outside_names(&self) -> impl Iterator<Item = &[u8]> {
-        self.aliases.iter().filter_map(|(zone, target)| {
-            let apex = self.zone(*zone)?.apex().as_wire();
-            let entry = self.find(self.key(apex), *zone)?;
-            let is_served = !self.is_proxied(*zone, entry);
-            is_served.then(|| flat::outside(self, target)).flatten()
-        })
     }
 
     /// Whether another zone of ours begins at `name`, inside of `zone`.

@@ -46,7 +46,7 @@ pub(super) fn find<'z>(authority: &Authority<'z>, cname: Set<'z>, qtype: RecordT
     }
     let Some(target) = cname.rdata().next() else { return Find::Nothing };
     let mut ttl = cname.ttl();
-    let source = match end(authority.zones, target, &mut ttl) {
+    let source = match end(authority.zones, target, &mut ttl, |_| {}) {
         End::Entry(_, true) => {
             ttl = ttl.min(PROXIED_TTL);
             let addresses = authority.addresses;
@@ -70,17 +70,18 @@ pub(super) fn find<'z>(authority: &Authority<'z>, cname: Set<'z>, qtype: RecordT
     source.map_or(Find::Nothing, |source| Find::Flat(Flat { source, ttl }))
 }
 
-/// The name outside our zones at which the way from `target` ends, if it leads there.
-pub(crate) fn outside<'z>(zones: &'z Zones, target: &'z [u8]) -> Option<&'z [u8]> {
-    match end(zones, target, &mut 0) {
+/// The name outside our zones at which the way from `target` ends, if it leads there. `pass` is given each name on the way.
+pub(crate) fn outside<'z>(zones: &'z Zones, target: &'z [u8], pass: impl FnMut(&'z [u8])) -> Option<&'z [u8]> {
+    match end(zones, target, &mut 0, pass) {
         End::Outside(name) => Some(name),
         End::Entry(..) | End::Nothing => None,
     }
 }
 
 /// Follows CNAMEs from `target`, at most as many as answers do.
-fn end<'z>(zones: &'z Zones, mut target: &'z [u8], ttl: &mut u32) -> End<'z> {
+fn end<'z>(zones: &'z Zones, mut target: &'z [u8], ttl: &mut u32, mut pass: impl FnMut(&'z [u8])) -> End<'z> {
     for _ in 0..CHAIN_MAX {
+        pass(target);
         let Some(location) = zones.locate(zones.key(target), First::Unknown) else { return End::Outside(target) };
         // Whoever a name is delegated to, and whoever follows a DNAME, is asked as anybody else.
         if zones.turn(location.zone, target).is_some() || zones.held.has(location.zone) {
