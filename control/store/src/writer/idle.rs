@@ -126,13 +126,14 @@ impl Writer {
     /// Counts the keys that are none, once.
     fn look_at_keys(&mut self) -> rusqlite::Result<Chores> {
         let Some(survey) = &mut self.survey else { return Ok(Chores::Done) };
-        if survey.step(&self.connection)? == Walk::UnderWay {
+        let walk = survey.step(&self.connection)?;
+        // What was read for it fills the engine's memory, and nobody asks for it again.
+        self.connection.execute_batch("PRAGMA shrink_memory")?;
+        if walk == Walk::UnderWay {
             return Ok(Chores::UnderWay);
         }
         let strangers = survey.strangers;
         self.survey = None;
-        // What was read for it fills the engine's memory, and nobody asks for it again.
-        self.connection.execute_batch("PRAGMA shrink_memory")?;
         give_back_memory();
         self.damage.change(|known| std::mem::replace(&mut known.strangers, strangers) != strangers);
         Ok(Chores::Done)
