@@ -84,7 +84,8 @@ fn answer(
         Event::RoomForAll => connection.leave(out),
         Event::RoomForEach | Event::Hungry => connection.refill(1),
         Event::Trailers { .. } => drop(heads.fields().iter().count()),
-        Event::Reset { owner } => {
+        Event::Answer { .. } | Event::Leaving { .. } => unreachable!("nothing was asked"),
+        Event::Reset { owner, .. } => {
             let sent = connection.send_data(owner.expect("it has one"), b"x", EndStream::Set, 1, out);
             assert_eq!(sent, Sent::Closed);
         }

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use bartizan_names::Encryption;
-use bartizan_tls::{ClientConfig, Now, Roots, TlsError, client_config_by};
+use bartizan_tls::{ClientConfig, Now, Roots, TlsError, TrustStore, client_config_by, client_config_trusting};
 
 /// Made once; remembers TLS sessions.
 #[derive(Clone)]
 pub struct OriginTls {
+    now: Now,
+    alpn: Arc<[Vec<u8>]>,
     unverified: Arc<ClientConfig>,
-    /// None where the system has no roots: then no origin can be verified.
-    verified: Option<Arc<ClientConfig>>,
+    /// None where the system has no roots: then no origin can be verified by those.
+    system: Option<(TrustStore, Arc<ClientConfig>)>,
 }
 
 impl OriginTls {
@@ -18,15 +20,44 @@ impl OriginTls {
     /// (RFC 7301).
     pub fn load(now: &Now, extra: Option<String>, alpn: &[&[u8]]) -> Result<OriginTls, TlsError> {
         let roots = extra.map_or(Roots::System, Roots::SystemAnd);
-        let verified = match client_config_by(now, &roots, alpn) {
-            Ok(config) => Some(config),
+        let system = match TrustStore::of(&roots) {
+            Ok(trusted) => {
+                let config = client_config_trusting(now, &trusted, alpn)?;
+                Some((trusted, config))
+            }
             Err(TlsError::NoSystemRoots) => {
                 tracing::warn!("this machine has no root certificates; origins under \"strict\" will not be reached");
                 None
             }
             Err(error) => return Err(error),
         };
-        Ok(OriginTls { unverified: client_config_by(now, &Roots::Unverified, alpn)?, verified })
+        let unverified = client_config_by(now, &Roots::Unverified, alpn)?;
+        let alpn = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(OriginTls { now: Arc::clone(now), alpn, unverified, system })
+    }
+
+    /// The same, that offers these protocols.
+    pub fn offering(&self, alpn: &[&[u8]]) -> OriginTls {
+        let alpn: Arc<[Vec<u8>]> = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        let offer = |config: &Arc<ClientConfig>| {
+            let mut config = ClientConfig::clone(config);
+            config.alpn_protocols = alpn.to_vec();
+            Arc::new(config)
+        };
+        let system = self.system.as_ref().map(|(trusted, config)| (trusted.clone(), offer(config)));
+        let (now, unverified) = (Arc::clone(&self.now), offer(&self.unverified));
+        OriginTls { now, alpn, unverified, system }
+    }
+
+    /// The same, that trusts the authorities in this PEM text too. It takes up no session that others have judged.
+    pub fn trusting(&self, pem: &str) -> Result<OriginTls, TlsError> {
+        let trusted = match &self.system {
+            Some((trusted, _)) => trusted.and(pem)?,
+            None => TrustStore::of(&Roots::Pem(pem.to_owned()))?,
+        };
+        let alpn: Vec<&[u8]> = self.alpn.iter().map(Vec::as_slice).collect();
+        let config = client_config_trusting(&self.now, &trusted, &alpn)?;
+        Ok(OriginTls { system: Some((trusted, config)), ..self.clone() })
     }
 
     /// The settings for an origin; none where it is spoken to without TLS.
@@ -34,7 +65,7 @@ impl OriginTls {
         match encryption {
             Encryption::None => Ok(None),
             Encryption::Unverified => Ok(Some(&self.unverified)),
-            Encryption::Verified => self.verified.as_ref().map(Some).ok_or(NoRoots),
+            Encryption::Verified => self.system.as_ref().map(|(_, config)| Some(config)).ok_or(NoRoots),
         }
     }
 }

@@ -61,7 +61,6 @@ fixed! {
     "opportunistic_onion": "off", "this edge has no service in the Tor network";
     "orange_to_orange": "off", NOT_HERE;
     "origin_error_page_pass_thru": "on", AS_SENT;
-    "origin_max_http_version": "1", "origins are spoken to in HTTP/1.1";
     "polish": "off", AS_SENT;
     "prefetch_preload": "off", NO_CACHE;
     "pseudo_ipv4": "off", "origins are told the address that a visitor has";

@@ -307,6 +307,10 @@ mod tests {
             ("ciphers", json!(null), None),
             ("max_upload", json!(500), Some(json!(500))),
             ("max_upload", json!("200"), Some(json!(200))),
+            ("origin_max_http_version", json!("1"), Some(json!("1"))),
+            ("origin_max_http_version", json!(2), Some(json!("2"))),
+            ("origin_max_http_version", json!("3"), None),
+            ("origin_h2c", json!(true), Some(json!("on"))),
             ("max_upload", json!(0), None),
             ("max_upload", json!("unlimited"), None),
             (

@@ -52,7 +52,7 @@ pub use protocol::{Protocol, ProtocolError};
 pub use record_type::RecordType;
 pub use session_cookie::{SESSION_COOKIE_PLAIN, SESSION_COOKIE_SECURE, is_session_cookie};
 pub use setting_form::{AlwaysOn, SettingValue};
-pub use ssl::Ssl;
+pub use ssl::{OriginHttp, Ssl};
 pub use timestamp::{Span, Timestamp, TimestampError};
 pub use tls::{Cipher, Ciphers, OldestTls, Tls13};
 pub use transport_security::TransportSecurity;

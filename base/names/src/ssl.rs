@@ -15,3 +15,11 @@ words!(
         Strict = "strict",
     }
 );
+
+words!(
+    /// The newest version of HTTP that is offered to an origin.
+    OriginHttp {
+        Http2 = "2",
+        Http1 = "1",
+    }
+);

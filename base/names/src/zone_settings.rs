@@ -13,7 +13,7 @@ use crate::Cipher;
 use crate::setting_form::{AlwaysOn, Form, Megabytes, OneOf, Seconds, SettingValue, Switch};
 use crate::tls::{CipherList, Oldest};
 use crate::transport_security::SecurityHeader;
-use crate::{Ciphers, OldestTls, Ssl, Tls13, TransportSecurity, WordError};
+use crate::{Ciphers, OldestTls, OriginHttp, Ssl, Tls13, TransportSecurity, WordError};
 
 macro_rules! settings {
     (@text $id:ident) => {
@@ -121,6 +121,10 @@ settings! {
     MaxUpload max_upload: u64 = Megabytes<100_000>, default 100 << 20;
     /// The oldest version of TLS that visitors may speak. Goes before `tls_1_3`, which leaves none together with 1.3 here.
     MinTlsVersion min_tls_version: OldestTls = Oldest, default OldestTls::Tls12, strict OldestTls::Tls13;
+    /// Origins that are spoken to in the clear speak HTTP/2, and nothing else is tried (RFC 9113 §3.3): servers of gRPC.
+    OriginH2c origin_h2c: bool = Switch, default false;
+    /// The newest version of HTTP that origins are offered over TLS.
+    OriginMaxHttpVersion origin_max_http_version: OriginHttp = OneOf<OriginHttp>, default OriginHttp::Http2;
     /// How long an origin may be silent: before its answer, and between two pieces of it. Default and limit are the
     /// dialect's own.
     ProxyReadTimeout proxy_read_timeout: Duration = Seconds<6_000>, default Duration::from_secs(100);
@@ -192,6 +196,10 @@ mod tests {
             (SettingId::MaxUpload, "100000", Some(Number(100_000))),
             (SettingId::MaxUpload, "0", None),
             (SettingId::MaxUpload, "100001", None),
+            (SettingId::OriginMaxHttpVersion, "2", Some(Word("2"))),
+            (SettingId::OriginMaxHttpVersion, "1", Some(Word("1"))),
+            (SettingId::OriginMaxHttpVersion, "3", None),
+            (SettingId::OriginH2c, "on", Some(Word("on"))),
             (SettingId::Ipv6, "off", Some(Word("on"))),
             (SettingId::Ipv6, "no", None),
             (SettingId::MinTlsVersion, "1.0", Some(Word("1.2"))),

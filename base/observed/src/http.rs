@@ -71,6 +71,8 @@ pub enum HttpStage {
     Host,
     /// All settings of its zone.
     Settings,
+    /// What the host wants of its clients by certificate, and what came of that.
+    Certificate,
     /// What the access rules say of the visitor.
     Rule,
     /// A stage of the pipeline, by its name.
@@ -92,6 +94,7 @@ impl HttpStage {
             HttpStage::Tls => "tls",
             HttpStage::Host => "host",
             HttpStage::Settings => "settings",
+            HttpStage::Certificate => "certificate",
             HttpStage::Rule => "rule",
             HttpStage::Stage(name) => name,
             HttpStage::Promise => "promise",

@@ -72,6 +72,8 @@ pub enum What {
     Clock,
     /// Visitors of tunnels: what came for them and was not read took all memory that it may take.
     Readers,
+    /// The access log: its lines are lost.
+    AccessLog,
     /// More of a kind than are told one by one.
     Others(ProblemKind),
 }
@@ -102,10 +104,11 @@ pub enum ProblemKind {
     Dnssec,
     Clock,
     Readers,
+    AccessLog,
 }
 
 impl ProblemKind {
-    pub const ALL: [ProblemKind; 23] = [
+    pub const ALL: [ProblemKind; 24] = [
         ProblemKind::Unit,
         ProblemKind::Document,
         ProblemKind::ChangeLog,
@@ -129,6 +132,7 @@ impl ProblemKind {
         ProblemKind::Dnssec,
         ProblemKind::Clock,
         ProblemKind::Readers,
+        ProblemKind::AccessLog,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -156,6 +160,7 @@ impl ProblemKind {
             ProblemKind::Dnssec => "dnssec",
             ProblemKind::Clock => "clock",
             ProblemKind::Readers => "readers",
+            ProblemKind::AccessLog => "access_log",
         }
     }
 }
@@ -186,6 +191,7 @@ impl What {
             What::Dnssec(_) => ProblemKind::Dnssec,
             What::Clock => ProblemKind::Clock,
             What::Readers => ProblemKind::Readers,
+            What::AccessLog => ProblemKind::AccessLog,
             What::Others(kind) => *kind,
         }
     }
@@ -216,6 +222,7 @@ impl fmt::Display for What {
             What::Dnssec(zone) => write!(f, "DNSSEC of {zone}"),
             What::Clock => f.write_str("the clock"),
             What::Readers => f.write_str("slow readers behind tunnels"),
+            What::AccessLog => f.write_str("the access log"),
             What::Others(kind) => write!(f, "others of the kind {}", kind.as_str()),
         }
     }

@@ -46,6 +46,8 @@ pub enum Reporter {
     Clock,
     /// Looks at what comes through tunnels and is not read.
     Readers,
+    /// Writes the access log.
+    AccessLog,
     /// Saw it while the edge started.
     Start,
 }

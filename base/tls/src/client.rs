@@ -36,6 +36,24 @@ pub enum Roots {
     Unverified,
 }
 
+/// Authorities, read once for several clients. Cheap to clone.
+#[derive(Clone)]
+pub struct TrustStore(Arc<RootCertStore>);
+
+impl TrustStore {
+    /// Those of `roots`; none of a pin, or of those who trust anybody.
+    pub fn of(roots: &Roots) -> Result<TrustStore, TlsError> {
+        Ok(TrustStore(Arc::new(store(roots)?)))
+    }
+
+    /// And those in this PEM text.
+    pub fn and(&self, pem: &str) -> Result<TrustStore, TlsError> {
+        let mut store = RootCertStore::clone(&self.0);
+        add(&mut store, pem)?;
+        Ok(TrustStore(Arc::new(store)))
+    }
+}
+
 /// What time it is, where that is not left to the system's clock.
 pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
@@ -66,17 +84,31 @@ pub fn client_config_by(now: &Now, roots: &Roots, alpn: &[&[u8]]) -> Result<Arc<
     Ok(Arc::new(config))
 }
 
+/// The same, for these authorities. It remembers sessions of its own.
+pub fn client_config_trusting(now: &Now, trusted: &TrustStore, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut config = with_verifier(judge(&trusted.0)?, alpn)?;
+    config.time_provider = Arc::new(By(Arc::clone(now)));
+    Ok(Arc::new(config))
+}
+
 fn new_config(roots: &Roots, alpn: &[&[u8]]) -> Result<ClientConfig, TlsError> {
     let provider = provider();
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     let verifier: Arc<dyn ServerCertVerifier> = match roots {
         Roots::Unverified => Arc::new(Verifier { trust: Trust::Anybody, provider }),
         Roots::Pinned(pin) => Arc::new(Verifier { trust: Trust::Authority(*pin), provider }),
-        _ => WebPkiServerVerifier::builder_with_provider(Arc::new(store(roots)?), provider)
-            .build()
-            // Without a certificate revocation list it fails for an empty store only.
-            .map_err(|_| TlsError::NoCertificate)?,
+        _ => judge(&Arc::new(store(roots)?))?,
     };
+    with_verifier(verifier, alpn)
+}
+
+fn judge(store: &Arc<RootCertStore>) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::clone(store), provider()).build();
+    // Without a certificate revocation list it fails for an empty store only.
+    Ok(verifier.map_err(|_| TlsError::NoCertificate)?)
+}
+
+fn with_verifier(verifier: Arc<dyn ServerCertVerifier>, alpn: &[&[u8]]) -> Result<ClientConfig, TlsError> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(config)
@@ -103,13 +135,18 @@ fn store(roots: &Roots) -> Result<RootCertStore, TlsError> {
         }
     }
     if let Roots::Pem(pem) | Roots::SystemAnd(pem) = roots {
-        let certificates = certificates_of(pem)?;
-        if certificates.is_empty() {
-            return Err(TlsError::NoCertificate);
-        }
-        for certificate in certificates {
-            store.add(certificate)?;
-        }
+        add(&mut store, pem)?;
     }
     Ok(store)
+}
+
+fn add(store: &mut RootCertStore, pem: &str) -> Result<(), TlsError> {
+    let certificates = certificates_of(pem)?;
+    if certificates.is_empty() {
+        return Err(TlsError::NoCertificate);
+    }
+    for certificate in certificates {
+        store.add(certificate)?;
+    }
+    Ok(())
 }

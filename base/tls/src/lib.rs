@@ -33,7 +33,7 @@ mod verifier;
 
 pub use acceptor::{Acceptor, HELLO_BYTES_MAX};
 pub use certified_key::CertifiedKey;
-pub use client::{Now, Roots, client_config, client_config_by, connect};
+pub use client::{Now, Roots, TrustStore, client_config, client_config_by, client_config_trusting, connect};
 pub use client_certificate::{ClientCertificate, ClientFacts};
 pub use clients::{Client, ClientAuth, ClientHosts, ClientRoot, ClientTrust, RevokedId, revoked_id};
 pub use error::{AcceptError, TlsError};

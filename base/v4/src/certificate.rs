@@ -53,6 +53,47 @@ pub struct CustomCertificateBody {
     pub kind: Patch<String>,
 }
 
+/// An authority that origins of a zone may have their certificates from. It never changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredOriginRoot {
+    pub id: CertificateId,
+    /// PEM, one or several.
+    pub certificate: String,
+    pub issuer: String,
+    pub signature: String,
+    /// The first of them that runs out.
+    pub expires_on: Timestamp,
+    pub uploaded_on: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// The same as it is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct OriginRoot {
+    #[schema(value_type = String)]
+    pub id: CertificateId,
+    pub certificate: String,
+    #[schema(value_type = String, format = DateTime)]
+    pub expires_on: Timestamp,
+    pub issuer: String,
+    pub signature: String,
+    /// `active`, or `expired`.
+    pub status: String,
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    pub uploaded_on: Timestamp,
+}
+
+/// What POST takes.
+#[derive(Clone, Default, Deserialize, ToSchema)]
+pub struct OriginRootBody {
+    /// PEM: certificates of authorities, one or several.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub certificate: Patch<String>,
+}
+
 /// In which order certificates are used.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 pub struct PrioritizeBody {

@@ -1,7 +1,7 @@
 //! The access log: a line for each request, in a file that is exchanged when it is full, or on stdout.
 //!
 //! One thread writes what the workers of the HTTP edge hand over (`planes/http/src/access_log.rs`). A disk that is slow or full
-//! holds up nobody: lines are lost then, and counted.
+//! holds up nobody: lines are lost then, and counted, and it is a problem of the edge.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -12,13 +12,14 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use bartizan_observed::{Measured, Metric, Sample};
+use bartizan_observed::{Lease, Measured, Metric, Problem, Problems, Reporter, Sample, What};
 use bartizan_plane_http::{AccessLog, LineForm, Lines, Query};
 use bartizan_quotas::Rarely;
 use clap::Args;
 use rustix::fs::OFlags;
 use serde::Deserialize;
 
+use crate::clock;
 use crate::failure::{Cause, Failure};
 
 /// Where the access log goes, and how it is written.
@@ -148,7 +149,7 @@ struct Counts {
 
 impl Plan {
     /// Opens the file, and writes to it what is handed over until nobody is left who does that.
-    pub fn start(self) -> anyhow::Result<(AccessLog, Writing)> {
+    pub fn start(self, problems: &Problems) -> anyhow::Result<(AccessLog, Writing)> {
         let form = match self.format {
             Format::Json => LineForm::Json,
             Format::Common => LineForm::Common,
@@ -168,9 +169,9 @@ impl Plan {
         };
         let (end, ended) = channel();
         let counts = Arc::<Counts>::default();
-        let counted = Arc::clone(&counts);
+        let (counted, problems) = (Arc::clone(&counts), problems.clone());
         std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
-            write_all(&lines, &mut *writer, &counted);
+            write_all(&lines, &mut *writer, &counted, &problems);
             drop(end);
         })?;
         Ok((log, Writing { counts, ended }))
@@ -200,13 +201,27 @@ impl Measured for Counts {
     }
 }
 
-fn write_all(queue: &Receiver<Lines>, writer: &mut dyn LineWriter, counts: &Counts) {
+/// What cannot be done now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failing {
+    /// The file cannot be opened.
+    Open,
+    /// It takes no lines.
+    Write,
+}
+
+fn write_all(queue: &Receiver<Lines>, writer: &mut dyn LineWriter, counts: &Counts, problems: &Problems) {
     static FAILED: Rarely = Rarely::new();
+    let mut failing = None;
     let mut next_look = Instant::now() + LOOK_EVERY;
     loop {
         let lines = queue.recv_timeout(LOOK_EVERY);
         if Instant::now() >= next_look {
-            writer.look();
+            match writer.look() {
+                Ok(()) if failing == Some(Failing::Open) => mends(&mut failing, problems),
+                Ok(()) => {}
+                Err(error) => fails(&mut failing, Failing::Open, &error, problems),
+            }
             next_look = Instant::now() + LOOK_EVERY;
         }
         let lines = match lines {
@@ -215,22 +230,45 @@ fn write_all(queue: &Receiver<Lines>, writer: &mut dyn LineWriter, counts: &Coun
             Err(RecvTimeoutError::Disconnected) => return,
         };
         match writer.write(&lines.bytes) {
-            Ok(()) => counts.written.fetch_add(lines.count, Relaxed),
+            Ok(()) => {
+                mends(&mut failing, problems);
+                counts.written.fetch_add(lines.count, Relaxed)
+            }
             Err(error) => {
                 if let Some(times) = FAILED.turn() {
                     tracing::error!(%error, times, "lines of the access log cannot be written and are lost");
                 }
+                fails(&mut failing, Failing::Write, &error, problems);
                 counts.failed.fetch_add(lines.count, Relaxed)
             }
         };
     }
 }
 
+/// Tells of it until it is over. Each time, since the reason may be another one.
+fn fails(failing: &mut Option<Failing>, what: Failing, error: &io::Error, problems: &Problems) {
+    *failing = Some(what);
+    let problem = Problem {
+        what: What::AccessLog,
+        count: 1,
+        reason: format!("its lines cannot be written and are lost: {error}"),
+        since: clock::now(),
+        remedy: "make room where it is, or make its folder again for the edge's user; it goes on by itself",
+    };
+    problems.report(Reporter::AccessLog, vec![problem], Lease::Held, Instant::now());
+}
+
+fn mends(failing: &mut Option<Failing>, problems: &Problems) {
+    if failing.take().is_some() {
+        problems.clear(Reporter::AccessLog, Instant::now());
+    }
+}
+
 trait LineWriter: Send {
     fn write(&mut self, lines: &[u8]) -> io::Result<()>;
 
-    /// Called now and then, before something is written.
-    fn look(&mut self);
+    /// Called now and then, before something is written. Fails where nothing could be.
+    fn look(&mut self) -> io::Result<()>;
 }
 
 struct Stdout;
@@ -242,7 +280,9 @@ impl LineWriter for Stdout {
         stdout.flush()
     }
 
-    fn look(&mut self) {}
+    fn look(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A file that makes room when it is full, for itself and for what others do with it.
@@ -352,12 +392,14 @@ impl LineWriter for Rotated {
         Ok(())
     }
 
-    /// Whether it is still the file of that name: programs that exchange logs move it away.
-    fn look(&mut self) {
+    /// Whether it is still the file of that name: programs that exchange logs move it away. Then it is made anew.
+    fn look(&mut self) -> io::Result<()> {
         let there = std::fs::metadata(&self.path).ok().map(|known| (known.dev(), known.ino()));
-        if self.open.as_ref().is_some_and(|open| Some(open.identity) != there) {
+        if self.open.as_ref().is_none_or(|open| Some(open.identity) != there) {
             self.open = None;
+            self.open()?;
         }
+        Ok(())
     }
 }
 
@@ -465,10 +507,10 @@ mod tests {
         let path = folder.path().join("access.log");
         let mut log = rotated(&path, 1 << 20, 2);
         log.write(b"one\n").unwrap();
-        log.look();
+        log.look().unwrap();
         std::fs::rename(&path, folder.path().join("moved")).unwrap();
         log.write(b"two\n").unwrap();
-        log.look();
+        log.look().unwrap();
         log.write(b"three\n").unwrap();
         assert_eq!(std::fs::read_to_string(folder.path().join("moved")).unwrap(), "one\ntwo\n");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "three\n");
@@ -484,17 +526,81 @@ mod tests {
         assert!(rotated(&pipe, 1, 1).open().is_err());
         let below = folder.path().join("below");
         let (counts, path) = (Counts::default(), below.join("access.log"));
+        let problems = Problems::default();
+        let told = || problems.all(Instant::now()).into_iter().map(|problem| problem.to_string()).collect::<Vec<_>>();
         let send = |bytes: &str| {
             let (to, queue) = channel();
             to.send(Lines { bytes: bytes.into(), count: 1 }).unwrap();
             drop(to);
             let mut log = rotated(&path, 1 << 20, 1);
-            write_all(&queue, &mut log, &counts);
+            write_all(&queue, &mut log, &counts, &problems);
             (counts.written.load(Relaxed), counts.failed.load(Relaxed))
         };
         assert_eq!(send("lost\n"), (0, 1));
+        assert!(
+            told()[0].starts_with("the access log: its lines cannot be written and are lost: No such file"),
+            "{:?}",
+            told()
+        );
         std::fs::create_dir(&below).unwrap();
         assert_eq!(send("kept\n"), (1, 1));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "kept\n");
+    }
+
+    /// While nobody asks for anything too, a folder that is gone is told of, and that it is there again.
+    #[test]
+    fn a_folder_that_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let below = folder.path().join("below");
+        std::fs::create_dir(&below).unwrap();
+        let path = below.join("access.log");
+        let (problems, counts) = (Problems::default(), Counts::default());
+        let (lines, queue) = channel::<Lines>();
+        let (told, mut log) = (problems.clone(), rotated(&path, 1 << 20, 1));
+        log.open().unwrap();
+        let writing = std::thread::spawn(move || write_all(&queue, &mut log, &counts, &told));
+        let wait_until = |is_told: bool| {
+            let until = Instant::now() + Duration::from_secs(30);
+            while problems.all(Instant::now()).is_empty() == is_told {
+                assert!(Instant::now() < until, "{:?}", problems.all(Instant::now()));
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        };
+        std::fs::remove_dir_all(&below).unwrap();
+        wait_until(true);
+        std::fs::create_dir(&below).unwrap();
+        wait_until(false);
+        lines.send(Lines { bytes: "kept\n".into(), count: 1 }).unwrap();
+        drop(lines);
+        writing.join().unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "kept\n");
+    }
+
+    /// A disk that takes nothing is a problem until it takes something.
+    #[test]
+    fn a_full_disk() {
+        /// Full at every other line. Notes what was told before each.
+        struct Full(Problems, Vec<usize>);
+
+        impl LineWriter for Full {
+            fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+                self.1.push(self.0.all(Instant::now()).len());
+                let is_full = self.1.len() % 2 == 1;
+                if is_full { OpenOptions::new().write(true).open("/dev/full")?.write_all(lines) } else { Ok(()) }
+            }
+
+            fn look(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+
+        let (problems, counts) = (Problems::default(), Counts::default());
+        let (lines, queue) = channel();
+        (0..4).for_each(|_| lines.send(Lines { bytes: "x\n".into(), count: 1 }).unwrap());
+        drop(lines);
+        let mut full = Full(problems.clone(), Vec::new());
+        write_all(&queue, &mut full, &counts, &problems);
+        assert_eq!(full.1, [0, 1, 0, 1]);
+        assert!(problems.all(Instant::now()).is_empty());
     }
 }

@@ -356,6 +356,7 @@ fn problems(told: &[StatusProblem]) -> Vec<Finding> {
         (ProblemKind::PublicAuthority, "real certificates", "none is refused"),
         (ProblemKind::Crls, "lists of revoked certificates", "all are fetched that shall be"),
         (ProblemKind::Readers, "readers behind tunnels", "there is memory for all that is unread"),
+        (ProblemKind::AccessLog, "access log", "its lines are written, where one is kept"),
         (ProblemKind::Unit, "objects", "all are in force"),
         (ProblemKind::Listener, "default ports", "it has all of them"),
     ] {
@@ -480,6 +481,7 @@ mod tests {
                 "real certificates",
                 "lists of revoked certificates",
                 "readers behind tunnels",
+                "access log",
                 "objects",
                 "default ports"
             ]
@@ -494,6 +496,7 @@ mod tests {
             problem("public_authority", "certificates"),
             problem("crls", "lists of clients"),
             problem("readers", "slow visitors"),
+            problem("access_log", "the access log"),
             // By its own look.
             problem("disk", "the disk"),
         ];
@@ -505,6 +508,7 @@ mod tests {
             "certificates",
             "lists of clients",
             "slow visitors",
+            "the access log",
             "zone/1/dnssec",
             port,
         ];

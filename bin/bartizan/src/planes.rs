@@ -103,7 +103,8 @@ struct Running {
 impl Planes {
     /// Starts everything on the bundle that is in force now, with the way to applications that was chosen.
     pub fn start(listeners: Listeners, bundle: &Bundle, mut fixed: Fixed, chosen: Chosen) -> anyhow::Result<Planes> {
-        let (log, writing) = fixed.access_log.take().map(access_log::Plan::start).transpose()?.unzip();
+        let problems = Problems::default();
+        let (log, writing) = fixed.access_log.take().map(|plan| plan.start(&problems)).transpose()?.unzip();
         let tunnel_live = Live::beginning(tunnel_config(bundle, &fixed));
         let http_live = Live::beginning(http_config(bundle, &fixed));
         let l4_live = Live::beginning(l4_config(bundle, &fixed));
@@ -143,7 +144,7 @@ impl Planes {
         let observed = Observed {
             connections: tunnel.connections(),
             listening: l4.listening(),
-            problems: Problems::default(),
+            problems,
             applied: Applied::default(),
             apps: l4.app_counts(),
             dns: Arc::new(dns::InForce::new(dns_live.clone())),

@@ -77,6 +77,7 @@ async fn trace(
             let of_account = |account| caller.may(Permission::AccountFirewallRead, &Target::Account(account));
             Ok(Sees {
                 settings: caller.may(Permission::ZoneSettingsRead, &of_zone),
+                certificates: caller.may(Permission::SslRead, &of_zone),
                 rules: caller.may(Permission::FirewallRead, &of_zone) && account.is_some_and(of_account),
             })
         })
@@ -102,6 +103,7 @@ async fn trace(
 /// What the caller may see beside the records of the zone.
 struct Sees {
     settings: bool,
+    certificates: bool,
     rules: bool,
 }
 
@@ -113,6 +115,8 @@ impl Sees {
             HttpStage::Tunnel | HttpStage::End => true,
             // An origin is spoken to as `ssl` says.
             HttpStage::Settings | HttpStage::Promise | HttpStage::Origin => self.settings,
+            // Whom its hosts believe.
+            HttpStage::Certificate => self.certificates,
             HttpStage::Rule => self.rules,
         }
     }

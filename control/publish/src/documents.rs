@@ -177,6 +177,7 @@ fn shape(kind: Kind) -> fn(&Entry) -> Result<(), Fault> {
         Kind::AcmeAccount => is::<certs::AcmeAccount>,
         Kind::ClockWord => is::<v4::clock::ClockWord>,
         Kind::AcmeToken => is::<certs::AcmeToken>,
+        Kind::OriginRoot => is::<v4::certificate::StoredOriginRoot>,
         Kind::ClientRoot => is::<v4::client_auth::StoredClientRoot>,
         Kind::ClientHost => is::<v4::client_auth::ClientHost>,
         Kind::ClientAuthority => is::<v4::client_auth::StoredClientAuthority>,

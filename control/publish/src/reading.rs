@@ -86,7 +86,7 @@ struct Ahead {
 const OF_ZONES: &[Kind] = &[Kind::Settings, Kind::Dnssec];
 
 /// What few zones have any of, and those several.
-const IN_ZONES: &[Kind] = &[Kind::ClientHost];
+const IN_ZONES: &[Kind] = &[Kind::ClientHost, Kind::OriginRoot];
 
 /// Of these, so many of a zone are read: more than the API makes.
 const IN_ZONE_MAX: usize = 10_000;

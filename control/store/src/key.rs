@@ -292,6 +292,10 @@ impl Key {
         Key::new(Scope::Zone(zone), Kind::ClientHost, host)
     }
 
+    pub fn origin_root(zone: ZoneId, id: CertificateId) -> Key {
+        Key::new(Scope::Zone(zone), Kind::OriginRoot, id)
+    }
+
     pub fn client_authority(zone: ZoneId) -> Key {
         Key::one(Scope::Zone(zone), Kind::ClientAuthority)
     }

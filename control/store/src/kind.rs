@@ -172,6 +172,9 @@ kinds! {
     /// How far it is to fetch the list of what an authority has revoked, by the authority's id.
     ClientCrl = 31 "client_crl"
         Declaration::new(&[Owner::Account, Owner::Zone], Ids::Many(is::<ClientRootId>)).listed(&query::CLIENT_CRLS);
+    /// An authority that origins of a zone may have their certificates from.
+    OriginRoot = 33 "origin_root"
+        Declaration::new(&[Owner::Zone], Ids::Many(is::<CertificateId>)).audited("/issuer", &[]);
     AccessRule = 12 "access_rule"
         Declaration::new(&[Owner::User, Owner::Account, Owner::Zone], Ids::Many(is::<RuleId>))
             .guards()

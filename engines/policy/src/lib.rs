@@ -13,6 +13,8 @@
 //! new value for that zone, which shares with the old one what fields share by themselves: one that is large belongs in
 //! an `Arc`.
 
+use std::sync::Arc;
+
 use bartizan_names::ZoneSettings;
 
 /// One field a policy, with what holds where nobody asked for anything as its default.
@@ -21,4 +23,15 @@ pub struct Policy {
     pub settings: ZoneSettings,
     /// Whether any host of it asks its clients for a certificate. Whom it believes is found where handshakes find it.
     pub asks_clients: bool,
+    /// Authorities that its origins may have their certificates from, beside those that the machine trusts.
+    pub origin_roots: Option<Arc<OriginRoots>>,
+}
+
+/// Authorities of a zone's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginRoots {
+    /// PEM.
+    pub certificates: String,
+    /// Another one of other certificates (SHA-256).
+    pub sum: [u8; 32],
 }

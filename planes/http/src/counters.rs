@@ -68,6 +68,7 @@ counted!(
         blocked,
         /// Sent a second time because a kept connection had died.
         retried,
+        to_http2,
         /// Whose line of the access log was thrown away: lines came faster than they were written.
         unlogged,
     }

@@ -1,29 +1,34 @@
-//! Where requests go out: to an origin's address over HTTP/1.1, or to a tunnel.
+//! Where requests go out: to an origin's address over HTTP/1.1 or HTTP/2, or to a tunnel.
 //!
 //! ```text
-//! Request ─► Egress::send ─┬─ Pool ─ kept connection ─┐
-//!                          │    └─── dial (base/dial) ┴─► origin      (codec of base/wire)
+//!                          ┌─ Sessions ─ a stream ─────┐
+//! Request ─► Egress::send ─┼─ Pool ─ kept connection ──┤
+//!                          │    └─── dial (base/dial) ─┴─► origin      (codecs of base/wire)
 //!                          └─ Upstream ─► tunnel
 //! ```
 
 mod composed;
+mod http2;
 mod link;
 mod patience;
 mod pool;
+mod trusts;
 mod upload;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bartizan_dial::{Failure, OriginDialer, OriginTls, Reach};
 use bartizan_exchange::{Body, Io, Request, Upgrade, Upstream, UpstreamError};
-use bartizan_names::{Encryption, Origin, OriginFault, TransportSecurity, TunnelId, ZoneId, ZoneSettings};
+use bartizan_names::{Encryption, Origin, OriginFault, OriginHttp, TransportSecurity, TunnelId, ZoneId, ZoneSettings};
 use bartizan_observed::HttpStage;
+use bartizan_policy::OriginRoots;
 use bartizan_quotas::Gate;
-use bartizan_routes::{Server, Target};
+use bartizan_routes::{Scheme, Server, Target};
 use bartizan_wire::http1::{self, Illegal};
 use http::{HeaderMap, StatusCode};
 
@@ -37,15 +42,19 @@ use crate::page::Problem;
 use crate::ray::Ray;
 use crate::spare::Spare;
 use composed::Composed;
+use http2::{Answer, Asking, Exchange, Opening, Session, Sessions};
 use link::{Head, Link, Lost};
 use patience::Patience;
-use pool::{Key, Lease, Pool};
+use pool::{Key, Lease, Offer, Pool};
+use trusts::Trusts;
 
 /// Where one request goes, and under which settings.
 pub(crate) struct Destination<'r> {
     pub(crate) zone: ZoneId,
     pub(crate) target: &'r Target,
     pub(crate) settings: &'r ZoneSettings,
+    /// Authorities that the zone trusts, beside those of the machine.
+    pub(crate) roots: Option<&'r OriginRoots>,
     /// Whose it is. To be told when a connection is made for it.
     pub(crate) request: &'r RequestGuard,
     /// Whom it is from.
@@ -72,11 +81,12 @@ impl Destination<'_> {
 /// One worker's way out.
 pub(crate) struct Egress {
     upstream: Arc<dyn Upstream>,
-    tls: OriginTls,
+    tls: Trusts,
     origins: OriginDialer,
     /// How many connections there may be to origins: a visitor has no more of them than are left free for others.
     gate: Gate,
     pool: Rc<Pool>,
+    sessions: Rc<Sessions>,
     spare: Rc<Spare>,
     counters: Arc<Counters>,
 }
@@ -88,7 +98,8 @@ impl Egress {
         spare: Rc<Spare>,
     ) -> Egress {
         let pool = Rc::new(Pool::new(Arc::clone(&counters)));
-        Egress { upstream, tls, origins: OriginDialer::new(reach), gate, pool, spare, counters }
+        let (tls, sessions) = (Trusts::new(tls), Rc::default());
+        Egress { upstream, tls, origins: OriginDialer::new(reach), gate, pool, sessions, spare, counters }
     }
 
     /// Sends a request, whose body it takes, and waits for the head of its answer.
@@ -122,6 +133,8 @@ impl Egress {
     /// Forgets connections that were idle for too long.
     pub(crate) fn sweep(&self) {
         self.pool.sweep();
+        self.sessions.sweep();
+        self.tls.sweep();
     }
 
     async fn send_to_tunnel(
@@ -168,35 +181,73 @@ impl Egress {
         (arrived, body): (&Arrived, Body),
         patience: &Patience,
     ) -> Result<Answered, Problem> {
-        let key = Key::new(server.spoken_to(to.settings.ssl, arrived.scheme), arrived.host.bare_name());
-        let composed = Composed::new(arrived, body, &to.provenance(arrived), self.spare.text());
-        let mut request = composed.map_err(|Illegal| Problem::Refused(http1::Refusal::Malformed.into()))?;
-        let piece_bytes = to.request.connection.piece_bytes();
-        let record = to.request.record();
-        if let Some(mut link) = self.pool.take(&key) {
-            record.tell(HttpStage::Origin, || format!("by a connection that was kept, {}", told(key.origin())));
-            link.begin(request, piece_bytes);
-            match self.ask(&mut link, to, patience).await? {
-                Ok(head) => return self.receive((head, to.ray), link, key, arrived.upgrade),
-                Err(Lost { again }) => {
-                    record.tell(HttpStage::Origin, || "it had closed that".to_owned());
-                    request = again.ok_or(Problem::Origin(OriginFault::Broken))?;
-                    self.counters.requests.retried.add(1);
-                }
+        let origin = server.spoken_to(to.settings.ssl, arrived.scheme);
+        let offer = offer(&origin, to.settings, arrived.upgrade);
+        let key = Key::new(origin, arrived.host.bare_name(), offer, to.roots);
+        let kept = match self.send_on_kept(&key, to, (arrived, body), patience).await? {
+            Ok(answered) => return Ok(answered),
+            Err(Unanswered::NoConnection(body)) => body,
+            Err(Unanswered::Lost(again)) => {
+                to.request.record().tell(HttpStage::Origin, || "it had closed that".to_owned());
+                let body = again.ok_or(Problem::Origin(OriginFault::Broken))?;
+                self.counters.requests.retried.add(1);
+                body
             }
-        }
-        to.request.count_dial();
+        };
         // In a box, since few requests have to wait for it.
-        let whose = (to.zone, arrived.source.address);
-        let link = Box::pin(self.open(&key, whose, to.request.worker.limits.connect_time)).await;
-        record.tell(HttpStage::Origin, || match &link {
-            Ok(_) => format!("by a new connection, {}", told(key.origin())),
+        let way = Box::pin(self.open(&key, to, arrived.source.address)).await;
+        to.request.record().tell(HttpStage::Origin, || match &way {
+            Ok(way) => format!("by {way}, {}", told(key.origin())),
             Err(problem) => format!("no connection, {}; {problem}", told(key.origin())),
         });
-        let mut link = link?;
-        link.begin(request, piece_bytes);
-        let head = self.ask(&mut link, to, patience).await?.map_err(|_| Problem::Origin(OriginFault::Broken))?;
-        self.receive((head, to.ray), link, key, arrived.upgrade)
+        let lost = || Problem::Origin(OriginFault::Broken);
+        match way? {
+            Way::Http1(mut link) => {
+                link.begin(self.compose(arrived, kept, to)?, to.request.connection.piece_bytes());
+                let head = self.ask(&mut link, to, patience).await?.map_err(|_| lost())?;
+                self.receive((head, to.ray), link, key, arrived.upgrade)
+            }
+            Way::Http2(session, _) => {
+                let asked = self.ask_on_stream(session, &key, (arrived, kept), to, patience).await?;
+                asked.map_err(|_| lost())
+            }
+        }
+    }
+
+    /// The same, as far as there is a connection already.
+    async fn send_on_kept(
+        &self,
+        key: &Key,
+        to: &Destination<'_>,
+        (arrived, body): (&Arrived, Body),
+        patience: &Patience,
+    ) -> Result<Result<Answered, Unanswered>, Problem> {
+        let record = to.request.record();
+        if key.offer() != Offer::Http1
+            && let Some(session) = self.sessions.find(key)
+        {
+            record.tell(HttpStage::Origin, || {
+                format!("by a stream of a connection that was kept, {}", told(key.origin()))
+            });
+            // In a box: most origins are not asked so.
+            let asking = Box::pin(self.ask_on_stream(session, key, (arrived, body), to, patience));
+            return Ok(asking.await?.map_err(Unanswered::Lost));
+        }
+        let Some(mut link) = self.pool.take(key) else { return Ok(Err(Unanswered::NoConnection(body))) };
+        record.tell(HttpStage::Origin, || format!("by a connection that was kept, {}", told(key.origin())));
+        link.begin(self.compose(arrived, body, to)?, to.request.connection.piece_bytes());
+        match self.ask(&mut link, to, patience).await? {
+            Ok(head) => self.receive((head, to.ray), link, key.clone(), arrived.upgrade).map(Ok),
+            Err(Lost { again }) => Ok(Err(Unanswered::Lost(again.map(|Composed { head, body, .. }| {
+                self.spare.give_text(head);
+                body
+            })))),
+        }
+    }
+
+    fn compose(&self, arrived: &Arrived, body: Body, to: &Destination<'_>) -> Result<Composed, Problem> {
+        let composed = Composed::new(arrived, body, &to.provenance(arrived), self.spare.text());
+        composed.map_err(|Illegal| Problem::Refused(http1::Refusal::Malformed.into()))
     }
 
     async fn ask(
@@ -208,32 +259,98 @@ impl Egress {
         patience.wait(pin!(link.answer(to.request))).await.ok_or(Problem::OriginAnswerTimedOut)
     }
 
+    /// Asks on a stream of a connection. Where that comes to nothing, the body, if it may be sent once more.
+    async fn ask_on_stream(
+        &self,
+        session: Rc<Session>,
+        key: &Key,
+        (arrived, body): (&Arrived, Body),
+        to: &Destination<'_>,
+        patience: &Patience,
+    ) -> Result<Result<Answered, Option<Body>>, Problem> {
+        let provenance = to.provenance(arrived);
+        let scheme = match key.origin().encryption {
+            Encryption::None => Scheme::Http,
+            Encryption::Unverified | Encryption::Verified => Scheme::Https,
+        };
+        let asking = Asking { arrived, provenance: &provenance, scheme, request: to.request };
+        let exchange = match Exchange::begin(session, &asking, body) {
+            Ok(exchange) => exchange,
+            Err(body) => return Ok(Err(Some(body))),
+        };
+        self.counters.requests.to_http2.add(1);
+        let answer = patience.wait(pin!(exchange.answer())).await.ok_or(Problem::OriginAnswerTimedOut)?;
+        Ok(answer.map_err(|lost| lost.again).map(|Answer { status, fields, body }| {
+            let promise = TransportSecurity::default();
+            Answered { status, fields, body, upgraded: None, promise, ray: to.ray, http3: None }
+        }))
+    }
+
+    /// A new connection, or one that somebody else has just made for the same.
+    async fn open(&self, key: &Key, to: &Destination<'_>, visitor: IpAddr) -> Result<Way, Problem> {
+        let limits = &to.request.worker.limits;
+        let making = match key.offer() {
+            Offer::Http1 => None,
+            Offer::Both | Offer::Http2 => match self.sessions.opening(key) {
+                Opening::Ours(making) => Some(making),
+                Opening::Alone => None,
+                Opening::Theirs(bell) => {
+                    // Whether it came about or not: what there is then is looked at.
+                    let _ = tokio::time::timeout(limits.connect_time, bell.notified()).await;
+                    if let Some(session) = self.sessions.find(key) {
+                        return Ok(Way::Http2(session, Made::ByOthers));
+                    }
+                    None
+                }
+            },
+        };
+        to.request.count_dial();
+        let way = self.connect(key, to, visitor).await;
+        match &way {
+            Ok(Way::Http2(session, _)) => self.sessions.put(key, Rc::clone(session)),
+            Ok(Way::Http1(_)) if key.offer() == Offer::Both => self.sessions.note_http1(key),
+            Ok(Way::Http1(_)) | Err(_) => {}
+        }
+        // Those that wait find it.
+        drop(making);
+        way
+    }
+
     /// A new connection, in the place of an idle one if there is no other: of the visitor's own if it has one. With TLS the
     /// certificate must be for the host of `key`.
-    async fn open(
-        &self,
-        key: &Key,
-        (zone, visitor): (ZoneId, IpAddr),
-        connect_time: Duration,
-    ) -> Result<Box<Link>, Problem> {
-        let pass = self.gate.enter(visitor, Instant::now(), |whose| self.pool.close_one(whose)).map_err(|over| {
+    async fn connect(&self, key: &Key, to: &Destination<'_>, visitor: IpAddr) -> Result<Way, Problem> {
+        let close_one = |whose| self.pool.close_one(whose) || self.sessions.close_one(whose);
+        let pass = self.gate.enter(visitor, Instant::now(), close_one).map_err(|over| {
             tracing::debug!(%visitor, ?over, "no connection to an origin");
             Problem::NoRoom
         })?;
         let Origin { encryption, hosts, port } = key.origin();
-        let config = self.tls.client(*encryption).map_err(|_| Problem::Origin(OriginFault::Tls))?;
+        // Of a key without authorities, those of the zone do not count.
+        let offers = self.tls.of(to.roots.filter(|roots| key.roots() == Some(roots.sum))).map_err(|error| {
+            tracing::debug!(zone = %to.zone, %error, "authorities of its own that cannot be used");
+            Problem::Origin(OriginFault::Tls)
+        })?;
+        let tls = if key.offer() == Offer::Http1 { &offers.http1 } else { &offers.both };
+        let config = tls.client(*encryption).map_err(|_| Problem::Origin(OriginFault::Tls))?;
         let connecting = async {
-            let stream = self.origins.connect_to(Some(zone), hosts, *port).await?;
-            let Some(config) = config else { return Ok::<Box<dyn Io>, Problem>(Box::new(stream)) };
+            let stream = self.origins.connect_to(Some(to.zone), hosts, *port).await?;
+            let Some(config) = config else {
+                return Ok::<(Box<dyn Io>, bool), Problem>((Box::new(stream), key.offer() == Offer::Http2));
+            };
             let stream = bartizan_tls::connect(config, key.host(), stream).await.map_err(|error| {
                 tracing::debug!(host = key.host(), %error, "no TLS with the origin");
                 Problem::Origin(OriginFault::Tls)
             })?;
-            Ok(Box::new(stream))
+            let is_http2 = stream.alpn() == Some(http2::ALPN);
+            Ok((Box::new(stream), is_http2))
         };
-        let io = tokio::time::timeout(connect_time, connecting).await;
-        io.unwrap_or(Err(Problem::Origin(OriginFault::ConnectTimedOut)))
-            .map(|io| Link::new(io, Rc::clone(&self.spare)).within(pass))
+        let connected = tokio::time::timeout(to.request.worker.limits.connect_time, connecting).await;
+        let (io, is_http2) = connected.unwrap_or(Err(Problem::Origin(OriginFault::ConnectTimedOut)))?;
+        let spare = Rc::clone(&self.spare);
+        Ok(match is_http2 {
+            true => Way::Http2(Session::start(io, pass, spare), Made::ForThis),
+            false => Way::Http1(Link::new(io, spare).within(pass)),
+        })
     }
 
     /// The origin's answer in our types. Its connection goes back to the pool when the body has been read.
@@ -295,6 +412,46 @@ impl Egress {
             | Problem::UploadTooLarge
             | Problem::BodyBroken => {}
         }
+    }
+}
+
+/// Which versions an origin is offered for a request. What is to become a WebSocket asks for that in HTTP/1.1 (RFC 6455 §1.3).
+fn offer(origin: &Origin, settings: &ZoneSettings, upgrade: Upgrade) -> Offer {
+    match (origin.encryption, settings.origin_max_http_version) {
+        _ if upgrade != Upgrade::None => Offer::Http1,
+        (Encryption::None, _) if settings.origin_h2c => Offer::Http2,
+        (Encryption::None, _) | (_, OriginHttp::Http1) => Offer::Http1,
+        (Encryption::Unverified | Encryption::Verified, OriginHttp::Http2) => Offer::Both,
+    }
+}
+
+/// Why there is no answer by a connection that was kept.
+enum Unanswered {
+    /// There is none; with the body.
+    NoConnection(Body),
+    /// It is over; with the body, if that may be sent once more.
+    Lost(Option<Body>),
+}
+
+/// A connection to an origin.
+enum Way {
+    Http1(Box<Link>),
+    Http2(Rc<Session>, Made),
+}
+
+/// For whom a connection was made.
+enum Made {
+    ForThis,
+    ByOthers,
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Way::Http1(_) => "a new connection",
+            Way::Http2(_, Made::ForThis) => "a stream of a new connection",
+            Way::Http2(_, Made::ByOthers) => "a stream of a connection that was just made",
+        })
     }
 }
 

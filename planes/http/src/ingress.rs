@@ -38,7 +38,6 @@ use bartizan_routes::Scheme;
 use bartizan_tls::ServerStream;
 use tokio::net::TcpStream;
 
-#[cfg(test)]
 pub(crate) use block::Block;
 pub(crate) use connection::{Connection, Connections, Judged, RequestGuard};
 pub(crate) use deadline::Awaited;

@@ -34,6 +34,7 @@ mod forward;
 mod ingress;
 mod limits;
 mod metrics;
+mod outlet;
 mod page;
 mod pipeline;
 mod plane;

@@ -219,6 +219,20 @@ pub(crate) const IDLE_PER_ORIGIN_MAX: usize = IDLE_ORIGINS_MAX / 4;
 /// Idle connections kept in all, per worker: a file descriptor and some 10 KB each.
 pub(crate) const IDLE_ORIGINS_MAX: usize = 1024;
 
+/// Requests at a time on one connection of HTTP/2 to an origin, where it takes as many: what common servers say. More make
+/// another connection.
+pub(crate) const ORIGIN_STREAMS_MAX: u32 = 128;
+
+/// Octets that an origin may send ahead on a stream: 25 Mbit/s at 80 ms, as visitors may. They are counted as the visitor's.
+pub(crate) const ORIGIN_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+
+/// The same on all streams of a connection. What came makes room at once, so it bounds what is under way alone.
+pub(crate) const ORIGIN_CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+
+/// Sets of authorities that zones trust for their origins, as a worker has them ready: some 300 KB each beside many authorities of
+/// the machine.
+pub(crate) const TRUSTS_MAX: usize = 64;
+
 /// How long an idle connection to an origin is kept: below the 60 s of common servers, so that we close first.
 pub(crate) const ORIGIN_IDLE_TIME: Duration = Duration::from_secs(55);
 

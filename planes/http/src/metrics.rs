@@ -116,6 +116,11 @@ impl Measured for Counted {
                 "Requests without a line in the access log, because lines came faster than they were written",
                 Sample::one(requests.unlogged),
             ),
+            Metric::counter(
+                "bartizan_http_requests_to_http2",
+                "Requests that origins were sent over HTTP/2",
+                Sample::one(requests.to_http2),
+            ),
             Metric::counter("bartizan_http_retried", "Requests sent to an origin twice", Sample::one(requests.retried)),
             Metric::counter(
                 "bartizan_http_origin_failures",

@@ -190,10 +190,11 @@ async fn send(arrived: &mut Arrived, known: &Known, ray: Ray, guard: &RequestGua
     guard.record().note_target(target);
     arrived.body.meter(guard.record().received());
     let settings = &known.site.policy.settings;
+    let roots = known.site.policy.origin_roots.as_deref();
     let client = known.client.as_ref().and_then(Standing::told);
     let source = trace::source(arrived, guard);
     let source = source.as_ref().unwrap_or(&guard.connection.source_fields);
-    let destination = Destination { zone, target, settings, request: guard, source, ray, client };
+    let destination = Destination { zone, target, settings, roots, request: guard, source, ray, client };
     guard.worker.egress.send(&destination, arrived).await
 }
 

@@ -24,6 +24,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::access_log::version_text;
 use crate::arrived::Arrived;
+use crate::clients::Standing;
 use crate::forward::SourceFields;
 use crate::ingress::RequestGuard;
 use crate::limits::{
@@ -139,7 +140,7 @@ pub(crate) fn tell_known(arrived: &Arrived, known: Option<&Known>, guard: &Reque
         let network = asn.map(|asn| format!(", {asn}")).unwrap_or_default();
         format!("{tls}, {}, from {address}{country}{network}", version_text(arrived.version))
     });
-    let Some(Known { site, route, verdict, .. }) = known else { return };
+    let Some(Known { site, route, verdict, client }) = known else { return };
     record.tell(HttpStage::Host, || {
         format!("{} of the zone {} leads to {}", route.host, site.apex, place(&route.target))
     });
@@ -148,6 +149,9 @@ pub(crate) fn tell_known(arrived: &Arrived, known: Option<&Known>, guard: &Reque
         let told = SettingId::ALL.iter().map(|id| format!("{}={}", id.as_str(), settings.get(*id)));
         told.collect::<Vec<_>>().join(" ")
     });
+    if let Some(standing) = client {
+        record.tell(HttpStage::Certificate, || certificate(standing));
+    }
     record.tell(HttpStage::Rule, || match verdict {
         Verdict::Allow(None) => "no access rule is about this visitor".to_owned(),
         Verdict::Allow(Some(rule)) => format!("{rule} lets in"),
@@ -155,6 +159,18 @@ pub(crate) fn tell_known(arrived: &Arrived, known: Option<&Known>, guard: &Reque
         Verdict::Block(rule) => format!("{rule} blocks"),
         Verdict::Unknown(rule) => format!("{rule} cannot be read"),
     });
+}
+
+/// What the host wants of its clients, and what this one has shown.
+fn certificate(standing: &Standing) -> String {
+    match standing {
+        Standing::Elsewhere => "the connection was made for a host that wants something else of its clients".to_owned(),
+        Standing::Known { auth, status, .. } => {
+            let reason = status.reason().map(|reason| format!(", {}", reason.as_str())).unwrap_or_default();
+            let mode = auth.policy.mode.as_str();
+            format!("the host asks its clients for one ({mode}); of this one: {}{reason}", status.as_str())
+        }
+    }
 }
 
 fn place(target: &Target) -> String {

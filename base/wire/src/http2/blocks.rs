@@ -1,10 +1,11 @@
 //! Blocks of fields: heads of requests, and trailers (RFC 9113 §4.3, §6.2, §6.10).
 
+use super::client::Side;
 use super::connection::{COST_OF_AN_ERROR, Connection, Event, Leaving, TOKENS_A_REQUEST, Taken};
 use super::frame::{END_HEADERS, END_STREAM, FrameHead, Kind, PRIORITY, number, put};
 use super::hpack::{HpackError, List};
 use super::request::{HeadRoom, Malformed, RequestHead, Section, Unfit};
-use super::streams::{Place, Stream};
+use super::streams::{Expects, Place, Stream};
 use super::window::{Allowance, Receive};
 use super::{Code, Fault};
 use crate::http1::Refusal;
@@ -79,7 +80,13 @@ impl<S: Clone + Default> Connection<S> {
     /// Takes a whole block. It is decoded whatever becomes of it, for the table has to stay in step.
     fn take_block(&mut self, head: HeadersHead, block: &[u8], heads: &mut HeadRoom, out: &mut Vec<u8>) -> Taken<S> {
         let place = self.streams.place(head.stream);
-        let section = if matches!(place, Place::Open(_)) { Section::Trailers } else { Section::Head };
+        let section = match place {
+            Place::Open(at) => match self.streams.at(at).expects {
+                Expects::Answer(_) => Section::Answer,
+                Expects::Trailers => Section::Trailers,
+            },
+            _ => Section::Head,
+        };
         heads.begin(section, self.limits.fields);
         let list = self.decoder.decode(block, self.limits.list_bytes, |name, value| heads.take(name, value));
         let list = list.map_err(|error| match error {
@@ -87,6 +94,7 @@ impl<S: Clone + Default> Connection<S> {
             _ => Fault::new(Code::Compression, "a block of fields that cannot be read"),
         })?;
         match place {
+            Place::Idle if self.side != Side::Server => Err(Fault::protocol("HEADERS on a stream that was not opened")),
             Place::Idle => {
                 let parsed = match list {
                     List::Whole => heads.finish_head(),
@@ -94,12 +102,17 @@ impl<S: Clone + Default> Connection<S> {
                 };
                 self.take_request(head, parsed, out)
             }
+            Place::Open(at) if let Expects::Answer(asked) = self.streams.at(at).expects => {
+                let is_fit = matches!(list, List::Whole) && !head.depends_on_itself;
+                let parsed = if is_fit { heads.finish_answer() } else { Err(Malformed) };
+                self.take_answer(at, asked, head.ends, parsed, out)
+            }
             Place::Open(at) => {
                 let trailers = if matches!(list, List::Whole) { heads.finish_trailers() } else { Err(Malformed) };
                 self.take_trailers(head, at, trailers, out)
             }
-            Place::Reset => self.take_tokens(COST_OF_AN_ERROR).map(|()| None),
-            Place::Ended => Err(Fault::new(Code::StreamClosed, "HEADERS on a closed stream")),
+            place if self.is_late(place) => self.take_tokens(COST_OF_AN_ERROR).map(|()| None),
+            Place::Ended | Place::Reset => Err(Fault::new(Code::StreamClosed, "HEADERS on a closed stream")),
             // RFC 9113 §5.1.1: numbers grow.
             Place::Forgotten => Err(Fault::protocol("HEADERS on a stream that was passed over")),
         }
@@ -125,6 +138,7 @@ impl<S: Clone + Default> Connection<S> {
         self.streams.open(Stream {
             id,
             owner: S::default(),
+            expects: Expects::Trailers,
             is_receiving: !ends,
             is_sending: true,
             // Of the body of a head that is refused nothing is looked at.

@@ -3,13 +3,14 @@
 use std::ops::Range;
 
 use super::blocks::{Block, parent};
+use super::client::Side;
 use super::frame::{ACK, END_STREAM, FRAME_BYTES_MAX, FRAME_HEAD_BYTES, FrameHead, Kind, number, put, put_head};
 use super::hpack::{Decoder, Encoder, TABLE_BYTES};
 use super::send::GOODBYE;
 use super::settings::{self, Settings};
-use super::streams::{Closed, Place, Streams};
+use super::streams::{Closed, Expects, Place, Streams};
 use super::window::{Allowance, Receive, WINDOW_FIRST};
-use super::{Code, Fault, HeadRoom, PREFACE, RequestHead};
+use super::{AnswerHead, Code, Fault, HeadRoom, PREFACE, RequestHead};
 use crate::http1::Refusal;
 
 /// Each frame that asks for nothing takes a token, or some: so many there are at most.
@@ -45,6 +46,7 @@ pub struct Limits {
 
 /// One connection. `S`: what the caller keeps with a stream.
 pub struct Connection<S> {
+    pub(super) side: Side,
     pub(super) limits: Limits,
     pub(super) decoder: Decoder,
     pub(super) encoder: Encoder,
@@ -103,8 +105,13 @@ pub enum Event<S> {
     Data { owner: S, at: Range<usize>, ends: bool },
     /// They lie in the `HeadRoom`, and end the body.
     Trailers { owner: S },
-    /// The stream is closed before its end: the peer has reset it, or we have since it broke a rule.
-    Reset { owner: S },
+    /// The head of an answer, or of one that comes before it. Its fields lie in the `HeadRoom`. `ends`: there is no body.
+    Answer { owner: S, ends: bool, head: AnswerHead },
+    /// The stream is closed before its end: the peer has reset it, or we have since it broke a rule. `refused`: the peer says that
+    /// nothing was done for it.
+    Reset { owner: S, refused: bool },
+    /// The server takes no new streams, and has done nothing for these, which are closed.
+    Leaving { refused: Vec<S> },
     /// This stream may send more.
     Room { owner: S },
     /// The connection may.
@@ -125,20 +132,26 @@ pub enum Unfinished {
 pub(super) type Taken<S> = Result<Option<Event<S>>, Fault>;
 
 impl<S: Clone + Default> Connection<S> {
-    /// Says first what the peer may do.
+    /// One that answers a client.
     pub fn new(limits: Limits, out: &mut Vec<u8>) -> Connection<S> {
         let said = [
             (settings::MAX_CONCURRENT_STREAMS, limits.streams),
             (settings::INITIAL_WINDOW_SIZE, limits.stream_window),
             (settings::MAX_HEADER_LIST_SIZE, limits.list_bytes as u32),
         ];
+        Connection::begin(Side::Server, limits, &said, out)
+    }
+
+    /// Says first what the peer may do.
+    pub(super) fn begin(side: Side, limits: Limits, said: &[(u16, u32)], out: &mut Vec<u8>) -> Connection<S> {
         put_head(settings::bytes(said.len()), Kind::Settings, 0, 0, out);
-        settings::put(&said, out);
+        settings::put(said, out);
         // No setting says it (RFC 9113 §6.9.2).
         if let Some(more @ 1..) = limits.connection_window.checked_sub(WINDOW_FIRST) {
             put(Kind::WindowUpdate, 0, 0, &more.to_be_bytes(), out);
         }
         Connection {
+            side,
             limits,
             decoder: Decoder::new(TABLE_BYTES),
             encoder: Encoder::new(),
@@ -146,7 +159,7 @@ impl<S: Clone + Default> Connection<S> {
             receive: Receive::new(limits.connection_window.max(WINDOW_FIRST)),
             send: Allowance::new(WINDOW_FIRST),
             send_first: WINDOW_FIRST,
-            begun: Begun::Preface(0),
+            begun: if side == Side::Server { Begun::Preface(0) } else { Begun::Settings },
             block: None,
             tokens: TOKENS_MAX,
             knows_limits: false,
@@ -232,11 +245,13 @@ impl<S: Clone + Default> Connection<S> {
             Kind::Priority => self.take_priority(head, payload, out),
             Kind::ResetStream => self.take_reset(head, payload, out),
             Kind::Settings => self.take_settings(head, payload, out),
-            Kind::PushPromise => Err(Fault::protocol("a client cannot push")),
+            // We have said to a server that we take nothing pushed.
+            Kind::PushPromise => Err(Fault::protocol("nothing may be pushed")),
             Kind::Ping => self.take_ping(head, payload, out),
             Kind::GoAway if head.stream != 0 => Err(Fault::protocol("GOAWAY on a stream")),
             Kind::GoAway if payload.len() < 8 => Err(Fault::size("GOAWAY that is too short")),
-            // It ends by itself when what it asked for is answered.
+            Kind::GoAway if self.side != Side::Server => self.take_leaving(payload, out),
+            // A client ends by itself when what it asked for is answered.
             Kind::GoAway | Kind::Unknown => self.take_tokens(1).map(|()| None),
             Kind::WindowUpdate => self.take_window(head, payload, out),
         }
@@ -253,12 +268,14 @@ impl<S: Clone + Default> Connection<S> {
             .map_err(|_| Fault::new(Code::FlowControl, "more than the window of the connection"))?;
         let at = match self.streams.place(head.stream) {
             Place::Open(at) => at,
-            Place::Reset => {
+            place if self.is_late(place) => {
                 self.make_room(whole, out);
                 return self.take_tokens(u32::from(data.is_empty())).map(|()| None);
             }
             Place::Idle => return Err(Fault::protocol("DATA on an idle stream")),
-            Place::Ended | Place::Forgotten => return Err(Fault::new(Code::StreamClosed, "DATA on a closed stream")),
+            Place::Reset | Place::Ended | Place::Forgotten => {
+                return Err(Fault::new(Code::StreamClosed, "DATA on a closed stream"));
+            }
         };
         let ends = head.has(END_STREAM);
         if data.is_empty() && !ends {
@@ -270,6 +287,9 @@ impl<S: Clone + Default> Connection<S> {
             Some(Code::StreamClosed)
         } else if stream.receive.came(whole).is_err() {
             Some(Code::FlowControl)
+        } else if stream.expects != Expects::Trailers {
+            // RFC 9113 §8.1: a head comes first.
+            Some(Code::Protocol)
         } else {
             // RFC 9113 §8.1.1.
             let left = stream.length_left.map(|left| left.checked_sub(u64::from(bytes)));
@@ -316,7 +336,8 @@ impl<S: Clone + Default> Connection<S> {
             Place::Open(at) => {
                 let stream = self.streams.remove(at, Closed::ByItsEnd);
                 self.make_room(stream.held, out);
-                Ok(Some(Event::Reset { owner: stream.owner }))
+                let refused = *payload == (Code::RefusedStream as u32).to_be_bytes();
+                Ok(Some(Event::Reset { owner: stream.owner, refused }))
             }
             Place::Reset | Place::Ended | Place::Forgotten => self.take_tokens(1).map(|()| None),
         }
@@ -341,6 +362,12 @@ impl<S: Clone + Default> Connection<S> {
         }
         let said = Settings::read(payload)?;
         put(Kind::Settings, ACK, 0, &[], out);
+        if let Side::Client(opening) = &mut self.side {
+            if said.takes_pushed {
+                return Err(Fault::protocol("a server that would be pushed to"));
+            }
+            opening.streams = said.streams.unwrap_or(opening.streams);
+        }
         if let Some((least, last)) = said.table_bytes_max {
             self.encoder.set_table_bytes_max(least as usize);
             self.encoder.set_table_bytes_max(last as usize);
@@ -411,7 +438,13 @@ impl<S: Clone + Default> Connection<S> {
         self.make_room(stream.held, out);
         put(Kind::ResetStream, 0, stream.id, &(code as u32).to_be_bytes(), out);
         self.take_tokens(COST_OF_AN_ERROR)?;
-        Ok(Some(Event::Reset { owner: stream.owner }))
+        Ok(Some(Event::Reset { owner: stream.owner, refused: false }))
+    }
+
+    /// Whether what comes on a stream that is not in the table may have been sent before the peer knew. A client remembers only the
+    /// last that it has reset, and who answers is not to blame for how many there were.
+    pub(super) fn is_late(&self, place: Place) -> bool {
+        place == Place::Reset || (place == Place::Forgotten && self.side != Side::Server)
     }
 
     /// Closes what both sides have ended.

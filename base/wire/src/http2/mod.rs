@@ -1,7 +1,7 @@
-//! HTTP/2 as a server speaks it (RFC 9113): strict, and without input or output.
+//! HTTP/2, as a server and as a client (RFC 9113): strict, and without input or output.
 //!
 //! ```text
-//! bytes ─► Connection::next ─► Event: Request (lines in a HeadRoom), Data, Trailers, Reset, room to send
+//! bytes ─► Connection::next ─► Event: Request or Answer (lines in a HeadRoom), Data, Trailers, Reset, room to send
 //! head, data, reset ─► Connection::send_… ─► bytes, behind what is to be written already
 //! ```
 //! A [`Connection`] knows its streams and their states, both windows of each, and the tables of HPACK. What the protocol
@@ -15,6 +15,7 @@
 //! extended CONNECT, which is not offered.
 
 mod blocks;
+mod client;
 mod connection;
 mod error;
 mod frame;
@@ -28,7 +29,7 @@ mod window;
 pub use connection::{Connection, Event, Limits, Step, Unfinished};
 pub use error::{Code, Fault};
 pub use frame::{FRAME_BYTES_MAX, FRAME_HEAD_BYTES};
-pub use request::{HeadRoom, RequestHead};
+pub use request::{AnswerHead, HeadRoom, RequestHead};
 pub(crate) use request::{Section, Unfit};
 pub use send::{EndStream, Sent, Whose};
 

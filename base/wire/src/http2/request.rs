@@ -1,4 +1,4 @@
-//! The head of a request, and trailers, from the fields that a block of them has (RFC 9113 §8.2, §8.3; of HTTP/3 the same,
+//! The head of a request or of an answer, and trailers, from the fields that a block of them has (RFC 9113 §8.2, §8.3; of HTTP/3 the same,
 //! RFC 9114 §4.2, §4.3).
 //!
 //! What was sent as fields is written down as the lines of an HTTP/1.1 head, with the place and class of each: so it goes
@@ -46,6 +46,22 @@ impl RequestHead {
     }
 }
 
+/// The head of an answer. Its fields lie in the [`HeadRoom`] that it was written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnswerHead {
+    /// From 100 to 999, and not 101, which HTTP/2 has not (RFC 9113 §8.6).
+    pub status: u16,
+    /// What it states; of an answer to `HEAD` and of a 304 it is not the body's.
+    pub length: Option<u64>,
+}
+
+impl AnswerHead {
+    /// Whether another answer to the same request follows (RFC 9110 §15.2).
+    pub fn is_interim(self) -> bool {
+        self.status < 200
+    }
+}
+
 /// It is no message (RFC 9113 §8.1.1), which is an error of its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
@@ -64,11 +80,13 @@ impl From<Malformed> for Unfit {
     }
 }
 
-/// Which of the two a block is.
+/// Which of them a block is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Section {
     #[default]
     Head,
+    /// The head of an answer.
+    Answer,
     Trailers,
 }
 
@@ -81,6 +99,7 @@ struct Seen {
     scheme: Option<Span>,
     authority: Option<Span>,
     path: Option<Span>,
+    status: Option<u16>,
     /// Whether a field was seen that is none.
     has_fields: bool,
     count: usize,
@@ -152,6 +171,9 @@ impl HeadRoom {
         if self.seen.has_fields || self.seen.section == Section::Trailers {
             return Err(Malformed);
         }
+        if self.seen.section == Section::Answer {
+            return self.take_status(name, value);
+        }
         let is_legal = match name {
             b":method" => is_token(value),
             b":scheme" => !value.is_empty() && value.iter().all(|byte| is_of_scheme(*byte)),
@@ -169,6 +191,17 @@ impl HeadRoom {
         if !is_legal || place.replace(span).is_some() { Err(Malformed) } else { Ok(()) }
     }
 
+    /// The only pseudo-field of an answer (RFC 9113 §8.3.2).
+    fn take_status(&mut self, name: &[u8], value: &[u8]) -> Result<(), Malformed> {
+        let digits: [u8; 3] = value.try_into().map_err(|_| Malformed)?;
+        if name != b":status" || !digits.iter().all(u8::is_ascii_digit) {
+            return Err(Malformed);
+        }
+        let status = digits.iter().fold(0, |status, digit| 10 * status + u16::from(digit - b'0'));
+        let is_legal = status >= 100 && status != 101;
+        if !is_legal || self.seen.status.replace(status).is_some() { Err(Malformed) } else { Ok(()) }
+    }
+
     fn take_field(&mut self, name: &[u8], value: &[u8]) -> Result<(), Malformed> {
         self.seen.has_fields = true;
         if !is_token(name) || name.iter().any(u8::is_ascii_uppercase) || !is_value(value) {
@@ -184,7 +217,7 @@ impl HeadRoom {
             (Known::Connection | Known::Upgrade | Known::TransferEncoding, _) => return Err(Malformed),
             (Known::OtherHopByHop, b"keep-alive" | b"proxy-connection") => return Err(Malformed),
             (Known::OtherHopByHop, b"te") if !value.eq_ignore_ascii_case(b"trailers") => return Err(Malformed),
-            (Known::Other, b"cookie") => {
+            (Known::Other, b"cookie") if self.seen.section != Section::Answer => {
                 self.take_cookie(value);
                 return Ok(());
             }
@@ -276,6 +309,17 @@ impl HeadRoom {
         let host = self.host().map_err(Unfit::Refused)?;
         let Seen { length, expects_continue, .. } = *seen;
         Ok(RequestHead { method, path, host, length, expects_continue })
+    }
+
+    /// The head of an answer, once all of the block was taken. What would be a refusal of a request is none here: nobody is there
+    /// to be told.
+    pub(crate) fn finish_answer(&self) -> Result<AnswerHead, Malformed> {
+        match self.seen {
+            Seen { is_malformed: false, refusal: None, status: Some(status), length, .. } => {
+                Ok(AnswerHead { status, length })
+            }
+            _ => Err(Malformed),
+        }
     }
 
     /// The one host that `:authority` and `Host` name together (RFC 9113 §8.3.1).

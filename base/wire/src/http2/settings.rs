@@ -7,13 +7,13 @@ use super::{Code, FRAME_BYTES_MAX, Fault};
 const SETTING_BYTES: usize = 6;
 
 pub(super) const HEADER_TABLE_SIZE: u16 = 0x1;
-const ENABLE_PUSH: u16 = 0x2;
+pub(super) const ENABLE_PUSH: u16 = 0x2;
 pub(super) const MAX_CONCURRENT_STREAMS: u16 = 0x3;
 pub(super) const INITIAL_WINDOW_SIZE: u16 = 0x4;
 const MAX_FRAME_SIZE: u16 = 0x5;
 pub(super) const MAX_HEADER_LIST_SIZE: u16 = 0x6;
 
-/// The settings of one frame that mean something to who answers. One that is there twice holds once and then again (RFC 9113
+/// The settings of one frame that mean something here. One that is there twice holds once and then again (RFC 9113
 /// §6.5.3); of all its values but the last, what counts is the one at which something happens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Settings {
@@ -21,6 +21,10 @@ pub(super) struct Settings {
     pub(super) table_bytes_max: Option<(u32, u32)>,
     /// The greatest and the last: a window that was too large in between is an error (RFC 9113 §6.9.2).
     pub(super) initial_window: Option<(u32, u32)>,
+    /// Streams at a time, for who opens them.
+    pub(super) streams: Option<u32>,
+    /// The peer would take what is pushed, which no server may say (RFC 9113 §6.5.2).
+    pub(super) takes_pushed: bool,
 }
 
 impl Settings {
@@ -38,6 +42,8 @@ impl Settings {
                     said.table_bytes_max = Some((least, value));
                 }
                 ENABLE_PUSH if value > 1 => return Err(Fault::protocol("ENABLE_PUSH is neither 0 nor 1")),
+                ENABLE_PUSH => said.takes_pushed = value == 1,
+                MAX_CONCURRENT_STREAMS => said.streams = Some(value),
                 INITIAL_WINDOW_SIZE if value > WINDOW_MAX => {
                     return Err(Fault::new(Code::FlowControl, "a first window that is too large"));
                 }
@@ -48,7 +54,7 @@ impl Settings {
                 MAX_FRAME_SIZE if !(FRAME_BYTES_MAX as u32..1 << 24).contains(&value) => {
                     return Err(Fault::protocol("frames of a size that is not allowed"));
                 }
-                // The rest is for who opens streams or sends more than the least that all take.
+                // The rest is for who sends more than the least that all take.
                 _ => {}
             }
         }

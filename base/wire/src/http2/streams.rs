@@ -5,12 +5,13 @@
 //! idle ───────────────────► open ───────────────────────────► half-closed ────────────► closed
 //!                             └─────────────── RST_STREAM ──────────┴──────────────────────▲
 //! ```
-//! Only the peer opens streams. Those that are open or half-closed are in the table; of closed ones the last are
+//! Only the client opens streams. Those that are open or half-closed are in the table; of closed ones the last are
 //! remembered, since frames of them may still be under way.
 
 use std::collections::VecDeque;
 
 use super::window::{Allowance, Receive};
+use crate::http1::Asked;
 
 /// Streams that came to their end, and of which no frames can follow.
 const ENDED_KEPT: usize = 16;
@@ -18,12 +19,22 @@ const ENDED_KEPT: usize = 16;
 /// So many streams keep their memory when none is left.
 const ROOM_KEPT: usize = 4;
 
+/// What a block of fields would be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expects {
+    /// The answer to such a request.
+    Answer(Asked),
+    Trailers,
+}
+
 /// One that is open or half-closed.
 #[derive(Debug)]
 pub(super) struct Stream<S> {
     pub(super) id: u32,
     /// Whatever the caller keeps with it.
     pub(super) owner: S,
+    /// What the peer's next block of fields on it is.
+    pub(super) expects: Expects,
     /// Whether the peer may still send.
     pub(super) is_receiving: bool,
     /// Whether we may.
@@ -98,6 +109,12 @@ impl<S> Streams<S> {
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream<S>> {
         self.open.iter_mut()
+    }
+
+    /// The first whose number is higher.
+    pub(super) fn first_above(&self, id: u32) -> Option<usize> {
+        let at = self.open.partition_point(|stream| stream.id <= id);
+        (at < self.open.len()).then_some(at)
     }
 
     pub(super) fn count(&self) -> usize {

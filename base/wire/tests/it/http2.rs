@@ -1,6 +1,7 @@
-//! HTTP/2 as a server reads and writes it: every frame in every state of a stream (RFC 9113 §5.1), what a frame may look
+//! HTTP/2 as it is read and written: every frame in every state of a stream (RFC 9113 §5.1), what a frame may look
 //! like (§6), windows, the limits, and what is sent. Outcomes are words, so that a table can be read.
 
+mod client;
 mod requests;
 mod sending;
 mod states;
@@ -116,7 +117,19 @@ impl Edge {
                     format!("data {} {data}{}", number(owner), if ends { "." } else { "" })
                 }
                 Event::Trailers { owner } => format!("trailers {}", number(owner)),
-                Event::Reset { owner } => format!("gone {}", number(owner)),
+                Event::Answer { owner, ends, head } => {
+                    let length = head.length.map(|length| format!(" of {length}")).unwrap_or_default();
+                    let fields =
+                        self.heads.fields().iter().map(|field| String::from_utf8_lossy(field.name).into_owned());
+                    let fields: String = fields.map(|name| format!(" {name}")).collect();
+                    format!("answer {} {}{length}{fields}{}", number(owner), head.status, if ends { "." } else { "" })
+                }
+                Event::Reset { owner, refused: true } => format!("refused {}", number(owner)),
+                Event::Reset { owner, refused: false } => format!("gone {}", number(owner)),
+                Event::Leaving { refused } => {
+                    let refused = refused.into_iter().map(|owner| format!(" {}", number(owner)));
+                    format!("leaving{}", refused.collect::<String>())
+                }
                 Event::Room { owner } => format!("room {}", number(owner)),
                 Event::RoomForAll => "room".to_owned(),
                 Event::RoomForEach => "rooms".to_owned(),

@@ -2,6 +2,7 @@
 //! may put it back. How that is done has an arm in `undo/back.rs`.
 
 use bartizan_store::{Kind, Scope};
+use bartizan_v4::certificate::StoredOriginRoot;
 use bartizan_v4::client_auth::{ClientCertificate, ClientHost, StoredClientRoot};
 use bartizan_v4::clock::ClockWord;
 use bartizan_v4::{
@@ -71,6 +72,7 @@ fn declared(kind: Kind) -> Option<Declared> {
         Kind::AcmeCertificate => Declared::of::<AcmeCertificate>(|_| Some(SslRead)),
         // It comes back by an upload alone: its key is not in the history.
         Kind::CustomCertificate => Declared::of::<CustomCertificate>(|_| Some(SslRead)),
+        Kind::OriginRoot => Declared::of::<StoredOriginRoot>(|_| Some(SslRead)).put_back(|_| Some(SslWrite)),
         Kind::ClientRoot => Declared::of::<StoredClientRoot>(|scope| match scope {
             Scope::Zone(_) => Some(SslRead),
             _ => Some(MtlsRead),

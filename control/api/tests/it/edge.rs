@@ -130,8 +130,8 @@ impl HttpQuery for Quiet {
     fn trace(&self, question: HttpQuestion) -> Tracing<'_> {
         let told = format!("{question:?}");
         let step = |step| HttpStep { step, detail: told.clone() };
-        let steps = [HttpStage::Host, HttpStage::Settings, HttpStage::Rule, HttpStage::Origin, HttpStage::Promise];
-        let steps = steps.map(step).to_vec();
+        let steps = [HttpStage::Host, HttpStage::Settings, HttpStage::Certificate, HttpStage::Rule];
+        let steps = steps.into_iter().chain([HttpStage::Origin, HttpStage::Promise]).map(step).collect();
         let fields = vec![("Server".to_owned(), "bartizan".to_owned())];
         Box::pin(std::future::ready(Ok(HttpTrace { steps, answer: Some(HttpAnswer { status: 200, fields }) })))
     }

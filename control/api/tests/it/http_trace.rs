@@ -42,9 +42,10 @@ fn what_is_told_to_whom() {
     let (zone, other) = (edge.zone(), edge.new_zone("other.example"));
     let url = "url=https%3A%2F%2Fbartizan.localhost%2F";
     for (groups, expect) in [
-        (json!([{"name": "DNS Read"}]), [false, false]),
-        (json!([{"name": "DNS Read"}, {"name": "Zone Settings Read"}]), [true, false]),
-        (json!([{"name": "DNS Read"}, {"name": "Firewall Services Read"}]), [false, true]),
+        (json!([{"name": "DNS Read"}]), [false, false, false]),
+        (json!([{"name": "DNS Read"}, {"name": "Zone Settings Read"}]), [true, false, false]),
+        (json!([{"name": "DNS Read"}, {"name": "Firewall Services Read"}]), [false, true, false]),
+        (json!([{"name": "DNS Read"}, {"name": "SSL and Certificates Read"}]), [false, false, true]),
     ] {
         let of_zone = json!({format!("com.cloudflare.api.account.zone.{zone}"): "*"});
         let mut policies = vec![json!({"effect": "allow", "permission_groups": groups, "resources": of_zone})];
@@ -67,7 +68,7 @@ fn what_is_told_to_whom() {
             found["detail"] != "these credentials may not see it"
         };
         assert!(told("host"), "{traced}");
-        assert_eq!([told("settings"), told("rule")], expect, "{groups}: {traced}");
+        assert_eq!([told("settings"), told("rule"), told("certificate")], expect, "{groups}: {traced}");
         assert_eq!([told("origin"), told("promise")], [expect[0]; 2], "{groups}: {traced}");
         assert_eq!(ask(&other).status, 404, "{groups}");
         // As from elsewhere is for who may let that in.

@@ -118,6 +118,10 @@ fn no_write_passes_over_a_tag() {
             made(&format!("/zones/{zone}/client_certificates"), &crate::clients_known::request()),
         ),
         (
+            "custom_origin_trust_store_id",
+            made(&format!("/zones/{zone}/acm/custom_trust_store"), &crate::clients_known::authority("certificate")),
+        ),
+        (
             "custom_certificate_id",
             made(&format!("/zones/{zone}/custom_certificates"), &crate::custom_certificates::brought()),
         ),

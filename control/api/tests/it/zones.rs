@@ -116,7 +116,7 @@ fn settings() {
     let edge = Edge::new();
     let path = format!("/zones/{}/settings", edge.zone());
     let all = edge.get(&path).result();
-    assert_eq!(all.as_array().unwrap().len(), 56);
+    assert_eq!(all.as_array().unwrap().len(), 57);
     assert_eq!(
         edge.get(&format!("{path}/ssl")).result(),
         json!({"id": "ssl", "value": "flexible", "editable": true, "modified_on": null})
@@ -291,8 +291,8 @@ fn settings_that_stay() {
     for (id, body, expect) in [
         ("ssl_recommender", r#"{"enabled":false}"#, "200"),
         ("ssl_recommender", r#"{"enabled":true}"#, "400 1006 /value"),
-        ("origin_max_http_version", r#"{"value":"1"}"#, "200"),
-        ("origin_max_http_version", r#"{"value":"2"}"#, "400 1006 /value"),
+        ("tls_1_2_only", r#"{"value":"off"}"#, "200"),
+        ("tls_1_2_only", r#"{"value":"on"}"#, "400 1006 /value"),
     ] {
         assert_eq!(edge.call("PATCH", &format!("{path}/{id}"), body).verdict(), expect, "{id} {body}");
     }

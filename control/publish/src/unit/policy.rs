@@ -1,14 +1,18 @@
 //! What holds for all hosts of a zone: one function a policy, which reads what it is made of.
 
+use std::sync::Arc;
+
 use bartizan_model::read_settings;
 use bartizan_names::{ZoneId, ZoneSettings};
-use bartizan_policy::Policy;
+use bartizan_policy::{OriginRoots, Policy};
+use bartizan_seal::sha256;
 use bartizan_store::{Blame, Key, Kind, ReadError};
+use bartizan_v4::certificate::StoredOriginRoot;
 
 use crate::reading::{Found, Reading, document};
 
 /// The kinds of a zone's objects that policies are made of.
-pub(super) const KINDS: &[Kind] = &[Kind::Settings];
+pub(super) const KINDS: &[Kind] = &[Kind::Settings, Kind::OriginRoot];
 
 /// What cannot be read keeps its last value.
 pub(super) fn read(
@@ -17,7 +21,36 @@ pub(super) fn read(
     last: Option<&Policy>,
     asks_clients: bool,
 ) -> Result<Policy, ReadError> {
-    Ok(Policy { settings: settings(reading, zone, last.map(|last| &last.settings))?, asks_clients })
+    Ok(Policy {
+        settings: settings(reading, zone, last.map(|last| &last.settings))?,
+        asks_clients,
+        origin_roots: origin_roots(reading, zone, last.and_then(|last| last.origin_roots.as_ref()))?,
+    })
+}
+
+/// Of one that cannot be read nobody is trusted whom it did not let in before.
+fn origin_roots(
+    reading: &mut Reading<'_>,
+    zone: ZoneId,
+    last: Option<&Arc<OriginRoots>>,
+) -> Result<Option<Arc<OriginRoots>>, ReadError> {
+    let (mut certificates, mut is_whole) = (String::new(), true);
+    for key in reading.keys_in(zone, Kind::OriginRoot)? {
+        match reading.get(&key, document::<StoredOriginRoot>)? {
+            Found::Value(root) => certificates.push_str(&root.certificate),
+            Found::Nothing => {}
+            Found::Bad => is_whole = false,
+        }
+    }
+    if let (false, Some(last)) = (is_whole, last) {
+        return Ok(Some(Arc::clone(last)));
+    }
+    if certificates.is_empty() {
+        return Ok(None);
+    }
+    let sum = sha256(certificates.as_bytes());
+    let same = last.filter(|last| last.sum == sum);
+    Ok(Some(same.map_or_else(|| Arc::new(OriginRoots { certificates, sum }), Arc::clone)))
 }
 
 fn settings(reading: &mut Reading<'_>, zone: ZoneId, last: Option<&ZoneSettings>) -> Result<ZoneSettings, ReadError> {

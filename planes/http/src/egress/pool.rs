@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use bartizan_exchange::{Body, BodyError, Frame, Length};
 use bartizan_names::{Encryption, Origin};
+use bartizan_policy::OriginRoots;
 use bartizan_quotas::Whose;
 use bartizan_wire::http1::{self, BodyReader, Persistence};
 use futures_util::Stream;
@@ -25,20 +26,43 @@ pub(crate) struct Key {
     /// None for plain HTTP. With TLS, the host that the certificate was checked for: another host needs another
     /// handshake.
     host: Option<Rc<str>>,
+    offer: Offer,
+    /// With a certificate that was judged: by which authorities of the zone's own. Others would judge otherwise.
+    roots: Option<[u8; 32]>,
+}
+
+/// Which versions of HTTP an origin is offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Offer {
+    Http1,
+    /// HTTP/2 too, by ALPN.
+    Both,
+    /// HTTP/2 alone, without a question (RFC 9113 §3.3).
+    Http2,
 }
 
 impl Key {
     // Hot: once a request. No allocation without TLS.
-    pub(crate) fn new(origin: Origin, host: &str) -> Key {
+    pub(crate) fn new(origin: Origin, host: &str, offer: Offer, roots: Option<&OriginRoots>) -> Key {
         let host = match origin.encryption {
             Encryption::None => None,
             Encryption::Unverified | Encryption::Verified => Some(host.to_ascii_lowercase().into()),
         };
-        Key { origin, host }
+        let roots = roots.filter(|_| origin.encryption == Encryption::Verified).map(|roots| roots.sum);
+        Key { origin, host, offer, roots }
     }
 
     pub(crate) fn origin(&self) -> &Origin {
         &self.origin
+    }
+
+    pub(crate) fn offer(&self) -> Offer {
+        self.offer
+    }
+
+    /// The sum of the zone's own authorities, where they count.
+    pub(crate) fn roots(&self) -> Option<[u8; 32]> {
+        self.roots
     }
 
     pub(crate) fn host(&self) -> &str {
@@ -247,7 +271,8 @@ mod tests {
     use crate::limits::ORIGINS;
 
     fn key(port: usize) -> Key {
-        Key::new(Origin { encryption: Encryption::None, hosts: [].into(), port: port as u16 }, "a.test")
+        let origin = Origin { encryption: Encryption::None, hosts: [].into(), port: port as u16 };
+        Key::new(origin, "a.test", Offer::Http1, None)
     }
 
     fn link() -> (Box<Link>, DuplexStream) {
@@ -380,7 +405,9 @@ mod tests {
             ((Unverified, "a.test"), (Verified, "a.test"), false),
             ((Plain, "a.test"), (Verified, "a.test"), false),
         ] {
-            let key = |(encryption, host)| Key::new(Origin { encryption, hosts: [].into(), port: 443 }, host);
+            let key = |(encryption, host)| {
+                Key::new(Origin { encryption, hosts: [].into(), port: 443 }, host, Offer::Http1, None)
+            };
             assert_eq!(key(one) == key(other), same, "{one:?} {other:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! The fields of an answer as a block of HTTP/2 (RFC 9113 §8.2) or HTTP/3 (RFC 9114 §4.2), from whatever form they have.
+//! The fields of an answer, or of a request to an origin, as a block of HTTP/2 (RFC 9113 §8.2) or HTTP/3 (RFC 9114 §4.2), from whatever form they have.
 
 use bartizan_wire::http1::{Decimal, Rewrite};
 use bartizan_wire::http2::hpack::{Encoder, Indexing};
@@ -35,21 +35,29 @@ impl<'b> Block<'b> {
     }
 
     /// The status of an answer, which comes first; trailers have none.
-    pub(super) fn status(&mut self, status: u16) {
+    pub(crate) fn status(&mut self, status: u16) {
         match &mut self.coder {
             Coder::Hpack(encoder) => encoder.status(status, self.out),
             Coder::Qpack(encoder) => encoder.status(status, self.out),
         }
     }
 
+    /// What a request is for, which comes first (RFC 9113 §8.3.1).
+    pub(crate) fn request(&mut self, [method, scheme, authority, path]: [&str; 4]) {
+        self.put(b":method", method.as_bytes(), Indexing::Table);
+        self.put(b":scheme", scheme.as_bytes(), Indexing::Table);
+        self.put(b":authority", authority.as_bytes(), Indexing::Table);
+        self.put(b":path", path.as_bytes(), Indexing::Literal);
+    }
+
     /// The fields of a map.
-    pub(super) fn all(&mut self, fields: &HeaderMap) {
+    pub(crate) fn all(&mut self, fields: &HeaderMap) {
         fields.iter().for_each(|(name, value)| self.field(name.as_str().as_bytes(), value.as_bytes()));
     }
 
     /// A field whose name may have capitals, which these versions have not.
     // Hot: once a field.
-    pub(super) fn field(&mut self, name: &[u8], value: &[u8]) {
+    pub(crate) fn field(&mut self, name: &[u8], value: &[u8]) {
         let mut short = [0; NAME_BYTES];
         let long;
         let name = match short.get_mut(..name.len()) {
@@ -77,7 +85,7 @@ impl<'b> Block<'b> {
     }
 
     /// How long the body is, or would be.
-    pub(super) fn length(&mut self, length: u64) {
+    pub(crate) fn length(&mut self, length: u64) {
         self.put(b"content-length", Decimal::of(length).as_bytes(), Indexing::Literal);
     }
 }
@@ -107,12 +115,15 @@ impl Sink for Block<'_> {
     }
 }
 
-/// Whether a field is worth a place in the table, which the next answers share: not if its value is another each time. What
+/// Whether a field is worth a place in the table, which the next messages share: not if its value is another each time. What
 /// is a secret has none, so that nobody finds it out by how well guesses are compressed (RFC 7541 §7.1).
 fn indexing(name: &[u8]) -> Indexing {
     match name {
-        b"set-cookie" | b"authorization" | b"proxy-authorization" | b"www-authenticate" => Indexing::Never,
+        b"cookie" | b"set-cookie" | b"authorization" | b"proxy-authorization" | b"www-authenticate" => Indexing::Never,
         b"cf-ray"
+        | b"cf-connecting-ip"
+        | b"x-forwarded-for"
+        | b"forwarded"
         | b"content-length"
         | b"content-range"
         | b"etag"

@@ -8,7 +8,6 @@
 //! While nothing is under way a connection holds no buffer. Streams that have to wait, for room or for a window, are called in
 //! their order; priorities are not looked at (RFC 9113 §5.3).
 
-mod outlet;
 mod reply;
 mod session;
 mod stream;

@@ -79,6 +79,11 @@ fn ask(edit: &mut HostsEdit, host: &str, policy: ClientPolicy, trust: &Arc<Clien
     edit.put_clients(&apex, &Arc::new(ClientHosts::new([(host.to_owned(), auth)])));
 }
 
+/// Lets a host ask its clients for certificates of an authority that nobody has any of.
+pub(crate) fn publish_mode(edge: &Edge, host: &str, mode: ClientMode) {
+    edge.publish_clients(|edit| ask(edit, host, policy(mode), &Authority::new().trust()));
+}
+
 fn revoke(edge: &Edge) {
     edge.publish_clients(|edit| edit.revoke(revoked_id(ZONE, &[0x40, 7])));
 }

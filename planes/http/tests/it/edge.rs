@@ -17,7 +17,7 @@ use bartizan_names::{
 };
 use bartizan_observed::{HttpQuestion, HttpTrace, TracesBusy};
 use bartizan_plane_http::{AccessLog, Config, Limits, Neighbours, Plane, Quic, ServerFacts, Sockets, Totals, start};
-use bartizan_policy::Policy;
+use bartizan_policy::{OriginRoots, Policy};
 use bartizan_routes::{Challenges, Routes, Server, Target};
 use bartizan_tls::{Certificate, CertifiedKey, Hosts, HostsEdit, TlsPolicy};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -163,6 +163,12 @@ impl Edge {
         self.put_in_force(config(sites, Firewall::empty(), &self.ca));
     }
 
+    /// Puts other sites in force, all of which trust these authorities for their origins.
+    pub(crate) fn publish_trusting(&self, sites: &[Site<'_>], certificates: &str, sum: u8) {
+        let roots = Arc::new(OriginRoots { certificates: certificates.to_owned(), sum: [sum; 32] });
+        self.put_in_force(config_trusting(sites, Firewall::empty(), &self.ca, Some(&roots)));
+    }
+
     /// Puts these access rules in force instead of those before: `MODE LEVEL TARGET`, where the level may be `zone:` and
     /// the number of the host's zone, and the mode `unread`.
     pub(crate) fn publish_rules(&self, rules: &[&str]) {
@@ -273,6 +279,10 @@ fn zone_id(number: u8) -> ZoneId {
 
 /// Each site is a zone, numbered from 0. The certificate is good for the names below; roots for origins are the edge's own.
 fn config(sites: &[Site<'_>], firewall: Firewall, ca: &Ca) -> Config {
+    config_trusting(sites, firewall, ca, None)
+}
+
+fn config_trusting(sites: &[Site<'_>], firewall: Firewall, ca: &Ca, origin_roots: Option<&Arc<OriginRoots>>) -> Config {
     let (mut edit, mut zones) = (Routes::empty().edit(), Zones::empty().edit());
     for (number, (host, target, settings)) in sites.iter().enumerate() {
         let host = Name::parse(host).unwrap();
@@ -282,7 +292,11 @@ fn config(sites: &[Site<'_>], firewall: Firewall, ca: &Ca) -> Config {
         let site = edit.add_site(bartizan_routes::Site {
             zone: zone_id(number as u8),
             apex: apex.clone(),
-            policy: Arc::new(Policy { settings: settings.clone(), asks_clients: true }),
+            policy: Arc::new(Policy {
+                settings: settings.clone(),
+                asks_clients: true,
+                origin_roots: origin_roots.cloned(),
+            }),
         });
         edit.put(site, &host, target.clone());
     }

@@ -11,6 +11,7 @@ mod firewall;
 mod forwarding;
 mod frames;
 mod http1;
+mod http2_origins;
 mod http3;
 mod interim;
 mod limits;

@@ -338,8 +338,27 @@ fn origins_over_tls() {
             Err(expect) => assert_eq!(status.as_u16(), expect, "{ssl:?}"),
         }
     }
+    // An authority of the zone's own counts from the next request on, and no longer than it is there.
+    let sites = [("a.test", origin_at(other_root.address), settings(Ssl::Strict))];
+    let ask = || {
+        let (status, _) = run(async {
+            let request = Request::builder().uri("https://a.test/").body(Outgoing::of(0)).unwrap();
+            let answer = dial_h2(&edge, "a.test").await.send_request(request).await.unwrap();
+            (answer.status(), read_body(answer.into_body()).await.unwrap())
+        });
+        status.as_u16()
+    };
+    for (trusted, expect) in
+        [(Some((&stranger.pem, 1)), 200), (None, 502), (Some((&edge.ca.pem, 2)), 502), (Some((&stranger.pem, 1)), 200)]
+    {
+        match trusted {
+            Some((pem, sum)) => edge.publish_trusting(&sites, pem, sum),
+            None => edge.publish(&sites),
+        }
+        assert_eq!(ask(), expect, "{trusted:?}");
+    }
     // A visitor over plain HTTP takes the origin's plain side along.
     edge.publish(&[("a.test", origin_at(plain_origin.address), settings(Ssl::Strict))]);
     assert!(edge.get("a.test", "/", "").ends_with("plain"));
-    assert_eq!(edge.counters().origins.tls, 3);
+    assert_eq!(edge.counters().origins.tls, 5);
 }

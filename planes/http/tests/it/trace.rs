@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bartizan_names::{Host, Ssl, TransportSecurity, ZoneSettings};
+use bartizan_names::{ClientMode, Host, Ssl, TransportSecurity, ZoneSettings};
 use bartizan_observed::{HttpMethod, HttpQuestion, HttpStage, HttpTrace};
 
 use super::edge::{Edge, field, origin_at, plain, status, tunnel};
@@ -106,6 +106,23 @@ fn requests_that_a_stage_answers() {
     // There is no certificate for it, so nothing is asked at all.
     let trace = edge.trace(question("https://elsewhere.test/")).unwrap();
     assert_eq!((names(&trace).as_str(), trace.answer.is_none()), ("tls", true), "{trace:?}");
+}
+
+/// What a host wants of its clients, and what came of that: whoever traces shows no certificate.
+#[test]
+fn what_is_asked_of_clients() {
+    let origin = Origin::start(|_| ok("hello"));
+    let edge =
+        Edge::start(&[("a.test", origin_at(origin.address), plain()), ("b.test", origin_at(origin.address), plain())]);
+    assert_eq!(told(&edge.trace(question("https://a.test/")).unwrap(), "certificate"), "");
+    for (mode, expect) in [(ClientMode::Report, 200), (ClientMode::Enforce, 403)] {
+        super::clients::publish_mode(&edge, "a.test", mode);
+        let trace = edge.trace(question("https://a.test/")).unwrap();
+        let asked = format!("the host asks its clients for one ({}); of this one: none", mode.as_str());
+        assert_eq!(told(&trace, "certificate"), asked, "{trace:?}");
+        assert_eq!(trace.answer.unwrap().status, expect);
+        assert_eq!(told(&edge.trace(question("https://b.test/")).unwrap(), "certificate"), "");
+    }
 }
 
 /// So many at once, and no more; what is left of them is nothing.

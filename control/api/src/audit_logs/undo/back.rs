@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bartizan_model::{Record, TunnelConfig, Zone};
 use bartizan_names::{AccountId, Name, TunnelId, ZoneId};
 use bartizan_store::{AuditPlace, Key, Kind, Prefix, Scope};
+use bartizan_v4::certificate::StoredOriginRoot;
 use bartizan_v4::zone::Meta;
 use bartizan_v4::{
     StoredAccessRule, StoredApp, StoredDnssec, StoredMembership, StoredSettings, StoredToken, StoredTunnel, StoredUser,
@@ -73,6 +74,7 @@ pub(super) fn put(
             Kind::App => app(api, caller, change, object, &back)?,
             Kind::AccessRule => access_rule(change, object, &back)?,
             Kind::TunnelConfig => tunnel_config(change, object, &tunnels)?,
+            Kind::OriginRoot => origin_root(change, object)?,
             Kind::Token => token(api, caller, change, object)?,
             Kind::Dnssec => unsigned.extend(dnssec(api, caller, change, object, &back, force)?),
             Kind::Zone | Kind::Settings | Kind::Record | Kind::Tunnel => {}
@@ -92,6 +94,14 @@ fn refused(object: &Object, why: &str) -> Error {
 fn document<T: DeserializeOwned>(object: &Object) -> Result<Option<T>, Error> {
     let read = |json: &str| serde_json::from_str(json).map_err(|error| damaged(&object.key, &error));
     object.before.as_ref().map(|value| read(&value.json)).transpose()
+}
+
+/// An authority of origins never changes: it comes back, or goes.
+fn origin_root(change: &mut Change, object: &Object) -> Result<(), Error> {
+    match document::<StoredOriginRoot>(object)? {
+        Some(root) => change.put_origin_root(object.key.clone(), &root),
+        None => change.delete(object.key.clone()),
+    }
 }
 
 /// The account of a zone that comes back.
@@ -139,6 +149,7 @@ fn zone(
                 Kind::AccessRule,
                 Kind::ClientHost,
                 Kind::ClientRoot,
+                Kind::OriginRoot,
                 Kind::ClientAuthority,
                 Kind::ClientCertificate,
             ] {

@@ -18,7 +18,6 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, Version};
 use tokio::net::TcpStream;
 
-use super::outlet::Outlet;
 use super::reply;
 use super::stream::{Arriving, Stream};
 use crate::forward;
@@ -34,6 +33,7 @@ use crate::limits::{
     CONNECTION_WINDOW_BYTES, FIELDS_MAX, HEAD_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX, TURN_LOOK_FRAMES,
     TURN_READ_BYTES, TURN_READ_TIME,
 };
+use crate::outlet::Outlet;
 use crate::spare::{Spare, Unread};
 use crate::worker::Worker;
 
@@ -382,7 +382,7 @@ impl Session {
                 }
                 Event::Request { stream, ends, head } => self.begin(state, (stream, ends), head, heads),
                 Event::Trailers { owner: Some(stream) } => stream.receive_trailers(forward::trailers(heads.fields())),
-                Event::Reset { owner: Some(stream) } => stream.close(),
+                Event::Reset { owner: Some(stream), .. } => stream.close(),
                 Event::Room { owner: Some(stream) } => stream.look_at_window(),
                 Event::RoomForAll => state.let_next_go(),
                 Event::RoomForEach => state.wire.owners().flatten().for_each(|stream| stream.look_at_window()),
@@ -392,6 +392,8 @@ impl Session {
                 }
                 // A stream without an owner is over.
                 Event::Data { .. } | Event::Trailers { .. } | Event::Reset { .. } | Event::Room { .. } => {}
+                // A server is answered nothing.
+                Event::Answer { .. } | Event::Leaving { .. } => {}
             }
             state.unread.advance(step.used);
         }

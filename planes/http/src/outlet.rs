@@ -18,7 +18,7 @@ use crate::spare::Spare;
 const LEAST_BYTES: usize = 1024;
 
 #[derive(Default)]
-pub(super) struct Outlet {
+pub(crate) struct Outlet {
     /// No memory while nothing is in it.
     bytes: Vec<u8>,
     /// How much of it is written.
@@ -31,31 +31,36 @@ pub(super) struct Outlet {
 
 impl Outlet {
     /// Where frames are put.
-    pub(super) fn open(&mut self, spare: &Spare) -> &mut Vec<u8> {
+    pub(crate) fn open(&mut self, spare: &Spare) -> &mut Vec<u8> {
         if self.bytes.capacity() == 0 {
             self.bytes = spare.text();
         }
         &mut self.bytes
     }
 
+    /// How much is gathered.
+    pub(crate) fn gathered(&self) -> usize {
+        self.bytes.len() - self.written
+    }
+
     /// Whether there is room for more of answers.
-    pub(super) fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         !self.is_full && self.bytes.len() < GATHER_BYTES_MAX
     }
 
     /// How much data the next frame should have, of so much that there is.
-    pub(super) fn share(&self, wanted: usize) -> usize {
+    pub(crate) fn share(&self, wanted: usize) -> usize {
         let left = GATHER_BYTES_MAX.saturating_sub(self.bytes.len() + FRAME_HEAD_BYTES);
         if left < LEAST_BYTES { wanted.min(GATHER_BYTES_MAX - FRAME_HEAD_BYTES) } else { wanted.min(left) }
     }
 
     /// Whether so much waits to be taken by the visitor that no more of what it sends should be answered.
-    pub(super) fn is_clogged(&self) -> bool {
+    pub(crate) fn is_clogged(&self) -> bool {
         self.bytes.len() - self.written > UNWRITTEN_BYTES_MAX
     }
 
     /// Writes full records, if there are any.
-    pub(super) fn write_records<IO>(&mut self, io: &mut IO, cx: &mut Context<'_>) -> io::Result<()>
+    pub(crate) fn write_records<IO>(&mut self, io: &mut IO, cx: &mut Context<'_>) -> io::Result<()>
     where
         IO: AsyncWrite + Unpin,
     {
@@ -66,7 +71,7 @@ impl Outlet {
     }
 
     /// Writes all of it, and flushes that.
-    pub(super) fn poll_leave<IO>(&mut self, io: &mut IO, cx: &mut Context<'_>, spare: &Spare) -> Poll<io::Result<()>>
+    pub(crate) fn poll_leave<IO>(&mut self, io: &mut IO, cx: &mut Context<'_>, spare: &Spare) -> Poll<io::Result<()>>
     where
         IO: AsyncWrite + Unpin,
     {

@@ -1,0 +1,60 @@
+//! Authorities of a zone's own, for the certificates of its origins.
+
+use serde_json::{Value, json};
+
+use crate::clients_known::authority;
+use crate::edge::Edge;
+
+fn path(edge: &Edge) -> String {
+    format!("/zones/{}/acm/custom_trust_store", edge.zone())
+}
+
+#[test]
+fn brought_shown_and_taken_out() {
+    let edge = Edge::new();
+    let path = path(&edge);
+    assert_eq!(edge.get(&path).result(), json!([]));
+    let made = edge.call("POST", &path, &authority("certificate")).result();
+    assert_eq!(made["status"], "active", "{made}");
+    for member in ["id", "certificate", "expires_on", "issuer", "signature", "updated_at", "uploaded_on"] {
+        assert!(made[member].as_str().is_some_and(|text| !text.is_empty()), "{member}: {made}");
+    }
+    let id = made["id"].as_str().unwrap();
+    assert_eq!(edge.get(&path).result(), json!([made]));
+    assert_eq!(edge.get(&format!("{path}/{id}")).result(), made);
+    let text = made["certificate"].as_str().unwrap();
+    let cut = json!({"certificate": &text[..text.len() / 2]}).to_string();
+    let large = json!({"certificate": text.repeat(40)}).to_string();
+    let (leaf, _): (String, Value) = {
+        let brought: Value = serde_json::from_str(&crate::custom_certificates::brought()).unwrap();
+        let chain = brought["certificate"].as_str().unwrap().to_owned();
+        (chain.split_inclusive("-----END CERTIFICATE-----").next().unwrap().to_owned(), brought)
+    };
+    let leaf = json!({ "certificate": leaf }).to_string();
+    let before = edge.revision();
+    for (what, body) in [
+        ("nothing", "{}"),
+        ("no PEM", r#"{"certificate":"x"}"#),
+        ("half", &cut),
+        ("too much", &large),
+        ("no authority", &leaf),
+    ] {
+        assert_eq!(edge.call("POST", &path, body).verdict(), "400 1160 /certificate", "{what}");
+    }
+    assert_eq!(edge.revision(), before, "nothing has changed");
+    assert_eq!(edge.call("DELETE", &format!("{path}/{id}"), "").verdict(), "200");
+    assert_eq!(edge.call("DELETE", &format!("{path}/{id}"), "").verdict(), "404 1003");
+    assert_eq!(edge.get(&path).result(), json!([]));
+}
+
+/// As many as are looked at for each new connection.
+#[test]
+fn there_may_be_some() {
+    let edge = Edge::new();
+    let path = path(&edge);
+    for _ in 0..20 {
+        edge.call("POST", &path, &authority("certificate")).result();
+    }
+    let refused = edge.call("POST", &path, &authority("certificate"));
+    assert!(refused.verdict().starts_with("400 1160") && refused.text.contains("20 of them"), "{}", refused.text);
+}
