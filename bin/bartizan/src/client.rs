@@ -235,9 +235,14 @@ impl Api {
         Ok(())
     }
 
-    /// The `result` of one call.
+    /// The `result` of one call. What the API says beside it of a change is passed on: that a host lets nobody in, for example.
     async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
-        Ok(self.envelope(method, path, body).await?["result"].take())
+        let is_safe = method.is_safe();
+        let (result, messages) = with_messages(self.envelope(method, path, body).await?);
+        if !is_safe && self.tried.is_none() {
+            messages.iter().for_each(|message| tracing::info!("{}", one_line(message)));
+        }
+        Ok(result)
     }
 
     /// The answer to one call that went well. `path` begins with a slash and is relative to the base.
@@ -388,7 +393,7 @@ async fn whole(url: &str, response: Response<Incoming>) -> anyhow::Result<(Statu
 }
 
 /// With what the URL of every API of this dialect ends.
-const BASE_PATH: &str = "/client/v4";
+pub const BASE_PATH: &str = "/client/v4";
 
 /// The API's error for a path that it does not know, or with an id in it that is none.
 const NO_ROUTE: u64 = 7003;

@@ -125,7 +125,16 @@ fn url(edge: &Edge, local: Option<&Local>, stored: Option<&Credential>) -> anyho
             .into());
     };
     check(&api)?;
-    Ok(api)
+    Ok(with_path(api))
+}
+
+/// A URL without a path, which is what people type who see the page: the API's is where every client looks.
+fn with_path(api: String) -> String {
+    let has_path = |(_, rest): (&str, &str)| rest.trim_end_matches('/').contains('/');
+    match api.split_once("://").is_none_or(has_path) {
+        true => api,
+        false => format!("{}{}", api.trim_end_matches('/'), client::BASE_PATH),
+    }
 }
 
 /// Where the API is that somebody wants to log in at, and the CA of its certificate.
@@ -240,7 +249,7 @@ pub fn store(api: &Api, ca: Option<String>) -> anyhow::Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Credential, Known, check};
+    use super::{Credential, Known, check, with_path};
     use crate::client::Pass;
     use crate::data_dir::Local;
 
@@ -275,6 +284,18 @@ mod tests {
                 Known::Elsewhere(None) => "nothing known".to_owned(),
             };
             assert_eq!(found, expect, "{api}");
+        }
+    }
+
+    #[test]
+    fn a_url_without_a_path() {
+        for (api, expect) in [
+            ("http://127.0.0.1:8787", "http://127.0.0.1:8787/client/v4"),
+            ("http://[::1]:8787/", "http://[::1]:8787/client/v4"),
+            ("https://edge.example/client/v4/", "https://edge.example/client/v4/"),
+            ("https://edge.example/api/client/v4", "https://edge.example/api/client/v4"),
+        ] {
+            assert_eq!(with_path(api.to_owned()), expect);
         }
     }
 
