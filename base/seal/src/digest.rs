@@ -1,4 +1,4 @@
-//! SHA-256 of secrets, and their comparison.
+//! SHA-256 of secrets, and their comparison; and the hash that old protocols name.
 
 use aws_lc_rs::{constant_time, digest};
 
@@ -6,6 +6,13 @@ use aws_lc_rs::{constant_time, digest};
 pub fn sha256(data: &[u8]) -> [u8; 32] {
     let mut sum = [0; 32];
     sum.copy_from_slice(digest::digest(&digest::SHA256, data).as_ref());
+    sum
+}
+
+/// The SHA-1 of `data`, for protocols that name it and need nothing of it that it has not (RFC 6455 §10.8).
+pub fn sha1(data: &[u8]) -> [u8; 20] {
+    let mut sum = [0; 20];
+    sum.copy_from_slice(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, data).as_ref());
     sum
 }
 
@@ -21,6 +28,7 @@ mod tests {
     #[test]
     fn the_example_of_the_standard() {
         assert_eq!(sha256(b"abc")[..4], [0xBA, 0x78, 0x16, 0xBF]);
+        assert_eq!(sha1(b"abc")[..4], [0xA9, 0x99, 0x3E, 0x36]);
         assert!(equal(b"ab", b"ab"));
         assert!(!equal(b"ab", b"ac") && !equal(b"ab", b"a"));
     }

@@ -15,7 +15,7 @@ mod password;
 mod private_file;
 mod token;
 
-pub use digest::{equal, sha256};
+pub use digest::{equal, sha1, sha256};
 pub use key::{Key, KeyError, SealedError};
 pub use password::{hash_password, is_password};
 pub use private_file::write_private;

@@ -10,6 +10,7 @@ use http::{HeaderMap, Method, Version};
 
 use crate::fields::{Fields, Sink};
 use crate::spare::Spare;
+use crate::websocket::ByConnect;
 
 /// Made by `ingress`, which keeps it until the answer has left.
 pub(crate) struct Arrived {
@@ -24,6 +25,8 @@ pub(crate) struct Arrived {
     /// Taken by who sends it on.
     pub(crate) body: Body,
     pub(crate) upgrade: Upgrade,
+    /// None: if it is for a WebSocket, it is the connection that will be switched.
+    pub(crate) by_connect: Option<ByConnect>,
 }
 
 impl Arrived {

@@ -118,6 +118,12 @@ impl Egress {
             tracing::debug!(%error, "an answer that is broken at its beginning");
             result = Err(Problem::Origin(OriginFault::Broken));
         }
+        if let (Ok(answered), Some(by_connect)) = (&mut result, &arrived.by_connect)
+            && !by_connect.takes(answered)
+        {
+            tracing::debug!(status = %answered.status, "an answer that is none to who wants a WebSocket by CONNECT");
+            result = Err(Problem::Origin(OriginFault::Broken));
+        }
         match result {
             Ok(answered) => Ok(answered),
             // It looks like a failure of the origin, but the visitor's body was broken first, or was cut here.

@@ -24,6 +24,7 @@ mod lanes;
 mod refusal;
 mod relay;
 mod requests;
+mod stream_relay;
 mod stream_reply;
 mod turn;
 mod wire;

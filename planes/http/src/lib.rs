@@ -43,6 +43,7 @@ mod recheck;
 mod record;
 mod spare;
 mod trace;
+mod websocket;
 mod worker;
 mod zero_rtt;
 

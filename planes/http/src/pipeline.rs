@@ -201,7 +201,9 @@ async fn send(arrived: &mut Arrived, known: &Known, ray: Ray, guard: &RequestGua
 /// DNS over HTTPS: at the names of our name servers, which need be no site's. Access rules are for sites, and DNS over other
 /// transports does not ask them either.
 fn answer_dns<'w>(arrived: &Arrived, guard: &'w RequestGuard) -> ControlFlow<Instead<'w>> {
+    // Who wants a WebSocket by CONNECT would take the answer for one.
     let is_asked = arrived.path.path() == dns_query::PATH
+        && arrived.by_connect.is_none()
         && arrived.scheme == Scheme::Https
         && guard.worker.is_name_server(arrived.host.name());
     match &guard.worker.dns {
@@ -216,7 +218,8 @@ fn answer_dns<'w>(arrived: &Arrived, guard: &'w RequestGuard) -> ControlFlow<Ins
 /// so nothing that holds for the zone is asked first.
 fn show_name(arrived: &Arrived, guard: &RequestGuard) -> Stage {
     let path = arrived.path.path();
-    if !path.starts_with(WELL_KNOWN) {
+    // The same is so for CONNECT.
+    if !path.starts_with(WELL_KNOWN) || arrived.by_connect.is_some() {
         return GO_ON;
     }
     let shown = guard.worker.challenge(arrived.host.name(), path);

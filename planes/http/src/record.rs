@@ -299,6 +299,7 @@ mod tests {
             fields: Fields::Map(HeaderMap::new()),
             body: Body::empty(),
             upgrade: Upgrade::None,
+            by_connect: None,
         }
     }
 

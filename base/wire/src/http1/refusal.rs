@@ -65,6 +65,9 @@ pub enum Refusal {
     /// A request for another protocol has a body (RFC 9110 §7.8): where does the protocol begin?
     #[error("a request for another protocol has a body")]
     BodyOnUpgrade,
+    /// Extended CONNECT for another protocol than WebSocket (RFC 9220 §3).
+    #[error("CONNECT for a protocol that is not spoken")]
+    UnknownProtocol,
     /// A status below 100 (RFC 9110 §15).
     #[error("the status is no status")]
     Status,
@@ -91,7 +94,7 @@ impl Refusal {
         match self {
             Refusal::TargetTooLong => 414,
             Refusal::HeadTooLong | Refusal::TooManyFields | Refusal::TrailersTooLong => 431,
-            Refusal::UnknownCoding => 501,
+            Refusal::UnknownCoding | Refusal::UnknownProtocol => 501,
             Refusal::Version => 505,
             Refusal::Malformed
             | Refusal::BareLineFeed

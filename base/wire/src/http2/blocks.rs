@@ -141,6 +141,7 @@ impl<S: Clone + Default> Connection<S> {
             expects: Expects::Trailers,
             is_receiving: !ends,
             is_sending: true,
+            is_tunnel: parsed.is_ok_and(|parsed| parsed.to_websocket),
             // Of the body of a head that is refused nothing is looked at.
             length_left: parsed.ok().and_then(|parsed| parsed.length).filter(|_| !ends),
             receive: Receive::new(self.limits.stream_window),
@@ -161,6 +162,8 @@ impl<S: Clone + Default> Connection<S> {
         let stream = self.streams.at(at);
         let fault = match stream.length_left {
             _ if !stream.is_receiving => Some(Code::StreamClosed),
+            // RFC 9113 §8.5.
+            _ if stream.is_tunnel => Some(Code::Protocol),
             _ if parsed.is_err() || !head.ends || head.depends_on_itself => Some(Code::Protocol),
             Some(1..) => Some(Code::Protocol),
             _ => None,

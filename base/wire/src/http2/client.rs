@@ -88,6 +88,7 @@ impl<S: Clone + Default> Connection<S> {
             expects: Expects::Answer(asked),
             is_receiving: true,
             is_sending: true,
+            is_tunnel: false,
             length_left: None,
             receive: Receive::new(self.limits.stream_window),
             held: 0,

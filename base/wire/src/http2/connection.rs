@@ -138,6 +138,7 @@ impl<S: Clone + Default> Connection<S> {
             (settings::MAX_CONCURRENT_STREAMS, limits.streams),
             (settings::INITIAL_WINDOW_SIZE, limits.stream_window),
             (settings::MAX_HEADER_LIST_SIZE, limits.list_bytes as u32),
+            (settings::ENABLE_CONNECT_PROTOCOL, 1),
         ];
         Connection::begin(Side::Server, limits, &said, out)
     }

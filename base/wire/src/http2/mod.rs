@@ -11,8 +11,7 @@
 //! Frames that ask for nothing (PING, SETTINGS, windows that grow by an octet …) cost us and not their sender. There may be
 //! some, and more with what is asked for; see [`Connection::refill`].
 //!
-//! Not here: which methods and hosts are served, timeouts, priorities, which RFC 9113 §5.3 lets a server ignore, push, and
-//! extended CONNECT, which is not offered.
+//! Not here: which methods and hosts are served, timeouts, priorities, which RFC 9113 §5.3 lets a server ignore, and push.
 
 mod blocks;
 mod client;

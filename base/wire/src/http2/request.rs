@@ -1,5 +1,5 @@
 //! The head of a request or of an answer, and trailers, from the fields that a block of them has (RFC 9113 §8.2, §8.3; of HTTP/3 the same,
-//! RFC 9114 §4.2, §4.3).
+//! RFC 9114 §4.2, §4.3). Extended CONNECT (RFC 8441, RFC 9220) is for WebSocket alone.
 //!
 //! What was sent as fields is written down as the lines of an HTTP/1.1 head, with the place and class of each: so it goes
 //! on to an origin as other heads do, without a map being made of it. `Cookie`, which may come in several fields, is one
@@ -28,6 +28,8 @@ pub struct RequestHead {
     pub length: Option<u64>,
     /// The client waits for a 100 before it sends the body (RFC 9110 §10.1.1).
     pub expects_continue: bool,
+    /// `CONNECT` for a WebSocket (RFC 8441 §5, RFC 9220 §3): the data of its stream are the bytes of a connection.
+    pub to_websocket: bool,
 }
 
 impl RequestHead {
@@ -35,7 +37,7 @@ impl RequestHead {
         self.method.get(text)
     }
 
-    /// With the query; `*` with `OPTIONS`, and nothing with `CONNECT`.
+    /// With the query; `*` with `OPTIONS`, and nothing with `CONNECT` that is for no WebSocket.
     pub fn path(self, text: &[u8]) -> &[u8] {
         self.path.get(text)
     }
@@ -99,6 +101,7 @@ struct Seen {
     scheme: Option<Span>,
     authority: Option<Span>,
     path: Option<Span>,
+    protocol: Option<Span>,
     status: Option<u16>,
     /// Whether a field was seen that is none.
     has_fields: bool,
@@ -178,6 +181,7 @@ impl HeadRoom {
             b":method" => is_token(value),
             b":scheme" => !value.is_empty() && value.iter().all(|byte| is_of_scheme(*byte)),
             b":authority" => is_value(value),
+            b":protocol" => is_token(value),
             b":path" => !value.is_empty() && value.iter().all(|byte| *byte > b' ' && *byte != 0x7f),
             _ => false,
         };
@@ -186,6 +190,7 @@ impl HeadRoom {
             b":method" => &mut self.seen.method,
             b":scheme" => &mut self.seen.scheme,
             b":authority" => &mut self.seen.authority,
+            b":protocol" => &mut self.seen.protocol,
             _ => &mut self.seen.path,
         };
         if !is_legal || place.replace(span).is_some() { Err(Malformed) } else { Ok(()) }
@@ -294,13 +299,14 @@ impl HeadRoom {
         let (text, seen) = (&self.text, &self.seen);
         let method = seen.method.ok_or(Malformed)?;
         let is_connect = method.get(text) == b"CONNECT";
-        let path = match (is_connect, seen.scheme, seen.path) {
+        let path = match (is_connect, seen.protocol, seen.scheme, seen.path) {
             // RFC 9113 §8.5.
-            (true, None, None) => Span::default(),
-            (false, Some(_), Some(path)) => path,
+            (true, None, None, None) => Span::default(),
+            // RFC 8441 §4.
+            (true, Some(_), Some(_), Some(path)) | (false, None, Some(_), Some(path)) => path,
             _ => return Err(Unfit::Malformed),
         };
-        if !is_connect {
+        if !is_connect || seen.protocol.is_some() {
             check_path(path.get(text), method.get(text))?;
         }
         if let Some(refusal) = seen.refusal {
@@ -308,7 +314,17 @@ impl HeadRoom {
         }
         let host = self.host().map_err(Unfit::Refused)?;
         let Seen { length, expects_continue, .. } = *seen;
-        Ok(RequestHead { method, path, host, length, expects_continue })
+        let Some(protocol) = seen.protocol else {
+            return Ok(RequestHead { method, path, host, length, expects_continue, to_websocket: false });
+        };
+        if !protocol.get(text).eq_ignore_ascii_case(b"websocket") {
+            return Err(Unfit::Refused(Refusal::UnknownProtocol));
+        }
+        if length.is_some_and(|length| length > 0) {
+            return Err(Unfit::Refused(Refusal::BodyOnUpgrade));
+        }
+        // There is no body that could be waited for.
+        Ok(RequestHead { method, path, host, length: None, expects_continue: false, to_websocket: true })
     }
 
     /// The head of an answer, once all of the block was taken. What would be a refusal of a request is none here: nobody is there

@@ -12,6 +12,8 @@ pub(super) const MAX_CONCURRENT_STREAMS: u16 = 0x3;
 pub(super) const INITIAL_WINDOW_SIZE: u16 = 0x4;
 const MAX_FRAME_SIZE: u16 = 0x5;
 pub(super) const MAX_HEADER_LIST_SIZE: u16 = 0x6;
+/// RFC 8441 §3.
+pub(super) const ENABLE_CONNECT_PROTOCOL: u16 = 0x8;
 
 /// The settings of one frame that mean something here. One that is there twice holds once and then again (RFC 9113
 /// §6.5.3); of all its values but the last, what counts is the one at which something happens.

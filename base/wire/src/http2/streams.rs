@@ -39,6 +39,8 @@ pub(super) struct Stream<S> {
     pub(super) is_receiving: bool,
     /// Whether we may.
     pub(super) is_sending: bool,
+    /// Whether what comes on it is no message but the bytes of a connection: nothing but data may follow.
+    pub(super) is_tunnel: bool,
     /// What is left of the length that the head stated.
     pub(super) length_left: Option<u64>,
     pub(super) receive: Receive,

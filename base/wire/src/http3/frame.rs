@@ -18,6 +18,8 @@ pub(super) const RESERVED: [u64; 4] = [0x2, 0x6, 0x8, 0x9];
 
 /// SETTINGS_MAX_FIELD_SECTION_SIZE.
 pub(super) const SETTING_LIST_BYTES: u64 = 0x6;
+/// SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 9220 §5).
+pub(super) const SETTING_CONNECT_PROTOCOL: u64 = 0x8;
 
 /// The reason of a reset, or of the end of a connection (RFC 9114 §8.1, RFC 9204 §6). Codes that we do not send are left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

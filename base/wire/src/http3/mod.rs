@@ -12,7 +12,7 @@
 //! Frames that ask for nothing (unknown ones, empty DATA …) cost us and not their sender. Each call says how many were
 //! taken, for who counts them for the whole connection ([`Step::idle`]).
 //!
-//! Not here: QUIC, which methods and hosts are served, timeouts, priorities (RFC 9218), push, and extended CONNECT.
+//! Not here: QUIC, which methods and hosts are served, timeouts, priorities (RFC 9218), and push.
 
 mod frame;
 mod peer_stream;
@@ -30,11 +30,14 @@ pub use crate::http2::{HeadRoom, RequestHead};
 pub const ALPN: &[u8] = b"h3";
 
 /// What our control stream begins with (RFC 9114 §6.2.1): its type and our SETTINGS. Of QPACK's table and of streams that
-/// wait for it none (RFC 9204 §5), which is what holds where nobody says anything; of fields no more than `list_bytes`.
+/// wait for it none (RFC 9204 §5), which is what holds where nobody says anything; of fields no more than `list_bytes`;
+/// and that a WebSocket may be asked for (RFC 9220 §3).
 pub fn put_settings(list_bytes: usize, out: &mut Vec<u8>) {
     let mut settings = Vec::new();
     varint::put(frame::SETTING_LIST_BYTES, &mut settings);
     varint::put(list_bytes as u64, &mut settings);
+    varint::put(frame::SETTING_CONNECT_PROTOCOL, &mut settings);
+    varint::put(1, &mut settings);
     varint::put(peer_stream::CONTROL, out);
     frame::put_head(frame::SETTINGS, settings.len(), out);
     out.extend_from_slice(&settings);

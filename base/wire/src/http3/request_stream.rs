@@ -40,6 +40,8 @@ pub struct RequestStream {
 enum Part {
     Head,
     Body,
+    /// The bytes of a connection.
+    Tunnel,
     /// Nothing but frames that nobody knows.
     End,
 }
@@ -135,7 +137,7 @@ impl RequestStream {
     fn begin_frame(&mut self, head: &FrameHead, idle: &mut u32) -> Result<Option<Event>, Fault> {
         let FrameHead { kind, length } = *head;
         let kind = match (kind, self.part) {
-            (DATA, Part::Body) => {
+            (DATA, Part::Body | Part::Tunnel) => {
                 if let Some(left) = &mut self.length_left {
                     *left = left.checked_sub(length).ok_or(Fault::message("a body is longer than was stated"))?;
                 }
@@ -211,6 +213,9 @@ impl RequestStream {
         match heads.finish_head() {
             Ok(head) => {
                 self.length_left = head.length;
+                if head.to_websocket {
+                    self.part = Part::Tunnel;
+                }
                 Ok(Some(Event::Head(Ok(head))))
             }
             // Of its body nothing is looked at.

@@ -100,6 +100,16 @@ fn get(more: &[(&str, &str)]) -> Vec<u8> {
     block(&[&GET[..], more].concat())
 }
 
+fn connect(protocol: &str) -> Vec<u8> {
+    block(&[
+        (":method", "CONNECT"),
+        (":protocol", protocol),
+        (":scheme", "https"),
+        (":authority", "a"),
+        (":path", "/chat"),
+    ])
+}
+
 fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
     let length = u8::try_from(payload.len()).ok().filter(|length| *length < 64).unwrap();
     [&[kind, length], payload].concat()
@@ -196,6 +206,16 @@ fn requests() {
         (get(&[("content-length", "+1")]), vec!["BadLength"], String::new()),
         (get(&[("x", &long)]), vec!["HeadTooLong"], String::new()),
         (large_frame, vec!["HeadTooLong"], "!Frame".into()),
+        // RFC 9220 §3, and RFC 9114 §4.4: nothing but data follows.
+        ([connect("websocket"), frame(0, b"ab")].concat(), vec!["CONNECT a /chat None", "ab"], String::new()),
+        (
+            [connect("websocket"), frame(0, b"ab"), block(&[("x-t", "1")])].concat(),
+            vec!["CONNECT a /chat None", "ab"],
+            "!FrameUnexpected".into(),
+        ),
+        ([connect("websocket"), frame(0x21, b"")].concat(), vec!["CONNECT a /chat None", "1 idle"], String::new()),
+        (connect("connect-udp"), vec!["UnknownProtocol"], String::new()),
+        (get(&[(":protocol", "websocket")]), vec![], "-Message".into()),
         // §7.2.4, §7.2.5, §7.2.8: what is on no request's stream.
         (frame(4, b""), vec![], "!FrameUnexpected".into()),
         (frame(5, b""), vec![], "!FrameUnexpected".into()),

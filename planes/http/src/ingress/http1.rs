@@ -279,6 +279,7 @@ fn arrive(head: RequestHead, bytes: Bytes, connection: &Connection) -> Result<Ar
             http1::Upgrade::WebSocket => Upgrade::WebSocket,
             http1::Upgrade::None | http1::Upgrade::Tunnel => Upgrade::None,
         },
+        by_connect: None,
     })
 }
 

@@ -23,6 +23,8 @@ impl Refusal {
             Refusal::Method => 405,
             Refusal::Message(http1::Refusal::TargetTooLong) => 431,
             Refusal::Message(refusal) if refusal.status() == 431 => 431,
+            // RFC 9220 §3.
+            Refusal::Message(http1::Refusal::UnknownProtocol) => 501,
             Refusal::Message(_) => 400,
         }
     }
@@ -46,6 +48,7 @@ impl Refusal {
             http1::Refusal::BadCoding | http1::Refusal::UnknownCoding => "bad_transfer_encoding",
             http1::Refusal::CodingInOldVersion => "chunks_in_old_version",
             http1::Refusal::BodyOnUpgrade => "body_on_upgrade",
+            http1::Refusal::UnknownProtocol => "unknown_protocol",
             // Found after the head: whoever reads the body gets an error.
             http1::Refusal::BadChunk
             | http1::Refusal::ChunkLineTooLong
@@ -85,6 +88,7 @@ impl Refusal {
                 "The request comes in chunks, which its version of HTTP does not have."
             }
             http1::Refusal::BodyOnUpgrade => "A request for WebSocket has a body.",
+            http1::Refusal::UnknownProtocol => "The request wants to connect by a protocol other than WebSocket.",
             http1::Refusal::BadChunk
             | http1::Refusal::ChunkLineTooLong
             | http1::Refusal::BadTrailers

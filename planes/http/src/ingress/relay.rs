@@ -51,7 +51,7 @@ where
 }
 
 /// Returns when nothing has moved for too long.
-async fn stillness(moved: &Cell<Instant>, idle_time: Duration) {
+pub(super) async fn stillness(moved: &Cell<Instant>, idle_time: Duration) {
     loop {
         let due = moved.get() + idle_time;
         if due <= Instant::now() {

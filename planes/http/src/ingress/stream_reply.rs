@@ -1,20 +1,22 @@
-//! The answer of one stream of HTTP/2 or HTTP/3: how it comes about, and how it is written for as long as its visitor takes it.
+//! The answer of one stream of HTTP/2 or HTTP/3: how it comes about, and how it is written for as long as its visitor takes
+//! it; or what follows it where the stream becomes a WebSocket.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
-use bartizan_exchange::{Body, BodyError, Frame, Length};
+use bartizan_exchange::{Body, BodyError, Frame, Io, Length};
 use bartizan_wire::http1::{Asked, Content};
 use bartizan_wire::http2::EndStream;
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 
 use super::block::Block;
 use super::connection::RequestGuard;
 use super::deadline::Awaited;
 use super::interim::Interims;
 use super::refusal::Refusal;
+use super::stream_relay::relay;
 use crate::answered::Answered;
 use crate::arrived::Arrived;
 use crate::fields::Fields;
@@ -61,6 +63,8 @@ pub(super) enum Cut {
     Starved,
     /// It broke off, or the visitor is let in no more.
     Broken,
+    /// The WebSocket that followed it did not come to its end.
+    Lost,
 }
 
 impl From<StreamClosed> for Cut {
@@ -75,11 +79,12 @@ pub(super) async fn answer(
     worker: &Worker,
     arrived: Result<Arrived, Refusal>,
     guard: &RequestGuard,
-) -> (Answered, Asked) {
+) -> Answer {
     let mut arrived = match arrived {
         Ok(arrived) => arrived,
         Err(refusal) => {
-            return (pipeline::refuse(Problem::Refused(refusal), &HeaderMap::new(), guard), Asked::Other);
+            let answered = pipeline::refuse(Problem::Refused(refusal), &HeaderMap::new(), guard);
+            return Answer { answered, asked: Asked::Other, said: None };
         }
     };
     let interims = &guard.under_way.interims;
@@ -94,12 +99,102 @@ pub(super) async fn answer(
         .await
     };
     let asked = Asked::by(arrived.method.as_str());
+    let said = arrived.by_connect.take().map(|by_connect| by_connect.said);
     arrived.let_go(&worker.spare);
-    (answered, asked)
+    Answer { answered, asked, said }
+}
+
+/// An answer, and to what.
+pub(super) struct Answer {
+    answered: Answered,
+    asked: Asked,
+    /// What comes on the stream of who asked for a WebSocket by CONNECT.
+    said: Option<Body>,
+}
+
+impl Answer {
+    /// Writes it, and what follows.
+    pub(super) async fn write(self, guard: &RequestGuard, way: &impl Channel) -> Result<(), Cut> {
+        let Answer { mut answered, asked, said } = self;
+        if let (Some(far), Some(said)) = (answered.upgraded.take(), said) {
+            // In a box, since few streams have it.
+            return Box::pin(switch(answered, (said, far), guard, way)).await;
+        }
+        Reply::new(answered, asked, guard).write(way).await
+    }
+}
+
+/// Agrees to a WebSocket, and carries it to its end.
+async fn switch(
+    mut answered: Answered,
+    ends: (Body, Box<dyn Io>),
+    guard: &RequestGuard,
+    way: &impl Channel,
+) -> Result<(), Cut> {
+    // RFC 8441 §5: what is a 101 over HTTP/1.1.
+    answered.status = StatusCode::OK;
+    write_head(&mut answered, (None, EndStream::Unset, 0), guard, way).await?;
+    poll_fn(|cx| {
+        let polled = way.poll_finish(cx);
+        patience(polled, guard, way, cx)
+    })
+    .await?;
+    guard.under_way.answered.set(true);
+    relay(ends, guard, way).await
+}
+
+/// Writes the head of an answer, with this length if it is stated. So much waits behind a head that has no room.
+// Hot: once an answer. No allocation.
+async fn write_head(
+    answered: &mut Answered,
+    (length, end, behind): (Option<u64>, EndStream, usize),
+    guard: &RequestGuard,
+    way: &impl Channel,
+) -> Result<(), Cut> {
+    // It is given back with the stream if this ends before.
+    let mut waiting = 0;
+    poll_fn(|cx| {
+        let polled = way.poll_head(cx, end, |mut block| {
+            block.status(answered.status.as_u16());
+            let mut block = forward::to_visitor(answered, &way.worker().dates, block);
+            if let Some(length) = length {
+                block.length(length);
+            }
+        });
+        if polled.is_pending() && waiting == 0 {
+            waiting = behind;
+            if !way.hold(waiting) {
+                return Poll::Ready(Err(Cut::Starved));
+            }
+        }
+        patience(polled, guard, way, cx)
+    })
+    .await?;
+    way.let_go(waiting);
+    guard.under_way.writing.rest();
+    let fields = std::mem::replace(&mut answered.fields, Fields::Map(HeaderMap::new()));
+    fields.into_room().into_iter().for_each(|room| way.worker().spare.give_room(room));
+    Ok(())
+}
+
+/// What waits for the visitor waits so long.
+pub(super) fn patience<T>(
+    polled: Poll<Result<T, StreamClosed>>,
+    guard: &RequestGuard,
+    way: &impl Channel,
+    cx: &Context<'_>,
+) -> Poll<Result<T, Cut>> {
+    match polled {
+        Poll::Ready(sent) => Poll::Ready(sent.map_err(Cut::from)),
+        Poll::Pending => {
+            ready!(guard.under_way.writing.poll(cx, Awaited::Room, &way.worker().limits));
+            Poll::Ready(Err(Cut::Starved))
+        }
+    }
 }
 
 /// An answer that is being written.
-pub(super) struct Reply<'g> {
+struct Reply<'g> {
     answered: Answered,
     body: Body,
     /// What the head states.
@@ -113,7 +208,7 @@ pub(super) struct Reply<'g> {
 }
 
 impl<'g> Reply<'g> {
-    pub(super) fn new(mut answered: Answered, asked: Asked, guard: &'g RequestGuard) -> Reply<'g> {
+    fn new(mut answered: Answered, asked: Asked, guard: &'g RequestGuard) -> Reply<'g> {
         let body = std::mem::replace(&mut answered.body, Body::empty());
         let stated = match body.length() {
             Length::Absent => Some(0),
@@ -131,38 +226,16 @@ impl<'g> Reply<'g> {
     }
 
     // Hot: once an answer. No allocation but in a body.
-    pub(super) async fn write(&mut self, way: &impl Channel) -> Result<(), Cut> {
+    async fn write(&mut self, way: &impl Channel) -> Result<(), Cut> {
         let is_over = self.left == Some(0);
-        // What waits behind a head that has no room. It is given back with the stream if this ends before.
-        let mut waiting = 0;
-        poll_fn(|cx| {
-            let polled = way.poll_head(cx, EndStream::when(is_over), |mut block| {
-                let (answered, length) = (&self.answered, self.length);
-                block.status(answered.status.as_u16());
-                let mut block = forward::to_visitor(answered, &way.worker().dates, block);
-                if let Some(length) = length {
-                    block.length(length);
-                }
-            });
-            if polled.is_pending() && waiting == 0 {
-                waiting = self.bytes_behind_head();
-                if !way.hold(waiting) {
-                    return Poll::Ready(Err(Cut::Starved));
-                }
-            }
-            self.poll_patience(polled, way, cx)
-        })
-        .await?;
-        way.let_go(waiting);
-        self.guard.under_way.writing.rest();
-        let fields = std::mem::replace(&mut self.answered.fields, Fields::Map(HeaderMap::new()));
-        fields.into_room().into_iter().for_each(|room| way.worker().spare.give_room(room));
+        let head = (self.length, EndStream::when(is_over), self.bytes_behind_head());
+        write_head(&mut self.answered, head, self.guard, way).await?;
         if !is_over {
             self.write_body(way).await?;
         }
         poll_fn(|cx| {
             let polled = way.poll_finish(cx);
-            self.poll_patience(polled, way, cx)
+            patience(polled, self.guard, way, cx)
         })
         .await
     }
@@ -239,7 +312,7 @@ impl<'g> Reply<'g> {
                         return Poll::Ready(Err(Cut::Starved));
                     }
                 }
-                self.poll_patience(polled, way, cx)
+                patience(polled, self.guard, way, cx)
             })
             .await?;
             if self.piece.is_empty() || bytes >= ORIGIN_READ_BYTES_MIN {
@@ -257,25 +330,9 @@ impl<'g> Reply<'g> {
     async fn write_trailers(&mut self, fields: &HeaderMap, way: &impl Channel) -> Result<(), Cut> {
         poll_fn(|cx| {
             let polled = way.poll_head(cx, EndStream::Set, |mut block| block.all(fields));
-            self.poll_patience(polled, way, cx)
+            patience(polled, self.guard, way, cx)
         })
         .await
-    }
-
-    /// What waits for the visitor waits so long.
-    fn poll_patience<T>(
-        &self,
-        polled: Poll<Result<T, StreamClosed>>,
-        way: &impl Channel,
-        cx: &Context<'_>,
-    ) -> Poll<Result<T, Cut>> {
-        match polled {
-            Poll::Ready(sent) => Poll::Ready(sent.map_err(Cut::from)),
-            Poll::Pending => {
-                ready!(self.guard.under_way.writing.poll(cx, Awaited::Room, &way.worker().limits));
-                Poll::Ready(Err(Cut::Starved))
-            }
-        }
     }
 }
 
@@ -291,7 +348,7 @@ fn broken(error: &BodyError) -> Cut {
     Cut::Broken
 }
 
-async fn yield_once() {
+pub(super) async fn yield_once() {
     let mut has_waited = false;
     poll_fn(|cx| {
         if std::mem::replace(&mut has_waited, true) {

@@ -70,7 +70,7 @@ fn endpoint(tls: &Arc<rustls::ClientConfig>, transport: TransportConfig) -> Endp
 }
 
 impl Visitor {
-    async fn connect(edge: &Edge, name: &str) -> Result<Visitor, ConnectionError> {
+    pub(crate) async fn connect(edge: &Edge, name: &str) -> Result<Visitor, ConnectionError> {
         Visitor::with(edge, name, TransportConfig::default()).await
     }
 
@@ -94,7 +94,7 @@ impl Visitor {
     }
 
     /// Opens a stream and writes this.
-    async fn send(&self, bytes: &[u8]) -> (SendStream, RecvStream) {
+    pub(crate) async fn send(&self, bytes: &[u8]) -> (SendStream, RecvStream) {
         let (mut send, receive) = self.quic.open_bi().await.unwrap();
         send.write_all(bytes).await.unwrap();
         (send, receive)
@@ -136,7 +136,7 @@ impl Visitor {
     }
 }
 
-fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     let (mut block, mut frame) = (Vec::new(), Vec::new());
     Encoder.begin(&mut block);
     fields.iter().for_each(|(name, value)| Encoder.field(name.as_bytes(), value.as_bytes(), Secrecy::Open, &mut block));

@@ -29,3 +29,4 @@ mod tls;
 mod trace;
 mod translation;
 mod websocket;
+mod websocket_streams;

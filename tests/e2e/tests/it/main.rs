@@ -44,6 +44,7 @@ mod trust;
 mod tunnels;
 mod unread_answers;
 mod upgrades;
+mod websocket_streams;
 mod words;
 mod zone_files;
 mod zone_tools;

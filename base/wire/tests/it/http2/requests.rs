@@ -3,7 +3,7 @@
 use bartizan_wire::http1::{FieldRoom, HeadWriter, Rewrite};
 use bartizan_wire::http2::{Event, PREFACE};
 
-use super::{END_HEADERS, END_STREAM, Edge, GET, HEADERS, SETTINGS, block, frame};
+use super::{DATA, END_HEADERS, END_STREAM, Edge, GET, HEADERS, SETTINGS, block, frame};
 
 const RESET: &str = "reset 1 Protocol";
 
@@ -17,6 +17,10 @@ fn get(others: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static s
 
 fn with(method: &'static str, path: &'static str) -> Vec<(&'static str, &'static str)> {
     vec![(":method", method), (":scheme", "https"), (":authority", "a.test"), (":path", path)]
+}
+
+fn connect(path: &'static str, others: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
+    with("CONNECT", path).iter().chain(others).copied().collect()
 }
 
 #[test]
@@ -41,7 +45,6 @@ fn what_is_a_request() {
         ("§8.3 twice", get(&[(":scheme", "https")]), RESET),
         ("§8.3 unknown", get(&[(":x", "y")]), RESET),
         ("§8.3.2 of an answer", get(&[(":status", "200")]), RESET),
-        ("RFC 8441", get(&[(":protocol", "websocket")]), RESET),
         ("§8.3.1 no method", GET[1..].to_vec(), RESET),
         ("§8.3.1 no path", GET[..3].to_vec(), RESET),
         ("§8.3.1 no scheme", [&GET[..1], &GET[2..]].concat(), RESET),
@@ -62,6 +65,23 @@ fn what_is_a_request() {
         ("§8.3.1 asterisk", with("OPTIONS", "*"), "request 1"),
         ("§8.5 CONNECT", vec![(":method", "CONNECT"), (":authority", "a.test:443")], "request 1"),
         ("§8.5 with a path", with("CONNECT", "/"), RESET),
+        ("RFC 8441 §4", connect("/chat", &[(":protocol", "websocket")]), "request 1"),
+        ("RFC 8441 §4 not asked by CONNECT", [&GET[..], &[(":protocol", "websocket")]].concat(), RESET),
+        (
+            "RFC 8441 §4 without a path",
+            vec![(":method", "CONNECT"), (":authority", "a.test"), (":protocol", "websocket")],
+            RESET,
+        ),
+        ("RFC 8441 §4 twice", connect("/", &[(":protocol", "websocket"), (":protocol", "websocket")]), RESET),
+        ("RFC 8441 §4 no token", connect("/", &[(":protocol", "web socket")]), RESET),
+        ("RFC 8441 §4 behind fields", connect("/", &[("x", "y"), (":protocol", "websocket")]), RESET),
+        ("RFC 8441 §4 no path", connect("*", &[(":protocol", "websocket")]), "request 1 Target"),
+        ("RFC 9220 §3", connect("/", &[(":protocol", "connect-udp")]), "request 1 UnknownProtocol"),
+        (
+            "RFC 8441 §5 with a body",
+            connect("/", &[(":protocol", "websocket"), ("content-length", "1")]),
+            "request 1 BodyOnUpgrade",
+        ),
         ("§8.1.1 lengths", get(&[("content-length", "0"), ("content-length", "0")]), "request 1 SeveralLengths"),
         ("§8.1.1 a length", get(&[("content-length", "+0")]), "request 1 BadLength"),
         ("§10.5.1 fields", get(&[("x", "y"); 128]), "request 1"),
@@ -88,6 +108,18 @@ fn what_is_a_trailer() {
             [frame(HEADERS, END_HEADERS, 1, &block(&GET)), frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(fields))];
         let expect = if is_one { "trailers 1" } else { "gone 1, reset 1 Protocol" };
         assert_eq!(Edge::begun().feed(&bytes.concat()), format!("{REQUEST}, {expect}"), "{fields:?}");
+    }
+}
+
+/// Nothing but data follows on the stream of a WebSocket (RFC 9113 §8.5).
+#[test]
+fn a_websocket_has_no_trailers() {
+    let head = frame(HEADERS, END_HEADERS, 1, &block(&connect("/chat", &[(":protocol", "WebSocket")])));
+    let trailers = frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&[("x-sum", "7")]));
+    let data = frame(DATA, END_STREAM, 1, b"bytes");
+    for (after, expect) in [(trailers, "gone 1, reset 1 Protocol"), (data, "data 1 bytes.")] {
+        let said = Edge::begun().feed(&[head.clone(), after].concat());
+        assert_eq!(said, format!("request 1 and a body, {expect}"));
     }
 }
 

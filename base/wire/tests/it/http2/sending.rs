@@ -20,7 +20,7 @@ fn grow(stream: u32, by: u32) -> Vec<u8> {
 fn what_is_said_first() {
     let mut edge = Edge::new();
     let frames = edge.take_frames();
-    let pairs = [(3_u16, 4_u32), (4, 100_000), (6, 32 * 1024)];
+    let pairs = [(3_u16, 4_u32), (4, 100_000), (6, 32 * 1024), (8, 1)];
     let pairs: Vec<u8> =
         pairs.iter().flat_map(|(number, value)| [&number.to_be_bytes()[..], &value.to_be_bytes()].concat()).collect();
     assert_eq!((frames[0].kind, frames[0].stream, &frames[0].payload), (SETTINGS, 0, &pairs));

@@ -15,7 +15,7 @@ use crate::ingress::block::Block;
 use crate::ingress::connection::RequestGuard;
 use crate::ingress::interim::Interims;
 use crate::ingress::refusal::Refusal;
-use crate::ingress::stream_reply::{Channel, Cut, Reply, StreamClosed, answer};
+use crate::ingress::stream_reply::{Channel, Cut, StreamClosed, answer};
 use crate::worker::Worker;
 
 /// Runs the stream as a task of its own, which ends when the stream does.
@@ -33,15 +33,15 @@ async fn serve(session: Rc<Session>, stream: Rc<Stream>, arrived: Result<Arrived
     let give = |_: &mut Context<'_>, interims: &Interims| {
         interims.give(|status, fields| session.send_interim(&stream, status, fields));
     };
-    let (answered, asked) = answer(give, &session.worker, arrived, &guard).await;
-    let mut reply = Reply::new(answered, asked, &guard);
-    let written = reply.write(&Way { session: &session, stream: &stream }).await;
-    drop(reply);
+    let answer = answer(give, &session.worker, arrived, &guard).await;
+    let written = answer.write(&guard, &Way { session: &session, stream: &stream }).await;
     stream.has_been_answered();
     match written {
         Ok(()) => guard.under_way.answered.set(true),
         Err(Cut::Closed) => {}
         Err(Cut::Broken) => session.reset(&stream, Code::Internal),
+        // RFC 8441 §5.
+        Err(Cut::Lost) => session.reset(&stream, Code::Cancel),
         Err(Cut::Starved) => {
             session.worker.counters.visitors.starved.add(1);
             session.reset(&stream, Code::Cancel);

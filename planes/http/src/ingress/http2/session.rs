@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use super::reply;
 use super::stream::{Arriving, Stream};
 use crate::forward;
-use crate::ingress::arrive::arrive;
+use crate::ingress::arrive::{Pace, arrive};
 use crate::ingress::block::Block;
 use crate::ingress::connection::Connection;
 use crate::ingress::deadline::Awaited;
@@ -420,7 +420,7 @@ impl Session {
         }
         let arrived = head.map_err(Refusal::from).and_then(|head| {
             let text = self.worker.spare.keep(heads.text(), &mut state.heads);
-            let body = Arriving::new(self, &stream, &guard.under_way, head.expects_continue).into_body(head.length);
+            let body = Arriving::new(self, &stream, &guard.under_way, Pace::of(&head)).into_body(head.length);
             arrive((&head, Version::HTTP_2), (text, heads), body, &self.connection, &self.worker)
         });
         reply::spawn(Rc::clone(self), stream, arrived, guard);

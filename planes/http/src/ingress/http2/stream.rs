@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 
 use super::session::Session;
+use crate::ingress::arrive::Pace;
 use crate::ingress::connection::Connection;
 use crate::ingress::deadline::Awaited;
 use crate::ingress::requests::UnderWay;
@@ -190,21 +191,15 @@ pub(super) struct Arriving {
     session: Rc<Session>,
     stream: Rc<Stream>,
     under_way: Rc<UnderWay>,
-    /// Whether the visitor waits to be asked for it (RFC 9110 §10.1.1).
-    is_held_back: bool,
+    pace: Pace,
     /// How much the reader was given last. Until it comes for more, that may wait for the origin.
     lent: usize,
 }
 
 impl Arriving {
-    pub(super) fn new(
-        session: &Rc<Session>,
-        stream: &Rc<Stream>,
-        under_way: &Rc<UnderWay>,
-        is_held_back: bool,
-    ) -> Arriving {
+    pub(super) fn new(session: &Rc<Session>, stream: &Rc<Stream>, under_way: &Rc<UnderWay>, pace: Pace) -> Arriving {
         let (session, stream, under_way) = (Rc::clone(session), Rc::clone(stream), Rc::clone(under_way));
-        Arriving { session, stream, under_way, is_held_back, lent: 0 }
+        Arriving { session, stream, under_way, pace, lent: 0 }
     }
 
     pub(super) fn into_body(self, length: Option<u64>) -> Body {
@@ -253,7 +248,10 @@ impl futures_util::Stream for Arriving {
         }
         intake.reader = Some(cx.waker().clone());
         drop(intake);
-        if std::mem::take(&mut this.is_held_back) {
+        if this.pace == Pace::Free {
+            return Poll::Pending;
+        }
+        if this.pace.is_to_be_asked_for() {
             this.session.send_interim(&this.stream, StatusCode::CONTINUE, &HeaderMap::new());
         }
         ready!(this.under_way.reading.poll(cx, Awaited::Body, limits));

@@ -13,12 +13,12 @@ use tokio::time::timeout;
 use super::session::Session;
 use super::stream::{Arriving, Cut as Lost, Stream};
 use crate::arrived::Arrived;
-use crate::ingress::arrive::arrive;
+use crate::ingress::arrive::{Pace, arrive};
 use crate::ingress::block::Block;
 use crate::ingress::connection::RequestGuard;
 use crate::ingress::interim::Interims;
 use crate::ingress::refusal::Refusal;
-use crate::ingress::stream_reply::{Channel, Cut, Reply, StreamClosed, answer};
+use crate::ingress::stream_reply::{Channel, Cut, StreamClosed, answer};
 use crate::limits::LINGER_BYTES_MAX;
 use crate::worker::Worker;
 
@@ -61,10 +61,8 @@ async fn serve((_open, unfinished): (Open, Unfinished), session: Rc<Session>, st
         // What has no room waits.
         let _ = stream.poll_leave(cx);
     };
-    let (answered, asked) = answer(give, &session.worker, arrived, &guard).await;
-    let mut reply = Reply::new(answered, asked, &guard);
-    let written = reply.write(&Way { session: &session, stream: &stream }).await;
-    drop(reply);
+    let answer = answer(give, &session.worker, arrived, &guard).await;
+    let written = answer.write(&guard, &Way { session: &session, stream: &stream }).await;
     match written {
         Ok(()) => {
             guard.under_way.answered.set(true);
@@ -72,6 +70,8 @@ async fn serve((_open, unfinished): (Open, Unfinished), session: Rc<Session>, st
         }
         Err(Cut::Closed) => {}
         Err(Cut::Broken) => stream.reset(Code::Internal),
+        // RFC 9220 §3.
+        Err(Cut::Lost) => stream.reset(Code::RequestCancelled),
         Err(Cut::Starved) => {
             session.worker.counters.visitors.starved.add(1);
             stream.reset(Code::RequestCancelled);
@@ -108,7 +108,7 @@ async fn read(
             session.refill();
             let arrived = head.map_err(Refusal::from).and_then(|head| {
                 let text = session.keep(heads.text());
-                let body = Arriving::new(stream, &guard.under_way, head.expects_continue).into_body(head.length);
+                let body = Arriving::new(stream, &guard.under_way, Pace::of(&head)).into_body(head.length);
                 arrive((&head, Version::HTTP_3), (text, heads), body, &session.connection, &session.worker)
             });
             Some((arrived, guard))
@@ -165,8 +165,12 @@ impl Channel for Way<'_> {
         self.stream.poll_block(cx, fields)
     }
 
-    fn poll_data(&self, cx: &mut Context<'_>, piece: &mut Bytes, _: EndStream) -> Poll<Result<usize, StreamClosed>> {
-        self.stream.poll_data(cx, piece)
+    fn poll_data(&self, cx: &mut Context<'_>, piece: &mut Bytes, end: EndStream) -> Poll<Result<usize, StreamClosed>> {
+        let polled = self.stream.poll_data(cx, piece);
+        if end == EndStream::Set && piece.is_empty() && matches!(polled, Poll::Ready(Ok(_))) {
+            self.stream.finish();
+        }
+        polled
     }
 
     fn poll_finish(&self, cx: &mut Context<'_>) -> Poll<Result<(), StreamClosed>> {

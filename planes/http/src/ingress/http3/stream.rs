@@ -16,6 +16,7 @@ use tokio::io::ReadBuf;
 
 use super::session::Session;
 use crate::forward;
+use crate::ingress::arrive::Pace;
 use crate::ingress::block::Block;
 use crate::ingress::deadline::Awaited;
 use crate::ingress::requests::UnderWay;
@@ -430,8 +431,7 @@ impl Sending {
 pub(super) struct Arriving {
     stream: Rc<Stream>,
     under_way: Rc<UnderWay>,
-    /// Whether the visitor waits to be asked for it (RFC 9110 §10.1.1).
-    is_held_back: bool,
+    pace: Pace,
     /// How much the reader was given last. Until it comes for more, that may wait for the origin.
     lent: usize,
     /// Whether the windows are those of a connection with a body.
@@ -439,9 +439,9 @@ pub(super) struct Arriving {
 }
 
 impl Arriving {
-    pub(super) fn new(stream: &Rc<Stream>, under_way: &Rc<UnderWay>, is_held_back: bool) -> Arriving {
+    pub(super) fn new(stream: &Rc<Stream>, under_way: &Rc<UnderWay>, pace: Pace) -> Arriving {
         let (stream, under_way) = (Rc::clone(stream), Rc::clone(under_way));
-        Arriving { stream, under_way, is_held_back, lent: 0, has_window: false }
+        Arriving { stream, under_way, pace, lent: 0, has_window: false }
     }
 
     /// Nothing has to come where the visitor has ended the stream with its head, which most do.
@@ -497,7 +497,8 @@ impl futures_util::Stream for Arriving {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         this.take_back();
-        if !std::mem::replace(&mut this.has_window, true) {
+        // A WebSocket is quiet most of the time, and has to do with less.
+        if this.pace != Pace::Free && !std::mem::replace(&mut this.has_window, true) {
             this.stream.session.begin_body();
         }
         match this.stream.poll_next(cx) {
@@ -516,7 +517,10 @@ impl futures_util::Stream for Arriving {
                 Poll::Ready(Some(Err(BodyError::new("the visitor has given up"))))
             }
             Poll::Pending => {
-                if std::mem::take(&mut this.is_held_back) {
+                if this.pace == Pace::Free {
+                    return Poll::Pending;
+                }
+                if this.pace.is_to_be_asked_for() {
                     this.stream.send_interim(StatusCode::CONTINUE, &HeaderMap::new());
                     let _ = this.stream.poll_leave(cx);
                 }
