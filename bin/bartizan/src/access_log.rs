@@ -155,15 +155,21 @@ impl Plan {
             Format::Common => LineForm::Common,
         };
         let (log, lines) = AccessLog::new(form, self.query);
+        let mut failing = None;
         let mut writer: Box<dyn LineWriter> = match self.to {
             To::Stdout => Box::new(Stdout),
             To::File(path) => {
                 let shown = path.display().to_string();
                 let mut file = Rotated { path, size: self.size, keep: self.keep, open: None, stuck: None };
-                file.open().map_err(|error| {
-                    Failure::new(Cause::Failed, format!("the access log {shown}: {error}"))
-                        .remedy("name a file in a folder that the edge's user may write to (--access-log)")
-                })?;
+                // The disk of a log may come later than the edge, or never: visitors are served meanwhile.
+                if let Err(error) = file.open() {
+                    fails(&mut failing, Failing::Open, &error, problems);
+                    tracing::error!(
+                        %error,
+                        "the access log {shown} cannot be written: name a file in a folder that the edge's user may write to \
+                         (--access-log)"
+                    );
+                }
                 Box::new(file)
             }
         };
@@ -171,7 +177,7 @@ impl Plan {
         let counts = Arc::<Counts>::default();
         let (counted, problems) = (Arc::clone(&counts), problems.clone());
         std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
-            write_all(&lines, &mut *writer, &counted, &problems);
+            write_all(&lines, &mut *writer, failing, &counted, &problems);
             drop(end);
         })?;
         Ok((log, Writing { counts, ended }))
@@ -210,9 +216,14 @@ enum Failing {
     Write,
 }
 
-fn write_all(queue: &Receiver<Lines>, writer: &mut dyn LineWriter, counts: &Counts, problems: &Problems) {
+fn write_all(
+    queue: &Receiver<Lines>,
+    writer: &mut dyn LineWriter,
+    mut failing: Option<Failing>,
+    counts: &Counts,
+    problems: &Problems,
+) {
     static FAILED: Rarely = Rarely::new();
-    let mut failing = None;
     let mut next_look = Instant::now() + LOOK_EVERY;
     loop {
         let lines = queue.recv_timeout(LOOK_EVERY);
@@ -533,7 +544,7 @@ mod tests {
             to.send(Lines { bytes: bytes.into(), count: 1 }).unwrap();
             drop(to);
             let mut log = rotated(&path, 1 << 20, 1);
-            write_all(&queue, &mut log, &counts, &problems);
+            write_all(&queue, &mut log, None, &counts, &problems);
             (counts.written.load(Relaxed), counts.failed.load(Relaxed))
         };
         assert_eq!(send("lost\n"), (0, 1));
@@ -558,7 +569,7 @@ mod tests {
         let (lines, queue) = channel::<Lines>();
         let (told, mut log) = (problems.clone(), rotated(&path, 1 << 20, 1));
         log.open().unwrap();
-        let writing = std::thread::spawn(move || write_all(&queue, &mut log, &counts, &told));
+        let writing = std::thread::spawn(move || write_all(&queue, &mut log, None, &counts, &told));
         let wait_until = |is_told: bool| {
             let until = Instant::now() + Duration::from_secs(30);
             while problems.all(Instant::now()).is_empty() == is_told {
@@ -599,7 +610,7 @@ mod tests {
         (0..4).for_each(|_| lines.send(Lines { bytes: "x\n".into(), count: 1 }).unwrap());
         drop(lines);
         let mut full = Full(problems.clone(), Vec::new());
-        write_all(&queue, &mut full, &counts, &problems);
+        write_all(&queue, &mut full, None, &counts, &problems);
         assert_eq!(full.1, [0, 1, 0, 1]);
         assert!(problems.all(Instant::now()).is_empty());
     }
