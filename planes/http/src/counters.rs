@@ -152,6 +152,7 @@ counted!(
         handshakes_quic,
         /// Over QUIC, asked to show that their address is their own.
         addresses_asked,
+        datagrams_dropped,
         /// Ended because the visitor was too slow to send a head or a body, or to read an answer.
         too_slow,
         /// HTTP/2 streams that were reset because the visitor did not take the answer.

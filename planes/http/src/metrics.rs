@@ -164,6 +164,11 @@ impl Measured for Counted {
                 Sample::one(visitors.addresses_asked),
             ),
             Metric::counter(
+                "bartizan_http_quic_datagrams_dropped",
+                "Datagrams of sources that sent more than there were turns for",
+                Sample::one(visitors.datagrams_dropped),
+            ),
+            Metric::counter(
                 "bartizan_http_sessions_displaced",
                 "TLS sessions that were not kept for their time, since there was no room",
                 Sample::one(self.acceptor.displaced_sessions() + self.quic.displaced_sessions()),

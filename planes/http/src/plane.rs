@@ -270,7 +270,7 @@ impl WorkerSetup {
     }
 
     fn open(&self, (Quic { sockets, reset_key }, acceptor): (Quic, Acceptor)) -> Result<Endpoints, OpenError> {
-        ingress::open(sockets, &reset_key, acceptor, self.live.clone(), &self.limits)
+        ingress::open(sockets, &reset_key, acceptor, self.live.clone(), (&self.limits, &self.counters))
     }
 
     async fn run(mut self, endpoints: Option<Endpoints>) {

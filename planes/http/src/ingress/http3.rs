@@ -7,6 +7,7 @@
 //! A stream of QUIC has windows of its own, so there is no outlet as over HTTP/2, and nobody waits for another's bytes.
 //! Addresses of visitors stay what they were when they came: who moves makes a new connection, and is judged anew.
 
+mod driving;
 mod endpoint;
 mod greeter;
 mod reply;
@@ -28,6 +29,8 @@ use super::connection::Connection;
 use super::drained_for;
 use super::interest::{end_of_interest, end_of_patience};
 use crate::worker::Worker;
+#[cfg(test)]
+pub(super) use driving::{Driving, in_turns};
 pub(crate) use endpoint::{Endpoints, open};
 pub use endpoint::{OpenError, ResetKey};
 pub use greeter::GreeterError;
@@ -114,7 +117,7 @@ impl Drop for UnderWay<'_> {
 }
 
 async fn shake(incoming: Incoming, connection: &Connection, worker: &Worker) -> Option<quinn::Connection> {
-    let mut connecting = incoming.accept().ok()?;
+    let mut connecting = driving::in_turns(&connection.turn, || incoming.accept()).ok()?;
     let greeting = connecting.handshake_data().await.ok()?.downcast::<Greeting>().ok()?;
     let time = worker.limits.handshake_time;
     if !greeting.is_early {

@@ -12,6 +12,7 @@ use bartizan_plane_http::{Limits, Totals};
 use bartizan_wire::http3::qpack::{self, Encoder, Secrecy};
 use bartizan_wire::http3::{put_block, put_data_head};
 use quinn::crypto::rustls::QuicClientConfig;
+use quinn::udp::{Transmit, UdpSocketState};
 use quinn::{ConnectionError, Endpoint, RecvStream, SendStream, TransportConfig, VarInt};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -713,4 +714,82 @@ fn an_answer_that_breaks_off() {
         assert!(receive.read_to_end(1 << 20).await.is_err());
     });
     edge.wait_until(|totals| totals.ends.broken == 1);
+}
+
+/// Who sends datagrams as fast as it can, by copies of one of its own, is heard as far as it has turns; others are served.
+#[test]
+fn a_source_that_floods() {
+    let origin = Origin::start(|_| ok("hello"));
+    let edge = Edge::over_quic(&[("a.test", origin_at(origin.address), plain())], Limits::default(), nowhere());
+    let stop = Arc::new(AtomicBool::new(false));
+    run(async {
+        let (near, far) =
+            (UdpSocket::bind("127.0.0.1:0").await.unwrap(), std::net::UdpSocket::bind("127.0.0.2:0").unwrap());
+        far.set_nonblocking(true).unwrap();
+        let (flood, at, edge_at) = (far.try_clone().unwrap(), near.local_addr().unwrap(), edge.https);
+        let far = UdpSocket::from_std(far).unwrap();
+        let (told, mut copied) = tokio::sync::watch::channel(Vec::new());
+        tokio::task::spawn_local(async move {
+            let (mut forth, mut back, mut visitor) = ([0; 2_048], [0; 2_048], None);
+            loop {
+                tokio::select! {
+                    received = near.recv_from(&mut forth) => {
+                        let (length, from) = received.unwrap();
+                        visitor = Some(from);
+                        // One behind the handshake (RFC 9000 §17.3).
+                        if forth[0] & 0x80 == 0 {
+                            told.send_replace(forth[..length].to_vec());
+                        }
+                        let _ = far.send_to(&forth[..length], edge_at).await;
+                    }
+                    received = far.recv(&mut back) => {
+                        if let (Ok(length), Some(visitor)) = (received, visitor) {
+                            near.send_to(&back[..length], visitor).await.unwrap();
+                        }
+                    }
+                }
+            }
+        });
+        let hostile = endpoint(&Arc::new(client(&edge)), TransportConfig::default());
+        let quic = hostile.connect(at, "a.test").unwrap().await.unwrap();
+        let hostile = Visitor::over(hostile, quic).await.unwrap();
+        assert_eq!(hostile.get("a.test").await.status, "200");
+        let copy = copied.wait_for(|copy| !copy.is_empty()).await.unwrap().clone();
+        let before = memory();
+        let is_over = Arc::clone(&stop);
+        let to = edge.https;
+        let flooding = std::thread::spawn(move || {
+            let state = UdpSocketState::new((&flood).into()).unwrap();
+            let copies = copy.repeat(state.max_gso_segments().min(60_000 / copy.len()));
+            let sent = Transmit {
+                destination: to,
+                ecn: None,
+                contents: &copies,
+                segment_size: Some(copy.len()),
+                src_ip: None,
+            };
+            while !is_over.load(Ordering::SeqCst) {
+                let _ = state.send((&flood).into(), &sent);
+            }
+        });
+        let visitor = Visitor::connect(&edge, "a.test").await.unwrap();
+        let start = Instant::now();
+        while edge.counters().visitors.datagrams_dropped == 0 {
+            assert!(start.elapsed() < STUCK / 2, "all was heard");
+            assert_eq!(visitor.get("a.test").await.status, "200");
+        }
+        for _ in 0..50 {
+            assert_eq!(visitor.get("a.test").await.status, "200");
+        }
+        stop.store(true, Ordering::SeqCst);
+        flooding.join().unwrap();
+        assert!(memory().saturating_sub(before) < 64 << 20);
+    });
+}
+
+/// What this process has in memory.
+fn memory() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
 }

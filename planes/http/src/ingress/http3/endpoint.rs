@@ -10,9 +10,11 @@ use bartizan_live::Live;
 use bartizan_quic::RandomIds;
 use bartizan_tls::Acceptor;
 use quinn::crypto::HmacKey;
-use quinn::{Endpoint, EndpointConfig, IdleTimeout, Incoming, ServerConfig, TokioRuntime, TransportConfig, VarInt};
+use quinn::{Endpoint, EndpointConfig, IdleTimeout, Incoming, ServerConfig, TransportConfig, VarInt};
 
+use super::driving::{self, Driving};
 use super::greeter::{Greeter, GreeterError};
+use crate::counters::Counters;
 use crate::limits::{
     ACCEPTS_A_TURN, PEER_STREAMS_MAX, QUIC_GOODBYE_TIME, QUIC_REST_BYTES, QUIC_UNPROVEN_MAX, QUIC_WAITING_BYTES,
     QUIC_WAITING_MAX, RESET_INTERVAL, STREAM_WINDOW_BYTES, STREAMS_MAX,
@@ -37,7 +39,7 @@ pub(crate) fn open(
     reset_key: &ResetKey,
     acceptor: Acceptor,
     live: Live<Config>,
-    limits: &Limits,
+    (limits, counters): (&Limits, &Arc<Counters>),
 ) -> Result<Endpoints, OpenError> {
     let mut config = ServerConfig::with_crypto(Arc::new(Greeter::new(acceptor, live)?));
     config
@@ -53,7 +55,8 @@ pub(crate) fn open(
             .supported_versions(VERSIONS.to_vec())
             .min_reset_interval(RESET_INTERVAL)
             .cid_generator(|| Box::new(RandomIds));
-        endpoints.push(Endpoint::new(beginning, Some(config.clone()), socket, Arc::new(TokioRuntime))?);
+        let driving = Arc::new(Driving(Arc::clone(counters)));
+        endpoints.push(Endpoint::new(beginning, Some(config.clone()), socket, driving)?);
     }
     Ok(Endpoints(endpoints))
 }
@@ -87,6 +90,7 @@ fn transport(limits: &Limits) -> TransportConfig {
 impl Endpoints {
     /// Accepts connections until the task is aborted.
     pub(crate) fn accept(&self, worker: &Rc<Worker>, crowd: &Rc<Crowd>) -> Vec<tokio::task::JoinHandle<()>> {
+        driving::count_in(&worker.lanes);
         let accept = |endpoint: &Endpoint| {
             tokio::task::spawn_local(accept(endpoint.clone(), Rc::clone(worker), Rc::clone(crowd)))
         };

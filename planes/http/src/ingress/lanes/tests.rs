@@ -1,10 +1,14 @@
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use quinn::Runtime;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::runtime::LocalOptions;
 use tokio::task::spawn_local;
 
+use super::super::http3::{Driving, in_turns};
 use super::super::turn::Waiting;
 use super::*;
 use crate::limits::TURN_STEPS;
@@ -273,5 +277,96 @@ fn what_is_let_go_takes_time() {
         Rc::clone(&one).take_unless(work, |_| Poll::Ready(())).await;
         let used = lanes.by_source.borrow()[&SourceKey::widest(from(1))].upgrade().unwrap().used.get();
         assert!(used >= SOURCE_TIME / 2, "{used:?}");
+    });
+}
+
+/// Does so many steps of so long, each when it is polled; counts all of them. As the library's drivers do, it calls itself.
+async fn driver(steps: usize, long: Duration, all: Arc<AtomicUsize>) {
+    for _ in 0..steps {
+        let start = Instant::now();
+        while start.elapsed() < long {}
+        all.fetch_add(1, Ordering::Relaxed);
+        tokio::task::yield_now().await;
+    }
+}
+
+/// What the library does for a source with many connections keeps others from nothing, either.
+#[test]
+fn drivers_of_quic_take_turns() {
+    const TIMES: usize = 50;
+    const CONNECTIONS: usize = 300;
+    const STEPS: usize = 5;
+    let step = LANE_TURN_TIME / STEPS as u32;
+    let all = Arc::new(AtomicUsize::new(0));
+    let log = run(async |lanes, log| {
+        let visitor = lanes.turn_of(from(200));
+        visitor.take(std::pin::pin!(async {})).await;
+        let driving = Driving(Arc::default());
+        let turns: Vec<_> = (0..CONNECTIONS).map(|_| lanes.turn_of(from(0))).collect();
+        for turn in &turns {
+            in_turns(turn, || driving.spawn(Box::pin(driver(20, step, Arc::clone(&all)))));
+        }
+        let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        let mut near = UnixStream::from_std(near).unwrap();
+        let room = &mut [0; 8];
+        let visiting = async {
+            for _ in 0..TIMES {
+                let before = all.load(Ordering::Relaxed);
+                far.write_all(b"x").unwrap();
+                assert_eq!(near.read(room).await.unwrap(), 1);
+                log.borrow_mut().push(all.load(Ordering::Relaxed) - before);
+            }
+        };
+        visitor.take(std::pin::pin!(visiting)).await;
+        assert!(all.load(Ordering::Relaxed) < CONNECTIONS * 20, "they were not done before");
+        while all.load(Ordering::Relaxed) < CONNECTIONS * 20 {
+            tokio::task::yield_now().await;
+        }
+    });
+    let mut waits = log;
+    waits.sort_unstable();
+    let turn = STEPS + 1;
+    assert!(waits[TIMES * 9 / 10] <= 2 * turn && waits[TIMES - 1] <= 9 * turn, "{waits:?}");
+}
+
+/// Datagrams wait for those who read them, but not without bound, and not instead of those of others.
+#[test]
+fn who_is_heard() {
+    run(async |lanes, _| {
+        let (one, other) = (lanes.turn_of(from(1)), lanes.turn_of(from(2)));
+        let [first, second] = [&one, &other].map(|turn| Rc::clone(turn.lane()));
+        let _drivers = [first.add_driver(), first.add_driver(), second.add_driver()];
+        let heard = |source: usize| (0..).take_while(|_| lanes.hears(from(source), 8)).count() as u32 * 8;
+        // What comes between two looks is bounded. Of who has no connection nothing waits.
+        assert_eq!(heard(1), QUIC_UNREAD_MAX / 2);
+        assert_eq!(heard(2), QUIC_UNREAD_MAX / 4);
+        assert!(lanes.hears(from(3), u32::MAX));
+        // All of it was read where nobody waits, as is seen when more comes, and once in a while.
+        looked();
+        lanes.go_on();
+        assert_eq!(heard(2), QUIC_UNREAD_MAX / 2);
+        looked();
+        lanes.go_on();
+        // One waits for its turn: what has come stays, until its drivers have read.
+        first.queue_up(Rc::clone(&one));
+        assert_eq!(heard(1), QUIC_UNREAD_MAX / 2);
+        looked();
+        assert_eq!(heard(1), 0);
+        first.has_read();
+        assert_eq!(heard(1), QUIC_UNREAD_MAX / 4);
+        // Others find room.
+        assert_eq!(heard(2), QUIC_UNREAD_MAX / 4);
+        // However many wait, a few are heard of each.
+        let many: Vec<_> = (4..200).map(|source| lanes.turn_of(from(source))).collect();
+        for turn in &many {
+            turn.lane().queue_up(Rc::clone(turn));
+        }
+        assert!((4..200).all(|source| heard(source) >= QUIC_UNREAD_LEAST));
+        assert!(lanes.unread.get() <= QUIC_UNREAD_MAX + 200 * QUIC_UNREAD_LEAST);
+        // Who has left holds nothing.
+        lanes.let_go();
+        drop((many, _drivers, first, second, one, other));
+        assert_eq!(lanes.unread.get(), 0);
     });
 }
