@@ -7,6 +7,7 @@ mod client_certificates;
 mod client_crls;
 mod dnssec;
 mod filter;
+mod keys;
 mod public_certificates;
 mod records;
 mod sift;

@@ -1,13 +1,12 @@
 //! Lists of revoked certificates that are fetched: which are due, and which have failed for long.
 
 use bartizan_names::Timestamp;
-use rusqlite::{Connection, named_params};
+use rusqlite::Connection;
 
-use super::dnssec::{key, keys};
+use super::keys::{until, until_behind};
 use crate::error::ReadError;
 use crate::key::Key;
 use crate::listing::{Column, Listing, time};
-use crate::tables::signed;
 
 pub(crate) const CLIENT_CRLS: Listing = Listing {
     table: "client_crl",
@@ -34,9 +33,7 @@ pub(crate) fn client_crls_due(
     behind: usize,
     limit: usize,
 ) -> Result<Vec<Key>, ReadError> {
-    let mut select = connection.prepare_cached(DUE)?;
-    let (at, limit, behind) = (signed(at.unix_micros()), limit as i64, behind as i64);
-    keys(select.query_map(named_params! {":at": at, ":limit": limit, ":behind": behind}, key)?)
+    until_behind(connection, DUE, at, behind, limit)
 }
 
 /// Those that fail since then, or for longer: the longest first.
@@ -45,8 +42,7 @@ pub(crate) fn client_crls_failing(
     since: Timestamp,
     limit: usize,
 ) -> Result<Vec<Key>, ReadError> {
-    let mut select = connection.prepare_cached(FAILING)?;
-    keys(select.query_map(named_params! {":at": signed(since.unix_micros()), ":limit": limit as i64}, key)?)
+    until(connection, FAILING, since, limit)
 }
 
 #[cfg(test)]

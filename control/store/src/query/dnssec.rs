@@ -2,12 +2,12 @@
 
 use bartizan_names::{Timestamp, ZoneId};
 use rusqlite::types::Value;
-use rusqlite::{Connection, Row, named_params};
+use rusqlite::{Connection, named_params};
 
+use super::keys::{key, keys, until};
 use crate::error::ReadError;
 use crate::key::Key;
 use crate::listing::{Column, Listing, text, time};
-use crate::tables::signed;
 
 /// One whose document does not say how far it is stands there all the same, so that somebody looks at it.
 pub(crate) const DNSSEC: Listing = Listing {
@@ -38,9 +38,7 @@ const PIECE: &str =
     AS piece CROSS JOIN object ON object.id = piece.id ORDER BY piece.zone";
 
 pub(crate) fn dnssec_due(connection: &Connection, at: Timestamp, limit: usize) -> Result<Vec<Key>, ReadError> {
-    let mut select = connection.prepare_cached(DUE)?;
-    let rows = select.query_map(named_params! {":at": signed(at.unix_micros()), ":limit": limit as i64}, key)?;
-    keys(rows)
+    until(connection, DUE, at, limit)
 }
 
 pub(crate) fn dnssec(connection: &Connection, query: &DnssecQuery) -> Result<Vec<Key>, ReadError> {
@@ -48,15 +46,6 @@ pub(crate) fn dnssec(connection: &Connection, query: &DnssecQuery) -> Result<Vec
     let after = query.after.map(|zone| zone.to_string()).unwrap_or_default();
     let rows = select.query_map(named_params! {":after": after, ":limit": query.limit as i64}, key)?;
     keys(rows)
-}
-
-pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<String> {
-    row.get(0)
-}
-
-pub(super) fn keys(rows: impl Iterator<Item = rusqlite::Result<String>>) -> Result<Vec<Key>, ReadError> {
-    // Keys that this version does not know are reported elsewhere.
-    rows.filter_map(|key| key.map(|key| Key::stored(&key).ok()).transpose()).map(|key| Ok(key?)).collect()
 }
 
 #[cfg(test)]

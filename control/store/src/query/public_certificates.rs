@@ -5,8 +5,8 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, named_params, params_from_iter};
 use serde_json::Value as Json;
 
-use super::dnssec::{key, keys};
 use super::filter::Condition;
+use super::keys::{key, keys, until, until_behind};
 use super::zones::{VisibleZones, visible};
 use crate::error::ReadError;
 use crate::key::Key;
@@ -117,17 +117,11 @@ pub(crate) fn acme_due(
     at: Timestamp,
     limit: usize,
 ) -> Result<Vec<Key>, ReadError> {
-    let (at, limit) = (signed(at.unix_micros()), limit as i64);
     match which {
-        AcmeDue::Oldest { behind } => {
-            let mut select = connection.prepare_cached(ACME_DUE)?;
-            keys(select.query_map(named_params! {":at": at, ":limit": limit, ":behind": behind as i64}, key)?)
-        }
-        AcmeDue::Newest => {
-            let mut select = connection.prepare_cached(ACME_DUE_NEWEST)?;
-            keys(select.query_map(named_params! {":at": at, ":limit": limit}, key)?)
-        }
+        AcmeDue::Oldest { behind } => until_behind(connection, ACME_DUE, at, behind, limit),
+        AcmeDue::Newest => until(connection, ACME_DUE_NEWEST, at, limit),
         AcmeDue::Of(zone) => {
+            let (at, limit) = (signed(at.unix_micros()), limit as i64);
             let mut select = connection.prepare_cached(ACME_DUE_OF_ZONE)?;
             keys(select.query_map(named_params! {":at": at, ":limit": limit, ":zone": zone.to_string()}, key)?)
         }
@@ -135,7 +129,7 @@ pub(crate) fn acme_due(
 }
 
 pub(crate) fn acme_ended(connection: &Connection, at: Timestamp, limit: usize) -> Result<Vec<Key>, ReadError> {
-    due(connection, ACME_ENDED, at, limit)
+    until(connection, ACME_ENDED, at, limit)
 }
 
 pub(crate) fn acme_ordered(connection: &Connection, zone: ZoneId) -> Result<u64, ReadError> {
@@ -144,12 +138,7 @@ pub(crate) fn acme_ordered(connection: &Connection, zone: ZoneId) -> Result<u64,
 }
 
 pub(crate) fn custom_due(connection: &Connection, at: Timestamp, limit: usize) -> Result<Vec<Key>, ReadError> {
-    due(connection, CUSTOM_DUE, at, limit)
-}
-
-fn due(connection: &Connection, sql: &str, at: Timestamp, limit: usize) -> Result<Vec<Key>, ReadError> {
-    let mut select = connection.prepare_cached(sql)?;
-    keys(select.query_map(named_params! {":at": signed(at.unix_micros()), ":limit": limit as i64}, key)?)
+    until(connection, CUSTOM_DUE, at, limit)
 }
 
 pub(crate) fn acme(connection: &Connection, query: &AcmeQuery) -> Result<Vec<Key>, ReadError> {
