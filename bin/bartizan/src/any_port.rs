@@ -345,7 +345,7 @@ impl Held {
             Some(kept) if fits(&kept) => kept,
             _ => opened,
         };
-        let fd_store = FdStore::start(named, traces, &sockets).context("no fd store")?;
+        let fd_store = FdStore::start(named, Some(traces), &sockets).context("no fd store")?;
         Ok(Held { sockets, fd_store, of_before })
     }
 

@@ -23,7 +23,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ use rustix::net::{
 
 use crate::rights;
 use crate::runtime_dir::RuntimeDir;
-use crate::traces::Traces;
+use crate::traces::{Traces, TracesWords};
 
 /// How long sockets are kept for an edge that is gone. Clients that wait for longer than that have left. The next one may
 /// take as long to start.
@@ -95,9 +95,9 @@ impl Found {
 }
 
 impl FdStore {
-    /// A new one with what it is to hold, and a name if there is a place for it. It has a process group of its own: what a
+    /// A new one with what it is to hold, what it takes back at a clean stop, and a name if there is a place for it. It has a process group of its own: what a
     /// terminal sends to the edge is not for it.
-    pub fn start(named: Option<(&RuntimeDir, &str)>, traces: &Traces, hold: &Kept) -> io::Result<FdStore> {
+    pub fn start(named: Option<(&RuntimeDir, &str)>, traces: Option<&Traces>, hold: &Kept) -> io::Result<FdStore> {
         let named = named.and_then(|(runtime, name)| match runtime.bind(name) {
             Ok(listener) => Some((listener, runtime.path(name))),
             Err(error) => {
@@ -109,7 +109,7 @@ impl FdStore {
         prepare(&stream, &[own_user()])?;
         // Not its path: an upgrade may have put another program there.
         let mut command = Command::new("/proc/self/exe");
-        command.arg0("bartizan").arg(COMMAND).args(traces.words());
+        command.arg0("bartizan").arg(COMMAND).args(traces.map(Traces::words).unwrap_or_default());
         if let Some((_, path)) = &named {
             command.arg("--socket").arg(path);
         }
@@ -167,18 +167,20 @@ pub struct Task {
     /// Its name
     #[arg(long)]
     socket: Option<PathBuf>,
+    /// None: nothing leads to what it holds but its addresses.
     #[command(flatten)]
-    traces: Traces,
+    traces: TracesWords,
 }
 
 /// Runs as the fd store, until the edge says that it is over or does not come back. Standard input is the edge.
 pub fn run(task: &Task) -> anyhow::Result<()> {
     rights::settle(None, rights::NEEDED_TO_TAKE_BACK)?;
     let edge = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    Ok(hold(&edge, KEEP, task)?)
+    Ok(hold(&edge, KEEP, (task.socket.as_deref(), task.traces.traces().as_ref()))?)
 }
 
-fn hold(mut edge: &UnixStream, keep: Duration, task: &Task) -> io::Result<()> {
+/// `task` is its name, and what it takes back.
+fn hold(mut edge: &UnixStream, keep: Duration, task: (Option<&Path>, Option<&Traces>)) -> io::Result<()> {
     prepare(edge, &[own_user()])?;
     let held = receive(edge)?;
     edge.write_all(&[DONE])?;
@@ -192,18 +194,19 @@ fn hold(mut edge: &UnixStream, keep: Duration, task: &Task) -> io::Result<()> {
     }
 }
 
-fn take_back(mut edge: &UnixStream, held: Kept, Task { socket, traces }: &Task) -> io::Result<()> {
+fn take_back(mut edge: &UnixStream, held: Kept, (socket, traces): (Option<&Path>, Option<&Traces>)) -> io::Result<()> {
     let tell = |done: anyhow::Result<()>| {
         let complaint = done.err().map(|error| format!("{error:#}").replace('\n', " ")).unwrap_or_default();
         (&*edge).write_all(&[complaint.as_bytes(), &[DONE]].concat())
     };
     drop(held);
     // No start looks for it: the edge, which has locked its data, is there still.
-    let removed = socket.as_ref().map_or(Ok(()), fs::remove_file);
-    tell(traces.stop_steering().and(removed.map_err(Into::into)))?;
+    let removed = socket.map_or(Ok(()), fs::remove_file);
+    let stopped = traces.map_or(Ok(()), Traces::stop_steering);
+    tell(stopped.and(removed.map_err(Into::into)))?;
     // Without the word the edge was killed while it stopped: no connection is left then too.
     let _ = edge.read(&mut [0])?;
-    tell(traces.remove_routes())
+    tell(traces.map_or(Ok(()), Traces::remove_routes))
 }
 
 /// Keeps the sockets for so long, whoever comes and is no edge.
@@ -332,9 +335,9 @@ mod tests {
         let (listener, socket) = (runtime.bind(NAME).unwrap(), Some(runtime.path(NAME)));
         // A directory without an edge: there is nothing to take back, and taking back nothing is no error.
         let pin = format!("bartizan-test-{}", std::process::id());
-        let task = Task { socket, traces: Traces { way: Way::SkLookup, pin, pool: Vec::new() } };
+        let traces = Traces { way: Way::SkLookup, pin, pool: Vec::new() };
         let (edge, theirs) = UnixStream::pair().unwrap();
-        let thread = thread::spawn(move || hold(&theirs, keep, &task));
+        let thread = thread::spawn(move || hold(&theirs, keep, (socket.as_deref(), Some(&traces))));
         let (tcp, udp) = (TcpListener::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
         let listens = tcp.local_addr().unwrap();
         send(&edge, &[tcp], &[udp], Some(&listener)).unwrap();
@@ -394,8 +397,7 @@ mod tests {
     #[test]
     fn without_a_name_it_waits_for_nobody() {
         let (edge, theirs) = UnixStream::pair().unwrap();
-        let traces = Traces { way: Way::SkLookup, pin: "none".to_owned(), pool: Vec::new() };
-        let thread = thread::spawn(move || hold(&theirs, KEEP, &Task { socket: None, traces }));
+        let thread = thread::spawn(move || hold(&theirs, KEEP, (None, None)));
         send(&edge, &[], &[], None).unwrap();
         (&edge).read_exact(&mut [0]).unwrap();
         drop(edge);

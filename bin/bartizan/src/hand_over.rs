@@ -17,7 +17,6 @@ use anyhow::Context;
 use crate::fd_store::{FdStore, Found, Kept};
 use crate::listen::Listeners;
 use crate::runtime_dir::RuntimeDir;
-use crate::traces::{Traces, Way};
 
 /// What the fd store is called.
 const NAME: &str = "http";
@@ -34,12 +33,10 @@ impl ForTheNext {
     /// Leaves them behind, for a minute at most.
     pub fn leave(self, data: &Path) -> anyhow::Result<()> {
         let runtime = RuntimeDir::in_data(data).context("no place for the ports of HTTP")?;
-        // Nothing leads to them but their addresses, so there is nothing to take back.
-        let traces = Traces { way: Way::SkLookup, pin: NAME.to_owned(), pool: Vec::new() };
         let mut kept = Kept::default();
         kept.tcp.extend(self.0);
-        // Dropped without a word, as after a crash.
-        FdStore::start(Some((&runtime, NAME)), &traces, &kept).context("no fd store for the ports of HTTP").map(drop)
+        // Nothing leads to them but their addresses, so there is nothing to take back. Dropped without a word, as after a crash.
+        FdStore::start(Some((&runtime, NAME)), None, &kept).context("no fd store for the ports of HTTP").map(drop)
     }
 }
 

@@ -10,16 +10,33 @@ use bartizan_names::Prefix;
 use bartizan_plane_bpf::{AnyIp, BPFFS, Tproxy, remove_pin};
 
 /// Nothing here says which process made them: only one process at a time uses a data directory.
-#[derive(clap::Args, Clone, Debug)]
+#[derive(Clone, Debug)]
 pub struct Traces {
-    #[arg(long, value_enum)]
     pub way: Way,
-    /// What the pin and the table are called
-    #[arg(long)]
+    /// What the pin and the table are called.
     pub pin: String,
-    /// Prefixes with a route
-    #[arg(long)]
+    /// Prefixes with a route.
     pub pool: Vec<Prefix>,
+}
+
+/// The same as words of a command line; none of them where there is nothing to take back.
+#[derive(clap::Args, Debug, Default)]
+pub struct TracesWords {
+    #[arg(long, value_enum, requires = "pin")]
+    way: Option<Way>,
+    /// What the pin and the table are called
+    #[arg(long, requires = "way")]
+    pin: Option<String>,
+    /// Prefixes with a route
+    #[arg(long, requires = "way")]
+    pool: Vec<Prefix>,
+}
+
+impl TracesWords {
+    pub fn traces(&self) -> Option<Traces> {
+        let (way, pin) = self.way.zip(self.pin.clone())?;
+        Some(Traces { way, pin, pool: self.pool.clone() })
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
