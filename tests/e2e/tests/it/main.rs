@@ -36,6 +36,7 @@ mod rights;
 mod sdk;
 mod settings;
 mod signed_zones;
+mod slow_readers;
 mod strangers;
 mod tls;
 mod tools;
