@@ -64,6 +64,48 @@ impl Origin {
         )
     }
 
+    /// The same, that speaks HTTP/2.
+    #[track_caller]
+    pub fn nginx_tls_http2(ip: &str, server: &str) -> Origin {
+        let folder = temporary();
+        certificate(folder.path());
+        let server = format!("ssl_certificate cert.pem; ssl_certificate_key key.pem; {server}");
+        Origin::start_nginx(ip, "ssl http2", &server, folder)
+    }
+
+    /// nginx that speaks HTTP/2 in the clear, and nothing else.
+    #[track_caller]
+    pub fn nginx_h2c(ip: &str, server: &str) -> Origin {
+        Origin::nginx_on(ip, "http2", server)
+    }
+
+    /// `openssl s_server` with this chain and key, as PEM: it says about the connection what it knows.
+    #[track_caller]
+    pub fn openssl(certificate: &str, key: &str) -> Origin {
+        let folder = temporary();
+        std::fs::write(folder.path().join("cert.pem"), certificate).expect("a temporary directory is writable");
+        std::fs::write(folder.path().join("key.pem"), key).expect("a temporary directory is writable");
+        let address = free("127.0.0.1".parse().expect("an address"));
+        let mut program = Program::start(
+            "openssl s_server",
+            Command::new("openssl").current_dir(folder.path()).args([
+                "s_server",
+                "-www",
+                "-accept",
+                &address.to_string(),
+                "-cert",
+                "cert.pem",
+                "-key",
+                "key.pem",
+            ]),
+        );
+        wait::until("openssl listens", || {
+            assert!(program.is_running(), "openssl ended:\n{}", program.output());
+            TcpStream::connect(address).ok()
+        });
+        Origin { program, address, folder }
+    }
+
     #[track_caller]
     fn nginx_on(ip: &str, flags: &str, server: &str) -> Origin {
         Origin::start_nginx(ip, flags, server, temporary())

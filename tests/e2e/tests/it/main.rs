@@ -25,6 +25,7 @@ mod http3;
 mod http_edge;
 mod judges;
 mod moving_in;
+mod origins;
 mod own_parents;
 mod people;
 mod ports;

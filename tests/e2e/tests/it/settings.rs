@@ -1,6 +1,7 @@
 //! Settings of zones, as curl sees them.
 
 use std::io::Write;
+use std::process::{Command, Stdio};
 
 use bartizan_e2e::origin::Origin;
 use bartizan_e2e::{Connector, Edge, wait};
@@ -132,4 +133,138 @@ fn certificates_of_the_origin() {
     wait::until_eq("visitors are sent to HTTPS", &301, || edge.http_get(&host, "/", &[]).status);
     let path = "/.well-known/acme-challenge/of-the-origin";
     assert_eq!(edge.http_get(&host, path, &[]).text(), path);
+}
+
+/// What OpenSSL's client says of a request, or that there was no handshake.
+fn s_client(edge: &Edge, host: &str, words: &[&str]) -> String {
+    let mut client = Command::new("openssl");
+    client.args(["s_client", "-connect", &edge.https().to_string(), "-servername", host, "-ign_eof"]).args(words);
+    let streams = client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut running = streams.spawn().expect("openssl is there");
+    let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    // Whoever has no handshake takes nothing.
+    let _ = running.stdin.take().expect("it is piped").write_all(request.as_bytes());
+    let said = running.wait_with_output().expect("it ends");
+    String::from_utf8_lossy(&said.stdout).into_owned()
+}
+
+/// Each setting that can be changed: what a visitor sees with its default, and with another value.
+#[test]
+fn each_setting_changes_what_a_visitor_sees() {
+    const UPGRADE: [&str; 8] = [
+        "--header",
+        "Connection: Upgrade",
+        "--header",
+        "Upgrade: websocket",
+        "--header",
+        "Sec-WebSocket-Version: 13",
+        "--header",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    ];
+    let edge = Edge::start();
+    let origin = Origin::echo();
+    let new = Origin::nginx_tls_http2("127.0.0.1", "location / { return 200 \"$server_protocol\"; }");
+    let host = edge.proxied("seen", "A", "127.0.0.1", origin.port());
+    let over_tls = edge.proxied("new", "A", "127.0.0.1", new.port());
+    let mut large = tempfile::NamedTempFile::new().expect("a file");
+    large.write_all(&vec![b'x'; MB + 1]).expect("room");
+    let large = format!("@{}", large.path().display());
+    let http = |path: &str, words: &[&str]| edge.http_get(&host, path, words).status.to_string();
+    let https = |path: &str, words: &[&str]| match edge.try_https(&host, path, words) {
+        Ok(page) => page.status.to_string(),
+        Err(_) => "-".to_owned(),
+    };
+    let says = |words: &[&str], what: &str| if s_client(&edge, &host, words).contains(what) { "yes" } else { "no" };
+    let has = |name: &str| match edge.https_get(&host, "/", &[]).header(name) {
+        "" => "no",
+        _ => "yes",
+    };
+    let promise = json!({"strict_transport_security": {"enabled": true, "max_age": 60}});
+    type See<'s> = Box<dyn Fn() -> String + 's>;
+    let rows: [(&str, Value, Value, See<'_>, [&str; 2]); 15] = [
+        (
+            "0rtt",
+            json!("on"),
+            json!("off"),
+            Box::new(|| says(&["-tls1_3"], "Max Early Data: 14336").to_owned()),
+            ["no", "yes"],
+        ),
+        ("always_use_https", json!("on"), json!("off"), Box::new(|| http("/", &[])), ["200", "301"]),
+        (
+            "ciphers",
+            json!(["ECDHE-ECDSA-AES256-GCM-SHA384"]),
+            json!([]),
+            Box::new(|| says(&["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"], "200 OK").to_owned()),
+            ["yes", "no"],
+        ),
+        (
+            "http2",
+            json!("off"),
+            json!("on"),
+            Box::new(|| edge.https_get(&host, "/", &["--http2"]).version),
+            ["2", "1.1"],
+        ),
+        ("http3", json!("off"), json!("on"), Box::new(|| has("alt-svc").to_owned()), ["yes", "no"]),
+        ("max_upload", json!(1), json!(100), Box::new(|| https("/", &["--data-binary", &large])), ["200", "413"]),
+        ("min_tls_version", json!("1.3"), json!("1.2"), Box::new(|| https("/", &["--tls-max", "1.2"])), ["200", "-"]),
+        ("origin_h2c", json!("on"), json!("off"), Box::new(|| http("/", &[])), ["200", "502"]),
+        ("proxy_read_timeout", json!(1), json!(100), Box::new(|| http("/slow/3", &[])), ["200", "504"]),
+        (
+            "security_header",
+            promise,
+            Value::Null,
+            Box::new(|| has("strict-transport-security").to_owned()),
+            ["no", "yes"],
+        ),
+        ("ssl", json!("off"), json!("flexible"), Box::new(|| https("/", &[])), ["200", "301"]),
+        ("tls_1_3", json!("off"), json!("on"), Box::new(|| https("/", &["--tlsv1.3"])), ["200", "-"]),
+        (
+            "websockets",
+            json!("off"),
+            json!("on"),
+            Box::new(|| {
+                let words: Vec<&str> = ["--http1.1", "--max-time", "2"].into_iter().chain(UPGRADE).collect();
+                https("/", &words)
+            }),
+            ["-", "403"],
+        ),
+        // What an origin over TLS is spoken to.
+        (
+            "ssl",
+            json!("full"),
+            json!("full"),
+            Box::new(|| edge.https_get(&over_tls, "/", &[]).text()),
+            ["", "HTTP/2.0"],
+        ),
+        (
+            "origin_max_http_version",
+            json!("1"),
+            json!("2"),
+            Box::new(|| edge.https_get(&over_tls, "/", &[]).text()),
+            ["HTTP/2.0", "HTTP/1.1"],
+        ),
+    ];
+    let listed = edge.ask("GET", &format!("/zones/{}/settings", edge.zone()), None).result();
+    let editable = listed.as_array().expect("a list").iter().filter(|setting| setting["editable"] == true);
+    let mut expect: Vec<&str> = editable.map(|setting| setting["id"].as_str().expect("an id")).collect();
+    expect.sort_unstable();
+    let mut covered: Vec<&str> = rows.iter().map(|(id, ..)| *id).collect();
+    covered.sort_unstable();
+    covered.dedup();
+    assert_eq!(covered, expect, "each has a row");
+    for (id, other, usual, see, [before, after]) in rows {
+        if !before.is_empty() {
+            wait::until_eq(&format!("{id} as it is at first"), &before.to_owned(), &see);
+        }
+        set(&edge, id, &other);
+        wait::until_eq(&format!("{id} is {other}"), &after.to_owned(), &see);
+        if !usual.is_null() {
+            set(&edge, id, &usual);
+        }
+    }
+    // What cannot be changed has the value that is true.
+    for (id, value) in [("ipv6", "on"), ("opportunistic_encryption", "off"), ("tls_client_auth", "off")] {
+        let setting = edge.ask("GET", &format!("/zones/{}/settings/{id}", edge.zone()), None).result();
+        assert_eq!((&setting["value"], &setting["editable"]), (&json!(value), &json!(false)), "{id}");
+    }
 }
