@@ -8,5 +8,5 @@ mod unread;
 
 pub use ids::RandomIds;
 pub use unread::{
-    AllUnread, Intake, IntakeError, Looked, STREAM_WINDOW_BYTES, Shed, Watched, connection_window, look, looks,
+    AllUnread, Intake, IntakeError, Looked, Shed, Watched, connection_window, look, looks, stream_window,
 };

@@ -8,7 +8,8 @@
 //! A stream that is read slower than it comes fills its window here. No other stream waits for it: the window of a
 //! connection has room for all that may be held ([`connection_window`]). So memory is the only thing that is short, and it
 //! is shared out by source: while there is enough for all, nobody is ended for being slow. When there is not, streams of those
-//! sources are ended that hold more than their part, the slowest first.
+//! sources are ended that hold more than their part, the slowest first. That is the last resort: what a stream may hold is
+//! as much less as the machine has ([`stream_window`]), so that a few hundred slow readers have room.
 //!
 //! How much QUIC holds of a stream the library does not tell. What is counted is what may be there at most: all that came on
 //! the connection since the stream was empty, less what was read of it, and no more than its window or than is left of its
@@ -30,12 +31,17 @@ use quinn::{ReadError, RecvStream, VarInt};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-/// What the other end may send on one stream before we have read it: 100 Mbit/s at a round trip of 160 ms.
-pub const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+/// So many streams that are read slowly have room for what they hold: ordinary visitors are slower than a connector.
+const SLOW_STREAMS: u64 = 256;
 
-/// And on all of one connection at least. It has as much as all may hold, so that it is nothing that a slow reader could
-/// take from others.
-const CONNECTION_WINDOW_BYTES_MIN: u64 = 8 * STREAM_WINDOW_BYTES as u64;
+/// What the other end may send on one stream before we have read it, where the machine has 4 GB: 100 Mbit/s at a round trip
+/// of 160 ms. Smaller machines give less (13 Mbit/s with 512 MB), and at least 10 Mbit/s at 100 ms.
+const STREAM_WINDOW_BYTES_MAX: u32 = 2 * 1024 * 1024;
+const STREAM_WINDOW_BYTES_MIN: u32 = 128 * 1024;
+
+/// What it may send on all of one connection, at least, in windows of a stream. It has as much as all may hold, so that it is
+/// nothing that a slow reader could take from others.
+const CONNECTION_WINDOW_STREAMS_MIN: u64 = 8;
 
 /// What is of this length is not looked at: with as many streams as a connection may carry they hold 8 MB.
 const SMALL_BYTES: u64 = 4 * 1024;
@@ -49,10 +55,17 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Looks over which it is told how fast somebody reads: a minute. Whoever reads slowly reads in bursts.
 const PACE_LOOKS: u64 = 256;
 
-/// What the other end may send on one connection before it is read, where all together may hold so much: that, and a quarter
-/// more for what comes between two looks.
+/// What the other end may send on one stream before it is read, where all together may hold so much. Beyond it the other end
+/// waits, and so does who sends there: whoever reads slowly costs no more than this.
+pub fn stream_window(memory: u64) -> VarInt {
+    let share = u32::try_from(memory / SLOW_STREAMS).unwrap_or(u32::MAX);
+    VarInt::from_u32(share.clamp(STREAM_WINDOW_BYTES_MIN, STREAM_WINDOW_BYTES_MAX))
+}
+
+/// The same on one connection: all that may be held, and a quarter more for what comes between two looks.
 pub fn connection_window(memory: u64) -> VarInt {
-    let bytes = memory.saturating_add(memory / 4).max(CONNECTION_WINDOW_BYTES_MIN);
+    let least = CONNECTION_WINDOW_STREAMS_MIN * stream_window(memory).into_inner();
+    let bytes = memory.saturating_add(memory / 4).max(least);
     VarInt::from_u64(bytes).unwrap_or(VarInt::MAX)
 }
 
@@ -260,8 +273,9 @@ struct Seen {
 }
 
 impl Seen {
-    /// Whether its reader waits, and so many bytes came on its connection since the last look. How much of it may be here and is read too slowly.
-    fn look(&mut self, waits: bool, came: u64, left: u64) -> u64 {
+    /// Whether its reader waits, so many bytes came on its connection since the last look, and it holds so many at most. How
+    /// much of it may be here and is read too slowly.
+    fn look(&mut self, waits: bool, came: u64, most: u64) -> u64 {
         let read = self.read - std::mem::replace(&mut self.read_before, self.read);
         let keeps_up = std::mem::take(&mut self.was_empty) || waits;
         let unread = match (waits, keeps_up) {
@@ -269,7 +283,7 @@ impl Seen {
             (false, true) => came,
             (false, false) => (self.held + came).saturating_sub(read),
         };
-        self.held = unread.min(left).min(u64::from(STREAM_WINDOW_BYTES));
+        self.held = unread.min(most);
         self.pace = self.pace - self.pace / PACE_LOOKS + read;
         self.looks = (self.looks + 1).min(PACE_LOOKS);
         if keeps_up { 0 } else { self.held }
@@ -335,8 +349,9 @@ impl AllUnread {
         Watched(unread)
     }
 
-    /// Adds what is read too slowly to `slow`. `came` is what has come on the connection since it began.
-    fn look(&self, came: impl FnOnce() -> u64, slow: &mut Vec<Slow>) {
+    /// Adds what is read too slowly to `slow`. `came` is what has come on the connection since it began; no stream holds more
+    /// than `window`.
+    fn look(&self, came: impl FnOnce() -> u64, window: u64, slow: &mut Vec<Slow>) {
         let mut streams = self.streams();
         streams.streams.retain(|unread| Arc::strong_count(unread) > 1);
         if streams.streams.is_empty() {
@@ -352,7 +367,7 @@ impl AllUnread {
             }
             let left = unread.length.map_or(u64::MAX, |length| length.saturating_sub(state.seen.read));
             let waits = state.still_waits();
-            let held = state.seen.look(waits, came, left);
+            let held = state.seen.look(waits, came, left.min(window));
             if held > 0 {
                 slow.push(Slow { from: unread.from, held, pace: state.seen.pace(), unread: Arc::clone(unread) });
             }
@@ -400,8 +415,9 @@ pub struct Looked {
 pub fn look<'c>(connections: impl Iterator<Item = (&'c AllUnread, &'c quinn::Connection)>, memory: u64) -> Looked {
     // It has no more room than is needed.
     let mut slow = Vec::new();
+    let window = stream_window(memory).into_inner();
     for (unread, quic) in connections {
-        unread.look(|| quic.stats().udp_rx.bytes, &mut slow);
+        unread.look(|| quic.stats().udp_rx.bytes, window, &mut slow);
     }
     let found = slow.iter().map(|slow| slow.held).sum::<u64>();
     let (mut held, mut ended) = (found, 0);
@@ -443,7 +459,19 @@ fn shed<U>(slow: &mut [Slow<U>], most: u64, mut end: impl FnMut(&U) -> bool) -> 
 mod tests {
     use super::*;
 
-    const WINDOW: u64 = STREAM_WINDOW_BYTES as u64;
+    const WINDOW: u64 = STREAM_WINDOW_BYTES_MAX as u64;
+
+    #[test]
+    fn small_machines_give_small_windows() {
+        for (memory, window) in [(0, 128 << 10), (16 << 20, 128 << 10), (64 << 20, 256 << 10), (512 << 20, 2 << 20)] {
+            assert_eq!(stream_window(memory).into_inner(), window, "{memory}");
+        }
+        assert_eq!(stream_window(u64::MAX).into_inner(), WINDOW);
+        for memory in [0, 1 << 20, 64 << 20, 1 << 40] {
+            let all = connection_window(memory).into_inner();
+            assert!(all >= memory && all >= 8 * stream_window(memory).into_inner(), "{memory}");
+        }
+    }
 
     #[test]
     fn what_may_be_unread_of_a_stream() {
@@ -465,7 +493,7 @@ mod tests {
         ] {
             seen.read += read;
             seen.was_empty |= was_empty;
-            let told = seen.look(waits, came, u64::MAX);
+            let told = seen.look(waits, came, WINDOW);
             assert_eq!((seen.held, told), (held, slow), "{came} {read} {waits} {was_empty}");
         }
         assert_eq!(seen.look(false, 9_000_000, 5_000), 5_000, "no more than is left of the answer");

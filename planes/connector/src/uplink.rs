@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bartizan_live::Silence;
-use bartizan_quic::{STREAM_WINDOW_BYTES, connection_window};
+use bartizan_quic::{connection_window, stream_window};
 use bartizan_rpc::{
     ConnectorInfo, DATAGRAM_V2_FEATURE, DATAGRAM_V3_FEATURE, DatagramVersion, OUR_FEATURE, Refused, Registered,
     Registration, RegistrationClient, RpcError, RpcStopped, RpcThread,
@@ -274,7 +274,7 @@ fn transport(idle: Duration, memory: u64) -> Result<TransportConfig, quinn::VarI
         .ack_frequency_config(Some(acknowledgements))
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+        .stream_receive_window(stream_window(memory))
         .receive_window(connection_window(memory))
         .send_window(SEND_WINDOW_BYTES);
     Ok(transport)

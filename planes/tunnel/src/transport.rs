@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bartizan_quic::{RandomIds, STREAM_WINDOW_BYTES, connection_window};
+use bartizan_quic::{RandomIds, connection_window, stream_window};
 use bartizan_tls::{CertifiedKey, TlsError, quic_server_config};
 use quinn::crypto::HmacKey;
 use quinn::crypto::rustls::QuicServerConfig;
@@ -52,7 +52,7 @@ fn transport(memory: u64) -> TransportConfig {
         .ack_frequency_config(Some(acknowledgements))
         .max_concurrent_bidi_streams(VarInt::from_u32(CONNECTOR_STREAMS_MAX))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+        .stream_receive_window(stream_window(memory))
         .datagram_receive_buffer_size(Some(DATAGRAMS_BYTES))
         .receive_window(connection_window(memory))
         .send_window(SEND_WINDOW_BYTES);

@@ -73,9 +73,30 @@ async fn who_does_not_read_holds_up_nobody() {
     assert_eq!(edge.plane.counters().shed, 0);
 }
 
+/// As many as hold what is more than their window of a large machine, on a small one: they are slow and nothing else.
+#[tokio::test]
+async fn ordinary_visitors_have_room_on_a_small_machine() {
+    // A machine of 256 MB.
+    let memory = 32 << 20;
+    let (edge, _connector, _origin) = lab(Limits { memory, ..Limits::default() }).await;
+    let mut bodies = Vec::new();
+    for visitor in 0..40 {
+        bodies.push(unread(&edge, from(visitor)).await);
+    }
+    until_held("full windows", &edge, |held| held >= 40 * 100_000).await;
+    // Some looks, and what else would come.
+    for _ in 0..20 {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        assert!(held(&edge) <= 40 << 17 && edge.plane.counters().shed == 0);
+    }
+    for body in bodies {
+        assert!(read(body).await.unwrap() == pattern(0, LARGE));
+    }
+}
+
 #[tokio::test]
 async fn who_holds_most_and_reads_slowest_makes_room() {
-    let memory = 8_500_000;
+    let memory = 550_000;
     let (edge, _connector, _origin) = lab(Limits { memory, ..Limits::default() }).await;
     let other = unread(&edge, from(2)).await;
     let mut bodies = Vec::new();
@@ -141,7 +162,7 @@ async fn connections_of_tcp_that_are_not_read_hold_up_nobody() {
             tokio::spawn(async move { while stream.write_all(&[b'x'; 65_536]).await.is_ok() {} });
         }
     });
-    let memory = 8_500_000;
+    let memory = 550_000;
     let (edge, _connector, _origin) = lab(Limits { memory, ..Limits::default() }).await;
     let dial = || edge.connect(tunnel(1), OriginAddress::from(address));
     let mut streams = Vec::new();

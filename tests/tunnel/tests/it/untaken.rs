@@ -16,7 +16,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 /// What the connector may hold: the windows of so many streams. And how many begin, for which a connection has room.
-const MEMORY: usize = 8_500_000;
+const MEMORY: usize = 531_000;
 const FIT: usize = 4;
 const MANY: usize = 7;
 
