@@ -9,7 +9,7 @@ use bartizan_connector::{Credentials, Event, Ingress, Options, OriginRequest, To
 use bartizan_dial::Reach;
 use bartizan_names::ConnectorId;
 use bartizan_quotas::Rarely;
-use bartizan_tls::Roots;
+use bartizan_tls::{Now, Roots};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
@@ -117,15 +117,15 @@ impl Plan {
     }
 
     /// A connector inside the edge's own process, which reaches no more than the edge does: its rules can be changed by
-    /// whoever may change the tunnel.
-    pub fn local(token: &str, edges: Vec<SocketAddr>, ca: &str, reach: Reach) -> anyhow::Result<Plan> {
-        let options = Options { reach, ..options(token.parse()?, edges, Roots::Pem(ca.to_owned()))? };
+    /// whoever may change the tunnel, and believes the edge's time.
+    pub fn local(token: &str, edges: Vec<SocketAddr>, ca: &str, (reach, now): (Reach, Now)) -> anyhow::Result<Plan> {
+        let options = Options { reach, now: Some(now), ..options(token.parse()?, edges, Roots::Pem(ca.to_owned()))? };
         Ok(Plan { options, https_port: None, service: None })
     }
 
     /// Serves by these rules until the edge sends others.
     pub fn serve(&mut self, rules: &Value) -> anyhow::Result<()> {
-        self.options.ingress = Ingress::parse(rules.to_string().as_bytes())
+        self.options.ingress = Ingress::parse_by(self.options.now.as_ref(), rules.to_string().as_bytes())
             .map_err(|error| Failure::new(Cause::Usage, format!("this service cannot be served: {error}")))?;
         Ok(())
     }

@@ -7,6 +7,7 @@ use anyhow::anyhow;
 use bartizan_dial::Reach;
 use bartizan_names::ZoneName;
 use bartizan_observed::{Lease, Problem, Problems, Reporter, What};
+use bartizan_tls::Now;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -76,7 +77,7 @@ pub async fn start(
     addresses: &Addresses,
     domain: &ZoneName,
     ca: &str,
-    reach: &Reach,
+    (reach, now): (&Reach, Now),
     problems: &Problems,
     stopped: watch::Receiver<bool>,
 ) -> Hello {
@@ -86,6 +87,7 @@ pub async fn start(
         domain: domain.clone(),
         ca: ca.to_owned(),
         reach: reach.clone(),
+        now: Arc::clone(&now),
     };
     let (connector, host, zone) = match page.put_up(stopped.clone()).await {
         Ok(put_up) => put_up,
@@ -94,7 +96,7 @@ pub async fn start(
             return Hello { host: None, task: tokio::spawn(page.put_up_again(problems.clone(), stopped)) };
         }
     };
-    if let Err(error) = page_seen(addresses, &host, ca, &zone).await {
+    if let Err(error) = page_seen(addresses, &host, ca, &now, &zone).await {
         fails(problems, &error);
         let (host, problems) = (host.clone(), problems.clone());
         tokio::spawn(async move { page.clear_when_seen(&host, &problems).await });
@@ -109,6 +111,8 @@ struct Page {
     domain: ZoneName,
     ca: String,
     reach: Reach,
+    /// By which certificates are judged.
+    now: Now,
 }
 
 type Connector = tokio::task::JoinHandle<anyhow::Result<()>>;
@@ -135,20 +139,20 @@ impl Page {
     }
 
     async fn clear_when_seen(&self, host: &str, problems: &Problems) {
-        if page_answers(&self.addresses, host, &self.ca, LOOK_ON).await.is_ok() {
+        if page_answers(&self.addresses, host, &self.ca, &self.now, LOOK_ON).await.is_ok() {
             problems.clear(Reporter::Demo, Instant::now());
         }
     }
 
     /// The connector with the page, where the page is, and the zone that leads to it.
     async fn put_up(&self, stopped: watch::Receiver<bool>) -> anyhow::Result<(Connector, String, Value)> {
-        let Page { api, addresses, domain, ca, reach } = self;
+        let Page { api, addresses, domain, ca, reach, now } = self;
         let host = domain.as_name().child(NAME.as_bytes())?.to_string();
         let account = tunnel::account(api).await?;
         let made = tunnel::find_or_create(api, &account, NAME).await?;
         let token = tunnel::token(api, &account, &made).await?;
         let edges = addresses.tunnel.iter().copied().map(up::reachable).collect();
-        let mut plan = Plan::local(&token, edges, ca, reach.clone())?;
+        let mut plan = Plan::local(&token, edges, ca, (reach.clone(), Arc::clone(now)))?;
         plan.serve(&json!({ "ingress": [{ "service": "hello_world" }] }))?;
         let zone = crate::zone::of_name(api, &host).await?;
         tunnel::route_dns(api, &zone, text(&made, "id"), &host, false).await?;
@@ -170,11 +174,11 @@ pub fn fails(problems: &Problems, error: &anyhow::Error) {
     }
 }
 
-async fn page_seen(addresses: &Addresses, host: &str, ca: &str, zone: &Value) -> anyhow::Result<()> {
+async fn page_seen(addresses: &Addresses, host: &str, ca: &str, now: &Now, zone: &Value) -> anyhow::Result<()> {
     if zone["paused"] == true {
         return Err(anyhow!("its zone {} is paused", text(zone, "name")));
     }
-    within("the hello page", page_answers(addresses, host, ca, LOOK_AGAIN)).await
+    within("the hello page", page_answers(addresses, host, ca, now, LOOK_AGAIN)).await
 }
 
 async fn within(what: &str, work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
@@ -183,9 +187,9 @@ async fn within(what: &str, work: impl Future<Output = anyhow::Result<()>>) -> a
         .map_err(|_| Failure::new(Cause::Failed, format!("{what} did not answer within {START_MAX:?}")))?
 }
 
-async fn page_answers(addresses: &Addresses, host: &str, ca: &str, every: Duration) -> anyhow::Result<()> {
+async fn page_answers(addresses: &Addresses, host: &str, ca: &str, now: &Now, every: Duration) -> anyhow::Result<()> {
     let https = addresses.https.first().copied().map(up::reachable).ok_or_else(|| anyhow!("no HTTPS address"))?;
-    let config = bartizan_tls::client_config(&bartizan_tls::Roots::Pem(ca.to_owned()), &[b"http/1.1"])?;
+    let config = bartizan_tls::client_config_by(now, &bartizan_tls::Roots::Pem(ca.to_owned()), &[b"http/1.1"])?;
     loop {
         if let Ok(200) = page_status(https, host, &config).await {
             return Ok(());

@@ -324,8 +324,8 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         // Whoever deleted the zone does not miss the page in it.
         if settings.demo && set_up.zone.is_some() {
             output.progress("putting the hello page behind a tunnel");
-            let (ca, reach) = (certs.ca_pem(), planes.reach());
-            hello = Some(demo::start(&client, &addresses, &domain, ca, reach, problems, stopped.clone()).await);
+            let (ca, means) = (certs.ca_pem(), (planes.reach(), clock.teller()));
+            hello = Some(demo::start(&client, &addresses, &domain, ca, means, problems, stopped.clone()).await);
         }
     }
 

@@ -9,6 +9,7 @@ use bartizan_quic::IntakeError;
 use bartizan_rpc::{
     Applied, ConnectKind, HeadError, RpcThread, StreamKind, read_request, read_stream_kind, serve_connector,
 };
+use bartizan_tls::Now;
 use quinn::{RecvStream, SendStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     /// The generation is the version of the edge's configuration plus one; 0 are the rules that we started with.
     pub(crate) rules: Live<Ingress>,
     pub(crate) origins: Arc<OriginDialer>,
+    pub(crate) now: Option<Now>,
     pub(crate) rpc: RpcThread,
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) untaken: Untaken,
@@ -94,9 +96,9 @@ pub(crate) enum StreamError {
 }
 
 async fn serve_call(send: SendStream, receive: RecvStream, shared: Shared, sessions: udp::Calls) {
-    let Shared { rules, rpc, events, limits, .. } = shared.clone();
+    let Shared { rules, rpc, events, limits, now, .. } = shared.clone();
     let apply = move |version, json: &[u8]| {
-        let (applied, event) = apply(&rules, version, json);
+        let (applied, event) = apply(&rules, now.as_ref(), version, json);
         if let Some(event) = event {
             let _ = events.try_send(event);
         }
@@ -109,12 +111,12 @@ async fn serve_call(send: SendStream, receive: RecvStream, shared: Shared, sessi
 }
 
 /// Puts a configuration in force, if it is newer and can be served. What is in force stays if not.
-fn apply(rules: &Live<Ingress>, version: i32, json: &[u8]) -> (Applied, Option<Event>) {
+fn apply(rules: &Live<Ingress>, now: Option<&Now>, version: i32, json: &[u8]) -> (Applied, Option<Event>) {
     let in_force = || i32::try_from(rules.snapshot().number as i64 - 1).unwrap_or(i32::MAX);
     if version <= in_force() {
         return (Applied { version: in_force(), error: None }, None);
     }
-    match Ingress::parse(json) {
+    match Ingress::parse_by(now, json) {
         Ok(value) => {
             // Versions above what is in force are not negative: -1 is the least that can be in force.
             let number = u64::try_from(i64::from(version) + 1).unwrap_or(0);
@@ -149,7 +151,7 @@ mod tests {
             (8, "", 7, "the configuration is not"),
             (i32::MAX, good, i32::MAX, "applied"),
         ] {
-            let (applied, event) = apply(&rules, version, json.as_bytes());
+            let (applied, event) = apply(&rules, None, version, json.as_bytes());
             assert_eq!(applied.version, in_force, "{version} {json}");
             let text = match event {
                 Some(Event::ConfigurationApplied { .. }) => "applied".to_owned(),

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bartizan_names::{self as names, Encryption, Host, OriginError};
-use bartizan_tls::{ClientConfig, Roots, TlsError, client_config};
+use bartizan_tls::{Now, Roots, TlsError};
 use http::{HeaderValue, StatusCode};
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
 use crate::egress::{Origin, Tls};
+use crate::uplink::client_config;
 
 /// The most rules of a configuration.
 const RULES_MAX: usize = 4096;
@@ -168,8 +169,13 @@ struct RuleBody {
 impl Ingress {
     /// From a configuration document. May read the files that it names. Without any rule everything is a 503.
     pub fn parse(json: &[u8]) -> Result<Ingress, IngressError> {
+        Ingress::parse_by(None, json)
+    }
+
+    /// The same, where certificates of origins are judged by this time.
+    pub fn parse_by(now: Option<&Now>, json: &[u8]) -> Result<Ingress, IngressError> {
         let document: Document = serde_json::from_slice(json).map_err(IngressError::Json)?;
-        Ingress::build(document, String::from_utf8_lossy(json).into())
+        Ingress::build(document, String::from_utf8_lossy(json).into(), now)
     }
 
     /// Everything goes to one service: a URL, `hello_world`, or `http_status:N`.
@@ -177,7 +183,7 @@ impl Ingress {
         let rule = RuleBody { hostname: None, path: None, service: service.to_owned(), origin_request: Some(origin) };
         let document = Document { ingress: Some(vec![rule]), origin_request: None };
         let json = serde_json::to_string(&document).map_err(IngressError::Json)?;
-        Ingress::build(document, json.into())
+        Ingress::build(document, json.into(), None)
     }
 
     /// The document that these rules come from.
@@ -185,7 +191,7 @@ impl Ingress {
         &self.json
     }
 
-    fn build(document: Document, json: Arc<str>) -> Result<Ingress, IngressError> {
+    fn build(document: Document, json: Arc<str>, now: Option<&Now>) -> Result<Ingress, IngressError> {
         let bodies = document.ingress.unwrap_or_default();
         if bodies.len() > RULES_MAX {
             return Err(IngressError::TooManyRules);
@@ -194,7 +200,7 @@ impl Ingress {
         let last = bodies.len().saturating_sub(1);
         let mut rules = Vec::with_capacity(bodies.len());
         for (at, body) in bodies.into_iter().enumerate() {
-            let rule = Rule::build(at + 1, body, &defaults)?;
+            let rule = Rule::build(at + 1, body, &defaults, now)?;
             match rule.matches_all() {
                 true if at < last => return Err(IngressError::AllNotLast { rule: at + 1 }),
                 false if at == last => return Err(IngressError::LastNotAll),
@@ -226,13 +232,13 @@ impl Ingress {
 }
 
 impl Rule {
-    fn build(number: usize, body: RuleBody, defaults: &OriginRequest) -> Result<Rule, IngressError> {
+    fn build(number: usize, body: RuleBody, defaults: &OriginRequest, now: Option<&Now>) -> Result<Rule, IngressError> {
         let path = body.path.filter(|path| !path.is_empty()).map(|path| compile(number, path)).transpose()?;
         let origin = body.origin_request.unwrap_or_default().or(defaults);
         Ok(Rule {
             host: HostPattern::parse(number, body.hostname.unwrap_or_default())?,
             path,
-            service: Service::parse(&body.service, &origin)?,
+            service: Service::parse(&body.service, &origin, now)?,
         })
     }
 
@@ -277,7 +283,7 @@ fn compile(rule: usize, path: String) -> Result<Regex, IngressError> {
 }
 
 impl Service {
-    fn parse(text: &str, request: &OriginRequest) -> Result<Service, IngressError> {
+    fn parse(text: &str, request: &OriginRequest, now: Option<&Now>) -> Result<Service, IngressError> {
         request.refuse_unsupported()?;
         let wrong = || IngressError::Service(text.to_owned());
         if let Some(status) = text.strip_prefix("http_status:") {
@@ -302,7 +308,7 @@ impl Service {
         }
         let tls = match origin.encryption {
             Encryption::None => None,
-            encryption => Some(tls(request, encryption)?),
+            encryption => Some(tls(request, encryption, now)?),
         };
         let seconds = |seconds: Option<u64>, default| Duration::from_secs(seconds.unwrap_or(default));
         Ok(Service::Origin(Arc::new(Origin::new(crate::egress::Settings {
@@ -318,7 +324,7 @@ impl Service {
     }
 }
 
-fn tls(request: &OriginRequest, encryption: Encryption) -> Result<Tls, IngressError> {
+fn tls(request: &OriginRequest, encryption: Encryption, now: Option<&Now>) -> Result<Tls, IngressError> {
     let roots = match &request.ca_pool {
         _ if encryption == Encryption::Unverified => Roots::Unverified,
         Some(path) => {
@@ -327,7 +333,7 @@ fn tls(request: &OriginRequest, encryption: Encryption) -> Result<Tls, IngressEr
         }
         None => Roots::System,
     };
-    let config: Arc<ClientConfig> = client_config(&roots, &[b"http/1.1"])?;
+    let config = client_config(now, &roots, &[b"http/1.1"])?;
     let match_host = request.match_sni_to_host == Some(true);
     Ok(Tls { config, server_name: request.origin_server_name.clone(), match_host })
 }

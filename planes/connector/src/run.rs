@@ -11,7 +11,7 @@ use bartizan_live::{Backoff, Live};
 use bartizan_names::{AccountId, ConnectorId, TunnelId};
 pub use bartizan_rpc::DatagramVersion;
 use bartizan_rpc::RpcThread;
-use bartizan_tls::Roots;
+use bartizan_tls::{Now, Roots};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -46,6 +46,8 @@ pub struct Options {
     pub datagrams: DatagramVersion,
     /// Whom it asks for names, and where it may go: everywhere, unless it runs inside of an edge.
     pub reach: Reach,
+    /// By which certificates are judged: the machine's clock, unless it runs inside of an edge, which believes one time.
+    pub now: Option<Now>,
     pub limits: Limits,
 }
 
@@ -86,6 +88,7 @@ impl Options {
             backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(30)),
             datagrams: DatagramVersion::V3,
             reach: Reach::default(),
+            now: None,
             limits: Limits::default(),
         }
     }
@@ -217,6 +220,7 @@ impl Line {
             shared: Shared {
                 rules: Live::new(options.ingress),
                 origins: Arc::new(OriginDialer::new(options.reach)),
+                now: options.now,
                 rpc,
                 events,
                 untaken: Untaken::new(options.limits.memory),

@@ -10,7 +10,7 @@ use bartizan_rpc::{
     ConnectorInfo, DATAGRAM_V2_FEATURE, DATAGRAM_V3_FEATURE, DatagramVersion, OUR_FEATURE, Refused, Registered,
     Registration, RegistrationClient, RpcError, RpcStopped, RpcThread,
 };
-use bartizan_tls::{ClientConfig, TlsError, client_config};
+use bartizan_tls::{ClientConfig, Now, Roots, TlsError};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{AckFrequencyConfig, Endpoint, IdleTimeout, RecvStream, SendStream, TransportConfig, VarInt};
 use tokio::sync::watch;
@@ -92,7 +92,7 @@ pub(crate) enum Ended {
 
 impl Dialer {
     pub(crate) fn new(options: &Options) -> Result<Dialer, DialerError> {
-        let tls: Arc<ClientConfig> = client_config(&options.roots, &[ALPN])?;
+        let tls = client_config(options.now.as_ref(), &options.roots, &[ALPN])?;
         let mut quic = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
         quic.transport_config(Arc::new(transport(options.idle, memory_of(options.limits.memory))?));
         let registration = Registration {
@@ -260,6 +260,14 @@ impl Uplink {
         let upload = self.control.upload(bytes::Bytes::copy_from_slice(json.as_bytes()));
         // It is shown to people; nothing depends on it.
         let _ = timeout(call_time, upload).await;
+    }
+}
+
+/// A client that judges certificates by this time, or by the machine's clock.
+pub(crate) fn client_config(now: Option<&Now>, roots: &Roots, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, TlsError> {
+    match now {
+        Some(now) => bartizan_tls::client_config_by(now, roots, alpn),
+        None => bartizan_tls::client_config(roots, alpn),
     }
 }
 

@@ -64,6 +64,21 @@ async fn an_edge_that_does_not_answer_is_not_waited_for() {
     assert_eq!(why, "the edge did not answer the registration within 50ms");
 }
 
+/// A connector inside of an edge believes the edge's time, towards the edge and towards its origins.
+#[tokio::test]
+async fn certificates_are_judged_by_the_time_that_is_believed() {
+    let edge = Edge::start([(tunnel(1), facts(None))]);
+    let by = |year: u32| {
+        let now: bartizan_tls::Now = std::sync::Arc::new(move || format!("{year}-06-01T00:00:00Z").parse().unwrap());
+        now
+    };
+    let options = || options(&edge, tunnel(1), "hello_world");
+    let why = loss(Options { now: Some(by(4200)), ..options() }).await;
+    assert!(why.contains("expired"), "{why}");
+    let _connector = Connector::start(Options { now: Some(by(2100)), ..options() });
+    edge.connections(4).await;
+}
+
 /// A port that takes no more connections, and refuses none: its queue is full.
 async fn full() -> (TcpListener, Vec<TcpStream>) {
     let socket = TcpSocket::new_v4().unwrap();
