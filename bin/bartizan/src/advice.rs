@@ -1,10 +1,13 @@
 //! A test of all that the sources tell users to type: the commands and flags exist.
 
+use std::collections::BTreeSet;
+use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 
 use clap::{Command, CommandFactory};
 
 use crate::cli::Cli;
+use crate::{doctor, listen};
 
 /// Which commands a source's advice is for, since a flag of another command is no help.
 #[derive(Clone, Copy)]
@@ -94,6 +97,24 @@ fn advice_names_flags_that_exist() {
             assert!(known, "{file} names {flag}, which its reader does not have");
         }
     }
+}
+
+/// What is put together from a listener's flag, for each that there is.
+#[test]
+fn advice_about_listeners_names_flags_of_up() {
+    let cli = command_line();
+    let (tcp, udp) = (TcpListener::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    let taken = [tcp.local_addr().unwrap(), udp.local_addr().unwrap()];
+    let told = doctor::of_listeners(&taken).into_iter().chain(listen::remedies().map(str::to_owned));
+    let mut seen = BTreeSet::new();
+    for text in told {
+        let [flag] = flags(&text).collect::<Vec<_>>()[..] else { panic!("{text}: one flag") };
+        assert!(has_flag(below(&cli, "up"), flag), "{text}: `up` has no {flag}");
+        // As it is typed: what follows is no part of a flag.
+        assert!(text.contains(&format!("{flag} ")), "{text}: {flag}");
+        seen.insert(flag.to_owned());
+    }
+    assert_eq!(seen.len(), 6, "{seen:?}");
 }
 
 #[test]

@@ -176,6 +176,8 @@ fn line(finding: &Finding) -> String {
 
 struct Service<'s> {
     name: &'static str,
+    /// Where its addresses come from.
+    flag: &'static str,
     addresses: &'s Addresses,
     transports: &'static [Transport],
     need: Need,
@@ -183,15 +185,15 @@ struct Service<'s> {
 
 fn services(settings: &Settings) -> [Service<'_>; 7] {
     use Transport::{Tcp, Udp};
-    let must = |name, addresses, transports| Service { name, addresses, transports, need: Need::Must };
+    let must = |name, flag, addresses, transports| Service { name, flag, addresses, transports, need: Need::Must };
     [
-        must("API", &settings.api, &[Tcp]),
-        must("DNS", &settings.dns, &[Udp, Tcp]),
-        Service { need: DNS_TLS, ..must("DNS-TLS", &settings.dns_tls, &[Tcp]) },
-        must("HTTP", &settings.http, &[Tcp]),
-        must("HTTPS", &settings.https, &[Tcp]),
-        Service { need: HTTP3, ..must("HTTP/3", &settings.https, &[Udp]) },
-        must("tunnel", &settings.tunnel, &[Udp]),
+        must("API", "--api", &settings.api, &[Tcp]),
+        must("DNS", "--dns", &settings.dns, &[Udp, Tcp]),
+        Service { need: DNS_TLS, ..must("DNS-TLS", "--dns-tls", &settings.dns_tls, &[Tcp]) },
+        must("HTTP", "--http", &settings.http, &[Tcp]),
+        must("HTTPS", "--https", &settings.https, &[Tcp]),
+        Service { need: HTTP3, ..must("HTTP/3", "--https", &settings.https, &[Udp]) },
+        must("tunnel", "--tunnel", &settings.tunnel, &[Udp]),
     ]
 }
 
@@ -307,7 +309,7 @@ fn state(data: &Path) -> Option<Finding> {
 }
 
 fn port(service: &Service<'_>, address: SocketAddr, transport: Transport, running: bool) -> Finding {
-    let Service { name, addresses, need, .. } = service;
+    let Service { name, flag, addresses, need, .. } = service;
     let kind = match transport {
         Transport::Tcp => "TCP",
         Transport::Udp => "UDP",
@@ -317,7 +319,6 @@ fn port(service: &Service<'_>, address: SocketAddr, transport: Transport, runnin
         Transport::Tcp => TcpListener::bind(address).map(drop),
         Transport::Udp => UdpSocket::bind(address).map(drop),
     };
-    let flag = name.to_ascii_lowercase();
     match bound {
         Ok(()) => Finding::good(what, "free"),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
@@ -325,12 +326,11 @@ fn port(service: &Service<'_>, address: SocketAddr, transport: Transport, runnin
             if running && holder.starts_with("bartizan ") {
                 Finding::good(what, format!("held by {holder}"))
             } else {
-                let without = match (need, addresses) {
-                    (Need::May(service), Addresses::Default(_)) => format!("; `up` starts without {service} there"),
-                    _ => String::new(),
-                };
+                let without = need.without(addresses);
+                let without = without.map(|without| format!("; `up` starts without {} there", without.service));
+                let without = without.unwrap_or_default();
                 let detail = format!("held by {holder}{without}");
-                Finding::bad(what, detail, format!("stop it, or give --{flag} ADDR:PORT"))
+                Finding::bad(what, detail, format!("stop it, or give {flag} ADDR:PORT"))
             }
         }
         Err(error)
@@ -339,10 +339,10 @@ fn port(service: &Service<'_>, address: SocketAddr, transport: Transport, runnin
             Finding::good(what, "this machine has no such address; left out")
         }
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            let remedy = format!("run as root, or give --{flag} a port from 1024 up");
+            let remedy = format!("run as root, or give {flag} a port from 1024 up");
             Finding::bad(what, format!("needs privileges ({error})"), remedy)
         }
-        Err(error) => Finding::bad(what, error.to_string(), format!("give --{flag} ADDR:PORT")),
+        Err(error) => Finding::bad(what, error.to_string(), format!("give {flag} ADDR:PORT")),
     }
 }
 
@@ -358,7 +358,7 @@ fn problems(told: &[StatusProblem]) -> Vec<Finding> {
         (ProblemKind::Readers, "readers behind tunnels", "there is memory for all that is unread"),
         (ProblemKind::AccessLog, "access log", "its lines are written, where one is kept"),
         (ProblemKind::Unit, "objects", "all are in force"),
-        (ProblemKind::Listener, "default ports", "it has all of them"),
+        (ProblemKind::Listener, "ports", "it has all that it can be without"),
     ] {
         let of_kind = told.iter().filter(|problem| problem.kind == kind.as_str());
         let bad = of_kind.map(|problem| Finding::bad(&problem.what, &problem.reason, &problem.remedy));
@@ -456,6 +456,20 @@ fn localhost(domain: &str) -> Finding {
     }
 }
 
+/// What helps with each listener, were it at one of these addresses, which somebody has.
+#[cfg(test)]
+pub fn of_listeners(taken: &[SocketAddr; 2]) -> Vec<String> {
+    let settings = Settings::from(Up { data: Some("/nowhere".into()), ..Up::default() }).unwrap();
+    let at = |transport: Transport| taken[usize::from(matches!(transport, Transport::Udp))];
+    let each = services(&settings).into_iter().flat_map(|service| {
+        let transports = service.transports.iter();
+        transports
+            .map(|transport| port(&service, at(*transport), *transport, false).remedy.unwrap())
+            .collect::<Vec<_>>()
+    });
+    each.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -483,7 +497,7 @@ mod tests {
                 "readers behind tunnels",
                 "access log",
                 "objects",
-                "default ports"
+                "ports"
             ]
             .map(|what| row(what, true))
         );

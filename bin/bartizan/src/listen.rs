@@ -1,5 +1,6 @@
 //! Every port of `up`, bound before anything is started: a taken one is an error that names the holder. Without a default
-//! one that an edge can be without it starts all the same, and says so.
+//! one that an edge can be without it starts all the same, and says so; also without what nobody asked for, such as UDP beside
+//! HTTPS.
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
@@ -32,30 +33,59 @@ pub struct Listeners {
     pub left_out: Vec<LeftOut>,
 }
 
-/// An address by default that another process has.
+/// An address that an edge can be without, and is.
 #[derive(Debug)]
 pub struct LeftOut {
     /// What would have been there.
     pub service: &'static str,
     pub address: SocketAddr,
-    /// Who is there, in words.
+    /// Who is there, or what else is in the way, in words.
     pub reason: String,
+    /// What helps.
+    pub remedy: &'static str,
 }
 
-/// What an edge is without a service whose default ports are taken.
+/// What an edge is without a service whose ports are taken.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     /// None: what its first page tells to do would lead to another process.
     Must,
-    /// One that lacks this service alone.
-    May(&'static str),
+    /// One that lacks this service alone, where its ports are those by default. Whoever names one wants it.
+    May(Optional),
+    /// One that lacks this service alone, whatever is in its way: it is beside another service, whose ports were named.
+    Beside(Optional),
+}
+
+/// A service that an edge can be without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Optional {
+    pub service: &'static str,
+    /// What whoever misses it can do.
+    remedy: &'static str,
+}
+
+impl Need {
+    /// The service that an edge is without if it cannot have its port.
+    pub const fn without(self, wanted: &Wanted) -> Option<Optional> {
+        match (self, wanted) {
+            (Need::May(optional), Wanted::Default(_)) | (Need::Beside(optional), _) => Some(optional),
+            (Need::Must | Need::May(_), _) => None,
+        }
+    }
 }
 
 /// Resolvers that find nobody there ask without TLS (RFC 7858 §3.1), and no page of ours leads there.
-pub const DNS_TLS: Need = Need::May("DNS over TLS");
+pub const DNS_TLS: Need = Need::May(Optional {
+    service: "DNS over TLS",
+    remedy: "end what has the port and start the edge again, or name another one: --dns-tls ADDR:PORT",
+});
 
 /// Browsers that find nobody there go on with HTTP/2.
-pub const HTTP3: Need = Need::May("HTTP/3");
+pub const HTTP3: Need = Need::Beside(Optional {
+    service: "HTTP/3",
+    remedy: "nothing else is missing, and browsers use HTTP/2; to have it, free this port for UDP and start the edge again, or \
+             have HTTPS on another one: --https ADDR:PORT",
+});
 
 /// Where an edge listens, with the port numbers that port 0 became.
 #[derive(Clone, Debug)]
@@ -188,18 +218,23 @@ fn without_if_it_can_be<S>(
     left_out: &mut Vec<LeftOut>,
 ) -> Result<Option<S>, Failure> {
     let is_default = matches!(wanted, Wanted::Default(_));
-    match (bound, need) {
-        (Ok(socket), _) => Ok(Some(socket)),
-        (Err(error), _) if is_default && error.source.kind() == ErrorKind::AddrNotAvailable => {
+    match bound {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) if is_default && error.source.kind() == ErrorKind::AddrNotAvailable => {
             tracing::debug!(address = %error.address, "this machine has no such address: left out");
             Ok(None)
         }
-        (Err(error), Need::May(service)) if is_default && error.source.kind() == ErrorKind::AddrInUse => {
-            let reason = format!("taken by {}", holder_of(&error));
-            left_out.push(LeftOut { service, address: error.address, reason });
+        Err(error) => {
+            let is_taken = error.source.kind() == ErrorKind::AddrInUse;
+            let Some(Optional { service, remedy }) =
+                need.without(wanted).filter(|_| is_taken || matches!(need, Need::Beside(_)))
+            else {
+                return Err(explain(flag, &error));
+            };
+            let reason = if is_taken { format!("taken by {}", holder_of(&error)) } else { error.source.to_string() };
+            left_out.push(LeftOut { service, address: error.address, reason, remedy });
             Ok(None)
         }
-        (Err(error), _) => Err(explain(flag, &error)),
     }
 }
 
@@ -258,9 +293,20 @@ fn explain(flag: &str, error: &BindError) -> Failure {
     }
 }
 
+/// What helps whoever misses a service that an edge can be without.
+#[cfg(test)]
+pub fn remedies() -> impl Iterator<Item = &'static str> {
+    [DNS_TLS, HTTP3].into_iter().filter_map(|need| match need {
+        Need::Must => None,
+        Need::May(optional) | Need::Beside(optional) => Some(optional.remedy),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SERVICE: Optional = Optional { service: "a service", remedy: "name another one" };
 
     #[test]
     fn what_helps_is_told() {
@@ -277,6 +323,22 @@ mod tests {
         }
     }
 
+    /// UDP beside HTTPS was not asked for, whether or not HTTPS was.
+    #[test]
+    fn nothing_stands_in_the_way_of_https_but_its_own_port() {
+        let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let wanted = Wanted::Asked(vec![address]);
+        for errno in [Errno::ADDRINUSE, Errno::ACCESS, Errno::IO] {
+            let mut left_out = Vec::new();
+            let error = BindError { protocol: Protocol::Udp, address, source: errno.into() };
+            let udp = without_if_it_can_be(Err::<UdpSocket, _>(error), "https", &wanted, HTTP3, &mut left_out);
+            assert!(udp.is_ok_and(|socket| socket.is_none()), "{errno}");
+            let [LeftOut { service: "HTTP/3", remedy, .. }] = &left_out[..] else { panic!("{errno}: {left_out:?}") };
+            assert!(remedy.contains("--https ADDR:PORT"), "{remedy}");
+        }
+    }
+
     /// What was asked for must work; of what was not, as much as an edge cannot be without.
     #[test]
     fn a_taken_port_names_its_holder() {
@@ -287,14 +349,16 @@ mod tests {
         for (wanted, need, is_error) in [
             (Wanted::Asked(vec![address]), Need::Must, true),
             (Wanted::Default(vec![address]), Need::Must, true),
-            (Wanted::Asked(vec![address]), Need::May("a service"), true),
-            (Wanted::Default(vec![address]), Need::May("a service"), false),
+            (Wanted::Asked(vec![address]), Need::May(SERVICE), true),
+            (Wanted::Default(vec![address]), Need::May(SERVICE), false),
+            (Wanted::Asked(vec![address]), Need::Beside(SERVICE), false),
+            (Wanted::Default(vec![address]), Need::Beside(SERVICE), false),
         ] {
             let mut left_out = Vec::new();
             match each("api", &wanted, need, &mut left_out, exclusive) {
                 Ok(sockets) => {
                     assert!(!is_error && sockets.is_empty(), "{wanted:?}");
-                    let [LeftOut { service: "a service", address: at, reason }] = &left_out[..] else { panic!() };
+                    let [LeftOut { service: "a service", address: at, reason, .. }] = &left_out[..] else { panic!() };
                     assert!(*at == address && reason.starts_with("taken by ") && reason.ends_with(&me), "{reason}");
                 }
                 Err(error) => {

@@ -76,7 +76,7 @@ pub struct Fixed {
     pub access_log: Option<access_log::Plan>,
     /// The same for visitors over QUIC.
     pub visitors_reset_key: http::ResetKey,
-    /// Whether they can come that way.
+    /// Whether they can come that way at each address of HTTPS, so that it is offered.
     pub speaks_http3: bool,
     /// By which ports visitors come.
     pub public_ports: http::PublicPorts,
@@ -114,7 +114,11 @@ impl Planes {
 
         let (reset_key, limits) = (Arc::clone(&fixed.reset_key), tunnel::Limits::default());
         let tunnel = tunnel::start(listeners.tunnel, &tunnel_live, reset_key, limits).context("the tunnel listener")?;
-        let quic = http::Quic { sockets: listeners.http3, reset_key: Arc::clone(&fixed.visitors_reset_key) };
+        let quic = http::Quic {
+            sockets: listeners.http3,
+            reset_key: Arc::clone(&fixed.visitors_reset_key),
+            offer: if fixed.speaks_http3 { http::Offer::Made } else { http::Offer::NotMade },
+        };
         let sockets =
             http::Sockets { http: by_worker(listeners.http), https: by_worker(listeners.https), quic: Some(quic) };
         let seed = u64::from_ne_bytes(bartizan_seal::random());

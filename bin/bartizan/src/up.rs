@@ -229,7 +229,8 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         reset_key,
         access_log: settings.access_log.clone(),
         visitors_reset_key,
-        speaks_http3: !listeners.http3.is_empty(),
+        // One record and one answer are for all addresses.
+        speaks_http3: !listeners.http3.is_empty() && listeners.http3.len() == listeners.https.len(),
         public_ports: settings.public_ports,
     };
     let api_listeners = std::mem::take(&mut listeners.api);
@@ -499,7 +500,7 @@ fn report_start(is_ca_new: bool, left_out: &[LeftOut], problems: &Problems) {
         count: 1,
         reason: left_out.reason.clone(),
         since: clock::now(),
-        remedy: "end what has the port and start the edge again, or name another one: --dns-tls ADDR:PORT",
+        remedy: left_out.remedy,
     };
     let seen = is_ca_new.then(new_ca).into_iter().chain(left_out.iter().map(listener)).collect();
     for problem in problems.report(Reporter::Start, seen, Lease::Held, Instant::now()) {

@@ -61,7 +61,7 @@ pub use access_log::{AccessLog, LineForm, Lines, Query};
 pub use counters::{Ends, OriginFailures, Requests, Totals, Visitors};
 pub use ingress::{GreeterError, OpenError, ResetKey};
 pub use limits::Limits;
-pub use plane::{Neighbours, Plane, Quic, Sockets, StartError, start};
+pub use plane::{Neighbours, Offer, Plane, Quic, Sockets, StartError, start};
 
 /// The configuration of the plane. A request keeps the one that was in force when it came.
 #[derive(Clone)]

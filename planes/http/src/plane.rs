@@ -50,6 +50,15 @@ pub struct Quic {
     /// One for each address.
     pub sockets: Vec<UdpSocket>,
     pub reset_key: ResetKey,
+    pub offer: Offer,
+}
+
+/// Whether visitors over TCP are told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    Made,
+    /// It is not at all addresses, and nobody can be told at which.
+    NotMade,
 }
 
 /// Why the plane does not start.
@@ -98,7 +107,8 @@ pub fn start(
     let origin_tls = OriginTls::load(&by, server.origin_roots, &[b"http/1.1"]).map_err(StartError::OriginRoots)?;
     let (acceptor, quic_acceptor) = (Acceptor::with_early_data(ingress::ALPN), Acceptor::of_quic(ingress::ALPN_QUIC));
     let quic = sockets.quic.filter(|quic| !quic.sockets.is_empty());
-    let quic_port = quic.as_ref().map(|quic| quic.sockets[0].local_addr()).transpose()?.map(|address| address.port());
+    let offered = quic.as_ref().filter(|quic| quic.offer == Offer::Made);
+    let quic_port = offered.map(|quic| quic.sockets[0].local_addr()).transpose()?.map(|address| address.port());
     let public = server.public_ports;
     let ports = Ports {
         http: public.http.map_or_else(|| port_of(&sockets.http, 80), Ok)?,
@@ -269,7 +279,7 @@ impl WorkerSetup {
         Ok(thread)
     }
 
-    fn open(&self, (Quic { sockets, reset_key }, acceptor): (Quic, Acceptor)) -> Result<Endpoints, OpenError> {
+    fn open(&self, (Quic { sockets, reset_key, .. }, acceptor): (Quic, Acceptor)) -> Result<Endpoints, OpenError> {
         ingress::open(sockets, &reset_key, acceptor, self.live.clone(), (&self.limits, &self.counters))
     }
 

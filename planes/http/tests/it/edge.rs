@@ -16,7 +16,9 @@ use bartizan_names::{
     AccessMode, CertificateId, Name, OriginHost, Protocol, RuleId, Timestamp, TunnelId, ZoneId, ZoneName, ZoneSettings,
 };
 use bartizan_observed::{HttpQuestion, HttpTrace, TracesBusy};
-use bartizan_plane_http::{AccessLog, Config, Limits, Neighbours, Plane, Quic, ServerFacts, Sockets, Totals, start};
+use bartizan_plane_http::{
+    AccessLog, Config, Limits, Neighbours, Offer, Plane, Quic, ServerFacts, Sockets, Totals, start,
+};
 use bartizan_policy::{OriginRoots, Policy};
 use bartizan_routes::{Challenges, Routes, Server, Target};
 use bartizan_tls::{Certificate, CertifiedKey, Hosts, HostsEdit, TlsPolicy};
@@ -349,7 +351,7 @@ fn https(udp: Udp) -> (TcpListener, Option<Quic>) {
         }
         // Somebody else may have that one.
         if let Ok(socket) = UdpSocket::bind(tcp.local_addr().unwrap()) {
-            return (tcp, Some(Quic { sockets: vec![socket], reset_key: Arc::new(NoKey) }));
+            return (tcp, Some(Quic { sockets: vec![socket], reset_key: Arc::new(NoKey), offer: Offer::Made }));
         }
     }
 }

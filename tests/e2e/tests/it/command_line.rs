@@ -416,7 +416,8 @@ fn a_taken_port_names_its_holder() {
     }
 }
 
-/// Of its default ports an edge does without that of DNS over TLS alone, and says so.
+/// Of its default ports an edge does without that of DNS over TLS alone, and without UDP beside HTTPS whether or not that was
+/// named. It says so, and offers no HTTP/3 that is not at all of its addresses.
 #[test]
 fn a_default_port_that_is_taken() {
     let folder = tempfile::tempdir().expect("a temporary directory");
@@ -437,6 +438,11 @@ fn a_default_port_that_is_taken() {
         ("5300", json!([true, 1])),
         ("8080", json!([true, 1])),
         ("8443", json!([true, 1])),
+        ("udp before a start", json!([[true, "stop it, or give --https ADDR:PORT"]])),
+        ("udp", json!([2, ["[::1]:8443"], [["listener", "HTTP/3 on 127.0.0.1:8443"]]])),
+        ("udp offered", json!([false, false])),
+        ("udp log", json!(true)),
+        ("offered", json!([true, true])),
         ("free again", json!([2, []])),
     ] {
         assert_eq!(seen[what], expect, "{what}: {seen}");
