@@ -190,7 +190,13 @@ fn hold(mut edge: &UnixStream, keep: Duration, task: (Option<&Path>, Option<&Tra
         Ok(1) if word == [QUIT] => Ok(()),
         Ok(1) if word == [STOP_STEERING] => take_back(edge, held, task),
         // The edge was killed.
-        _ => wait_for_the_next(&held, keep),
+        _ => {
+            let next = wait_for_the_next(&held, keep)?;
+            // Whoever waits for the end binds what was held here, as soon as it hears of it.
+            drop(held);
+            drop(next);
+            Ok(())
+        }
     }
 }
 
@@ -209,19 +215,19 @@ fn take_back(mut edge: &UnixStream, held: Kept, (socket, traces): (Option<&Path>
     tell(traces.map_or(Ok(()), Traces::remove_routes))
 }
 
-/// Keeps the sockets for so long, whoever comes and is no edge.
-fn wait_for_the_next(held: &Kept, keep: Duration) -> io::Result<()> {
-    let Some(listener) = &held.name else { return Ok(()) };
+/// Keeps the sockets for so long, whoever comes and is no edge. Gives the connection to the edge that needs us no more.
+fn wait_for_the_next(held: &Kept, keep: Duration) -> io::Result<Option<UnixStream>> {
+    let Some(listener) = &held.name else { return Ok(None) };
     let end = Instant::now() + keep;
     loop {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Ok(());
+            return Ok(None);
         }
         set_socket_timeout(listener, Timeout::Recv, Some(left))?;
         match listener.accept() {
             // Otherwise it was a stranger, or an edge that was killed too: another one may come.
-            Ok((stream, _)) if hand_over(&stream, held).is_ok() => return Ok(()),
+            Ok((stream, _)) if hand_over(&stream, held).is_ok() => return Ok(Some(stream)),
             Ok(_) => {}
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             Err(error) => return Err(error),

@@ -48,13 +48,29 @@ pub struct OfBefore {
 }
 
 impl OfBefore {
-    pub fn find(data: &Path) -> OfBefore {
+    /// They, for an edge that is to listen at these addresses, with so many at each. Unless each of them is wanted, the others
+    /// are closed here and in the fd store, before anything is bound: they would keep this edge from its own ports.
+    pub fn find(data: &Path, wanted: &[SocketAddr], count: usize) -> OfBefore {
         let found = RuntimeDir::look_in_data(data).and_then(|(runtime, owner)| Found::find(&runtime, NAME, owner));
-        let (store, kept) = found.unzip();
-        OfBefore { listeners: kept.map(|kept| kept.tcp).unwrap_or_default(), store }
+        let Some((store, kept)) = found else { return OfBefore::default() };
+        let mut before = OfBefore { listeners: kept.tcp, store: Some(store) };
+        if !before.keep(wanted, count) {
+            before.store.take().into_iter().for_each(Found::quit);
+        }
+        before
     }
 
-    /// Those at this address, if there are as many as are wanted: others could not join them.
+    /// Closes those that do not fit: there have to be as many as are wanted, as others could not join them. Says whether all
+    /// did.
+    fn keep(&mut self, wanted: &[SocketAddr], count: usize) -> bool {
+        let all = self.listeners.len();
+        let fitting: Vec<TcpListener> =
+            wanted.iter().filter_map(|address| self.take(*address, count)).flatten().collect();
+        self.listeners = fitting;
+        self.listeners.len() == all
+    }
+
+    /// Those at this address, if there are as many as are wanted.
     pub fn take(&mut self, address: SocketAddr, count: usize) -> Option<Vec<TcpListener>> {
         let is_there = |listener: &TcpListener| listener.local_addr().is_ok_and(|local| local == address);
         let there: Vec<TcpListener>;
@@ -62,7 +78,7 @@ impl OfBefore {
         (there.len() == count && there.iter().all(listens)).then_some(there)
     }
 
-    /// All that was wanted was taken; the others are closed.
+    /// All that was wanted is there. Until here the fd store has what fits, also for a start after one that fails.
     pub fn end(self) {
         let OfBefore { listeners, store } = self;
         drop(listeners);
@@ -94,5 +110,25 @@ mod tests {
         assert!(before.take(at_one, 2).is_none());
         assert!(before.listeners.is_empty());
         assert!(bartizan_net::tcp_shared(at_one, 2).is_ok(), "nothing of it is left open");
+    }
+
+    #[test]
+    fn what_is_wanted_no_more_is_closed_first() {
+        for (wanted, count, is_all, left) in [
+            (&[0, 1][..], 2, true, 4),
+            // One more address is bound beside them.
+            (&[0, 1, 2], 2, true, 4),
+            (&[0], 2, false, 2),
+            (&[0, 1], 3, false, 0),
+            (&[], 2, false, 0),
+        ] {
+            let all: Vec<_> =
+                (0..2).map(|_| bartizan_net::tcp_shared((Ipv4Addr::LOCALHOST, 0).into(), 2).unwrap()).collect();
+            let mut at: Vec<_> = all.iter().map(|each| each[0].local_addr().unwrap()).collect();
+            at.push((Ipv4Addr::UNSPECIFIED, at[0].port()).into());
+            let wanted: Vec<SocketAddr> = wanted.iter().map(|index: &usize| at[*index]).collect();
+            let mut before = OfBefore { listeners: all.into_iter().flatten().collect(), store: None };
+            assert_eq!((before.keep(&wanted, count), before.listeners.len()), (is_all, left), "{wanted:?} {count}");
+        }
     }
 }

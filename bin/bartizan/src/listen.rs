@@ -140,7 +140,9 @@ pub fn bind(settings: &Settings) -> anyhow::Result<Listeners> {
     use Need::Must;
     let workers = settings.workers;
     let exclusive = |address| bartizan_net::tcp(address, Sharing::Exclusive);
-    let before = RefCell::new(OfBefore::find(&settings.data));
+    let of_http: Vec<SocketAddr> =
+        [&settings.https, &settings.http].into_iter().flat_map(Wanted::all).copied().collect();
+    let before = RefCell::new(OfBefore::find(&settings.data, &of_http, workers));
     let shared = |address| match before.borrow_mut().take(address, workers) {
         Some(kept) => Ok(kept),
         None => bartizan_net::tcp_shared(address, workers),
