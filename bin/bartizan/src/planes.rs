@@ -216,8 +216,9 @@ impl Planes {
         &self.observed
     }
 
-    /// Takes nothing new in, lets requests finish, and ends every thread. DNS answers to the last.
-    pub async fn drain(&self, grace: Duration, end: End) {
+    /// Takes nothing new in, lets requests finish, and ends every thread. DNS answers to the last. When `no_more_visitors` is
+    /// awaited, nothing is asked of connectors any more.
+    pub async fn drain(&self, grace: Duration, end: End, no_more_visitors: impl Future<Output = ()>) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Running { tunnel, http, l4, dns, outside, access_log }) = running else { return };
         let any_port = self.any_port.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -240,6 +241,7 @@ impl Planes {
         if let Some(Err(error)) = fd_store.map(FdStore::remove_routes) {
             tracing::warn!(%error, "something of the way to applications is left behind");
         }
+        no_more_visitors.await;
         tunnel.drain(grace).await;
         tokio::task::spawn_blocking(move || {
             drop(outside);

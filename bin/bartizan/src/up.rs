@@ -279,6 +279,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         clock: clock.clone(),
     });
     let (stop, stopped) = watch::channel(false);
+    let (stop_hello, hello_stops) = watch::channel(false);
     let mut observed = planes.observed().clone();
     // Its sender goes with the edge.
     let (_backing_up, edge_ended) = std::sync::mpsc::channel();
@@ -326,7 +327,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         if settings.demo && set_up.zone.is_some() {
             output.progress("putting the hello page behind a tunnel");
             let (ca, means) = (certs.ca_pem(), (planes.reach(), clock.teller()));
-            hello = Some(demo::start(&client, &addresses, &domain, ca, means, problems, stopped.clone()).await);
+            hello = Some(demo::start(&client, &addresses, &domain, ca, means, problems, hello_stops).await);
         }
     }
 
@@ -383,17 +384,33 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
             }
         }
     }
-    // The connector first, so that no new request goes to it; then the planes. The API takes nothing new from here on, and
-    // ends what it has beside them.
+    // The API takes nothing new from here on, and ends what it has beside the planes.
     stop.send_replace(true);
-    let draining = async {
+    let stop_hello = async || {
+        stop_hello.send_replace(true);
         if let Some(hello) = hello {
             hello.stopped().await;
         }
+    };
+    let draining = async {
+        // The connector first, so that no new request goes to it; before an upgrade after the last of them, as they
+        // still come.
+        let stop_hello = match end {
+            End::Stop => {
+                stop_hello().await;
+                None
+            }
+            End::HandOver => Some(stop_hello),
+        };
         caring.abort();
         counting.into_iter().for_each(|counting| counting.abort());
         following.stop();
-        planes.drain(grace, end).await;
+        let no_more_visitors = async {
+            if let Some(stop_hello) = stop_hello {
+                stop_hello().await;
+            }
+        };
+        planes.drain(grace, end, no_more_visitors).await;
     };
     tokio::join!(draining, finish(api, grace));
     clock::keep(&clock, data.path());

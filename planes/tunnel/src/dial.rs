@@ -71,7 +71,7 @@ impl Dial {
     }
 
     async fn begin_udp(&self, flow: &Flow) -> Result<udp::Flow, DialError> {
-        let links = self.links.of(flow.tunnel).ok_or(DialError::NotConnected)?;
+        let links = self.links.of_in_time(flow.tunnel).await.ok_or(DialError::NotConnected)?;
         let carries = |link: &Link| link.manner().is_some();
         let Some(link) = self.links.choose(&links, carries, |link| link.sessions.open()) else {
             let connected = links.iter().any(|link| link.is_open());

@@ -13,6 +13,7 @@
 //! Not here: HTTP/2 as transport, ICMP, DNS.
 
 mod admission;
+mod beginning;
 mod counters;
 mod dial;
 mod egress;

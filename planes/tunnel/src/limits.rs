@@ -39,6 +39,9 @@ pub struct Limits {
     pub held_time: Duration,
     /// For what a client said last to reach the connector, after the connection is over for everybody else.
     pub deliver_time: Duration,
+    /// How long after a start what is for a tunnel without a connection waits for one. Connectors come back within a second
+    /// or two of an upgrade.
+    pub beginning_time: Duration,
     /// Bytes that connectors may have sent and visitors not read, if it is to be less than the machine allows
     /// (`bartizan_quotas::MemoryShares`).
     pub memory: usize,
@@ -61,6 +64,7 @@ impl Default for Limits {
             depart_time: Duration::from_secs(200),
             held_time: Duration::from_secs(5),
             deliver_time: Duration::from_secs(30),
+            beginning_time: Duration::from_secs(5),
             memory: usize::MAX,
         }
     }
@@ -109,6 +113,14 @@ pub(crate) const COME_AGAIN: Duration = Duration::from_secs(30);
 pub(crate) const UPLOAD_BYTES_MAX: usize = 256 * 1024;
 /// What the log takes of a connector's text.
 pub(crate) const LOGGED_BYTES_MAX: usize = 300;
+
+/// How long it waits at most, and between two looks whether there is one.
+pub(crate) const BEGINNING_WAIT_MAX: Duration = Duration::from_secs(3);
+pub(crate) const BEGINNING_LOOK: Duration = Duration::from_millis(20);
+/// What waits at a time. Its memory is that of a request with the largest head and what the visitor's connection takes; all of it
+/// fits in this plane's share, which nothing else needs while there are no connectors.
+pub(crate) const BEGINNING_WAITING_MAX: usize = 4_096;
+pub(crate) const BEGINNING_WAITING_BYTES: u64 = 64 * 1024;
 
 /// Connections that are tried for one request.
 pub(crate) const TRIES: usize = 3;

@@ -16,6 +16,7 @@ use bartizan_names::TunnelId;
 use bartizan_quotas::SourceKey;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
+use crate::beginning::Beginning;
 use crate::counters::{Counters, count};
 use crate::limits::{COMEBACK_MAX, TRIES};
 use crate::link::Link;
@@ -26,6 +27,7 @@ use crate::stream::{Sending, Stream};
 #[derive(Debug)]
 pub(crate) struct Links {
     table: Live<Table>,
+    beginning: Arc<Beginning>,
     counters: Arc<Counters>,
     /// Where the search for the least loaded connection begins, so that idle ones take turns.
     turn: AtomicUsize,
@@ -92,8 +94,8 @@ impl From<OpenError> for DialError {
 }
 
 impl Links {
-    pub(crate) const fn new(table: Live<Table>, counters: Arc<Counters>) -> Links {
-        Links { table, counters, turn: AtomicUsize::new(0) }
+    pub(crate) const fn new(table: Live<Table>, beginning: Arc<Beginning>, counters: Arc<Counters>) -> Links {
+        Links { table, beginning, counters, turn: AtomicUsize::new(0) }
     }
 
     /// Makes an attempt over a stream to one of the tunnel's connectors, and again over another connection if the first
@@ -158,8 +160,18 @@ impl Links {
         self.of(tunnel).is_some_and(|links| links.iter().any(|link| link.is_open() && !tried.has(link)))
     }
 
-    /// Opens a stream to one of the tunnel's connectors. If all are silent, it waits a little for one that is not.
-    async fn open(&self, (tunnel, source): (TunnelId, SourceKey), tried: &Tried) -> Result<Stream, OpenError> {
+    /// Opens a stream to one of the tunnel's connectors. If there is none, it waits for one in the first seconds after a start.
+    async fn open(&self, whom: (TunnelId, SourceKey), tried: &Tried) -> Result<Stream, OpenError> {
+        let opened = self.open_to_known(whom, tried).await;
+        let is_there = || self.is_there_another(whom.0, tried);
+        if matches!(opened, Err(OpenError::NotConnected)) && self.beginning.wait_for(is_there).await {
+            return self.open_to_known(whom, tried).await;
+        }
+        opened
+    }
+
+    /// The same to one that is there. If all are silent, it waits a little for one that is not.
+    async fn open_to_known(&self, (tunnel, source): (TunnelId, SourceKey), tried: &Tried) -> Result<Stream, OpenError> {
         let mut waiting = None;
         loop {
             let links = self.of(tunnel).ok_or(OpenError::NotConnected)?;
@@ -202,7 +214,16 @@ impl Links {
         }
     }
 
-    pub(crate) fn of(&self, tunnel: TunnelId) -> Option<Arc<[Arc<Link>]>> {
+    /// The tunnel's connections. If there is none, it waits for one in the first seconds after a start.
+    pub(crate) async fn of_in_time(&self, tunnel: TunnelId) -> Option<Arc<[Arc<Link>]>> {
+        let is_there = || self.is_there_another(tunnel, &Tried::default());
+        if !is_there() {
+            self.beginning.wait_for(is_there).await;
+        }
+        self.of(tunnel)
+    }
+
+    fn of(&self, tunnel: TunnelId) -> Option<Arc<[Arc<Link>]>> {
         self.table.snapshot().value.get(&tunnel).cloned()
     }
 

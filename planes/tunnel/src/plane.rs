@@ -16,6 +16,7 @@ use quinn::{Endpoint, TokioRuntime};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
+use crate::beginning::Beginning;
 use crate::counters::Counters;
 use crate::dial::Dial;
 use crate::egress::Egress;
@@ -46,6 +47,7 @@ pub struct Plane {
     connections: Live<Connections>,
     counters: Arc<Counters>,
     readers: Readers,
+    beginning: Arc<Beginning>,
     rpc: RpcThread,
     endpoints: Vec<Endpoint>,
     /// Dropped to stop.
@@ -77,6 +79,7 @@ pub fn start(
     let memory = MemoryShares::of(bartizan_net::memory_max()).tunnels.min(limits.memory) as u64;
     let readers = Readers::new(Arc::clone(&counters), memory);
     tokio::spawn(readers::watch(table.clone(), readers.clone()));
+    let beginning = Arc::new(Beginning::new(limits.beginning_time, memory));
     let edge = Edge::new(live.clone(), rpc.clone(), registry, Arc::clone(&counters), limits, memory);
     let mut endpoints = Vec::new();
     for socket in sockets {
@@ -92,7 +95,7 @@ pub fn start(
         .name("tunnel".to_owned())
         .spawn(move || run(&runtime, stopped, &to_close))
         .map_err(StartError::Threads)?;
-    Ok(Plane { table, connections, counters, readers, rpc, endpoints, running, thread })
+    Ok(Plane { table, connections, counters, readers, beginning, rpc, endpoints, running, thread })
 }
 
 /// Holds the runtime until the plane is stopped, then tells the connectors.
@@ -123,7 +126,7 @@ impl Plane {
     }
 
     fn links(&self) -> Links {
-        Links::new(self.table.clone(), Arc::clone(&self.counters))
+        Links::new(self.table.clone(), Arc::clone(&self.beginning), Arc::clone(&self.counters))
     }
 
     /// Who is connected, now and from now on.

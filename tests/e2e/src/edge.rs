@@ -136,6 +136,13 @@ impl Edge {
         Edge::start_in(folder, demo, within, words)
     }
 
+    /// Ends it as an upgrade does, and starts it again with other words.
+    #[track_caller]
+    pub fn upgraded_with(mut self, words: &[&str]) -> Edge {
+        self.words = owned(words);
+        self.upgraded()
+    }
+
     /// Ends it as an upgrade does, and starts it again with the same words.
     #[track_caller]
     pub fn upgraded(mut self) -> Edge {

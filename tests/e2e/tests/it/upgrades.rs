@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bartizan_e2e::origin::{Origin, free};
-use bartizan_e2e::{Edge, curl, wait};
+use bartizan_e2e::{Connector, Edge, curl, wait};
 
 /// How long a visitor waits: an edge of a build for tests takes a while to start on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -72,4 +72,54 @@ fn no_request_fails() {
     edge.program().terminate();
     assert!(edge.program().ended().success());
     assert!(TcpStream::connect(http).is_err() && TcpStream::connect(https).is_err());
+}
+
+/// Behind a tunnel too: what comes before the connector is back waits for it.
+#[test]
+fn no_request_behind_a_tunnel_fails() {
+    let [http, tunnel] = [free(Ipv4Addr::LOCALHOST.into()), free(Ipv4Addr::LOCALHOST.into())];
+    let edge = Edge::start_with(&["--http", &http.to_string(), "--tunnel", &tunnel.to_string()]);
+    let origin = Origin::nginx("127.0.0.1", "location / { return 200 hello; }");
+    let host = format!("behind.{}", edge.domain());
+    let _connector = Connector::start(&edge, &["--hostname", &host, &origin.url()]);
+    wait::until("it is served", || ask(http, &host).ok());
+    let (over, begun) = (AtomicBool::new(false), Instant::now());
+    let results = std::thread::scope(|scope| {
+        let (over, host) = (&over, host.as_str());
+        let visitor = |_| {
+            scope.spawn(move || {
+                let mut results = Vec::new();
+                while !over.load(Ordering::Relaxed) && begun.elapsed() < 3 * PATIENCE {
+                    results.push(ask(http, host));
+                }
+                results
+            })
+        };
+        let visitors: Vec<_> = (0..4).map(visitor).collect();
+        let _edge = edge.upgraded();
+        // Whoever came in first has an answer by now.
+        ask(http, host).expect("the last request");
+        over.store(true, Ordering::Relaxed);
+        visitors.into_iter().flat_map(|visitor| visitor.join().expect("a visitor does not panic")).collect::<Vec<_>>()
+    });
+    let failed: Vec<&String> = results.iter().filter_map(|result| result.as_ref().err()).collect();
+    assert!(failed.is_empty(), "{} of {}: {failed:?}", failed.len(), results.len());
+    assert!(results.len() > 20, "{} requests are no load", results.len());
+}
+
+/// What the process before has left does not fit the next one, which starts all the same, at once.
+#[test]
+fn other_workers_and_addresses_are_an_upgrade_too() {
+    let [http, https] = [free(Ipv4Addr::LOCALHOST.into()), free(Ipv4Addr::LOCALHOST.into())];
+    let words = |workers: &'static str, http: SocketAddr| {
+        let [http, https] = [http, https].map(|address| address.to_string());
+        ["--workers", workers, "--http", &http, "--https", &https].map(str::to_owned)
+    };
+    let first = words("2", http);
+    let mut edge = Edge::start_with(&first.each_ref().map(|word| &**word));
+    let everywhere = SocketAddr::from(([0, 0, 0, 0], http.port()));
+    for next in [words("3", http), words("3", everywhere), words("1", http)] {
+        edge = edge.upgraded_with(&next.each_ref().map(|word| &**word));
+        assert!(TcpStream::connect(http).is_ok() && TcpStream::connect(https).is_ok(), "{next:?}");
+    }
 }

@@ -1,10 +1,14 @@
 //! An edge that was killed and started again.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bartizan_connector::Event;
+use bartizan_exchange::{DialError, UpstreamError};
+use bartizan_names::OriginAddress;
+use bartizan_plane_tunnel::Limits;
 use bartizan_tunnel_tests::{Connector, Edge, facts, get, options, tunnel};
-use tokio::net::UdpSocket;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 
 /// A path to an edge that can be turned to another one: to its connector the second one is the first one's successor
@@ -58,4 +62,36 @@ async fn a_connector_hears_from_the_successor_that_its_connection_is_gone() {
     assert_eq!(connector.event("the loss", lost).await, "reset by peer");
     second.connections(1).await;
     assert_eq!(second.send(tunnel(1), get("a.example/")).await.unwrap().status, 204);
+}
+
+/// All that may be asked of a tunnel: a request, a TCP connection, a UDP flow.
+#[tokio::test]
+async fn what_is_asked_after_a_start_waits_for_its_connector() {
+    // Longer than the test, however slow the machine is; each waits for three seconds at most.
+    let limits = Limits { beginning_time: Duration::from_secs(600), ..Limits::default() };
+    let edge = Edge::limited(limits, [(tunnel(1), facts(None))]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = OriginAddress::from(listener.local_addr().unwrap());
+    let connects = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        Connector::start(options(&edge, tunnel(1), "http_status:204"))
+    };
+    let (answer, tcp, udp, _connector) = tokio::join!(
+        edge.send(tunnel(1), get("a.example/")),
+        edge.connect(tunnel(1), address.clone()),
+        edge.datagrams(tunnel(1), address),
+        connects
+    );
+    assert_eq!(answer.unwrap().status, 204);
+    assert!(tcp.is_ok() && udp.is_ok());
+}
+
+#[tokio::test]
+async fn what_is_asked_later_does_not_wait() {
+    let limits = Limits { beginning_time: Duration::ZERO, ..Limits::default() };
+    let edge = Edge::limited(limits, [(tunnel(1), facts(None))]);
+    let address = OriginAddress::from(SocketAddr::from(([127, 0, 0, 1], 9)));
+    assert!(matches!(edge.send(tunnel(1), get("a.example/")).await, Err(UpstreamError::NotConnected)));
+    assert!(matches!(edge.connect(tunnel(1), address.clone()).await, Err(DialError::NotConnected)));
+    assert!(matches!(edge.datagrams(tunnel(1), address).await, Err(DialError::NotConnected)));
 }
