@@ -1,12 +1,21 @@
-//! What our ends of QUIC share, of visitors and of tunnels: the ids of connections ([`RandomIds`]), and what is done about
-//! streams that are read slower than they come ([`Intake`]).
+//! What our ends of QUIC share, of visitors and of tunnels: sockets, ids and resets ([`open`]), whose address is proven
+//! ([`tokens`], [`Unproven`]), and what is done about streams that are read slower than they come ([`Intake`]).
 //!
-//! Not here: endpoints and their settings, which each plane has for itself, and what is said on streams.
+//! Not here: the settings of connections, which each plane has for itself, and what is said on streams.
 
+mod endpoint;
 mod ids;
+mod reset;
+mod socket;
+mod tokens;
+mod unproven;
 mod unread;
 
+pub use endpoint::open;
 pub use ids::RandomIds;
+pub use reset::ResetKey;
+pub use tokens::tokens;
+pub use unproven::Unproven;
 pub use unread::{
     AllUnread, Intake, IntakeError, Looked, Shed, Watched, connection_window, look, looks, stream_window,
 };

@@ -43,7 +43,7 @@ pub(crate) use block::Block;
 pub(crate) use connection::{Connection, Connections, Judged, RequestGuard};
 pub(crate) use deadline::Awaited;
 pub(crate) use http3::{Endpoints, open};
-pub use http3::{GreeterError, OpenError, ResetKey};
+pub use http3::{GreeterError, OpenError};
 pub(crate) use lanes::{Lanes, ferry};
 pub(crate) use refusal::Refusal;
 pub(crate) use requests::UnderWay;

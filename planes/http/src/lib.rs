@@ -58,8 +58,9 @@ use bartizan_routes::{Challenges, Routes};
 use bartizan_tls::Hosts;
 
 pub use access_log::{AccessLog, LineForm, Lines, Query};
+pub use bartizan_quic::ResetKey;
 pub use counters::{Ends, OriginFailures, Requests, Totals, Visitors};
-pub use ingress::{GreeterError, OpenError, ResetKey};
+pub use ingress::{GreeterError, OpenError};
 pub use limits::Limits;
 pub use plane::{Neighbours, Offer, Plane, Quic, Sockets, StartError, start};
 

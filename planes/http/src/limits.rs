@@ -317,6 +317,3 @@ pub(crate) const QUIC_UNREAD_LEAST: u32 = 32;
 
 /// For telling visitors over QUIC that we stop.
 pub(crate) const QUIC_GOODBYE_TIME: Duration = Duration::from_secs(1);
-
-/// Resets that one socket sends at most are a thousand a second, each smaller than the packet that asked for it.
-pub(crate) const RESET_INTERVAL: Duration = Duration::from_millis(1);

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bartizan_live::Live;
 use bartizan_observed::{Connection, LastAnswer};
+use bartizan_quic::{Unproven, connection_window};
 use bartizan_quotas::{Over, Rarely};
 use bartizan_rpc::{Call, Refused, Registered, Registration, RpcThread, serve_registration};
 use quinn::{Endpoint, Incoming};
@@ -56,11 +57,12 @@ impl Edge {
 pub(crate) async fn accept(endpoint: Endpoint, edge: Edge) {
     let mut changes = edge.live.changes();
     let mut presented = None;
+    let mut unproven = Unproven::new(Instant::now());
     loop {
         follow_certificate(&endpoint, &edge, &mut presented);
         tokio::select! {
             incoming = endpoint.accept() => match incoming {
-                Some(incoming) => admit(incoming, &edge),
+                Some(incoming) => admit(incoming, &mut unproven, &edge),
                 None => return,
             },
             Ok(()) = changes.changed() => {}
@@ -83,13 +85,13 @@ fn follow_certificate(endpoint: &Endpoint, edge: &Edge, presented: &mut Option<V
     }
 }
 
-fn admit(incoming: Incoming, edge: &Edge) {
+fn admit(incoming: Incoming, unproven: &mut Unproven, edge: &Edge) {
     let proven = incoming.remote_address_validated();
     let address = if proven { Address::Proven } else { Address::Unproven };
     let free = edge.registering.available_permits();
     let busy = free < REGISTERING_MAX - REGISTERING_UNPROVEN;
     let source = edge.sources.admit(incoming.remote_address().ip(), address, free);
-    if !proven && (busy || source.is_err()) {
+    if !proven && (busy || source.is_err() || !unproven.begin(Instant::now())) {
         // The client comes back with a token (RFC 9000 §8.1.2). If this packet is lost, it tries again.
         count(&edge.counters.retried);
         let _ = incoming.retry();
@@ -166,6 +168,7 @@ async fn first_call(quic: &quinn::Connection, edge: &Edge) -> Result<RegisterCal
         Box::pin(async move { rpc.run(move || serve_registration(receive, send, calls)).await });
     tokio::select! {
         _ = &mut served => Err(ArrivalError::Nonsense),
+        () = throw_away(quic) => Err(ArrivalError::Nonsense),
         call = received.recv() => match call {
             Some(Call::Register(registration, reply)) => {
                 Ok((registration, reply, ControlStream { calls: received, served }))
@@ -173,6 +176,11 @@ async fn first_call(quic: &quinn::Connection, edge: &Edge) -> Result<RegisterCal
             _ => Err(ArrivalError::Nonsense),
         },
     }
+}
+
+/// Takes the datagrams of who is not known, or they would hold more than they count for. Returns when the connection is over.
+async fn throw_away(quic: &quinn::Connection) {
+    while quic.read_datagram().await.is_ok() {}
 }
 
 async fn register(
@@ -215,6 +223,7 @@ async fn register(
         }
         return Err(refuse(&link.quic, full(edge.limits.tunnel_connections), reply, control, edge).await);
     }
+    link.quic.set_receive_window(connection_window(edge.memory));
     tracing::info!(
         tunnel = %facts.tunnel, connector = %facts.connector, index = facts.index, %source, version = facts.version,
         "a connector registered"
@@ -244,7 +253,7 @@ async fn refuse(
 ) -> ArrivalError {
     let _ = reply.send(Err(refused.clone()));
     // The control stream is served on, or the answer would not leave.
-    let _ = timeout(edge.limits.refused_time, async { tokio::join!(control.served, quic.closed()) }).await;
+    let _ = timeout(edge.limits.refused_time, async { tokio::join!(control.served, throw_away(quic)) }).await;
     quic.close(0_u32.into(), b"refused");
     ArrivalError::Refused(refused)
 }

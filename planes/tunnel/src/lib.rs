@@ -37,11 +37,11 @@ use bartizan_clock::Clock;
 use bartizan_routes::Tunnels;
 use bartizan_tls::CertifiedKey;
 
+pub use bartizan_quic::ResetKey;
 pub use counters::Counts;
 pub use limits::Limits;
 pub use plane::{Commands, Plane, StartError, start};
 pub use readers::Readers;
-pub use transport::ResetKey;
 
 /// What this plane serves.
 #[derive(Clone, Debug, Default)]

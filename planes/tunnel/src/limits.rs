@@ -95,9 +95,8 @@ pub(crate) const CONNECTOR_STREAMS_MAX: u32 = 16;
 pub(crate) const SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 /// Datagrams that a connector sent and that were not read yet. Their reader is quick; strangers can fill this too.
 pub(crate) const DATAGRAMS_BYTES: usize = 512 * 1024;
-/// Resets that one socket sends at most are a thousand a second: after a restart all connectors are told within seconds,
-/// and each reset is smaller than the packet that asked for it.
-pub(crate) const RESET_INTERVAL: Duration = Duration::from_millis(1);
+/// What all streams of a connector may bring before it is known: its call to register is small.
+pub(crate) const STRANGER_WINDOW_BYTES: u32 = 64 * 1024;
 
 /// What waits so long on a connection that is there, and on which no stream gets a byte out, waits for what others have
 /// written and the connector does not take.

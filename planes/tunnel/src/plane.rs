@@ -10,6 +10,7 @@ use bartizan_exchange::{Dialer, Upstream};
 use bartizan_live::Live;
 use bartizan_names::{ConnectorId, TunnelId};
 use bartizan_observed::{Command, Commanded, Connections, Measured};
+use bartizan_quic::ResetKey;
 use bartizan_quotas::MemoryShares;
 use bartizan_rpc::RpcThread;
 use quinn::{Endpoint, TokioRuntime};
@@ -28,7 +29,6 @@ use crate::listen::listen;
 use crate::metrics::Counted;
 use crate::readers::{self, Readers};
 use crate::registry::{Registry, Table};
-use crate::transport::{self, ResetKey};
 use crate::{Config, Counts};
 
 /// The plane could not start.
@@ -83,8 +83,8 @@ pub fn start(
     let edge = Edge::new(live.clone(), rpc.clone(), registry, Arc::clone(&counters), limits, memory);
     let mut endpoints = Vec::new();
     for socket in sockets {
-        let config = transport::endpoint_config(Arc::clone(&reset_key));
-        let endpoint = Endpoint::new(config, None, socket, Arc::new(TokioRuntime)).map_err(StartError::Socket)?;
+        let runtime = Arc::new(TokioRuntime);
+        let endpoint = bartizan_quic::open(socket, &reset_key, None, runtime).map_err(StartError::Socket)?;
         tokio::spawn(ingress::accept(endpoint.clone(), edge.clone()));
         endpoints.push(endpoint);
     }

@@ -2,28 +2,18 @@
 
 use std::sync::Arc;
 
-use bartizan_quic::{RandomIds, connection_window, stream_window};
+use bartizan_quic::stream_window;
 use bartizan_tls::{CertifiedKey, TlsError, quic_server_config};
-use quinn::crypto::HmacKey;
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{AckFrequencyConfig, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn::{AckFrequencyConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 
 use crate::limits::{
-    ACKNOWLEDGED_EVERY, CONNECTOR_STREAMS_MAX, DATAGRAMS_BYTES, IDLE_MAX, KEEP_ALIVE, RESET_INTERVAL, SEND_WINDOW_BYTES,
+    ACKNOWLEDGED_EVERY, CONNECTOR_STREAMS_MAX, DATAGRAMS_BYTES, IDLE_MAX, KEEP_ALIVE, SEND_WINDOW_BYTES,
+    STRANGER_WINDOW_BYTES,
 };
 
 /// The protocol that connectors offer (RFC 7301).
 const ALPN: &[u8] = b"argotunnel";
-
-/// By which stateless resets are made (RFC 9000 §10.3). It outlives the process, or no reset after a restart is believed.
-pub type ResetKey = Arc<dyn HmacKey>;
-
-/// An endpoint that resets the connections of its predecessor with the same key.
-pub(crate) fn endpoint_config(reset_key: ResetKey) -> EndpointConfig {
-    let mut config = EndpointConfig::new(reset_key);
-    config.min_reset_interval(RESET_INTERVAL).cid_generator(|| Box::new(RandomIds));
-    config
-}
 
 /// The edge's QUIC with this certificate, where visitors may leave so much unread.
 pub(crate) fn server_config(certificate: &CertifiedKey, memory: u64) -> Result<ServerConfig, TransportError> {
@@ -54,7 +44,7 @@ fn transport(memory: u64) -> TransportConfig {
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(stream_window(memory))
         .datagram_receive_buffer_size(Some(DATAGRAMS_BYTES))
-        .receive_window(connection_window(memory))
+        .receive_window(VarInt::from_u32(STRANGER_WINDOW_BYTES))
         .send_window(SEND_WINDOW_BYTES);
     transport
 }

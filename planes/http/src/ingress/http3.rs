@@ -31,8 +31,8 @@ use super::interest::{end_of_interest, end_of_patience};
 use crate::worker::Worker;
 #[cfg(test)]
 pub(super) use driving::{Driving, in_turns};
+pub use endpoint::OpenError;
 pub(crate) use endpoint::{Endpoints, open};
-pub use endpoint::{OpenError, ResetKey};
 pub use greeter::GreeterError;
 use greeter::Greeting;
 use session::Session;
@@ -117,10 +117,13 @@ impl Drop for UnderWay<'_> {
 }
 
 async fn shake(incoming: Incoming, connection: &Connection, worker: &Worker) -> Option<quinn::Connection> {
+    let is_proven = incoming.remote_address_validated();
     let mut connecting = driving::in_turns(&connection.turn, || incoming.accept()).ok()?;
     let greeting = connecting.handshake_data().await.ok()?.downcast::<Greeting>().ok()?;
     let time = worker.limits.handshake_time;
-    if !greeting.is_early {
+    // What came in the first flight may be from an address that is not its sender's (RFC 9000 §8.1), by which it would be
+    // judged: it waits where it is until the handshake has shown whose it is.
+    if !greeting.is_early || !is_proven {
         let quic = connecting.await.ok()?;
         // What it has shown came with the end of the handshake.
         let greeting = quic.handshake_data()?.downcast::<Greeting>().ok()?;

@@ -94,17 +94,25 @@ impl RawConnector {
         raw
     }
 
-    /// With the edge's answer; an error if there is no connection.
-    pub(crate) async fn ask(
+    /// One that does not say who it is, and what it is made of.
+    pub(crate) async fn stranger(
         edge: &Edge,
         kind: &Kind<'_>,
-    ) -> Result<(RawConnector, Result<Registered, Refused>), ConnectionError> {
+    ) -> Result<(quinn::Connection, Endpoint), ConnectionError> {
         let tls = client_config(&edge.authority.roots(), &[b"argotunnel"]).unwrap();
         let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
         config.transport_config(Arc::new(kind.transport()));
         let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
         let dialling = endpoint.connect_with(config, edge.address, "quic.cftunnel.com").unwrap();
-        let connection = within("the handshake", dialling).await?;
+        Ok((within("the handshake", dialling).await?, endpoint))
+    }
+
+    /// With the edge's answer; an error if there is no connection.
+    pub(crate) async fn ask(
+        edge: &Edge,
+        kind: &Kind<'_>,
+    ) -> Result<(RawConnector, Result<Registered, Refused>), ConnectionError> {
+        let (connection, endpoint) = RawConnector::stranger(edge, kind).await?;
         let (send, receive) = connection.open_bi().await?;
         let rpc = RpcThread::start("raw-connector").unwrap();
         let control = connect_registration(&rpc, receive, send).await.unwrap();

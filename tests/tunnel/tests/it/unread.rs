@@ -10,6 +10,8 @@ use futures_util::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use crate::raw::{Kind, RawConnector};
+
 /// More than the window of a stream.
 const LARGE: u64 = 5_000_000;
 
@@ -178,4 +180,39 @@ async fn connections_of_tcp_that_are_not_read_hold_up_nobody() {
         broken += u64::from(read.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset));
     }
     assert_eq!(edge.plane.counters().shed, broken);
+}
+
+/// How much a connector has got out when it gets no more out.
+async fn sent(connection: &quinn::Connection) -> u64 {
+    within("a full window", async {
+        let mut before = 0;
+        loop {
+            tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+            let now = connection.stats().udp_tx.bytes;
+            // It still asks whether there is more room.
+            if now - before < 20_000 {
+                return now;
+            }
+            before = now;
+        }
+    })
+    .await
+}
+
+/// Who is not known yet is given no more room than it needs to say who it is.
+#[tokio::test]
+async fn strangers_hold_little() {
+    let limits = Limits { register_time: std::time::Duration::from_secs(60), ..Limits::default() };
+    let edge = Edge::limited(limits, [(tunnel(1), facts(None))]);
+    let (connection, _endpoint) = RawConnector::stranger(&edge, &Kind::default()).await.unwrap();
+    // The one on which it would say it stays as it is.
+    let mut streams = Vec::new();
+    let _call = connection.open_bi().await.unwrap();
+    for _ in 1..16 {
+        let (mut send, receive) = connection.open_bi().await.unwrap();
+        streams.push(receive);
+        tokio::spawn(async move { send.write_all(&vec![7; 2_000_000]).await });
+    }
+    let sent = sent(&connection).await;
+    assert!(sent < 300_000, "{sent}");
 }

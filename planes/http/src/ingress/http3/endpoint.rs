@@ -7,28 +7,20 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bartizan_live::Live;
-use bartizan_quic::RandomIds;
+use bartizan_quic::{ResetKey, Unproven};
 use bartizan_tls::Acceptor;
-use quinn::crypto::HmacKey;
-use quinn::{Endpoint, EndpointConfig, IdleTimeout, Incoming, ServerConfig, TransportConfig, VarInt};
+use quinn::{Endpoint, IdleTimeout, Incoming, ServerConfig, TransportConfig, VarInt};
 
 use super::driving::{self, Driving};
 use super::greeter::{Greeter, GreeterError};
 use crate::counters::Counters;
 use crate::limits::{
     ACCEPTS_A_TURN, PEER_STREAMS_MAX, QUIC_GOODBYE_TIME, QUIC_REST_BYTES, QUIC_UNPROVEN_MAX, QUIC_WAITING_BYTES,
-    QUIC_WAITING_MAX, RESET_INTERVAL, STREAM_WINDOW_BYTES, STREAMS_MAX,
+    QUIC_WAITING_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX,
 };
 use crate::plane::Crowd;
 use crate::worker::Worker;
 use crate::{Config, Limits};
-
-/// By which stateless resets are made (RFC 9000 §10.3). It outlives the process, or no reset after a restart is believed, and
-/// is no other endpoint's, or that would tell what ours are (§10.3.2).
-pub type ResetKey = Arc<dyn HmacKey>;
-
-/// The only version (RFC 9000 §15).
-const VERSIONS: [u32; 1] = [1];
 
 /// Those of the plane.
 pub(crate) struct Endpoints(Vec<Endpoint>);
@@ -44,19 +36,15 @@ pub(crate) fn open(
     let mut config = ServerConfig::with_crypto(Arc::new(Greeter::new(acceptor, live)?));
     config
         .migration(false)
+        .validation_token_config(bartizan_quic::tokens())
         .max_incoming(QUIC_WAITING_MAX)
         .incoming_buffer_size(QUIC_WAITING_BYTES)
         .incoming_buffer_size_total(QUIC_WAITING_BYTES * QUIC_WAITING_MAX as u64)
         .transport_config(Arc::new(transport(limits)));
     let mut endpoints = Vec::new();
     for socket in sockets {
-        let mut beginning = EndpointConfig::new(Arc::clone(reset_key));
-        beginning
-            .supported_versions(VERSIONS.to_vec())
-            .min_reset_interval(RESET_INTERVAL)
-            .cid_generator(|| Box::new(RandomIds));
         let driving = Arc::new(Driving(Arc::clone(counters)));
-        endpoints.push(Endpoint::new(beginning, Some(config.clone()), socket, driving)?);
+        endpoints.push(bartizan_quic::open(socket, reset_key, Some(config.clone()), driving)?);
     }
     Ok(Endpoints(endpoints))
 }
@@ -116,22 +104,23 @@ impl Endpoints {
 
 async fn accept(endpoint: Endpoint, worker: Rc<Worker>, crowd: Rc<Crowd>) {
     let mut accepted: usize = 0;
+    let mut unproven = Unproven::new(Instant::now());
     // None: the endpoint is closed.
     while let Some(incoming) = endpoint.accept().await {
         accepted += 1;
-        admit(incoming, &worker, &crowd);
+        admit(incoming, &mut unproven, &worker, &crowd);
         if worker.door.is_full() || accepted.is_multiple_of(ACCEPTS_A_TURN) {
             tokio::task::yield_now().await;
         }
     }
 }
 
-fn admit(incoming: Incoming, worker: &Rc<Worker>, crowd: &Rc<Crowd>) {
+fn admit(incoming: Incoming, unproven: &mut Unproven, worker: &Rc<Worker>, crowd: &Rc<Crowd>) {
     let peer = incoming.remote_address();
     let visitors = &worker.counters.visitors;
     let is_crowded = worker.door.is_crowded() || worker.quic_handshakes.get() >= QUIC_UNPROVEN_MAX;
     // Who sends from an address that is not its own must not take the places of others, nor those of whose it is.
-    if !incoming.remote_address_validated() && is_crowded {
+    if !incoming.remote_address_validated() && (is_crowded || !unproven.begin(Instant::now())) {
         visitors.addresses_asked.add(1);
         // If this packet is lost, the visitor tries again (RFC 9000 §8.1.2).
         let _ = incoming.retry();
