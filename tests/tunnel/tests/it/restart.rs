@@ -51,8 +51,11 @@ async fn a_connector_hears_from_the_successor_that_its_connection_is_gone() {
     // The edge knows of the connection before the connector does.
     connector.event("the yes", |event| matches!(event, Event::Connected { .. }).then_some(())).await;
 
-    let Edge { authority, plane: _first_lives_on, .. } = first;
-    let second = Edge::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), authority, tunnels());
+    // Its goodbye is lost, as if it was killed. A reset is believed from the same address alone.
+    let nowhere = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    turn.send_replace(nowhere.local_addr().unwrap());
+    let (address, authority) = first.stop().await;
+    let second = Edge::start_at(address, authority, tunnels());
     turn.send_replace(second.address);
     let lost = |event| match event {
         Event::Lost { why, .. } => Some(why),
