@@ -17,5 +17,6 @@ pub use reset::ResetKey;
 pub use tokens::tokens;
 pub use unproven::Unproven;
 pub use unread::{
-    AllUnread, Intake, IntakeError, Looked, Shed, Watched, connection_window, look, looks, stream_window,
+    AllUnread, Intake, IntakeError, Looked, Looks, Shed, Watched, connection_window, first_window, look, looks,
+    stream_window,
 };

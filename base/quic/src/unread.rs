@@ -6,14 +6,15 @@
 //! look, four times a second: what is read slower than it comes ─► more than may be held? ─► shed: the slowest end
 //! ```
 //! A stream that is read slower than it comes fills its window here. No other stream waits for it: the window of a
-//! connection has room for all that may be held ([`connection_window`]). So memory is the only thing that is short, and it
+//! connection has room for all that may be held ([`connection_window`]), or grows with what is counted. So memory is the only thing that is short, and it
 //! is shared out by source: while there is enough for all, nobody is ended for being slow. When there is not, streams of those
 //! sources are ended that hold more than their part, the slowest first. That is the last resort: what a stream may hold is
 //! as much less as the machine has ([`stream_window`]), so that a few hundred slow readers have room.
 //!
 //! How much QUIC holds of a stream the library does not tell. What is counted is what may be there at most: all that came on
 //! the connection since the stream was empty, less what was read of it, and no more than its window or than is left of its
-//! length.
+//! length. A connector that sends more than it says, or leaves a gap so that nothing can be read, fills the window of its own
+//! connection, which grows with what is counted alone ([`Looks::among`]).
 //!
 //! Both ends of a tunnel have it: the edge for visitors who do not read, the connector for origins that do not.
 
@@ -43,6 +44,13 @@ const STREAM_WINDOW_BYTES_MIN: u32 = 128 * 1024;
 /// nothing that a slow reader could take from others.
 const CONNECTION_WINDOW_STREAMS_MIN: u64 = 8;
 
+/// What it may send on all of one connection beside what is counted as unread, in windows of a stream: what is on its way to
+/// those who read. It is less where the connections are many, of one owner or of all, so that those that lie about what they send
+/// hold no more together than may be held, and those of one owner no more than four times this.
+const BESIDE_STREAMS: u64 = 8;
+const BESIDE_OF_OWNER_STREAMS: u64 = 4 * BESIDE_STREAMS;
+const BESIDE_BYTES_MIN: u64 = 512 * 1024;
+
 /// What is of this length is not looked at: with as many streams as a connection may carry they hold 8 MB.
 const SMALL_BYTES: u64 = 4 * 1024;
 
@@ -67,6 +75,22 @@ pub fn connection_window(memory: u64) -> VarInt {
     let least = CONNECTION_WINDOW_STREAMS_MIN * stream_window(memory).into_inner();
     let bytes = memory.saturating_add(memory / 4).max(least);
     VarInt::from_u64(bytes).unwrap_or(VarInt::MAX)
+}
+
+/// The same where the other end is not believed in what it says of its lengths: so much of the connection is `counted`, and there
+/// are so many connections, of its owner and of all. What goes on beside, and as much again as is counted for what comes between
+/// two looks; so whoever sends more than it says fills the window of its own connection, which does not grow for it.
+fn window_beside(counted: u64, memory: u64, of_owner: usize, connections: usize) -> u64 {
+    let stream = stream_window(memory).into_inner();
+    let beside = (memory / connections.max(1) as u64)
+        .min(BESIDE_OF_OWNER_STREAMS * stream / of_owner.max(1) as u64)
+        .clamp(BESIDE_BYTES_MIN, BESIDE_STREAMS * stream);
+    counted.saturating_mul(2).min(memory.saturating_add(memory / 4)).saturating_add(beside)
+}
+
+/// What such a connection begins with, before the first look.
+pub fn first_window(memory: u64) -> VarInt {
+    VarInt::from_u64(window_beside(0, memory, 1, 1)).unwrap_or(VarInt::MAX)
 }
 
 /// The reading half of a stream, for whoever reads it. Dropped, what is left of it is thrown away.
@@ -327,6 +351,8 @@ struct Streams {
     streams: Vec<Arc<Unread>>,
     /// Bytes that had come on the connection at the last look.
     came: u64,
+    /// The connection's window, once it was set.
+    window: Option<u64>,
 }
 
 impl AllUnread {
@@ -349,17 +375,19 @@ impl AllUnread {
         Watched(unread)
     }
 
-    /// Adds what is read too slowly to `slow`. `came` is what has come on the connection since it began; no stream holds more
-    /// than `window`.
-    fn look(&self, came: impl FnOnce() -> u64, window: u64, slow: &mut Vec<Slow>) {
+    /// Adds what is read too slowly to `slow`, and says how much it is. `came` is what has come on the connection since it began;
+    /// no stream holds more than `window`.
+    fn look(&self, came: impl FnOnce() -> u64, window: u64, slow: &mut Vec<Slow>) -> u64 {
         let mut streams = self.streams();
         streams.streams.retain(|unread| Arc::strong_count(unread) > 1);
         if streams.streams.is_empty() {
             streams.streams = Vec::new();
-            return;
+            streams.came = came();
+            return 0;
         }
         let total = came();
         let came = total - std::mem::replace(&mut streams.came, total).min(total);
+        let mut counted = 0;
         for unread in &streams.streams {
             let mut state = unread.state();
             if state.stream.is_none() {
@@ -369,9 +397,22 @@ impl AllUnread {
             let waits = state.still_waits();
             let held = state.seen.look(waits, came, left.min(window));
             if held > 0 {
+                counted += held;
                 slow.push(Slow { from: unread.from, held, pace: state.seen.pace(), unread: Arc::clone(unread) });
             }
         }
+        counted
+    }
+
+    /// The window that the connection is to have now, if it is another than before. It shrinks in large steps only, since each
+    /// wakes the connection.
+    fn resize(&self, window: u64) -> Option<VarInt> {
+        let own = &mut self.streams().window;
+        let is_other = own.is_none_or(|own| own < window || own / 2 >= window);
+        is_other.then(|| {
+            *own = Some(window);
+            VarInt::from_u64(window).unwrap_or(VarInt::MAX)
+        })
     }
 
     fn streams(&self) -> MutexGuard<'_, Streams> {
@@ -411,13 +452,26 @@ pub struct Looked {
     pub ended: u64,
 }
 
+/// A connection that is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Looks<'c> {
+    pub unread: &'c AllUnread,
+    pub quic: &'c quinn::Connection,
+    /// How many connections its owner has, and all have; none where what the other end says is believed.
+    pub among: Option<(usize, usize)>,
+}
+
 /// Looks at the streams of all connections, and ends some if more is unread than may be held.
-pub fn look<'c>(connections: impl Iterator<Item = (&'c AllUnread, &'c quinn::Connection)>, memory: u64) -> Looked {
+pub fn look<'c>(connections: impl Iterator<Item = Looks<'c>>, memory: u64) -> Looked {
     // It has no more room than is needed.
     let mut slow = Vec::new();
     let window = stream_window(memory).into_inner();
-    for (unread, quic) in connections {
-        unread.look(|| quic.stats().udp_rx.bytes, window, &mut slow);
+    for Looks { unread, quic, among } in connections {
+        let counted = unread.look(|| quic.stats().udp_rx.bytes, window, &mut slow);
+        let other = among.and_then(|(of_owner, all)| unread.resize(window_beside(counted, memory, of_owner, all)));
+        if let Some(window) = other {
+            quic.set_receive_window(window);
+        }
     }
     let found = slow.iter().map(|slow| slow.held).sum::<u64>();
     let (mut held, mut ended) = (found, 0);
@@ -470,6 +524,34 @@ mod tests {
         for memory in [0, 1 << 20, 64 << 20, 1 << 40] {
             let all = connection_window(memory).into_inner();
             assert!(all >= memory && all >= 8 * stream_window(memory).into_inner(), "{memory}");
+        }
+    }
+
+    #[test]
+    fn what_a_connection_has_room_for() {
+        const M: u64 = 1 << 20;
+        // What is counted of it, what all may hold, connections of its owner and of all; its window.
+        for (counted, all, of_owner, connections, expect) in [
+            (0, 3_000 * M, 1, 1, 16 * M),
+            (0, 3_000 * M, 4, 4, 16 * M),
+            // What is counted has room, and as much again.
+            (100 * M, 3_000 * M, 4, 4, 216 * M),
+            // No more than all may hold, and a quarter.
+            (3_000 * M, 3_000 * M, 4, 4, 3_766 * M),
+            // Of an owner with many.
+            (0, 3_000 * M, 32, 32, 2 * M),
+            // Many that are nothing to each other.
+            (0, 3_000 * M, 4, 1_000, 3 * M),
+            // A small machine.
+            (0, 64 * M, 4, 4, 2 * M),
+            (0, 16 * M, 100, 1_000, M / 2),
+        ] {
+            let window = window_beside(counted, all, of_owner, connections);
+            assert_eq!(window, expect, "{counted} {all} {of_owner} {connections}");
+        }
+        let unread = AllUnread::default();
+        for (window, is_told) in [(8, true), (8, false), (9, true), (5, false), (4, true), (4, false), (5, true)] {
+            assert_eq!(unread.resize(window).is_some(), is_told, "{window}");
         }
     }
 

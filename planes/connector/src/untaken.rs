@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use bartizan_quic::{AllUnread, Intake};
+use bartizan_quic::{AllUnread, Intake, Looks};
 use bartizan_quotas::{MemoryShares, SourceKey};
 use bartizan_rpc::{ConnectRequest, Metadata};
 use quinn::RecvStream;
@@ -52,8 +52,9 @@ impl Untaken {
             looks.tick().await;
             // Few: what a connector has is counted.
             let carried: Vec<_> = self.connections().iter().filter_map(Weak::upgrade).collect();
-            let connections = carried.iter().map(|carried| (&carried.unread, &carried.quic));
-            let looked = bartizan_quic::look(connections, self.memory);
+            // The edge is believed.
+            let looks = carried.iter().map(|of| Looks { unread: &of.unread, quic: &of.quic, among: None });
+            let looked = bartizan_quic::look(looks, self.memory);
             if looked.ended > 0 {
                 tracing::debug!(
                     unread = looked.found,

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bartizan_live::Live;
 use bartizan_observed::{Connection, LastAnswer};
-use bartizan_quic::{Unproven, connection_window};
+use bartizan_quic::{Unproven, first_window};
 use bartizan_quotas::{Over, Rarely};
 use bartizan_rpc::{Call, Refused, Registered, Registration, RpcThread, serve_registration};
 use quinn::{Endpoint, Incoming};
@@ -223,7 +223,8 @@ async fn register(
         }
         return Err(refuse(&link.quic, full(edge.limits.tunnel_connections), reply, control, edge).await);
     }
-    link.quic.set_receive_window(connection_window(edge.memory));
+    // Until the next look.
+    link.quic.set_receive_window(first_window(edge.memory));
     tracing::info!(
         tunnel = %facts.tunnel, connector = %facts.connector, index = facts.index, %source, version = facts.version,
         "a connector registered"

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bartizan_live::Live;
+use bartizan_quic::Looks;
 use bartizan_quotas::Rarely;
 
 use crate::counters::Counters;
@@ -44,8 +45,12 @@ pub(crate) async fn watch(table: Live<Table>, Readers { counters, bytes, memory 
     loop {
         looks.tick().await;
         let table = table.snapshot();
-        let links = table.value.values().flat_map(|links| links.iter());
-        let looked = bartizan_quic::look(links.map(|link| (&link.unread, &link.quic)), memory);
+        let all = table.value.values().map(|links| links.len()).sum();
+        let looks = table.value.values().flat_map(|links| {
+            let among = Some((links.len(), all));
+            links.iter().map(move |link| Looks { unread: &link.unread, quic: &link.quic, among })
+        });
+        let looked = bartizan_quic::look(looks, memory);
         static SHED: Rarely = Rarely::new();
         if looked.found > memory
             && let Some(times) = SHED.turn()

@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use bartizan_exchange::{Body, Request};
 use bartizan_names::OriginAddress;
 use bartizan_plane_tunnel::Limits;
+use bartizan_rpc::{Entry, Metadata, encode_response};
 use bartizan_tunnel_tests::{Connector, Edge, Origin, facts, get, options, pattern, read, tunnel, within};
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -197,6 +199,40 @@ async fn sent(connection: &quinn::Connection) -> u64 {
         }
     })
     .await
+}
+
+/// A connector that sends more than it says: it does not get the edge to hold more than it counts.
+#[tokio::test]
+async fn what_a_connector_says_of_its_answers_is_not_believed() {
+    const ANSWERS: usize = 20;
+    let edge = Edge::start([(tunnel(1), facts(None))]);
+    let connector = RawConnector::of(&edge, &Kind { streams: 100, ..Kind::default() }).await;
+    let connection = connector.connection.clone();
+    tokio::spawn(async move {
+        while let Ok((mut send, receive)) = connection.accept_bi().await {
+            tokio::spawn(async move {
+                let entries =
+                    || [Entry::new(Metadata::STATUS, b"200"), Entry::header(b"Content-Length", b"10")].into_iter();
+                send.write_all(&encode_response("", entries)).await.unwrap();
+                // As much as a stream takes. It ends with the test.
+                let _ = send.write_all(&vec![7; 2_000_000]).await;
+                drop(receive);
+            });
+        }
+    });
+    let first = edge.send(tunnel(1), get("a.example/")).await.expect("an answer").body;
+    // Those for which there is no room come no more: it is the connector's own connection.
+    let others = async {
+        let _kept = join_all((1..ANSWERS).map(|_| edge.send(tunnel(1), get("a.example/")))).await;
+        std::future::pending::<u64>().await
+    };
+    let sent = tokio::select! {
+        sent = sent(&connector.connection) => sent,
+        sent = others => sent,
+    };
+    assert!((500_000..24_000_000).contains(&sent), "{sent}");
+    let why = read(first).await.unwrap_err();
+    assert!(why.contains("another length"), "{why}");
 }
 
 /// Who is not known yet is given no more room than it needs to say who it is.
