@@ -6,10 +6,11 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bartizan_certs::{CrlFetchError, CrlFetcher, ReadCrl, crl_fetched, crl_not_fetched, read_crl};
 use bartizan_names::{AccountId, ClientRootId, Timestamp};
+use bartizan_quotas::Rarely;
 use bartizan_store::{Key, Scope, Store};
 use bartizan_v4::client_auth::{StoredClientRoot, StoredCrlFetch};
 use futures_util::StreamExt;
@@ -18,6 +19,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::Notify;
 
 use crate::background::Waiter;
+use crate::crl_bounds::{AN_HOUR_BYTES, Taken, Unkept};
 use crate::error::Error;
 use crate::numbers::Numbers;
 use crate::transaction::{Change, View};
@@ -56,6 +58,8 @@ pub(crate) fn start(store: Store, fetcher: CrlFetcher, writes: Writes, numbers: 
             numbers,
             going: FuturesUnordered::new(),
             at_work: HashSet::new(),
+            unkept: Unkept::default(),
+            taken: Taken::default(),
             behind: 0,
         };
         crls.run(&woken).await;
@@ -70,6 +74,8 @@ struct Crls {
     going: FuturesUnordered<LocalBoxFuture<'static, Done>>,
     /// With whose they are.
     at_work: HashSet<(Key, Whose)>,
+    unkept: Unkept,
+    taken: Taken,
     /// How many of the oldest that are due were looked at.
     behind: usize,
 }
@@ -122,6 +128,9 @@ impl Crls {
                 self.behind = 0;
                 break;
             }
+            if !self.unkept.may_begin(&key, Instant::now()) {
+                continue;
+            }
             let whose = account_of(&view, key.scope())?;
             let of_account = self.at_work.iter().filter(|(_, other)| *other == whose).count();
             if of_account >= OF_ACCOUNT_MAX || self.at_work.contains(&(key.clone(), whose)) {
@@ -145,10 +154,19 @@ impl Crls {
         let (writes, named) = (self.writes.clone(), key.clone());
         let [chance] = bartizan_seal::random();
         let fetched = fetched.map_err(|error| error.to_string());
+        let has_room = self.taken.has_room(whose, Instant::now());
         let kept = blocking(move || {
-            writes.change(By::Edge(INTERFACE), move |change| change.keep_crl(&key, &url, &fetched, chance))
+            let fetched = (url, fetched);
+            writes.change(By::Edge(INTERFACE), move |change| change.keep_crl(&key, &fetched, has_room, chance))
         });
-        match kept.await {
+        let kept = kept.await.map(|(kept, bytes)| {
+            self.unkept.kept(&named);
+            if bytes > 0 {
+                self.taken.take(whose, bytes, Instant::now());
+            }
+            kept
+        });
+        match kept {
             Ok(Kept::Failed(reason)) => {
                 self.numbers.crl_not_fetched();
                 tracing::warn!(list = %named, reason, "a list of revoked certificates was not fetched");
@@ -160,7 +178,14 @@ impl Crls {
             Ok(Kept::Same) => self.numbers.crl_fetched(),
             Ok(Kept::Unwanted) => {}
             Err(error) => {
-                tracing::warn!(list = %named, %error, "what came of fetching a list of revoked certificates cannot be kept");
+                static UNKEPT: Rarely = Rarely::new();
+                if let Some(times) = UNKEPT.turn() {
+                    tracing::warn!(
+                        list = %named, %error, times,
+                        "what came of fetching a list of revoked certificates cannot be kept; it is fetched again later"
+                    );
+                }
+                self.unkept.failed(named, Instant::now());
                 tokio::time::sleep(ROUND).await;
             }
         }
@@ -177,29 +202,49 @@ enum Kept {
 }
 
 impl Change {
-    fn keep_crl(&mut self, key: &Key, url: &str, fetched: &Result<String, String>, chance: u8) -> Result<Kept, Error> {
+    /// What was fetched from a URL, by whoever has room for a newer list or not. With the octets of a list that was taken.
+    fn keep_crl(
+        &mut self,
+        key: &Key,
+        (url, fetched): &(String, Result<String, String>),
+        has_room: bool,
+        chance: u8,
+    ) -> Result<(Kept, u64), Error> {
         let (scope, now) = (key.scope(), self.now());
-        let Some(state) = self.if_readable::<StoredCrlFetch>(key)?.filter(|state| state.url == url) else {
-            return Ok(Kept::Unwanted);
+        let Some(state) = self.if_readable::<StoredCrlFetch>(key)?.filter(|state| state.url == *url) else {
+            return Ok((Kept::Unwanted, 0));
         };
-        let Some(id) = key.id_as::<ClientRootId>() else { return Ok(Kept::Unwanted) };
+        let Some(id) = key.id_as::<ClientRootId>() else { return Ok((Kept::Unwanted, 0)) };
         let root_key = Key::client_root(scope, id);
         let Some(mut root) = self.if_readable::<StoredClientRoot>(&root_key)? else {
             self.delete(key.clone())?;
-            return Ok(Kept::Unwanted);
+            return Ok((Kept::Unwanted, 0));
         };
         self.guard(&root_key)?;
         self.require_owner(scope);
         let judged = fetched.clone().and_then(|text| {
             let read = read_crl(&text, &root.certificates, root.crl.as_ref(), now);
-            read.map_err(|error| format!("what is there is no list of this authority that can be taken: {error}"))
+            let read =
+                read.map_err(|error| format!("what is there is no list of this authority that can be taken: {error}"))?;
+            // What is here stays as it is if that is the same, unless it would seem old.
+            let is_old = root.crl.as_ref().and_then(|held| held.next_on).is_some_and(|next_on| next_on <= now);
+            let is_news = root.crl.as_ref() != Some(&read.all) && (read.says_more || is_old && has_room);
+            if is_news && !has_room {
+                return Err(format!(
+                    "a newer list is there, but those of this account have brought all the {} MB an hour that they may: \
+                     it is taken later",
+                    AN_HOUR_BYTES >> 20
+                ));
+            }
+            Ok((read, is_news))
         });
+        let mut taken = 0;
         let (state, kept) = match judged {
             Err(reason) => (crl_not_fetched(state, reason.clone(), chance, now), Kept::Failed(reason)),
-            Ok(ReadCrl { all: new, next_on }) => {
+            Ok((ReadCrl { all: new, next_on, .. }, is_news)) => {
                 let count = new.count;
-                let is_news = root.crl.as_ref() != Some(&new);
                 if is_news {
+                    taken = new.pem.len() as u64;
                     self.touch_believers(scope, &root.associated_hostnames)?;
                     root.set_crl(Some(new));
                     root.updated_at = now;
@@ -219,7 +264,7 @@ impl Change {
             }
         };
         self.put(key.clone(), &state)?;
-        Ok(kept)
+        Ok((kept, taken))
     }
 }
 

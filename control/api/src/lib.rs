@@ -50,6 +50,7 @@ mod client_roots;
 mod clock;
 mod cookie;
 mod cookie_secrets;
+mod crl_bounds;
 mod crl_worker;
 mod custom_certificates;
 mod delegation;

@@ -100,6 +100,8 @@ struct List {
     /// SHA-256 of the key that signed it.
     signer: [u8; 32],
     count: u64,
+    /// SHA-256 of whose certificates these are, and of their numbers.
+    revoked: [u8; 32],
     issued_on: Timestamp,
     next_on: Option<Timestamp>,
 }
@@ -110,6 +112,8 @@ pub struct ReadCrl {
     pub all: StoredCrl,
     /// When there is to be a newer one in place of what was read.
     pub next_on: Option<Timestamp>,
+    /// Whether others are revoked by it than by those that were here.
+    pub says_more: bool,
 }
 
 /// Reads what these authorities have revoked: one list of each that has some. `held` is what is here: a list takes the place of
@@ -134,6 +138,8 @@ pub fn read_crl(
     // Of what cannot be read any more nothing stays.
     let held = held.map(|held| lists(&held.pem, &authorities).unwrap_or_default()).unwrap_or_default();
     let next_on = new.iter().filter_map(|list| list.next_on).min();
+    let is_known = |new: &List| held.iter().any(|old| (old.signer, old.revoked) == (new.signer, new.revoked));
+    let says_more = !new.iter().all(is_known);
     let mut all = Vec::new();
     for old in held {
         match new.iter().find(|list| list.signer == old.signer) {
@@ -156,7 +162,7 @@ pub fn read_crl(
         next_on: all.iter().filter_map(|list| list.next_on).min(),
         pem,
     };
-    Ok(ReadCrl { all, next_on })
+    Ok(ReadCrl { all, next_on, says_more })
 }
 
 /// The lists of a text, each by another of these authorities.
@@ -180,11 +186,24 @@ fn lists(text: &str, authorities: &[Vec<u8>]) -> Result<Vec<List>, ChainError> {
             pem: block.text("X509 CRL"),
             signer,
             count: list.iter_revoked_certificates().count() as u64,
+            revoked: revoked(&list),
             issued_on: at(list.last_update().timestamp()),
             next_on: list.next_update().map(|time| at(time.timestamp())),
         });
     }
     Ok(lists)
+}
+
+/// Whom a list revokes, in whatever order.
+fn revoked(list: &CertificateRevocationList<'_>) -> [u8; 32] {
+    let mut serials: Vec<&[u8]> = list.iter_revoked_certificates().map(|entry| entry.raw_serial()).collect();
+    serials.sort_unstable();
+    let mut all = list.issuer().as_raw().to_vec();
+    for serial in serials {
+        all.extend((serial.len() as u32).to_be_bytes());
+        all.extend(serial);
+    }
+    sha256(&all)
 }
 
 /// Which of these has signed a list, by its key.

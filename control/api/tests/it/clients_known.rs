@@ -517,6 +517,7 @@ fn lists_are_fetched_from_where_an_authority_puts_them() {
     let good = |body: &[u8]| answer("200 OK", "", body);
     let place = Place::start(vec![
         ("/first.crl", good(ours.list(72, soon, &[7]).der())),
+        ("/again.crl", good(ours.list(60, soon, &[7]).der())),
         ("/newer.crl", good(ours.list(48, soon, &[7, 8]).pem().unwrap().as_bytes())),
         ("/moved.crl", answer("301 Moved Permanently", "Location: /newest.crl\r\n", b"")),
         ("/newest.crl", good(ours.list(24, soon, &[7, 8, 9]).der())),
@@ -551,6 +552,10 @@ fn lists_are_fetched_from_where_an_authority_puts_them() {
         let error = shown["crl_source"]["last_error"].as_str().unwrap_or_default().to_owned();
         (shown["crl"]["count"].as_u64().unwrap(), error)
     };
+    // A newer one that revokes nobody else is no change of the authority.
+    assert_eq!(from(place.url("/again.crl")), (1, String::new()));
+    let again = shown();
+    assert_eq!((&again["crl"], &again["crl_source"]["state"]), (&first["crl"], &json!("ok")), "{again}");
     for (url, count, error) in [
         (place.url("/newer.crl"), 2, ""),
         (place.url("/moved.crl"), 3, ""),
