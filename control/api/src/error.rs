@@ -106,6 +106,7 @@ faults! {
     Busy = 503 10503 "Too many changes at once to the same objects; try again";
     /// A change waits longer; a read is soon asked for again.
     ReadsBusy = 503 10505 "Too many reads at once; try again";
+    TracesBusy = 503 10505 "Too many requests are being traced; try again when one is over";
     TooSlow = 503 10504 "This list takes too long to put together";
     StoreDamaged = 503 10502 "A part of the store was damaged and is being mended; try again in a while";
     /// The log says what is the matter, and so does `status`.

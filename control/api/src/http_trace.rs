@@ -4,10 +4,13 @@
 //! visitor's would. It is as from the caller's own address, so that nobody gets further by it than by coming; as from another one
 //! for who may change the access rules that ask for it.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::extract::State;
-use bartizan_names::{Host, Name, ZoneId};
+use bartizan_names::{AccountId, Host, Name, ZoneId};
 use bartizan_observed::{HttpMethod, HttpQuestion, HttpStage, HttpTrace, TracesBusy};
 use bartizan_v4::http_trace::{HttpTraceField, HttpTraceStep};
 use http::Uri;
@@ -25,6 +28,13 @@ use crate::state::Api;
 
 /// A longer one has no place in a head.
 const URL_MAX: usize = 8 * 1024;
+
+/// Requests that are traced for one account at a time: somebody looks at each, and an origin that is slow keeps them all. The
+/// edge has places for those of many.
+const OF_ACCOUNT_MAX: usize = 4;
+
+/// How long one is waited for at most.
+const OVER_WITHIN: Duration = Duration::from_secs(30);
 
 /// What is not said to who may not know it.
 const HIDDEN: &str = "these credentials may not see it";
@@ -62,7 +72,7 @@ async fn trace(
     let (mut question, name) = question(&params)?;
     let is_as_another = question.from.is_some();
     question.from = question.from.or(caller.client()).or(Some(Ipv4Addr::UNSPECIFIED.into()));
-    let sees = api
+    let (sees, account) = api
         .read(move |view| {
             let apex = view.zone_of(&caller, zone)?.name;
             // The edge serves a name by its innermost zone, which may be somebody else's.
@@ -75,16 +85,19 @@ async fn trace(
                 return Err(Fault::NotAllowed.into());
             }
             let of_account = |account| caller.may(Permission::AccountFirewallRead, &Target::Account(account));
-            Ok(Sees {
+            let sees = Sees {
                 settings: caller.may(Permission::ZoneSettingsRead, &of_zone),
                 certificates: caller.may(Permission::SslRead, &of_zone),
                 rules: caller.may(Permission::FirewallRead, &of_zone) && account.is_some_and(of_account),
-            })
+            };
+            Ok((sees, account))
         })
         .await?;
     let method = question.method.as_str().to_owned();
+    let busy = |whose: &str| Fault::TracesBusy.because(format!("as many as may be, {whose}")).after(OVER_WITHIN);
+    let _place = api.tracings().begin(account).ok_or_else(|| busy("for this account"))?;
     let traced = api.observed().http.trace(question).await;
-    let HttpTrace { steps, answer } = traced.map_err(|TracesBusy| Fault::ReadsBusy)?;
+    let HttpTrace { steps, answer } = traced.map_err(|TracesBusy| busy("for all accounts together"))?;
     let step = |step: bartizan_observed::HttpStep| HttpTraceStep {
         detail: if sees.may_know(step.step) { step.detail } else { HIDDEN.to_owned() },
         step: step.step.as_str().to_owned(),
@@ -98,6 +111,38 @@ async fn trace(
         status,
         fields: fields.map(|(name, value)| HttpTraceField { name, value }).collect(),
     }))
+}
+
+/// For whom requests are being traced. A zone of which nobody knows whose it is counts with others of that kind.
+#[derive(Default)]
+pub(crate) struct Tracings(Arc<Mutex<HashMap<Option<AccountId>, usize>>>);
+
+/// One of them, for as long as it lives.
+struct Place {
+    all: Arc<Mutex<HashMap<Option<AccountId>, usize>>>,
+    account: Option<AccountId>,
+}
+
+impl Tracings {
+    /// None if there are as many for this account as may be.
+    fn begin(&self, account: Option<AccountId>) -> Option<Place> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = all.get(&account).copied().unwrap_or(0);
+        (own < OF_ACCOUNT_MAX).then(|| {
+            all.insert(account, own + 1);
+            Place { all: Arc::clone(&self.0), account }
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        match all.get_mut(&self.account) {
+            Some(own) if *own > 1 => *own -= 1,
+            _ => drop(all.remove(&self.account)),
+        }
+    }
 }
 
 /// What the caller may see beside the records of the zone.

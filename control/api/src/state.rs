@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use crate::background::{Due, Waiter, Worker};
 use crate::caller::{self, Caller, Credentials, Proof, ShownToken};
 use crate::error::{Error, Fault};
+use crate::http_trace::Tracings;
 use crate::idempotency::Answers;
 use crate::last_used::LastUsed;
 use crate::lists::Lists;
@@ -152,6 +153,7 @@ struct Shared {
     lists: Lists,
     searches: Lists,
     last_used: Arc<LastUsed>,
+    tracings: Tracings,
     /// SHA-256 of the local authority's certificate, hexadecimal.
     ca_pin: String,
 }
@@ -178,6 +180,7 @@ impl Api {
             lists: Lists::start(),
             searches: Lists::start_for_searches(),
             last_used,
+            tracings: Tracings::default(),
             ca_pin,
         }))
     }
@@ -194,6 +197,11 @@ impl Api {
     /// The time that this edge believes.
     pub(crate) fn clock(&self) -> &Clock {
         self.0.given.certs.clock()
+    }
+
+    /// For whom requests are being traced.
+    pub(crate) fn tracings(&self) -> &Tracings {
+        &self.0.tracings
     }
 
     /// The addresses that applications can have.

@@ -262,8 +262,8 @@ pub(crate) const LOG_BUFFER_BYTES: usize = 16 * 1024;
 /// longest heads that a visitor may send, 20 MB.
 pub(crate) const LOG_QUEUE_MAX: usize = 256;
 
-/// Requests that are traced at a time: somebody looks at each.
-pub(crate) const TRACES_MAX: usize = 8;
+/// Requests that are traced at a time: somebody looks at each, and the API has a few for each account.
+pub(crate) const TRACES_MAX: usize = 64;
 
 /// How long the answer to one is waited for.
 pub(crate) const TRACE_TIME: Duration = Duration::from_secs(30);

@@ -133,7 +133,12 @@ impl HttpQuery for Quiet {
         let steps = [HttpStage::Host, HttpStage::Settings, HttpStage::Certificate, HttpStage::Rule];
         let steps = steps.into_iter().chain([HttpStage::Origin, HttpStage::Promise]).map(step).collect();
         let fields = vec![("Server".to_owned(), "bartizan".to_owned())];
-        Box::pin(std::future::ready(Ok(HttpTrace { steps, answer: Some(HttpAnswer { status: 200, fields }) })))
+        Box::pin(async move {
+            if question.target == "/slow" {
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            }
+            Ok(HttpTrace { steps, answer: Some(HttpAnswer { status: 200, fields }) })
+        })
     }
 }
 

@@ -80,6 +80,7 @@ fn those_that_share_a_code_are_each_met() {
         (Fault::UndoUnknown, None, asked("POST", "/bartizan/undo", r#"{"revision":999999}"#)),
         (Fault::PopUnknown, None, asked("GET", &format!("/bartizan/pops/{none}"), "")),
         (Fault::ReadsBusy, None, while_many_read(&edge)),
+        (Fault::TracesBusy, None, while_many_trace(&edge)),
         (Fault::ImportBusy, None, while_many_import(&edge)),
         (Fault::TunnelInUse, None, deletion_of_a_tunnel_in_use(&edge)),
     ];
@@ -106,6 +107,13 @@ fn those_that_share_a_code_are_each_met() {
 fn while_many_read(edge: &Edge) -> Answer {
     let _held: Vec<_> = (0..100).map_while(|_| edge.store.read().ok()).collect();
     edge.get("/zones")
+}
+
+fn while_many_trace(edge: &Edge) -> Answer {
+    let path = crate::http_trace::slow(&edge.zone(), "bartizan.localhost");
+    let all = (0..5).map(|_| edge.answer_of("GET", &path));
+    let all = edge.runtime.block_on(futures_util::future::join_all(all));
+    all.into_iter().find(|answer| !answer.status.is_success()).expect("one too many")
 }
 
 fn while_many_import(edge: &Edge) -> Answer {

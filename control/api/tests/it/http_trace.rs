@@ -96,3 +96,29 @@ fn a_name_of_a_zone_within() {
         assert_eq!((status(&zone), status(&within)), (of_zone, of_within), "{host}");
     }
 }
+
+/// One whose origin takes its time.
+pub(crate) fn slow(zone: &str, host: &str) -> String {
+    path(zone, &format!("url=https%3A%2F%2F{host}%2Fslow"))
+}
+
+/// Those of one account wait for each other, and nobody else for them.
+#[test]
+fn each_account_has_a_few_at_a_time() {
+    let edge = Edge::new();
+    let other = edge.post("/accounts", r#"{"name":"other"}"#).result()["id"].as_str().unwrap().to_owned();
+    let zone = json!({"name": "other.example", "account": {"id": other}}).to_string();
+    let zone = edge.post("/zones", &zone).result()["id"].as_str().unwrap().to_owned();
+    let own = slow(&edge.zone(), "bartizan.localhost");
+    let others = slow(&zone, "other.example");
+    let asked = [&own; 7].into_iter().chain([&others; 4]);
+    let answers = asked.map(|path| edge.answer_of("GET", path));
+    let answers = edge.runtime.block_on(futures_util::future::join_all(answers));
+    let statuses: Vec<u16> = answers.iter().map(|answer| answer.status.as_u16()).collect();
+    assert_eq!(statuses[..7].iter().filter(|status| **status == 200).count(), 4, "{statuses:?}");
+    assert_eq!(statuses[7..], [200; 4]);
+    let refused = answers.iter().find(|answer| answer.status == 503).unwrap();
+    assert!(refused.text.contains("traced") && refused.text.contains("for this account"), "{}", refused.text);
+    assert!(refused.headers.contains_key("retry-after"));
+    assert_eq!(edge.get(&own).verdict(), "200", "they are over");
+}
