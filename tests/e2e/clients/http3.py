@@ -163,21 +163,24 @@ async def interim():
 
 async def early():
     """Comes again, and asks in the first flight."""
-    tickets = []
-    async with visitor(session_ticket_handler=tickets.append) as me:
-        await me.ask()
-        while not tickets:
-            await asyncio.wait_for(asyncio.sleep(0.01), PATIENCE)
-    seen = {"offered": tickets[-1].max_early_data_size}
-    for method, path in [("GET", "/"), ("POST", "/"), ("GET", "/status/425")]:
-        async with visitor(session_ticket_handler=tickets.append) as me:
+    async def come():
+        tickets, tokens = [], []
+        async with visitor(session_ticket_handler=tickets.append, token_handler=tokens.append) as me:
             await me.ask()
-            await asyncio.sleep(0.1)
-        config = configuration(session_ticket=tickets[-1])
+            while not (tickets and tokens):
+                await asyncio.wait_for(asyncio.sleep(0.01), PATIENCE)
+        return tickets[-1], tokens[-1]
+
+    ticket, _ = await come()
+    seen = {"offered": ticket.max_early_data_size}
+    for method, path, proof in [("GET", "/", ""), ("POST", "/", ""), ("GET", "/status/425", ""), ("GET", "/", " unproven")]:
+        ticket, token = await come()
+        # Without the token it may be anybody's address (RFC 9000 §8.1.3).
+        config = configuration(session_ticket=ticket, token=b"" if proof else token)
         async with visitor(config, wait_connected=False) as me:
             answer = await me.ask(method, path)
             tls = me._quic.tls
-            seen[f"{method} {path}"] = {
+            seen[f"{method} {path}{proof}"] = {
                 "resumed": tls.session_resumed,
                 "accepted": tls.early_data_accepted,
                 "status": answer.status,

@@ -84,8 +84,8 @@ settings = client.get(f"/zones/{zone}/settings", cast_to=object)["result"]
 assert len(settings) > 50, settings
 for setting in settings:
     name = setting["id"]
-    # Two are of before this SDK.
-    if name in ["minify", "mobile_redirect"]:
+    # Two are of before this SDK, and one is ours.
+    if name in ["minify", "mobile_redirect", "origin_h2c"]:
         continue
     assert client.zones.settings.get(name, zone_id=zone).id == name
     try:

@@ -97,11 +97,12 @@ fn uploads_that_nobody_takes() {
         assert_eq!((reset.stream, reset.payload), (1, CALM.to_vec()));
         assert!(held(&edge) <= OF_A_SOURCE, "{}", held(&edge));
         let refused = edge.counters().visitors.memory;
-        let before = held(&edge);
         let mut other = dial_from(2, &edge).await;
         upload(&mut other, 1).await;
+        // More than one source may have. What was refused may be given back meanwhile.
         let whole = UPLOAD_FRAMES * FRAME_BYTES - FRAME_BYTES;
-        wait_for("another source has its own part", || held(&edge) >= before + whole);
+        assert!(whole > OF_A_SOURCE / 4);
+        wait_for("another source has its own part", || held(&edge) >= OF_A_SOURCE * 3 / 4 + whole);
         assert_eq!(edge.counters().visitors.memory, refused);
     });
     wait_for("it comes back", || held(&edge) == 0);

@@ -131,6 +131,7 @@ fn early_data_of_aioquic() {
     assert_eq!(on["GET /"], visited(true, &["1"], "200"), "{on}");
     assert_eq!(on["GET /status/425"], visited(true, &["1"], "425"), "{on}");
     assert_eq!(on["POST /"], visited(true, &[], "200"), "what changes something waits: {on}");
+    assert_eq!(on["GET / unproven"], visited(true, &[], "200"), "so does who may be anybody: {on}");
 }
 
 /// None, valid and foreign certificates, where they are asked for; and hosts that do not share a connection with who wants
