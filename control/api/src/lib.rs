@@ -14,7 +14,7 @@
 //! A file uses files of lower lines, and of its own line only those to its left; never anything above.
 //! ```text
 //! whole       bootstrap · page · router · serve
-//! background  deletions · renewals · acme_worker · crl_worker
+//! background  deletions · renewals · acme_worker · crl_bounds · crl_worker
 //! resources   accounts · certificates · certificate_packs · acme · zones · phishing · resource · custom_certificates · origin_roots · client_hosts · client_roots · client_certificates · tokens · sessions · users ·
 //!             members · user · organizations · invites · settings · zone_facts · dnssec · registries · tunnels · apps · owner_names · dns_records · dns_trace · http_trace · delegation · page_rules · tunnel_routes · pops · app_addresses ·
 //!             spectrum · access_rules · firewall · audit_logs · edge · clock · status · ips · probes
