@@ -4,13 +4,11 @@
 //! visitor's would. It is as from the caller's own address, so that nobody gets further by it than by coming; as from another one
 //! for who may change the access rules that ask for it.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::State;
-use bartizan_names::{AccountId, Host, Name, ZoneId};
+use bartizan_names::{Host, Name, ZoneId};
 use bartizan_observed::{HttpMethod, HttpQuestion, HttpStage, HttpTrace, TracesBusy};
 use bartizan_v4::http_trace::{HttpTraceField, HttpTraceStep};
 use http::Uri;
@@ -28,10 +26,6 @@ use crate::state::Api;
 
 /// A longer one has no place in a head.
 const URL_MAX: usize = 8 * 1024;
-
-/// Requests that are traced for one account at a time: somebody looks at each, and an origin that is slow keeps them all. The
-/// edge has places for those of many.
-const OF_ACCOUNT_MAX: usize = 4;
 
 /// How long one is waited for at most.
 const OVER_WITHIN: Duration = Duration::from_secs(30);
@@ -111,38 +105,6 @@ async fn trace(
         status,
         fields: fields.map(|(name, value)| HttpTraceField { name, value }).collect(),
     }))
-}
-
-/// For whom requests are being traced. A zone of which nobody knows whose it is counts with others of that kind.
-#[derive(Default)]
-pub(crate) struct Tracings(Arc<Mutex<HashMap<Option<AccountId>, usize>>>);
-
-/// One of them, for as long as it lives.
-struct Place {
-    all: Arc<Mutex<HashMap<Option<AccountId>, usize>>>,
-    account: Option<AccountId>,
-}
-
-impl Tracings {
-    /// None if there are as many for this account as may be.
-    fn begin(&self, account: Option<AccountId>) -> Option<Place> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = all.get(&account).copied().unwrap_or(0);
-        (own < OF_ACCOUNT_MAX).then(|| {
-            all.insert(account, own + 1);
-            Place { all: Arc::clone(&self.0), account }
-        })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        match all.get_mut(&self.account) {
-            Some(own) if *own > 1 => *own -= 1,
-            _ => drop(all.remove(&self.account)),
-        }
-    }
 }
 
 /// What the caller may see beside the records of the zone.

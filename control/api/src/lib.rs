@@ -22,7 +22,7 @@
 //! store       transaction (View, Change) · memberships · caller · writes · cookie_secrets · passwords · calls
 //! calls       path · origin · cookie · permission · roles · reply · error · rights · tag · query · extract · here · front ·
 //!             openapi · numbers · idempotency · background (Worker) · turns · spools · admin_file ·
-//!             last_used · lists · dry_run
+//!             last_used · lists · tracings · dry_run
 //! ```
 //! What a resource keeps, and by which rules, is in its own file: as methods of View and Change that other resources may
 //! call. What is about everything of a zone, whatever its kind, is in `deletions`.
@@ -104,6 +104,7 @@ mod state;
 mod status;
 mod tag;
 mod tokens;
+mod tracings;
 mod transaction;
 mod tunnel_routes;
 mod tunnels;
