@@ -1,5 +1,5 @@
 //! What our ends of QUIC share, of visitors and of tunnels: sockets, ids and resets ([`open`]), whose address is proven
-//! ([`tokens`], [`Unproven`]), and what is done about streams that are read slower than they come ([`Intake`]).
+//! ([`tokens()`], [`Unproven`]), and what is done about streams that are read slower than they come ([`Intake`]).
 //!
 //! Not here: the settings of connections, which each plane has for itself, and what is said on streams.
 
