@@ -136,10 +136,10 @@ fn traces_are_bounded() {
     });
     let edge = Edge::start(&[("a.test", origin_at(origin.address), plain())]);
     std::thread::scope(|scope| {
-        let first: Vec<_> = (0..8).map(|_| scope.spawn(|| edge.trace(question("http://a.test/")))).collect();
-        edge.wait_until(|totals| totals.visitors.accepted == 8);
+        let first: Vec<_> = (0..64).map(|_| scope.spawn(|| edge.trace(question("http://a.test/")))).collect();
+        edge.wait_until(|totals| totals.visitors.accepted == 64);
         assert!(edge.trace(question("http://a.test/")).is_err());
-        (0..9).for_each(|_| release.send(()).unwrap());
+        (0..65).for_each(|_| release.send(()).unwrap());
         for trace in first {
             assert_eq!(trace.join().unwrap().unwrap().answer.unwrap().status, 200);
         }
