@@ -737,12 +737,15 @@ fn an_answer_that_breaks_off() {
     edge.wait_until(|totals| totals.ends.broken == 1);
 }
 
-/// Who sends datagrams as fast as it can, by copies of one of its own, is heard as far as it has turns; others are served.
+/// Who sends datagrams as fast as it can, by copies of one of its own, holds no memory by that; others are served.
 #[test]
 fn a_source_that_floods() {
     let origin = Origin::start(|_| ok("hello"));
     let edge = Edge::over_quic(&[("a.test", origin_at(origin.address), plain())], Limits::default(), nowhere());
     let stop = Arc::new(AtomicBool::new(false));
+    // The sender, which is in this process too, would heap up what it is answered.
+    let deaf = Arc::new(AtomicBool::new(false));
+    let is_deaf = Arc::clone(&deaf);
     run(async {
         let (near, far) =
             (UdpSocket::bind("127.0.0.1:0").await.unwrap(), std::net::UdpSocket::bind("127.0.0.2:0").unwrap());
@@ -764,7 +767,9 @@ fn a_source_that_floods() {
                         let _ = far.send_to(&forth[..length], edge_at).await;
                     }
                     received = far.recv(&mut back) => {
-                        if let (Ok(length), Some(visitor)) = (received, visitor) {
+                        if let (Ok(length), Some(visitor)) = (received, visitor)
+                            && !is_deaf.load(Ordering::SeqCst)
+                        {
                             near.send_to(&back[..length], visitor).await.unwrap();
                         }
                     }
@@ -776,6 +781,7 @@ fn a_source_that_floods() {
         let hostile = Visitor::over(hostile, quic).await.unwrap();
         assert_eq!(hostile.get("a.test").await.status, "200");
         let copy = copied.wait_for(|copy| !copy.is_empty()).await.unwrap().clone();
+        deaf.store(true, Ordering::SeqCst);
         let before = memory();
         let is_over = Arc::clone(&stop);
         let to = edge.https;
@@ -794,12 +800,7 @@ fn a_source_that_floods() {
             }
         });
         let visitor = Visitor::connect(&edge, "a.test").await.unwrap();
-        let start = Instant::now();
-        while edge.counters().visitors.datagrams_dropped == 0 {
-            assert!(start.elapsed() < STUCK / 2, "all was heard");
-            assert_eq!(visitor.get("a.test").await.status, "200");
-        }
-        for _ in 0..50 {
+        for _ in 0..300 {
             assert_eq!(visitor.get("a.test").await.status, "200");
         }
         stop.store(true, Ordering::SeqCst);
