@@ -62,14 +62,9 @@ impl Runtime for Driving {
         TokioRuntime.new_timer(at)
     }
 
-    fn spawn(&self, work: Pin<Box<dyn Future<Output = ()> + Send>>) {
+    fn spawn(&self, mut work: Pin<Box<dyn Future<Output = ()> + Send>>) {
         match SPAWNING.take() {
-            // It takes all that has come for it: the runtime would end its step after 128 datagrams, of which an endpoint hands on
-            // more in one step of its own, so that they would heap up for as long as somebody sends.
-            Some(turn) => drop(tokio::task::spawn_local(async move {
-                let mut work = std::pin::pin!(tokio::task::unconstrained(work));
-                turn.drive(work.as_mut()).await;
-            })),
+            Some(turn) => drop(tokio::task::spawn_local(async move { turn.drive(work.as_mut()).await })),
             // An endpoint's own, which is everybody's.
             None => drop(tokio::task::spawn_local(work)),
         }
