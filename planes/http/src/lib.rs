@@ -17,8 +17,7 @@
 //! included; one that is blocked in some zones loses its requests to those. A blocked source can connect, and gets a
 //! page that says so.
 //!
-//! Not here: pages for a challenge (it is a refusal), WebSocket over HTTP/2 (RFC 8441) and HTTP/3 (RFC 9220), compression,
-//! caching. [`Config`] is the only configuration; the only files that are read are the system's root certificates, at
+//! Not here: pages for a challenge (it is a refusal), compression, caching. [`Config`] is the only configuration; the only files that are read are the system's root certificates, at
 //! the start.
 
 mod access_log;

@@ -743,7 +743,7 @@ fn a_source_that_floods() {
     let origin = Origin::start(|_| ok("hello"));
     let edge = Edge::over_quic(&[("a.test", origin_at(origin.address), plain())], Limits::default(), nowhere());
     let stop = Arc::new(AtomicBool::new(false));
-    // The sender is busy enough.
+    // What the sender is answered does not come back to it: it is in this process too, and would be busy with that.
     let deaf = Arc::new(AtomicBool::new(false));
     let is_deaf = Arc::clone(&deaf);
     run(async {
