@@ -58,6 +58,15 @@ pub trait Upstream: Send + Sync {
     /// Sends `request` through one of the tunnel's connections and waits for the head of the answer.
     /// The future and the bodies stay on the calling thread.
     fn send(&self, tunnel: TunnelId, request: Request) -> LocalBoxFuture<'_, Result<Response, UpstreamError>>;
+
+    /// A connection to the service that answers for `host`, made for `visitor`, whose bytes the caller speaks with it: HTTP/2.
+    /// It stays on the calling thread. The caller sets the deadline.
+    fn open<'a>(
+        &'a self,
+        tunnel: TunnelId,
+        host: &'a Host,
+        visitor: IpAddr,
+    ) -> LocalBoxFuture<'a, Result<Box<dyn Io>, UpstreamError>>;
 }
 
 /// Why there is no answer.

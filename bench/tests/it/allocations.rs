@@ -3,16 +3,16 @@
 
 use std::alloc::System;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
 use bartizan_authority::{NameContent, Proxied, ZoneFacts, Zones};
 use bartizan_dial::{Destinations, NameServers, Own, Private, Reach};
-use bartizan_exchange::{LocalBoxFuture, Request, Response, Upstream, UpstreamError};
+use bartizan_exchange::{Io, LocalBoxFuture, Request, Response, Upstream, UpstreamError};
 use bartizan_firewall::Firewall;
 use bartizan_geo::Geo;
 use bartizan_live::Live;
-use bartizan_names::{Name, OriginHost, TunnelId, ZoneId, ZoneName};
+use bartizan_names::{Host, Name, OriginHost, TunnelId, ZoneId, ZoneName};
 use bartizan_plane_http::{Config, Limits, Neighbours, Plane, ServerFacts, Sockets, start};
 use bartizan_policy::Policy;
 use bartizan_routes::{Routes, Server, Site, Target};
@@ -55,6 +55,15 @@ struct NoTunnels;
 
 impl Upstream for NoTunnels {
     fn send(&self, _: TunnelId, _: Request) -> LocalBoxFuture<'_, Result<Response, UpstreamError>> {
+        Box::pin(async { Err(UpstreamError::NotConnected) })
+    }
+
+    fn open<'a>(
+        &'a self,
+        _: TunnelId,
+        _: &'a Host,
+        _: IpAddr,
+    ) -> LocalBoxFuture<'a, Result<Box<dyn Io>, UpstreamError>> {
         Box::pin(async { Err(UpstreamError::NotConnected) })
     }
 }

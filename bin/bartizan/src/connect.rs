@@ -109,6 +109,7 @@ impl Plan {
             let mut origin = OriginRequest::default();
             origin.no_tls_verify = flags.no_tls_verify.then_some(true);
             origin.origin_server_name.clone_from(&flags.origin_server_name);
+            origin.http2_origin = flags.http2_origin.then_some(true);
             plan.options.ingress = Ingress::single(url, origin)
                 .map_err(|error| Failure::new(Cause::Usage, format!("--url {url}: {error}")))?;
             plan.look_at(url.clone());

@@ -274,6 +274,9 @@ fn ingress(hostname: &str, service: Option<&str>, connector: &Connector) -> Valu
     if let Some(name) = &connector.origin_server_name {
         rule["originRequest"]["originServerName"] = json!(name);
     }
+    if connector.http2_origin {
+        rule["originRequest"]["http2Origin"] = json!(true);
+    }
     json!([rule, { "service": "http_status:404" }])
 }
 

@@ -12,7 +12,11 @@ use bartizan_wire::http1::Limits;
 use http::HeaderValue;
 use tokio::time::timeout;
 
-use crate::link::{Answer, Asking, Link, LinkError, Lost};
+use crate::OriginRequest;
+use crate::link::{Answer, Asking, Io, Link, LinkError, Lost};
+
+/// HTTP/2 over TLS (RFC 9113 §3.2).
+pub(crate) const HTTP2_ALPN: &[u8] = b"h2";
 
 /// What an edge takes of an origin by its address it takes through a tunnel as well: a field costs up to 40 bytes there,
 /// beside its text.
@@ -30,11 +34,23 @@ pub(crate) struct Settings {
     pub(crate) handshake_max: Duration,
     pub(crate) idle_max: Duration,
     pub(crate) idle_connections_max: usize,
+    pub(crate) http2: Http2,
+    /// The rule's own words for all of this.
+    pub(crate) said: (String, OriginRequest),
+}
+
+/// Whether a service is said to speak HTTP/2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Http2 {
+    Spoken,
+    NotSaid,
 }
 
 /// TLS towards an origin.
 pub(crate) struct Tls {
     pub(crate) config: Arc<ClientConfig>,
+    /// The same, that offers HTTP/2 alone.
+    pub(crate) http2: Arc<ClientConfig>,
     /// Instead of the service's host.
     pub(crate) server_name: Option<String>,
     /// The name asked for is the one to verify. Such connections serve one name each, and are not kept.
@@ -68,6 +84,8 @@ pub(crate) enum OriginError {
     Exchange(#[from] LinkError),
     #[error("it changed the protocol, which nobody asked for")]
     Switched,
+    #[error("it does not agree to HTTP/2")]
+    NotHttp2,
 }
 
 impl OriginError {
@@ -77,7 +95,7 @@ impl OriginError {
             OriginError::Connect(failure) => (*failure).into(),
             OriginError::ConnectTime(_) | OriginError::HandshakeTime(_) => OriginFault::ConnectTimedOut,
             OriginError::Handshake(_) => OriginFault::Tls,
-            OriginError::Exchange(_) | OriginError::Switched => OriginFault::Broken,
+            OriginError::Exchange(_) | OriginError::Switched | OriginError::NotHttp2 => OriginFault::Broken,
         }
     }
 }
@@ -157,22 +175,60 @@ impl Origin {
         idle.retain_mut(|idle| now.duration_since(idle.since) < self.settings.idle_max && !idle.link.is_closed());
     }
 
+    /// Whether it is said to speak HTTP/2.
+    pub(crate) fn speaks_http2(&self) -> bool {
+        self.settings.http2 == Http2::Spoken
+    }
+
+    /// Whether a rule says the same of this one and of the other.
+    pub(crate) fn is_same(&self, other: &Origin) -> bool {
+        self.settings.said == other.settings.said
+    }
+
+    /// A connection over which somebody else speaks HTTP/2. `asked` is the host that was asked for.
+    pub(crate) async fn open(&self, asked: &str, origins: &OriginDialer) -> Result<Box<dyn Io>, OriginError> {
+        self.connect_by(asked, origins, Speech::Http2).await
+    }
+
     async fn connect(&self, asked: &str, origins: &OriginDialer) -> Result<Link, OriginError> {
+        self.connect_by(asked, origins, Speech::Http1).await.map(Link::new)
+    }
+
+    async fn connect_by(
+        &self,
+        asked: &str,
+        origins: &OriginDialer,
+        speech: Speech,
+    ) -> Result<Box<dyn Io>, OriginError> {
         let Settings { origin, connect_max, handshake_max, .. } = &self.settings;
         let (connect_max, handshake_max) = (*connect_max, *handshake_max);
         let dialling = timeout(connect_max, origins.connect_to(None, &origin.hosts, origin.port));
         let tcp = dialling.await.map_err(|_| OriginError::ConnectTime(connect_max))??;
-        let Some(tls) = &self.settings.tls else { return Ok(Link::new(tcp)) };
+        let Some(tls) = &self.settings.tls else { return Ok(Box::new(tcp)) };
         let name = match &tls.server_name {
             _ if tls.match_host => asked.to_owned(),
             Some(name) => name.clone(),
             // A service is one host.
             None => origin.hosts.iter().map(ToString::to_string).collect(),
         };
-        let stream = timeout(handshake_max, bartizan_tls::connect(&tls.config, &name, tcp))
+        let config = match speech {
+            Speech::Http1 => &tls.config,
+            Speech::Http2 => &tls.http2,
+        };
+        let stream = timeout(handshake_max, bartizan_tls::connect(config, &name, tcp))
             .await
             .map_err(|_| OriginError::HandshakeTime(handshake_max))?
             .map_err(OriginError::Handshake)?;
-        Ok(Link::new(stream))
+        if speech == Speech::Http2 && stream.alpn() != Some(HTTP2_ALPN) {
+            return Err(OriginError::NotHttp2);
+        }
+        Ok(Box::new(stream))
     }
+}
+
+/// What is spoken over a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Speech {
+    Http1,
+    Http2,
 }

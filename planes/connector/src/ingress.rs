@@ -7,7 +7,7 @@ use bartizan_dial::OriginDialer;
 use bartizan_live::{Generation, Live};
 use bartizan_quic::IntakeError;
 use bartizan_rpc::{
-    Applied, ConnectKind, HeadError, RpcThread, StreamKind, read_request, read_stream_kind, serve_connector,
+    Applied, ConnectKind, HeadError, Metadata, RpcThread, StreamKind, read_request, read_stream_kind, serve_connector,
 };
 use bartizan_tls::Now;
 use quinn::{RecvStream, SendStream};
@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use crate::limits::Limits;
 use crate::link::LinkError;
 use crate::untaken::{Arriving, Untaken};
-use crate::{Event, Ingress, pipeline, tcp, udp};
+use crate::{Event, Ingress, http2, pipeline, tcp, udp};
 
 /// What all streams share.
 #[derive(Clone)]
@@ -51,6 +51,10 @@ pub(crate) async fn serve(send: SendStream, mut receive: Arriving, shared: Share
 
 async fn serve_data(mut send: SendStream, mut receive: Arriving, shared: Shared) {
     let served = match timeout(shared.limits.head_time, read_request(&mut receive.stream)).await {
+        // A service is named by the host that it answers for.
+        Ok(Ok(request)) if request.kind == ConnectKind::Tcp && request.text(Metadata::HOST).is_some() => {
+            http2::serve(&request, &mut send, receive, &shared).await
+        }
         Ok(Ok(request)) if request.kind == ConnectKind::Tcp => tcp::serve(&request, &mut send, receive, &shared).await,
         Ok(Ok(request)) => pipeline::serve(request, &mut send, receive, &shared).await,
         Ok(Err(error)) => Err(error.into()),
@@ -91,6 +95,8 @@ pub(crate) enum StreamError {
     Upgraded(#[source] std::io::Error),
     #[error("the connection to the origin broke: {0}")]
     Tcp(#[source] std::io::Error),
+    #[error("its host has another service now")]
+    Moved,
     #[error("the client's side broke off: {0}")]
     Read(#[from] IntakeError),
 }

@@ -5,6 +5,7 @@
 //!                                        │                                        ├─ hello page
 //!                                        ├─ configuration from the edge           └─ a fixed status
 //!                                        ├─ tcp: bytes both ways ─► the address that the edge names
+//!                                        ├─ http2: the same ─► the service of a host, with which the edge speaks HTTP/2
 //!                                        └─ udp: datagrams both ways, a session a flow ─► the same
 //! ```
 //! It opens no port. Several connections to the edge (four by default) carry requests at the same time, so that one can
@@ -13,6 +14,7 @@
 
 mod egress;
 mod hello;
+mod http2;
 mod ingress;
 mod limits;
 mod link;

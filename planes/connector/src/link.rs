@@ -131,8 +131,7 @@ pub(crate) struct Answer {
 }
 
 impl Link {
-    pub(crate) fn new(io: impl Io + 'static) -> Link {
-        let io: Box<dyn Io> = Box::new(io);
+    pub(crate) fn new(io: Box<dyn Io>) -> Link {
         let (read, write) = tokio::io::split(io);
         Link { read, write }
     }

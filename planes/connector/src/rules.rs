@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bartizan_names::{self as names, Encryption, Host, OriginError};
-use bartizan_tls::{Now, Roots, TlsError};
+use bartizan_tls::{ClientConfig, Now, Roots, TlsError};
 use http::{HeaderValue, StatusCode};
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
-use crate::egress::{Origin, Tls};
+use crate::egress::{HTTP2_ALPN, Http2, Origin, Tls};
 use crate::uplink::client_config;
 
 /// The most rules of a configuration.
@@ -93,8 +93,9 @@ pub struct OriginRequest {
     bastion_mode: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     proxy_type: Option<String>,
+    /// The service speaks HTTP/2, over TLS or in the clear: it gets requests of gRPC.
     #[serde(rename = "http2Origin", skip_serializing_if = "Option::is_none")]
-    http2_origin: Option<bool>,
+    pub http2_origin: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     access: Option<Access>,
 }
@@ -103,6 +104,15 @@ pub struct OriginRequest {
 #[serde(default)]
 struct Access {
     required: bool,
+}
+
+/// A host has no service with which HTTP/2 is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoHttp2 {
+    #[error("its service is not said to speak HTTP/2, as gRPC needs it (--http2-origin, http2Origin of originRequest)")]
+    NotSaid,
+    #[error("a rule of this host has a path, and those are not seen in HTTP/2: give the service a host of its own")]
+    Paths,
 }
 
 /// The configuration cannot be served.
@@ -229,6 +239,16 @@ impl Ingress {
         // `build` makes sure that the last one matches whatever comes.
         &found.unwrap_or(&self.rules[self.rules.len() - 1]).service
     }
+
+    /// The service of a host that speaks HTTP/2. What is asked for on a connection to it is not seen here, so no rule of the
+    /// host may look at paths.
+    pub(crate) fn find_http2(&self, host: &Host) -> Result<&Arc<Origin>, NoHttp2> {
+        match self.rules.iter().find(|rule| rule.host.matches(host.name())) {
+            Some(Rule { path: Some(_), .. }) => Err(NoHttp2::Paths),
+            Some(Rule { service: Service::Origin(origin), .. }) if origin.speaks_http2() => Ok(origin),
+            Some(_) | None => Err(NoHttp2::NotSaid),
+        }
+    }
 }
 
 impl Rule {
@@ -243,12 +263,7 @@ impl Rule {
     }
 
     fn matches(&self, host: &str, path: &str) -> bool {
-        let host = match &self.host {
-            HostPattern::Any => true,
-            HostPattern::Exact(name) => host == name,
-            HostPattern::Suffix(suffix) => host.ends_with(suffix.as_str()),
-        };
-        host && self.path.as_ref().is_none_or(|pattern| pattern.is_match(path))
+        self.host.matches(host) && self.path.as_ref().is_none_or(|pattern| pattern.is_match(path))
     }
 
     fn matches_all(&self) -> bool {
@@ -257,6 +272,14 @@ impl Rule {
 }
 
 impl HostPattern {
+    fn matches(&self, host: &str) -> bool {
+        match self {
+            HostPattern::Any => true,
+            HostPattern::Exact(name) => host == name,
+            HostPattern::Suffix(suffix) => host.ends_with(suffix.as_str()),
+        }
+    }
+
     fn parse(rule: usize, hostname: String) -> Result<HostPattern, IngressError> {
         // As a request's host is compared.
         let name = hostname.strip_suffix('.').unwrap_or(&hostname).to_ascii_lowercase();
@@ -320,6 +343,8 @@ impl Service {
             handshake_max: seconds(request.tls_timeout, 10),
             idle_max: seconds(request.keep_alive_timeout, 90),
             idle_connections_max: request.keep_alive_connections.unwrap_or(100) as usize,
+            http2: if request.http2_origin == Some(true) { Http2::Spoken } else { Http2::NotSaid },
+            said: (text.to_owned(), request.clone()),
         }))))
     }
 }
@@ -334,8 +359,10 @@ fn tls(request: &OriginRequest, encryption: Encryption, now: Option<&Now>) -> Re
         None => Roots::System,
     };
     let config = client_config(now, &roots, &[b"http/1.1"])?;
+    let mut http2 = ClientConfig::clone(&config);
+    http2.alpn_protocols = vec![HTTP2_ALPN.to_vec()];
     let match_host = request.match_sni_to_host == Some(true);
-    Ok(Tls { config, server_name: request.origin_server_name.clone(), match_host })
+    Ok(Tls { config, http2: Arc::new(http2), server_name: request.origin_server_name.clone(), match_host })
 }
 
 /// The text of a file that rules name. They may have come from the edge, so that it may be a device without an end.
@@ -385,7 +412,11 @@ impl OriginRequest {
             ("originRequest.disableChunkedEncoding", self.disable_chunked_encoding == Some(true)),
             ("originRequest.bastionMode", self.bastion_mode == Some(true)),
             ("originRequest.proxyType", self.proxy_type.is_some()),
-            ("originRequest.http2Origin", self.http2_origin == Some(true)),
+            // The edge speaks with the service then, and names the host that was asked for.
+            (
+                "originRequest.httpHostHeader beside http2Origin",
+                self.http2_origin == Some(true) && self.http_host_header.is_some(),
+            ),
             ("originRequest.access.required", self.access.as_ref().is_some_and(|access| access.required)),
         ];
         set.into_iter().find(|(_, set)| *set).map_or(Ok(()), |(key, _)| Err(IngressError::Unsupported(key)))
@@ -441,6 +472,34 @@ mod tests {
         }
     }
 
+    /// A connection is to one service, whatever is asked for on it.
+    #[test]
+    fn services_that_speak_http2() {
+        let ingress = Ingress::parse(
+            br#"{"ingress": [
+                {"hostname": "grpc.test", "service": "http://localhost:1", "originRequest": {"http2Origin": true}},
+                {"hostname": "tls.test", "service": "https://localhost:2",
+                 "originRequest": {"http2Origin": true, "noTLSVerify": true}},
+                {"hostname": "paths.test", "path": "^/admin", "service": "http_status:403"},
+                {"hostname": "paths.test", "service": "http://localhost:3", "originRequest": {"http2Origin": true}},
+                {"hostname": "none.test", "service": "http_status:200", "originRequest": {"http2Origin": true}},
+                {"service": "http://localhost:4"}
+            ]}"#,
+        )
+        .unwrap();
+        for (host, expect) in [
+            ("grpc.test", Ok("http://localhost:1")),
+            ("GRPC.test.:443", Ok("http://localhost:1")),
+            ("tls.test", Ok("https://localhost:2")),
+            ("paths.test", Err(NoHttp2::Paths)),
+            ("none.test", Err(NoHttp2::NotSaid)),
+            ("other.test", Err(NoHttp2::NotSaid)),
+        ] {
+            let found = ingress.find_http2(&Host::parse(host).unwrap()).map(|origin| origin.name());
+            assert_eq!(found, expect, "{host}");
+        }
+    }
+
     #[test]
     fn no_rule_is_unavailable() {
         for json in ["{}", r#"{"ingress": []}"#, r#"{"ingress": null}"#] {
@@ -489,8 +548,10 @@ mod tests {
                 "originRequest.access.required is not supported",
             ),
             (
-                r#"{"ingress": [{"service": "http://a"}], "originRequest": {"http2Origin": true}}"#.to_owned(),
-                "originRequest.http2Origin is not supported",
+                r#"{"ingress": [{"service": "http://a", "originRequest": {"httpHostHeader": "b"}}],
+                    "originRequest": {"http2Origin": true}}"#
+                    .to_owned(),
+                "originRequest.httpHostHeader beside http2Origin is not supported",
             ),
             (
                 last(r#"{"service": "https://a", "originRequest": {"caPool": "/does/not/exist.pem"}}"#),

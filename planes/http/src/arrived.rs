@@ -43,10 +43,43 @@ impl Arrived {
         }
     }
 
+    /// Whether it is one of gRPC, which is HTTP/2 and nothing else: <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>.
+    // Hot: once a request through a tunnel.
+    pub(crate) fn is_grpc(&self) -> bool {
+        self.upgrade == Upgrade::None && self.fields.values("content-type").any(is_grpc)
+    }
+
     /// Gives its memory to the next head. What is left of the body is let go.
     pub(crate) fn let_go(&mut self, spare: &Spare) {
         self.body = Body::empty();
         let fields = std::mem::replace(&mut self.fields, Fields::Map(HeaderMap::new()));
         fields.into_room().into_iter().for_each(|room| spare.give_room(room));
+    }
+}
+
+/// Not `application/grpc-web`, which is for HTTP/1.1 too.
+fn is_grpc(content_type: &[u8]) -> bool {
+    const NAME: &[u8] = b"application/grpc";
+    let Some((name, rest)) = content_type.split_at_checked(NAME.len()) else { return false };
+    name.eq_ignore_ascii_case(NAME) && matches!(rest.first(), None | Some(b'+' | b';' | b' ' | b'\t'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grpc_by_its_content_type() {
+        for (content_type, expect) in [
+            ("application/grpc", true),
+            ("Application/GRPC+proto", true),
+            ("application/grpc ;x=y", true),
+            ("application/grpc-web", false),
+            ("application/grpc-web+proto", false),
+            ("application/grp", false),
+            ("", false),
+        ] {
+            assert_eq!(is_grpc(content_type.as_bytes()), expect, "{content_type}");
+        }
     }
 }

@@ -4,7 +4,7 @@
 //!                          ┌─ Sessions ─ a stream ─────┐
 //! Request ─► Egress::send ─┼─ Pool ─ kept connection ──┤
 //!                          │    └─── dial (base/dial) ─┴─► origin      (codecs of base/wire)
-//!                          └─ Upstream ─► tunnel
+//!                          └─ Upstream ─► tunnel; for gRPC a connection through it, with a session on it
 //! ```
 
 mod composed;
@@ -16,7 +16,6 @@ mod trusts;
 mod upload;
 
 use std::fmt;
-use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -45,7 +44,7 @@ use composed::Composed;
 use http2::{Answer, Asking, Exchange, Opening, Session, Sessions};
 use link::{Head, Link, Lost};
 use patience::Patience;
-use pool::{Key, Lease, Offer, Pool};
+use pool::{Key, Lease, Offer, Place, Pool};
 use trusts::Trusts;
 
 /// Where one request goes, and under which settings.
@@ -150,6 +149,10 @@ impl Egress {
         (arrived, body): (&Arrived, Body),
         patience: &Patience,
     ) -> Result<Answered, Problem> {
+        if arrived.is_grpc() {
+            let key = Key::behind(tunnel, &arrived.host);
+            return self.send_by(key, to, (arrived, body), patience).await;
+        }
         let headers = HeaderMap::with_capacity(arrived.fields.count() + FIELDS_TO_ORIGIN);
         let request = Request {
             visitor: arrived.source.address,
@@ -166,20 +169,11 @@ impl Egress {
         let response = sent.ok_or(Problem::OriginAnswerTimedOut)?.map_err(|error| {
             tracing::debug!(%tunnel, %error, "no answer through the tunnel");
             record.tell(HttpStage::Tunnel, || error.to_string());
-            match error {
-                UpstreamError::NotConnected => Problem::TunnelNotConnected,
-                UpstreamError::Origin(OriginFault::Tls, _) => Problem::TlsBehindTunnel,
-                UpstreamError::Origin(fault, _) => Problem::Origin(fault),
-                UpstreamError::TimedOut => Problem::OriginAnswerTimedOut,
-                UpstreamError::Full => Problem::NoRoom,
-                UpstreamError::Broken(_) => Problem::TunnelBroken,
-            }
+            Problem::from(error)
         })?;
         Ok(Answered::new(response, to.ray))
     }
 
-    /// Sends over a kept connection if there is one. The origin may have closed it just now: then the request is sent
-    /// once more over a new connection, if no byte of it had left or if it may be repeated (RFC 9110 §9.2.2).
     async fn send_to_origin(
         &self,
         server: &Server,
@@ -190,21 +184,33 @@ impl Egress {
         let origin = server.spoken_to(to.settings.ssl, arrived.scheme);
         let offer = offer(&origin, to.settings, arrived.upgrade);
         let key = Key::new(origin, arrived.host.bare_name(), offer, to.roots);
+        self.send_by(key, to, (arrived, body), patience).await
+    }
+
+    /// Sends over a kept connection if there is one. The origin may have closed it just now: then the request is sent
+    /// once more over a new connection, if no byte of it had left or if it may be repeated (RFC 9110 §9.2.2).
+    async fn send_by(
+        &self,
+        key: Key,
+        to: &Destination<'_>,
+        (arrived, body): (&Arrived, Body),
+        patience: &Patience,
+    ) -> Result<Answered, Problem> {
         let kept = match self.send_on_kept(&key, to, (arrived, body), patience).await? {
             Ok(answered) => return Ok(answered),
             Err(Unanswered::NoConnection(body)) => body,
             Err(Unanswered::Lost(again)) => {
-                to.request.record().tell(HttpStage::Origin, || "it had closed that".to_owned());
+                to.request.record().tell(stage(key.place()), || "it had closed that".to_owned());
                 let body = again.ok_or(Problem::Origin(OriginFault::Broken))?;
                 self.counters.requests.retried.add(1);
                 body
             }
         };
         // In a box, since few requests have to wait for it.
-        let way = Box::pin(self.open(&key, to, arrived.source.address)).await;
-        to.request.record().tell(HttpStage::Origin, || match &way {
-            Ok(way) => format!("by {way}, {}", told(key.origin())),
-            Err(problem) => format!("no connection, {}; {problem}", told(key.origin())),
+        let way = Box::pin(self.open(&key, to, arrived)).await;
+        to.request.record().tell(stage(key.place()), || match &way {
+            Ok(way) => format!("by {way}, {}", told(key.place())),
+            Err(problem) => format!("no connection, {}; {problem}", told(key.place())),
         });
         let lost = || Problem::Origin(OriginFault::Broken);
         match way? {
@@ -232,15 +238,15 @@ impl Egress {
         if key.offer() != Offer::Http1
             && let Some(session) = self.sessions.find(key)
         {
-            record.tell(HttpStage::Origin, || {
-                format!("by a stream of a connection that was kept, {}", told(key.origin()))
+            record.tell(stage(key.place()), || {
+                format!("by a stream of a connection that was kept, {}", told(key.place()))
             });
             // In a box: most origins are not asked so.
             let asking = Box::pin(self.ask_on_stream(session, key, (arrived, body), to, patience));
             return Ok(asking.await?.map_err(Unanswered::Lost));
         }
         let Some(mut link) = self.pool.take(key) else { return Ok(Err(Unanswered::NoConnection(body))) };
-        record.tell(HttpStage::Origin, || format!("by a connection that was kept, {}", told(key.origin())));
+        record.tell(HttpStage::Origin, || format!("by a connection that was kept, {}", told(key.place())));
         link.begin(self.compose(arrived, body, to)?, to.request.connection.piece_bytes());
         match self.ask(&mut link, to, patience).await? {
             Ok(head) => self.receive((head, to.ray), link, key.clone(), arrived.upgrade).map(Ok),
@@ -275,9 +281,10 @@ impl Egress {
         patience: &Patience,
     ) -> Result<Result<Answered, Option<Body>>, Problem> {
         let provenance = to.provenance(arrived);
-        let scheme = match key.origin().encryption {
-            Encryption::None => Scheme::Http,
-            Encryption::Unverified | Encryption::Verified => Scheme::Https,
+        let scheme = match key.place() {
+            // How the connector reaches it is not known here.
+            Place::Tunnel(_) | Place::Address(Origin { encryption: Encryption::None, .. }) => Scheme::Http,
+            Place::Address(_) => Scheme::Https,
         };
         let asking = Asking { arrived, provenance: &provenance, scheme, request: to.request };
         let exchange = match Exchange::begin(session, &asking, body) {
@@ -293,7 +300,7 @@ impl Egress {
     }
 
     /// A new connection, or one that somebody else has just made for the same.
-    async fn open(&self, key: &Key, to: &Destination<'_>, visitor: IpAddr) -> Result<Way, Problem> {
+    async fn open(&self, key: &Key, to: &Destination<'_>, arrived: &Arrived) -> Result<Way, Problem> {
         let limits = &to.request.worker.limits;
         let making = match key.offer() {
             Offer::Http1 => None,
@@ -311,7 +318,7 @@ impl Egress {
             },
         };
         to.request.count_dial();
-        let way = self.connect(key, to, visitor).await;
+        let way = self.connect(key, to, arrived).await;
         match &way {
             Ok(Way::Http2(session, _)) => self.sessions.put(key, Rc::clone(session)),
             Ok(Way::Http1(_)) if key.offer() == Offer::Both => self.sessions.note_http1(key),
@@ -324,13 +331,45 @@ impl Egress {
 
     /// A new connection, in the place of an idle one if there is no other: of the visitor's own if it has one. With TLS the
     /// certificate must be for the host of `key`.
-    async fn connect(&self, key: &Key, to: &Destination<'_>, visitor: IpAddr) -> Result<Way, Problem> {
+    async fn connect(&self, key: &Key, to: &Destination<'_>, arrived: &Arrived) -> Result<Way, Problem> {
+        let visitor = arrived.source.address;
         let close_one = |whose| self.pool.close_one(whose) || self.sessions.close_one(whose);
         let pass = self.gate.enter(visitor, Instant::now(), close_one).map_err(|over| {
             tracing::debug!(%visitor, ?over, "no connection to an origin");
             Problem::NoRoom
         })?;
-        let Origin { encryption, hosts, port } = key.origin();
+        let connect_time = to.request.worker.limits.connect_time;
+        let connecting = async {
+            match key.place() {
+                Place::Address(origin) => self.connect_to(origin, key, to).await,
+                Place::Tunnel(tunnel) => {
+                    let opened = self.upstream.open(*tunnel, &arrived.host, visitor).await;
+                    let io = opened.map_err(|error| {
+                        tracing::debug!(%tunnel, %error, "no connection through the tunnel");
+                        to.request.record().tell(HttpStage::Tunnel, || error.to_string());
+                        Problem::from(error)
+                    })?;
+                    Ok((io, true))
+                }
+            }
+        };
+        let connected = tokio::time::timeout(connect_time, connecting).await;
+        let (io, is_http2) = connected.unwrap_or(Err(Problem::Origin(OriginFault::ConnectTimedOut)))?;
+        let spare = Rc::clone(&self.spare);
+        Ok(match is_http2 {
+            true => Way::Http2(Session::start(io, pass, spare), Made::ForThis),
+            false => Way::Http1(Link::new(io, spare).within(pass)),
+        })
+    }
+
+    /// A connection to an address, and whether HTTP/2 is spoken on it.
+    async fn connect_to(
+        &self,
+        origin: &Origin,
+        key: &Key,
+        to: &Destination<'_>,
+    ) -> Result<(Box<dyn Io>, bool), Problem> {
+        let Origin { encryption, hosts, port } = origin;
         // Of a key without authorities, those of the zone do not count.
         let offers = self.tls.of(to.roots.filter(|roots| key.roots() == Some(roots.sum))).map_err(|error| {
             tracing::debug!(zone = %to.zone, %error, "authorities of its own that cannot be used");
@@ -338,25 +377,14 @@ impl Egress {
         })?;
         let tls = if key.offer() == Offer::Http1 { &offers.http1 } else { &offers.both };
         let config = tls.client(*encryption).map_err(|_| Problem::Origin(OriginFault::Tls))?;
-        let connecting = async {
-            let stream = self.origins.connect_to(Some(to.zone), hosts, *port).await?;
-            let Some(config) = config else {
-                return Ok::<(Box<dyn Io>, bool), Problem>((Box::new(stream), key.offer() == Offer::Http2));
-            };
-            let stream = bartizan_tls::connect(config, key.host(), stream).await.map_err(|error| {
-                tracing::debug!(host = key.host(), %error, "no TLS with the origin");
-                Problem::Origin(OriginFault::Tls)
-            })?;
-            let is_http2 = stream.alpn() == Some(http2::ALPN);
-            Ok((Box::new(stream), is_http2))
-        };
-        let connected = tokio::time::timeout(to.request.worker.limits.connect_time, connecting).await;
-        let (io, is_http2) = connected.unwrap_or(Err(Problem::Origin(OriginFault::ConnectTimedOut)))?;
-        let spare = Rc::clone(&self.spare);
-        Ok(match is_http2 {
-            true => Way::Http2(Session::start(io, pass, spare), Made::ForThis),
-            false => Way::Http1(Link::new(io, spare).within(pass)),
-        })
+        let stream = self.origins.connect_to(Some(to.zone), hosts, *port).await?;
+        let Some(config) = config else { return Ok((Box::new(stream), key.offer() == Offer::Http2)) };
+        let stream = bartizan_tls::connect(config, key.host(), stream).await.map_err(|error| {
+            tracing::debug!(host = key.host(), %error, "no TLS with the origin");
+            Problem::Origin(OriginFault::Tls)
+        })?;
+        let is_http2 = stream.alpn() == Some(http2::ALPN);
+        Ok((Box::new(stream), is_http2))
     }
 
     /// The origin's answer in our types. Its connection goes back to the pool when the body has been read.
@@ -461,14 +489,39 @@ impl fmt::Display for Way {
     }
 }
 
+/// Which step of a trace tells of it.
+fn stage(place: &Place) -> HttpStage {
+    match place {
+        Place::Address(_) => HttpStage::Origin,
+        Place::Tunnel(_) => HttpStage::Tunnel,
+    }
+}
+
 /// An origin, for who wants to see where a request goes.
-fn told(origin: &Origin) -> String {
+fn told(place: &Place) -> String {
+    let origin = match place {
+        Place::Address(origin) => origin,
+        Place::Tunnel(tunnel) => return format!("HTTP/2 with a service behind {tunnel}"),
+    };
     let judged = match origin.encryption {
         Encryption::None => "",
         Encryption::Unverified => ", whose certificate is not judged",
         Encryption::Verified => ", whose certificate is judged",
     };
     format!("{origin}{judged}")
+}
+
+impl From<UpstreamError> for Problem {
+    fn from(error: UpstreamError) -> Problem {
+        match error {
+            UpstreamError::NotConnected => Problem::TunnelNotConnected,
+            UpstreamError::Origin(OriginFault::Tls, _) => Problem::TlsBehindTunnel,
+            UpstreamError::Origin(fault, _) => Problem::Origin(fault),
+            UpstreamError::TimedOut => Problem::OriginAnswerTimedOut,
+            UpstreamError::Full => Problem::NoRoom,
+            UpstreamError::Broken(_) => Problem::TunnelBroken,
+        }
+    }
 }
 
 impl From<Failure> for Problem {

@@ -7,11 +7,14 @@
 
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bartizan_exchange::{Body, BodyError, Length, LocalBoxFuture, Request, Response, Upgrade, Upstream, UpstreamError};
-use bartizan_names::{OriginFault, TunnelId};
+use bartizan_exchange::{
+    Body, BodyError, Io, Length, LocalBoxFuture, Request, Response, Upgrade, Upstream, UpstreamError,
+};
+use bartizan_names::{Host, OriginFault, TunnelId};
 use bartizan_quic::{Intake, IntakeError};
 use bartizan_quotas::SourceKey;
 use bartizan_rpc::{
@@ -74,6 +77,41 @@ impl Upstream for Egress {
             answer
         })
     }
+
+    fn open<'a>(
+        &'a self,
+        tunnel: TunnelId,
+        host: &'a Host,
+        visitor: IpAddr,
+    ) -> LocalBoxFuture<'a, Result<Box<dyn Io>, UpstreamError>> {
+        Box::pin(async move {
+            let named = || std::iter::once(Entry::new(Metadata::HOST, host.as_str().as_bytes()));
+            let head = Bytes::from(encode_request(&format!("http://{}", host.as_str()), ConnectKind::Tcp, named));
+            let whom = (tunnel, SourceKey::widest(visitor));
+            // Nothing was said yet, so another connector may be asked.
+            let opened = self.links.carry(whom, Repeat::Allowed, |stream| open(stream, head.clone())).await?;
+            count(if opened.is_ok() { &self.counters.tcp_connections } else { &self.counters.tcp_failed });
+            opened.map(|duplex| Box::new(duplex) as Box<dyn Io>)
+        })
+    }
+}
+
+/// A stream that becomes a connection to a service, if the connector agrees.
+async fn open(mut stream: Stream, head: Bytes) -> Result<Duplex, UpstreamError> {
+    uploaded(begin(&mut stream.send, head, stream.lease.link()).await, stream.lease.link())?;
+    let answer = in_time(read_response(&mut stream.receive), stream.lease.link()).await?;
+    let answer = answer.map_err(AnswerError::from)?;
+    refused(&answer)?;
+    Ok(Duplex::from(stream))
+}
+
+/// Whether the connector says that there is no answer.
+fn refused(answer: &ConnectResponse) -> Result<(), UpstreamError> {
+    if answer.error.is_empty() {
+        return Ok(());
+    }
+    let why = plain_text(answer.error.as_bytes(), LOGGED_BYTES_MAX);
+    Err(UpstreamError::Origin(OriginFault::read(answer.text(Metadata::FAULT)), why))
 }
 
 /// The connector's answer is malformed.
@@ -253,10 +291,7 @@ fn noted(decoded: Result<Head, UpstreamError>, link: &Link) -> Result<Head, Upst
 
 /// `asked` is what may become of the connection: there is no other answer of the class 1xx (RFC 9110 §15.2).
 fn decode(answer: ConnectResponse, asked: Upgrade) -> Result<Head, UpstreamError> {
-    if !answer.error.is_empty() {
-        let why = plain_text(answer.error.as_bytes(), LOGGED_BYTES_MAX);
-        return Err(UpstreamError::Origin(OriginFault::read(answer.text(Metadata::FAULT)), why));
-    }
+    refused(&answer)?;
     let is_last = |status: &StatusCode| match *status {
         StatusCode::SWITCHING_PROTOCOLS => asked == Upgrade::WebSocket,
         status => !status.is_informational(),

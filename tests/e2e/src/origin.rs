@@ -6,7 +6,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::program::{Program, finish};
+use crate::program::{Program, finish, python_with_sdk};
 use crate::wait;
 
 /// A server that runs. Dropped, it is killed.
@@ -32,6 +32,27 @@ impl Origin {
         let mut command = Command::new("python3");
         command.arg("-u").arg(here("origins/echo.py"));
         Origin::python(command, temporary(), "127.0.0.1")
+    }
+
+    /// A server of gRPC in the clear: `clients/grpc_echo.py`.
+    #[track_caller]
+    pub fn grpc() -> Origin {
+        Origin::grpc_in(temporary(), &[])
+    }
+
+    /// The same over TLS, with a certificate that no client trusts.
+    #[track_caller]
+    pub fn grpc_tls() -> Origin {
+        let folder = temporary();
+        certificate(folder.path());
+        Origin::grpc_in(folder, &["cert.pem", "key.pem"])
+    }
+
+    #[track_caller]
+    fn grpc_in(folder: TempDir, files: &[&str]) -> Origin {
+        let mut command = Command::new(python_with_sdk());
+        command.current_dir(folder.path()).arg("-u").arg(here("clients/grpc_echo.py")).arg("serve").args(files);
+        Origin::python(command, folder, "127.0.0.1")
     }
 
     #[track_caller]

@@ -47,6 +47,9 @@ pub struct Connector {
     /// The name in the service's certificate, where it differs from the URL's host
     #[arg(long, global = true, value_name = "NAME")]
     pub origin_server_name: Option<String>,
+    /// The service speaks HTTP/2: it gets requests of gRPC
+    #[arg(long, global = true)]
+    pub http2_origin: bool,
     /// The edge's tunnel address, repeatable; else the API or the token says it
     #[arg(long = "edge", global = true, value_name = "HOST:PORT", env = "TUNNEL_EDGE", value_delimiter = ',')]
     pub edges: Vec<String>,

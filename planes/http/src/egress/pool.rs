@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bartizan_exchange::{Body, BodyError, Frame, Length};
-use bartizan_names::{Encryption, Origin};
+use bartizan_names::{Encryption, Host, Origin, TunnelId};
 use bartizan_policy::OriginRoots;
 use bartizan_quotas::Whose;
 use bartizan_wire::http1::{self, BodyReader, Persistence};
@@ -22,13 +22,21 @@ use crate::limits::{IDLE_ORIGINS_MAX, IDLE_PER_ORIGIN_MAX, SWEEPS_MAX};
 /// Requests with the same key may share a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
-    origin: Origin,
-    /// None for plain HTTP. With TLS, the host that the certificate was checked for: another host needs another
+    place: Place,
+    /// None for plain HTTP to an address. With TLS, the host that the certificate was checked for: another host needs another
     /// handshake.
     host: Option<Rc<str>>,
     offer: Offer,
     /// With a certificate that was judged: by which authorities of the zone's own. Others would judge otherwise.
     roots: Option<[u8; 32]>,
+}
+
+/// Where a connection leads.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Place {
+    Address(Origin),
+    /// To the service of the host, behind this tunnel.
+    Tunnel(TunnelId),
 }
 
 /// Which versions of HTTP an origin is offered.
@@ -49,11 +57,17 @@ impl Key {
             Encryption::Unverified | Encryption::Verified => Some(host.to_ascii_lowercase().into()),
         };
         let roots = roots.filter(|_| origin.encryption == Encryption::Verified).map(|roots| roots.sum);
-        Key { origin, host, offer, roots }
+        Key { place: Place::Address(origin), host, offer, roots }
     }
 
-    pub(crate) fn origin(&self) -> &Origin {
-        &self.origin
+    /// For HTTP/2 with the service of a host behind a tunnel.
+    pub(crate) fn behind(tunnel: TunnelId, host: &Host) -> Key {
+        let host = Some(host.bare_name().to_ascii_lowercase().into());
+        Key { place: Place::Tunnel(tunnel), host, offer: Offer::Http2, roots: None }
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
     }
 
     pub(crate) fn offer(&self) -> Offer {

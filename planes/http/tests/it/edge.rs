@@ -1,19 +1,20 @@
 //! A running plane with one worker, and ways to talk to it.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bartizan_authority::{NameContent, Proxied, ZoneFacts, Zones};
 use bartizan_clock::Clock;
 use bartizan_dial::{Destinations, Listener, NameServers, Own, Private, Reach};
-use bartizan_exchange::{Body, LocalBoxFuture, Request, Response, Upstream, UpstreamError};
+use bartizan_exchange::{Body, Io, LocalBoxFuture, Request, Response, Upstream, UpstreamError};
 use bartizan_firewall::{Coverage, Firewall, Level, Rule};
 use bartizan_geo::Geo;
 use bartizan_live::{Generation, Live};
 use bartizan_names::{
-    AccessMode, CertificateId, Name, OriginHost, Protocol, RuleId, Timestamp, TunnelId, ZoneId, ZoneName, ZoneSettings,
+    AccessMode, CertificateId, Host, Name, OriginHost, Protocol, RuleId, Timestamp, TunnelId, ZoneId, ZoneName,
+    ZoneSettings,
 };
 use bartizan_observed::{HttpQuestion, HttpTrace, TracesBusy};
 use bartizan_plane_http::{
@@ -66,6 +67,15 @@ impl Upstream for Tunnels {
     fn send(&self, tunnel: TunnelId, request: Request) -> LocalBoxFuture<'_, Result<Response, UpstreamError>> {
         assert_eq!(tunnel, TunnelId::from_bytes(TUNNEL));
         Box::pin(async move { (self.0)(request) })
+    }
+
+    fn open<'a>(
+        &'a self,
+        _: TunnelId,
+        _: &'a Host,
+        _: IpAddr,
+    ) -> LocalBoxFuture<'a, Result<Box<dyn Io>, UpstreamError>> {
+        Box::pin(async { Err(UpstreamError::NotConnected) })
     }
 }
 

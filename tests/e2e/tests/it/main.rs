@@ -21,6 +21,7 @@ mod drains;
 mod dry_runs;
 mod first_days;
 mod first_run;
+mod grpc;
 mod http3;
 mod http_edge;
 mod judges;
