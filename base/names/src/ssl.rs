@@ -19,7 +19,7 @@ words!(
 words!(
     /// The newest version of HTTP that is offered to an origin.
     OriginHttp {
-        Http2 = "2",
         Http1 = "1",
+        Http2 = "2",
     }
 );

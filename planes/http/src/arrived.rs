@@ -44,7 +44,7 @@ impl Arrived {
     }
 
     /// Whether it is one of gRPC, which is HTTP/2 and nothing else: <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>.
-    // Hot: once a request through a tunnel.
+    // Hot: once a request through a tunnel, or to an origin over TLS.
     pub(crate) fn is_grpc(&self) -> bool {
         self.upgrade == Upgrade::None && self.fields.values("content-type").any(is_grpc)
     }

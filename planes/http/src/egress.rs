@@ -182,7 +182,7 @@ impl Egress {
         patience: &Patience,
     ) -> Result<Answered, Problem> {
         let origin = server.spoken_to(to.settings.ssl, arrived.scheme);
-        let offer = offer(&origin, to.settings, arrived.upgrade);
+        let offer = offer(&origin, to.settings, arrived);
         let key = Key::new(origin, arrived.host.bare_name(), offer, to.roots);
         self.send_by(key, to, (arrived, body), patience).await
     }
@@ -449,13 +449,16 @@ impl Egress {
     }
 }
 
-/// Which versions an origin is offered for a request. What is to become a WebSocket asks for that in HTTP/1.1 (RFC 6455 §1.3).
-fn offer(origin: &Origin, settings: &ZoneSettings, upgrade: Upgrade) -> Offer {
+/// Which versions an origin is offered for a request. What is to become a WebSocket asks for that in HTTP/1.1 (RFC 6455 §1.3), and
+/// gRPC knows no other than HTTP/2.
+fn offer(origin: &Origin, settings: &ZoneSettings, arrived: &Arrived) -> Offer {
     match (origin.encryption, settings.origin_max_http_version) {
-        _ if upgrade != Upgrade::None => Offer::Http1,
+        _ if arrived.upgrade != Upgrade::None => Offer::Http1,
         (Encryption::None, _) if settings.origin_h2c => Offer::Http2,
-        (Encryption::None, _) | (_, OriginHttp::Http1) => Offer::Http1,
+        (Encryption::None, _) => Offer::Http1,
         (Encryption::Unverified | Encryption::Verified, OriginHttp::Http2) => Offer::Both,
+        (Encryption::Unverified | Encryption::Verified, OriginHttp::Http1) if arrived.is_grpc() => Offer::Both,
+        (Encryption::Unverified | Encryption::Verified, OriginHttp::Http1) => Offer::Http1,
     }
 }
 

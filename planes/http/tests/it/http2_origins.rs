@@ -34,7 +34,7 @@ fn h2c() -> ZoneSettings {
 
 /// By TLS, where what is spoken is agreed on.
 fn full() -> ZoneSettings {
-    ZoneSettings { ssl: Ssl::Full, ..plain() }
+    ZoneSettings { ssl: Ssl::Full, origin_max_http_version: OriginHttp::Http2, ..plain() }
 }
 
 /// A request as a library understood it.
@@ -270,26 +270,31 @@ fn what_is_agreed_on() {
     const OFFERS: [&[&[u8]]; 3] = [&[b"h2", b"http/1.1"], &[b"http/1.1"], &[b"h2"]];
     let [of_both, old, new] =
         OFFERS.map(|alpn| Library::start(Speaks::Tls(hosts(&edge.ca), alpn), |_, _| said("hello")));
-    let old_only = || ZoneSettings { origin_max_http_version: OriginHttp::Http1, ..full() };
-    let strict = || ZoneSettings { ssl: Ssl::Strict, ..plain() };
-    for (origin, settings, expect) in [
-        (&of_both, full(), Some(Version::HTTP_2)),
-        (&of_both, strict(), Some(Version::HTTP_2)),
-        (&of_both, old_only(), Some(Version::HTTP_11)),
-        (&of_both, full(), Some(Version::HTTP_2)),
-        (&old, full(), Some(Version::HTTP_11)),
-        (&new, full(), Some(Version::HTTP_2)),
+    let by_default = || ZoneSettings { ssl: Ssl::Full, ..plain() };
+    let strict = || ZoneSettings { ssl: Ssl::Strict, ..full() };
+    const GRPC: &str = "application/grpc+proto";
+    for (origin, settings, content_type, expect) in [
+        (&of_both, full(), "text/plain", Some(Version::HTTP_2)),
+        (&of_both, strict(), "text/plain", Some(Version::HTTP_2)),
+        (&of_both, by_default(), "text/plain", Some(Version::HTTP_11)),
+        (&of_both, full(), "text/plain", Some(Version::HTTP_2)),
+        (&old, full(), "text/plain", Some(Version::HTTP_11)),
+        (&new, full(), "text/plain", Some(Version::HTTP_2)),
         // It speaks nothing that we would.
-        (&new, old_only(), None),
+        (&new, by_default(), "text/plain", None),
+        (&new, by_default(), GRPC, Some(Version::HTTP_2)),
+        (&old, by_default(), GRPC, Some(Version::HTTP_11)),
+        (&of_both, by_default(), "application/grpc-web", Some(Version::HTTP_11)),
     ] {
         edge.publish(&[("a.test", origin_at(origin.address), settings.clone())]);
         for _ in 0..2 {
             let answer = run(async {
-                let request = Request::builder().uri("https://a.test/").body(Outgoing::of(0)).unwrap();
+                let request = Request::builder().uri("https://a.test/").header("content-type", content_type);
+                let request = request.body(Outgoing::of(0)).unwrap();
                 dial_h2(&edge, "a.test").await.send_request(request).await.unwrap().status().as_u16()
             });
-            assert_eq!(answer, if expect.is_some() { 200 } else { 502 }, "{settings:?}");
-            assert_eq!(origin.take_seen().first().map(|seen| seen.version), expect, "{settings:?}");
+            assert_eq!(answer, if expect.is_some() { 200 } else { 502 }, "{content_type} {settings:?}");
+            assert_eq!(origin.take_seen().first().map(|seen| seen.version), expect, "{content_type} {settings:?}");
         }
     }
     assert_eq!(of_both.connections(), 3, "one for each: full, strict, HTTP/1.1");

@@ -234,14 +234,14 @@ fn each_setting_changes_what_a_visitor_sees() {
             json!("full"),
             json!("full"),
             Box::new(|| edge.https_get(&over_tls, "/", &[]).text()),
-            ["", "HTTP/2.0"],
+            ["", "HTTP/1.1"],
         ),
         (
             "origin_max_http_version",
-            json!("1"),
             json!("2"),
+            json!("1"),
             Box::new(|| edge.https_get(&over_tls, "/", &[]).text()),
-            ["HTTP/2.0", "HTTP/1.1"],
+            ["HTTP/1.1", "HTTP/2.0"],
         ),
     ];
     let listed = edge.ask("GET", &format!("/zones/{}/settings", edge.zone()), None).result();
