@@ -51,7 +51,7 @@ fn requests_of_aioquic() {
         "proto": ["https"],
         "up": [10_485_760, true],
         "down": [10_485_760, true],
-        "some": 20,
+        "many": 300,
     });
     assert_eq!(visit(&edge, &host, "requests", &[]), expect);
 }
