@@ -1,7 +1,8 @@
 //! Endpoints: what those of visitors and of connectors begin with.
 //!
 //! ```text
-//! UDP socket ─► Socket: each datagram in memory of its own ─► Endpoint: random ids, resets that only it can make
+//! UDP socket ─► Socket: each datagram in memory of its own, if its inbox has room ─► Endpoint: ids that it knows again,
+//!                                                                                     resets that only it can make
 //! ```
 
 use std::io;
@@ -11,7 +12,8 @@ use std::time::Duration;
 
 use quinn::{Endpoint, EndpointConfig, Runtime, ServerConfig};
 
-use crate::ids::RandomIds;
+use crate::ids::Generator;
+use crate::inbox::Inboxes;
 use crate::reset::{OfAddress, ResetKey};
 use crate::socket::Socket;
 
@@ -22,20 +24,22 @@ const VERSIONS: [u32; 1] = [1];
 /// reset is smaller than the packet that asked for it.
 const RESET_INTERVAL: Duration = Duration::from_millis(1);
 
-/// An endpoint on a socket, which resets the connections of its predecessor there with the same key. On this runtime.
+/// An endpoint on a socket, which resets the connections of its predecessor there with the same key. On this runtime, which
+/// runs the drivers of its connections by [`Driver`](crate::Driver).
 pub fn open(
     socket: UdpSocket,
     reset_key: &ResetKey,
     server: Option<ServerConfig>,
-    runtime: Arc<dyn Runtime>,
+    (runtime, inboxes): (Arc<dyn Runtime>, &Inboxes),
 ) -> io::Result<Endpoint> {
     let address = socket.local_addr()?;
+    let ids = inboxes.clone();
     let mut config = EndpointConfig::new(Arc::new(OfAddress::new(reset_key, address)));
     config
         .supported_versions(VERSIONS.to_vec())
         .min_reset_interval(RESET_INTERVAL)
-        .cid_generator(|| Box::new(RandomIds));
-    let socket = Arc::new(Socket::new(runtime.wrap_udp_socket(socket)?));
+        .cid_generator(move || Box::new(Generator(ids.clone())));
+    let socket = Arc::new(Socket::new(runtime.wrap_udp_socket(socket)?, inboxes.clone()));
     Endpoint::new_with_abstract_socket(config, server, socket, runtime)
 }
 
@@ -67,11 +71,11 @@ mod tests {
     }
 
     /// What an endpoint at this address says to a packet of a connection that it does not know, and where it was.
-    async fn token(address: SocketAddr, id: [u8; 8]) -> (Vec<u8>, SocketAddr) {
+    async fn token(address: SocketAddr, id: [u8; 12]) -> (Vec<u8>, SocketAddr) {
         let key: ResetKey = Arc::new(Fold);
         let socket = UdpSocket::bind(address).unwrap();
         let address = socket.local_addr().unwrap();
-        let _endpoint = open(socket, &key, None, Arc::new(quinn::TokioRuntime)).unwrap();
+        let _endpoint = open(socket, &key, None, (Arc::new(quinn::TokioRuntime), &Inboxes::new(100, || ()))).unwrap();
         let stranger = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
         // A short header (RFC 9000 §17.3.1).
         let packet = [&[0x40], &id[..], &[7; 60]].concat();
@@ -83,7 +87,7 @@ mod tests {
     }
 
     /// What the endpoint at this address would say, now and after a restart.
-    fn own(address: SocketAddr, id: [u8; 8]) -> Vec<u8> {
+    fn own(address: SocketAddr, id: [u8; 12]) -> Vec<u8> {
         let key: ResetKey = Arc::new(Fold);
         let mut signature = [0; 32];
         quinn::crypto::HmacKey::sign(&OfAddress::new(&key, address), &id, &mut signature);
@@ -92,12 +96,12 @@ mod tests {
 
     #[tokio::test]
     async fn no_endpoint_tells_the_tokens_of_another() {
-        let (told, one) = token("127.0.0.1:0".parse().unwrap(), [1; 8]).await;
-        assert_eq!(told, own(one, [1; 8]));
-        assert_ne!(told, own(one, [2; 8]));
+        let (told, one) = token("127.0.0.1:0".parse().unwrap(), [1; 12]).await;
+        assert_eq!(told, own(one, [1; 12]));
+        assert_ne!(told, own(one, [2; 12]));
         // At the same port of another address.
-        let (other_told, other) = token(SocketAddr::new([127, 0, 0, 2].into(), one.port()), [1; 8]).await;
+        let (other_told, other) = token(SocketAddr::new([127, 0, 0, 2].into(), one.port()), [1; 12]).await;
         assert_ne!(other_told, told, "by which a connection of the first is reset");
-        assert_eq!(other_told, own(other, [1; 8]));
+        assert_eq!(other_told, own(other, [1; 12]));
     }
 }

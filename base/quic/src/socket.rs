@@ -2,7 +2,7 @@
 //!
 //! The system gives many datagrams of one sender as one batch (GRO). The library keeps a batch in one piece of memory, for as
 //! long as anything that came in it is kept, and counts of that one datagram: a single octet would hold 64 KB. So it gets a
-//! copy of each datagram for itself.
+//! copy of each datagram for itself, and only of those that find room where they are to wait ([`Inboxes`]).
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
@@ -14,6 +14,8 @@ use std::task::{Context, Poll, ready};
 use quinn::udp::{BATCH_SIZE, RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 
+use crate::inbox::Inboxes;
+
 /// The longest batch, which is one datagram for the system (RFC 768).
 const BATCH_BYTES: usize = 64 * 1024;
 
@@ -22,11 +24,12 @@ pub(crate) struct Socket {
     inner: Arc<dyn AsyncUdpSocket>,
     /// The endpoint is the only one who reads, so nobody waits for it.
     batches: Mutex<Batches>,
+    inboxes: Inboxes,
 }
 
 impl Socket {
-    pub(crate) fn new(inner: Arc<dyn AsyncUdpSocket>) -> Socket {
-        Socket { inner, batches: Mutex::new(Batches::new()) }
+    pub(crate) fn new(inner: Arc<dyn AsyncUdpSocket>, inboxes: Inboxes) -> Socket {
+        Socket { inner, batches: Mutex::new(Batches::new()), inboxes }
     }
 }
 
@@ -59,15 +62,16 @@ impl Batches {
         Poll::Ready(Ok(()))
     }
 
-    /// Copies the next datagram. One that has no room is none: it is longer than we say that they may be.
+    /// Copies the next datagram. One that is not heard is an empty one, as is one that has no room: it is longer than we say
+    /// that they may be.
     // Hot: once a datagram.
-    fn next(&mut self, to: &mut [u8]) -> Option<RecvMeta> {
+    fn next(&mut self, to: &mut [u8], mut hears: impl FnMut(&[u8]) -> bool) -> Option<RecvMeta> {
         let batch = self.metas[..self.filled].get(self.batch)?;
         let left = batch.len.min(BATCH_BYTES) - self.offset;
         let length = batch.stride.min(left);
         let from = self.batch * BATCH_BYTES + self.offset;
         let datagram = &self.bytes[from..from + length];
-        let taken = to.get_mut(..length).map_or(0, |to| {
+        let taken = to.get_mut(..length).filter(|_| hears(datagram)).map_or(0, |to| {
             to.copy_from_slice(datagram);
             length
         });
@@ -100,9 +104,10 @@ impl AsyncUdpSocket for Socket {
         if batches.batch == batches.filled {
             ready!(batches.fill(&*self.inner, cx))?;
         }
+        let table = &mut *self.inboxes.table();
         let mut taken = 0;
         for (to, meta) in bufs.iter_mut().zip(meta) {
-            let Some(next) = batches.next(to) else { break };
+            let Some(next) = batches.next(to, |datagram| self.inboxes.hears(table, datagram)) else { break };
             *meta = next;
             taken += 1;
         }
@@ -148,7 +153,7 @@ mod tests {
         let (near, far) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
         let to = near.local_addr().unwrap();
         let from = far.local_addr().unwrap();
-        let socket = Socket::new(TokioRuntime.wrap_udp_socket(near).unwrap());
+        let socket = Socket::new(TokioRuntime.wrap_udp_socket(near).unwrap(), Inboxes::new(100, || ()));
         let sender = TokioRuntime.wrap_udp_socket(far).unwrap();
         for (batch, segment, lengths) in [
             (0, None, &[0][..]),

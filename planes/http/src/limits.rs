@@ -311,9 +311,8 @@ pub(crate) const QUIC_WAITING_MAX: usize = 1_024;
 pub(crate) const QUIC_WAITING_BYTES: u64 = 16 * 1024;
 
 /// Datagrams that wait in one worker for the turns of those who read them: some 3 MB, and as many as are read in some
-/// milliseconds. A source has no more than are left free for others, but always so few as come in one flight.
+/// milliseconds.
 pub(crate) const QUIC_UNREAD_MAX: u32 = 2_048;
-pub(crate) const QUIC_UNREAD_LEAST: u32 = 32;
 
 /// For telling visitors over QUIC that we stop.
 pub(crate) const QUIC_GOODBYE_TIME: Duration = Duration::from_secs(1);

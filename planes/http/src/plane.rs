@@ -13,6 +13,7 @@ use bartizan_dial::{OriginTls, RESOLVER_THREADS, Reach};
 use bartizan_exchange::{DnsAnswerers, Upstream};
 use bartizan_live::Live;
 use bartizan_observed::{HttpQuery, Measured};
+use bartizan_quic::Inboxes;
 use bartizan_quic::ResetKey;
 use bartizan_quotas::{Door, Gate, Memory, MemoryShares, Place, Rarely, Shares};
 use bartizan_routes::Scheme;
@@ -27,7 +28,9 @@ use crate::counters::{Counters, Totals};
 use crate::date::Dates;
 use crate::egress::Egress;
 use crate::ingress::{self, Connections, Endpoints, Lanes, OpenError};
-use crate::limits::{ACCEPT_PAUSE, ACCEPTS_A_TURN, CONNECTIONS_MAX, ORIGINS, ORIGINS_MAX, SOURCE, UNSENT_BYTES};
+use crate::limits::{
+    ACCEPT_PAUSE, ACCEPTS_A_TURN, CONNECTIONS_MAX, ORIGINS, ORIGINS_MAX, QUIC_UNREAD_MAX, SOURCE, UNSENT_BYTES,
+};
 use crate::metrics::Counted;
 use crate::ray::Rays;
 use crate::recheck::recheck;
@@ -145,12 +148,14 @@ pub fn start(
     for (index, (door, gate)) in doors.into_iter().zip(gates).enumerate() {
         let counters = Arc::new(Counters::default());
         let listeners = tagged(http.next(), Scheme::Http).chain(tagged(https.next(), Scheme::Https)).collect();
+        let unheard = Arc::clone(&counters);
         let setup = WorkerSetup {
             index,
             door,
             memory: memory.clone(),
             listeners,
             quic: if index == of_tcp { quic.take() } else { None },
+            inboxes: Inboxes::new(QUIC_UNREAD_MAX, move || unheard.visitors.datagrams_dropped.add(1)),
             live: live.clone(),
             upstream: Arc::clone(&neighbours.upstream),
             dns: neighbours.dns.clone(),
@@ -229,6 +234,7 @@ struct WorkerSetup {
     memory: Memory,
     listeners: Vec<(TcpListener, Scheme)>,
     quic: Option<(Quic, Acceptor)>,
+    inboxes: Inboxes,
     live: Live<Config>,
     upstream: Arc<dyn Upstream>,
     dns: Option<Arc<dyn DnsAnswerers>>,
@@ -281,7 +287,7 @@ impl WorkerSetup {
     }
 
     fn open(&self, (Quic { sockets, reset_key, .. }, acceptor): (Quic, Acceptor)) -> Result<Endpoints, OpenError> {
-        ingress::open(sockets, &reset_key, acceptor, self.live.clone(), (&self.limits, &self.counters))
+        ingress::open(sockets, &reset_key, acceptor, self.live.clone(), (&self.limits, &self.inboxes))
     }
 
     async fn run(mut self, endpoints: Option<Endpoints>) {
@@ -298,6 +304,7 @@ impl WorkerSetup {
             memory: self.memory,
             connections: Connections::default(),
             lanes: Rc::new(Lanes::default()),
+            inboxes: self.inboxes,
             quic_handshakes: Cell::new(0),
             acceptor: self.acceptor,
             ports: self.ports,

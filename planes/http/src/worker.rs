@@ -10,6 +10,7 @@ use bartizan_firewall::{Source, Verdict};
 use bartizan_live::{Generation, Reader};
 use bartizan_names::Host;
 use bartizan_policy::Policy;
+use bartizan_quic::Inboxes;
 use bartizan_quotas::{Door, Memory};
 use bartizan_routes::{Route, Site};
 use bartizan_tls::{Acceptor, Hosts};
@@ -40,6 +41,8 @@ pub(crate) struct Worker {
     pub(crate) memory: Memory,
     pub(crate) connections: Connections,
     pub(crate) lanes: Rc<Lanes>,
+    /// For what waits for connections over QUIC.
+    pub(crate) inboxes: Inboxes,
     /// Handshakes of QUIC that are under way.
     pub(crate) quic_handshakes: Cell<usize>,
     pub(crate) acceptor: Acceptor,

@@ -57,6 +57,8 @@ counters! {
     udp_failed,
     /// UDP payloads that were dropped: too large for the path to the connector, or for the connector.
     datagrams_oversize,
+    /// Datagrams of QUIC that were dropped because those before them were not read yet.
+    datagrams_unheard,
     /// Datagrams from connectors that were dropped because the flow's queue was full.
     datagrams_overrun,
     /// Datagrams from connectors that were malformed, or for no flow.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bartizan_live::Live;
 use bartizan_observed::{Connection, LastAnswer};
-use bartizan_quic::{Unproven, first_window};
+use bartizan_quic::{Inboxes, Unproven, first_window};
 use bartizan_quotas::{Over, Rarely};
 use bartizan_rpc::{Call, Refused, Registered, Registration, RpcThread, serve_registration};
 use quinn::{Endpoint, Incoming};
@@ -27,6 +27,8 @@ use crate::{Config, transport};
 pub(crate) struct Edge {
     pub(crate) live: Live<Config>,
     pub(crate) rpc: RpcThread,
+    /// For what waits for connections.
+    inboxes: Inboxes,
     pub(crate) registry: Registry,
     pub(crate) counters: Arc<Counters>,
     pub(crate) limits: Limits,
@@ -40,7 +42,7 @@ pub(crate) struct Edge {
 impl Edge {
     pub(crate) fn new(
         live: Live<Config>,
-        rpc: RpcThread,
+        (rpc, inboxes): (RpcThread, Inboxes),
         registry: Registry,
         counters: Arc<Counters>,
         limits: Limits,
@@ -49,7 +51,7 @@ impl Edge {
         let open = Arc::new(Semaphore::new(limits.connections));
         let registering = Arc::new(Semaphore::new(REGISTERING_MAX));
         let sources = Arc::new(Sources::new(Instant::now()));
-        Edge { live, rpc, registry, counters, limits, memory, open, registering, sources }
+        Edge { live, rpc, inboxes, registry, counters, limits, memory, open, registering, sources }
     }
 }
 
@@ -146,7 +148,8 @@ enum ArrivalError {
 
 async fn arrive(incoming: Incoming, edge: &Edge) -> Result<Arrived, ArrivalError> {
     let Limits { handshake_time, register_time, .. } = edge.limits;
-    let quic = timeout(handshake_time, incoming.accept()?).await.map_err(|_| ArrivalError::HandshakeTime)??;
+    let connecting = edge.inboxes.accept(incoming.remote_address().ip(), || incoming.accept())?;
+    let quic = timeout(handshake_time, connecting).await.map_err(|_| ArrivalError::HandshakeTime)??;
     match timeout(register_time, first_call(&quic, edge)).await {
         Ok(Ok((registration, reply, control))) => register(quic, *registration, reply, control, edge).await,
         Ok(Err(error)) => Err(error),

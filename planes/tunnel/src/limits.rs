@@ -149,5 +149,8 @@ pub(crate) const BATCH_MAX: usize = 256;
 
 /// Threads for QUIC. Its cost is encryption; beyond four the sockets are the limit.
 pub(crate) const THREADS_MAX: usize = 4;
+
+/// Datagrams of QUIC that came faster than their connections read: some 24 MB.
+pub(crate) const UNREAD_MAX: u32 = 16_384;
 /// For telling the connectors that we stop.
 pub(crate) const GOODBYE_MAX: Duration = Duration::from_secs(1);

@@ -53,6 +53,7 @@ fn metrics_of(counts: &Counts) -> [Metric; 9] {
         ("oversize", counts.datagrams_oversize),
         ("overrun", counts.datagrams_overrun),
         ("unknown", counts.datagrams_unknown),
+        ("unheard", counts.datagrams_unheard),
     ];
     let given_up = [
         ("silence", counts.lost),

@@ -10,19 +10,19 @@ use bartizan_exchange::{Dialer, Upstream};
 use bartizan_live::Live;
 use bartizan_names::{ConnectorId, TunnelId};
 use bartizan_observed::{Command, Commanded, Connections, Measured};
-use bartizan_quic::ResetKey;
+use bartizan_quic::{Drivers, Inboxes, ResetKey};
 use bartizan_quotas::MemoryShares;
 use bartizan_rpc::RpcThread;
-use quinn::{Endpoint, TokioRuntime};
+use quinn::{Endpoint, Runtime as QuicRuntime};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use crate::beginning::Beginning;
-use crate::counters::Counters;
+use crate::counters::{Counters, count};
 use crate::dial::Dial;
 use crate::egress::Egress;
 use crate::ingress::{self, Edge};
-use crate::limits::{GOODBYE_MAX, Limits, THREADS_MAX};
+use crate::limits::{GOODBYE_MAX, Limits, THREADS_MAX, UNREAD_MAX};
 use crate::link::Link;
 use crate::links::Links;
 use crate::listen::listen;
@@ -80,11 +80,14 @@ pub fn start(
     let readers = Readers::new(Arc::clone(&counters), memory);
     tokio::spawn(readers::watch(table.clone(), readers.clone()));
     let beginning = Arc::new(Beginning::new(limits.beginning_time, memory));
-    let edge = Edge::new(live.clone(), rpc.clone(), registry, Arc::clone(&counters), limits, memory);
+    let counted = Arc::clone(&counters);
+    let inboxes = Inboxes::new(UNREAD_MAX, move || count(&counted.datagrams_unheard));
+    let quic: Arc<dyn QuicRuntime> = Arc::new(Drivers);
+    let edge = Edge::new(live.clone(), (rpc.clone(), inboxes.clone()), registry, Arc::clone(&counters), limits, memory);
     let mut endpoints = Vec::new();
     for socket in sockets {
-        let runtime = Arc::new(TokioRuntime);
-        let endpoint = bartizan_quic::open(socket, &reset_key, None, runtime).map_err(StartError::Socket)?;
+        let on = (Arc::clone(&quic), &inboxes);
+        let endpoint = bartizan_quic::open(socket, &reset_key, None, on).map_err(StartError::Socket)?;
         tokio::spawn(ingress::accept(endpoint.clone(), edge.clone()));
         endpoints.push(endpoint);
     }

@@ -21,6 +21,12 @@ WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 CHUNK = bytes(range(256)) * 256
 
 
+class Server(ThreadingHTTPServer):
+    # An edge may dial a hundred connections at once. What the system has no room for it tells nobody of: clients wait for
+    # seconds until they try again.
+    request_queue_size = 512
+
+
 class Echo(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -126,7 +132,7 @@ def frame(opcode, data):
     return head + bytes([127]) + struct.pack(">Q", len(data)) + data
 
 
-server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+server = Server(("127.0.0.1", 0), Echo)
 server.daemon_threads = True
 print("serving on port", server.server_address[1], "now", file=sys.stdout, flush=True)
 server.serve_forever()

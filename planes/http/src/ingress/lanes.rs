@@ -25,8 +25,7 @@ use bartizan_quotas::SourceKey;
 
 use super::turn::{Turn, looked, looks};
 use crate::limits::{
-    HOLD_TIME, HOLD_TIME_MAX, LANE_DEBT_MAX, LANE_TURN_TIME, LONE_TURN_TIME, QUIC_UNREAD_LEAST, QUIC_UNREAD_MAX,
-    SLOW_ROUNDS, SOURCE_TIME,
+    HOLD_TIME, HOLD_TIME_MAX, LANE_DEBT_MAX, LANE_TURN_TIME, LONE_TURN_TIME, SLOW_ROUNDS, SOURCE_TIME,
 };
 
 /// For how many calls of [`Lanes::go_on`] a worker counts as shared after two sources had something to do.
@@ -50,8 +49,6 @@ pub(crate) struct Lanes {
     expected: Cell<(u64, Expected)>,
     /// How long several sources have had something to do, or will be taken to have.
     shared: Cell<u32>,
-    /// Datagrams that wait for drivers, as far as is known.
-    unread: Cell<u32>,
 }
 
 /// An answer of an origin.
@@ -80,19 +77,6 @@ pub(crate) struct Lane {
     is_queued: Cell<bool>,
     /// What its last turn took too much.
     debt: Cell<Duration>,
-    /// Drivers of QUIC, datagrams that wait for them, and the look since which they do.
-    drivers: Cell<u32>,
-    unread: Cell<u32>,
-    heard_at: Cell<u32>,
-}
-
-/// Counts a driver while it lives.
-pub(super) struct Driver(Rc<Lane>);
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.0.drivers.set(self.0.drivers.get() - 1);
-    }
 }
 
 impl Lanes {
@@ -112,17 +96,6 @@ impl Lanes {
     /// Forgets after a while that a source was not alone. To be called about once a second.
     pub(crate) fn go_on(&self) {
         self.shared.set(self.shared.get().saturating_sub(1));
-        if self.unread.get() > 0 {
-            self.by_source.borrow().values().filter_map(Weak::upgrade).for_each(|lane| lane.settle());
-        }
-    }
-
-    /// Whether so many datagrams more of this source may wait for its drivers.
-    // Hot: once for datagrams that came together.
-    pub(super) fn hears(&self, from: IpAddr, datagrams: u32) -> bool {
-        let lane = self.by_source.borrow().get(&SourceKey::widest(from)).and_then(Weak::upgrade);
-        // Of one without a connection nothing waits here.
-        lane.is_none_or(|lane| lane.hears(datagrams))
     }
 
     /// Lets go what waits. To be called when nothing runs any more.
@@ -179,45 +152,7 @@ impl Lane {
         lanes.numbers.set(number);
         let slow_until = Cell::new(lanes.rounds.get());
         let (look, used, waiting, is_queued, debt) = Default::default();
-        let (drivers, unread, heard_at) = Default::default();
-        Lane { lanes, source, number, look, used, slow_until, waiting, is_queued, debt, drivers, unread, heard_at }
-    }
-
-    /// A task of QUIC's that reads datagrams.
-    pub(super) fn add_driver(self: &Rc<Self>) -> Driver {
-        self.drivers.set(self.drivers.get() + 1);
-        Driver(Rc::clone(self))
-    }
-
-    /// Whether so many datagrams more may wait. A source has no more of them than are left free for others, or a few.
-    fn hears(&self, datagrams: u32) -> bool {
-        self.settle();
-        self.heard_at.set(looks());
-        let (unread, left) = (self.unread.get(), QUIC_UNREAD_MAX.saturating_sub(self.lanes.unread.get()));
-        let is_heard = unread.saturating_add(datagrams) <= left.max(QUIC_UNREAD_LEAST);
-        if is_heard {
-            self.set_unread(unread + datagrams);
-        }
-        is_heard
-    }
-
-    /// One of its drivers has read what came for it: which part of all that is, is not known, so it is taken to be as much
-    /// as that of each other.
-    pub(super) fn has_read(&self) {
-        let unread = self.unread.get();
-        self.set_unread(unread - unread.div_ceil(self.drivers.get().max(1)));
-    }
-
-    /// Where none of its tasks waits for a turn, all that came before the last look was read.
-    fn settle(&self) {
-        if !self.is_queued.get() && self.heard_at.get() != looks() {
-            self.set_unread(0);
-        }
-    }
-
-    fn set_unread(&self, unread: u32) {
-        let others = self.lanes.unread.get() - self.unread.replace(unread);
-        self.lanes.unread.set(others + unread);
+        Lane { lanes, source, number, look, used, slow_until, waiting, is_queued, debt }
     }
 
     /// Whether other sources have something to do too.
@@ -310,7 +245,6 @@ impl Lane {
 impl Drop for Lane {
     fn drop(&mut self) {
         self.lanes.by_source.borrow_mut().remove(&self.source);
-        self.set_unread(0);
         // Who comes next is alone.
         if self.lanes.last.get() == Some(self.number) {
             self.lanes.last.set(None);

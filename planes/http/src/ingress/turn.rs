@@ -136,24 +136,6 @@ impl Turn {
         })
     }
 
-    #[cfg(test)]
-    pub(super) fn lane(&self) -> &Rc<Lane> {
-        &self.lane
-    }
-
-    /// Does what the library has to do for the connection, in turns: with each, all that has come for it.
-    pub(super) async fn drive(self: Rc<Turn>, mut work: Pin<&mut (impl Future<Output = ()> + ?Sized)>) {
-        let mut waiting = Waiting::default();
-        let _driver = self.lane.add_driver();
-        poll_fn(|cx| {
-            self.poll(&mut waiting, cx, |cx| {
-                self.lane.has_read();
-                work.as_mut().poll(cx)
-            })
-        })
-        .await;
-    }
-
     /// A request of the connection begins.
     pub(super) fn begin_request(&self) {
         self.lane.expect_answer();

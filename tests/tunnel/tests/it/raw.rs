@@ -1,5 +1,6 @@
 //! Ends of which only the registration is real.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,11 +100,20 @@ impl RawConnector {
         edge: &Edge,
         kind: &Kind<'_>,
     ) -> Result<(quinn::Connection, Endpoint), ConnectionError> {
+        RawConnector::stranger_at(edge, edge.address, kind).await
+    }
+
+    /// The same by this address.
+    pub(crate) async fn stranger_at(
+        edge: &Edge,
+        address: SocketAddr,
+        kind: &Kind<'_>,
+    ) -> Result<(quinn::Connection, Endpoint), ConnectionError> {
         let tls = client_config(&edge.authority.roots(), &[b"argotunnel"]).unwrap();
         let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
         config.transport_config(Arc::new(kind.transport()));
         let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-        let dialling = endpoint.connect_with(config, edge.address, "quic.cftunnel.com").unwrap();
+        let dialling = endpoint.connect_with(config, address, "quic.cftunnel.com").unwrap();
         Ok((within("the handshake", dialling).await?, endpoint))
     }
 

@@ -1,8 +1,10 @@
 //! Visitors who ask and do not read: they hold up nobody else, and what they hold is bounded.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use bartizan_exchange::{Body, Request};
+use bartizan_lab::flood::{Path, memory};
 use bartizan_names::OriginAddress;
 use bartizan_plane_tunnel::Limits;
 use bartizan_rpc::{Entry, Metadata, encode_response};
@@ -251,4 +253,30 @@ async fn strangers_hold_little() {
     }
     let sent = sent(&connection).await;
     assert!(sent < 300_000, "{sent}");
+}
+
+/// Whoever speaks QUIC may send copies of one of its datagrams as fast as it can: it holds no memory by that, and connectors serve.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_that_floods_is_not_kept() {
+    const TIME: Duration = Duration::from_millis(1_500);
+    let (edge, _connector, _origin) = lab(Limits::default()).await;
+    let [own, other] = ["127.0.0.2", "127.0.0.3"].map(|address| address.parse().unwrap());
+    for from in [None, Some(other)] {
+        let path = Path::to(edge.address, own);
+        let (connection, _endpoint) = RawConnector::stranger_at(&edge, path.address, &Kind::default()).await.unwrap();
+        let before = memory();
+        connection.open_bi().await.unwrap().0.write_all(b"x").await.unwrap();
+        let flooding = tokio::task::spawn_blocking(move || path.pour(from, TIME));
+        while !flooding.is_finished() {
+            assert_eq!(edge.send(tunnel(1), get("a.example/bytes/1")).await.unwrap().status, 200);
+        }
+        assert!(flooding.await.unwrap() > 10_000, "this is no flood");
+        // Without a bound it is 400 MB and more; other tests may run in this process.
+        let more = memory().saturating_sub(before);
+        assert!(more < 150 << 20, "{more} more from {from:?}");
+    }
+    let metrics = edge.plane.measured().measure();
+    let dropped = metrics.iter().find(|metric| metric.name == "bartizan_tunnel_datagrams_dropped").unwrap();
+    let unheard = dropped.samples.iter().find(|sample| format!("{sample:?}").contains("unheard")).unwrap();
+    assert_ne!(unheard.value, 0);
 }

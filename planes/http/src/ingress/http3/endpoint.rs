@@ -7,13 +7,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bartizan_live::Live;
-use bartizan_quic::{ResetKey, Unproven};
+use bartizan_quic::{Inboxes, ResetKey, Unproven};
 use bartizan_tls::Acceptor;
-use quinn::{Endpoint, IdleTimeout, Incoming, ServerConfig, TransportConfig, VarInt};
+use quinn::{Endpoint, IdleTimeout, Incoming, Runtime, ServerConfig, TransportConfig, VarInt};
 
-use super::driving::{self, Driving};
+use super::driving::Driving;
 use super::greeter::{Greeter, GreeterError};
-use crate::counters::Counters;
 use crate::limits::{
     ACCEPTS_A_TURN, PEER_STREAMS_MAX, QUIC_GOODBYE_TIME, QUIC_REST_BYTES, QUIC_UNPROVEN_MAX, QUIC_WAITING_BYTES,
     QUIC_WAITING_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX,
@@ -31,7 +30,7 @@ pub(crate) fn open(
     reset_key: &ResetKey,
     acceptor: Acceptor,
     live: Live<Config>,
-    (limits, counters): (&Limits, &Arc<Counters>),
+    (limits, inboxes): (&Limits, &Inboxes),
 ) -> Result<Endpoints, OpenError> {
     let mut config = ServerConfig::with_crypto(Arc::new(Greeter::new(acceptor, live)?));
     config
@@ -43,8 +42,8 @@ pub(crate) fn open(
         .transport_config(Arc::new(transport(limits)));
     let mut endpoints = Vec::new();
     for socket in sockets {
-        let driving = Arc::new(Driving(Arc::clone(counters)));
-        endpoints.push(bartizan_quic::open(socket, reset_key, Some(config.clone()), driving)?);
+        let on = (Arc::new(Driving) as Arc<dyn Runtime>, inboxes);
+        endpoints.push(bartizan_quic::open(socket, reset_key, Some(config.clone()), on)?);
     }
     Ok(Endpoints(endpoints))
 }
@@ -78,7 +77,6 @@ fn transport(limits: &Limits) -> TransportConfig {
 impl Endpoints {
     /// Accepts connections until the task is aborted.
     pub(crate) fn accept(&self, worker: &Rc<Worker>, crowd: &Rc<Crowd>) -> Vec<tokio::task::JoinHandle<()>> {
-        driving::count_in(&worker.lanes);
         let accept = |endpoint: &Endpoint| {
             tokio::task::spawn_local(accept(endpoint.clone(), Rc::clone(worker), Rc::clone(crowd)))
         };

@@ -2,6 +2,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bartizan_quic::Inboxes;
 use quinn::Runtime;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
@@ -301,10 +302,11 @@ fn drivers_of_quic_take_turns() {
     let log = run(async |lanes, log| {
         let visitor = lanes.turn_of(from(200));
         visitor.take(std::pin::pin!(async {})).await;
-        let driving = Driving(Arc::default());
+        let inboxes = Inboxes::new(1_000, || ());
         let turns: Vec<_> = (0..CONNECTIONS).map(|_| lanes.turn_of(from(0))).collect();
         for turn in &turns {
-            in_turns(turn, || driving.spawn(Box::pin(driver(20, step, Arc::clone(&all)))));
+            let work = Box::pin(driver(20, step, Arc::clone(&all)));
+            inboxes.accept(from(0), || in_turns(turn, || Driving.spawn(work)));
         }
         let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
         near.set_nonblocking(true).unwrap();
@@ -328,45 +330,4 @@ fn drivers_of_quic_take_turns() {
     waits.sort_unstable();
     let turn = STEPS + 1;
     assert!(waits[TIMES * 9 / 10] <= 2 * turn && waits[TIMES - 1] <= 9 * turn, "{waits:?}");
-}
-
-/// Datagrams wait for those who read them, but not without bound, and not instead of those of others.
-#[test]
-fn who_is_heard() {
-    run(async |lanes, _| {
-        let (one, other) = (lanes.turn_of(from(1)), lanes.turn_of(from(2)));
-        let [first, second] = [&one, &other].map(|turn| Rc::clone(turn.lane()));
-        let _drivers = [first.add_driver(), first.add_driver(), second.add_driver()];
-        let heard = |source: usize| (0..).take_while(|_| lanes.hears(from(source), 8)).count() as u32 * 8;
-        // What comes between two looks is bounded. Of who has no connection nothing waits.
-        assert_eq!(heard(1), QUIC_UNREAD_MAX / 2);
-        assert_eq!(heard(2), QUIC_UNREAD_MAX / 4);
-        assert!(lanes.hears(from(3), u32::MAX));
-        // All of it was read where nobody waits, as is seen when more comes, and once in a while.
-        looked();
-        lanes.go_on();
-        assert_eq!(heard(2), QUIC_UNREAD_MAX / 2);
-        looked();
-        lanes.go_on();
-        // One waits for its turn: what has come stays, until its drivers have read.
-        first.queue_up(Rc::clone(&one));
-        assert_eq!(heard(1), QUIC_UNREAD_MAX / 2);
-        looked();
-        assert_eq!(heard(1), 0);
-        first.has_read();
-        assert_eq!(heard(1), QUIC_UNREAD_MAX / 4);
-        // Others find room.
-        assert_eq!(heard(2), QUIC_UNREAD_MAX / 4);
-        // However many wait, a few are heard of each.
-        let many: Vec<_> = (4..200).map(|source| lanes.turn_of(from(source))).collect();
-        for turn in &many {
-            turn.lane().queue_up(Rc::clone(turn));
-        }
-        assert!((4..200).all(|source| heard(source) >= QUIC_UNREAD_LEAST));
-        assert!(lanes.unread.get() <= QUIC_UNREAD_MAX + 200 * QUIC_UNREAD_LEAST);
-        // Who has left holds nothing.
-        lanes.let_go();
-        drop((many, _drivers, first, second, one, other));
-        assert_eq!(lanes.unread.get(), 0);
-    });
 }
