@@ -60,6 +60,15 @@ pub(crate) enum Departure {
     Replaced,
 }
 
+/// Why a connection takes no request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoLease {
+    /// The source has as many as are left free for others.
+    Full,
+    /// It drains, or nothing comes from its connector.
+    NotOpen,
+}
+
 /// The right to one request on a connection; while it lives the request is in flight.
 #[derive(Debug)]
 pub(crate) struct Lease {
@@ -192,13 +201,17 @@ impl Link {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// One more request of a source, unless the connection drains, or the source has as many as are left free for others.
+    /// One more request of a source.
     // Hot: once a request. A lock for the arithmetic of one entry.
-    pub(crate) fn lease(self: &Arc<Link>, source: SourceKey) -> Option<Lease> {
+    pub(crate) fn lease(self: &Arc<Link>, source: SourceKey) -> Result<Lease, NoLease> {
         let (lease, all, own) = self.count(source);
         let free = self.limits.streams.saturating_sub(all);
         // Counted before the check: a drain that begins in between sees the count.
-        (own < free && self.is_open()).then_some(lease)
+        match self.is_open() {
+            true if own < free => Ok(lease),
+            true => Err(NoLease::Full),
+            false => Err(NoLease::NotOpen),
+        }
     }
 
     /// One more, and how many there were before, and of the source.

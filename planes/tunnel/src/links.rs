@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use crate::beginning::Beginning;
 use crate::counters::{Counters, count};
 use crate::limits::{COMEBACK_MAX, TRIES};
-use crate::link::Link;
+use crate::link::{Lease, Link, NoLease};
 use crate::registry::Table;
 use crate::stream::{Sending, Stream};
 
@@ -195,8 +195,10 @@ impl Links {
         for _ in 0..TRIES {
             let not = failed.as_ref().map(|(link, _)| *link);
             let wanted = |link: &Link| not != Some(std::ptr::from_ref(link)) && !tried.has(link);
-            let chosen = self.choose(links, wanted, Link::in_flight);
-            let Some(lease) = chosen.and_then(|link| link.lease(source)) else { break };
+            let lease = match self.lease_one_of(links, source, wanted) {
+                Ok(lease) => lease,
+                Err(error) => return Err(failed.map_or(error, |(_, error)| error)),
+            };
             let error = match timeout(lease.link().limits.open_time, lease.link().quic.open_bi()).await {
                 Ok(Ok((send, receive))) => return Ok(Stream { send: Sending::new(send), receive, lease }),
                 Ok(Err(error)) => OpenError::Broken(error),
@@ -207,11 +209,37 @@ impl Links {
             };
             failed = Some((Arc::as_ptr(lease.link()), error));
         }
-        match failed {
-            Some((_, error)) => Err(error),
-            None if links.iter().any(|link| link.is_open() && !tried.has(link)) => Err(OpenError::Full),
-            None => Err(OpenError::NotConnected),
+        Err(failed.map_or(OpenError::NotConnected, |(_, error)| error))
+    }
+
+    /// The right to one more request of a source, on the least busy connection that has room for it.
+    // Hot: once a request. No allocation where the least busy of all has room, as it has nearly always.
+    fn lease_one_of(
+        &self,
+        links: &[Arc<Link>],
+        source: SourceKey,
+        wanted: impl Fn(&Link) -> bool,
+    ) -> Result<Lease, OpenError> {
+        let first = self.choose(links, &wanted, Link::in_flight).ok_or(OpenError::NotConnected)?;
+        let mut refused = match first.lease(source) {
+            Ok(lease) => return Ok(lease),
+            Err(refused) => refused,
+        };
+        // What a source may have on a connection depends on what it has there, so a busier one may have room; and one that was
+        // chosen may have ended meanwhile.
+        let mut others: Vec<_> = links.iter().filter(|link| !Arc::ptr_eq(link, first) && wanted(link)).collect();
+        others.sort_by_cached_key(|link| link.in_flight());
+        for link in others {
+            match link.lease(source) {
+                Ok(lease) => return Ok(lease),
+                Err(NoLease::Full) => refused = NoLease::Full,
+                Err(NoLease::NotOpen) => {}
+            }
         }
+        Err(match refused {
+            NoLease::Full => OpenError::Full,
+            NoLease::NotOpen => OpenError::NotConnected,
+        })
     }
 
     /// The tunnel's connections. If there is none, it waits for one in the first seconds after a start.

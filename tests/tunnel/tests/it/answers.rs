@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use bartizan_exchange::Request;
+use bartizan_exchange::{Request, Response, UpstreamError};
 use bartizan_names::OriginAddress;
 use bartizan_plane_tunnel::Limits;
 use bartizan_rpc::{ConnectResponse, Metadata, StreamKind, read_request, read_stream_kind};
 use bartizan_tunnel_tests::{Edge, facts, get, read, tunnel, within};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use quinn::{RecvStream, SendStream};
 
 use crate::raw::{Kind, RawConnector};
 
@@ -22,6 +23,19 @@ impl RawConnector {
         // The edge may stop reading before all is written.
         let _ = send.write_all(bytes).await;
         let _ = send.finish();
+    }
+}
+
+impl RawConnector {
+    /// Takes the next request, of those that none is answered of.
+    async fn take<F: Future<Output = Result<Response, UpstreamError>>>(
+        &self,
+        waiting: &mut FuturesUnordered<F>,
+    ) -> (SendStream, RecvStream) {
+        tokio::select! {
+            stream = within("a request", self.connection.accept_bi()) => stream.unwrap(),
+            Some(answer) = waiting.next() => panic!("{:?}", answer.map(|response| response.status)),
+        }
     }
 }
 
@@ -103,6 +117,30 @@ async fn one_connection_carries_so_many_requests_and_no_more() {
     let bytes = head("", &[("HttpStatus", "204")]);
     let (answer, ()) = tokio::join!(edge.send(tunnel(1), get("a.example/")), second.answer(&bytes));
     assert_eq!(answer.unwrap().status, 204);
+}
+
+/// What a source may have on a connection is a matter of that connection: where the least busy one has no more room for it,
+/// another may.
+#[tokio::test]
+async fn a_source_is_served_where_there_is_room_for_it() {
+    const STREAMS: usize = 16;
+    let limits = Limits { streams: STREAMS, ..Limits::default() };
+    let edge = Edge::limited(limits, [(tunnel(1), facts(None))]);
+    let from = |source| Request { visitor: [192, 0, 2, source].into(), ..get("a.example/") };
+    let mut waiting = FuturesUnordered::new();
+    let mut carried = Vec::new();
+    let first = RawConnector::connect(&edge, 0, 2 * STREAMS as u32).await;
+    for _ in 0..STREAMS / 2 {
+        waiting.push(edge.send(tunnel(1), from(1)));
+        carried.push(first.take(&mut waiting).await);
+    }
+    // The other one gets as much of others, and then some of the source that has all that it may on the first.
+    let second = RawConnector::connect(&edge, 1, 2 * STREAMS as u32).await;
+    for source in [&[2; STREAMS / 4][..], &[3; STREAMS / 4], &[1; 2]].concat() {
+        waiting.push(edge.send(tunnel(1), from(source)));
+        carried.push(second.take(&mut waiting).await);
+    }
+    assert_eq!((carried.len(), edge.plane.counters().without_connection), (STREAMS + 2, 0));
 }
 
 #[tokio::test]
