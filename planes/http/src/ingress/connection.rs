@@ -200,7 +200,7 @@ impl Connection {
     }
 
     /// The same for what it could do without.
-    pub(super) fn try_to_hold(&self, bytes: usize, worker: &Worker) -> bool {
+    pub(crate) fn try_to_hold(&self, bytes: usize, worker: &Worker) -> bool {
         self.held.add(bytes, &worker.memory, self.peer.ip()).is_ok()
     }
 
@@ -342,7 +342,8 @@ impl RequestGuard {
 
     /// Tells the visitor what the origin says before its answer, if it takes that.
     pub(crate) fn pass_interim(&self, status: StatusCode, fields: &Fields) {
-        self.under_way.interims.pass_on(status, fields);
+        let hold = |bytes| self.connection.try_to_hold(bytes, &self.worker);
+        self.under_way.interims.pass_on(status, fields, hold);
     }
 
     /// A connection to an origin is made for it.
@@ -382,6 +383,7 @@ impl Drop for RequestGuard {
         self.record().close(self.how_it_ends(), now, |ended| {
             pipeline::end(ended, &self.connection, &self.worker);
         });
+        self.connection.let_go(self.under_way.interims.forget());
         self.under_way.finish();
         self.connection.turn.end_request();
         if self.connection.carries.get() == Carries::Many && !self.under_way.answered.get() {

@@ -18,6 +18,8 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 #[derive(Default)]
 pub(crate) struct Interims {
     taken_as: Cell<Form>,
+    /// So much of it is held of the memory of the visitor's connection: what an origin said.
+    held: Cell<usize>,
     /// What is to be written.
     pub(crate) out: RefCell<BytesMut>,
     /// The same for who writes no lines.
@@ -34,15 +36,24 @@ enum Form {
 }
 
 impl Interims {
-    /// For another request, whose visitor takes none.
-    pub(crate) fn reset(&self) {
-        if self.taken_as.replace(Form::None) == Form::None {
-            return;
+    /// The request is over: what was not taken is forgotten, and no more is. Says how much of the connection's memory that held.
+    // Hot: once a request.
+    pub(crate) fn forget(&self) -> usize {
+        if self.taken_as.replace(Form::None) != Form::None {
+            if !self.out.borrow().is_empty() {
+                self.out.take();
+            }
+            self.maps.borrow_mut().clear();
         }
-        if !self.out.borrow().is_empty() {
-            self.out.take();
-        }
-        self.maps.borrow_mut().clear();
+        self.held.take()
+    }
+
+    /// So much of what was to be written has been. Says how much of the connection's memory that held.
+    pub(crate) fn written(&self, bytes: usize) -> usize {
+        let held = self.held.get();
+        let left = held.saturating_sub(bytes);
+        self.held.set(left);
+        held - left
     }
 
     /// The visitor takes them, as HTTP/1.1 has them.
@@ -60,38 +71,47 @@ impl Interims {
     }
 
     /// Passes on what an origin said, if the visitor takes it. Not 100: nobody asked the origin for that, and the visitor
-    /// gets its own. It is of use for a moment, so what has no room is left out.
-    pub(crate) fn pass_on(&self, status: StatusCode, fields: &Fields) {
+    /// gets its own. It is of use for a moment, so what has no room is left out: here, or where `hold` finds no memory of the
+    /// connection for so many octets.
+    pub(crate) fn pass_on(&self, status: StatusCode, fields: &Fields, hold: impl FnOnce(usize) -> bool) {
         match self.taken_as.get() {
             _ if status == StatusCode::CONTINUE => {}
             Form::None => {}
-            Form::Lines => self.write_lines(status, fields),
+            Form::Lines => self.write_lines(status, fields, hold),
             Form::Maps => {
                 let hints = forward::interim_to_visitor(fields, HeaderMap::new());
-                let mut maps = self.maps.borrow_mut();
-                let before = maps.iter().map(|(_, hints)| bytes_of(hints)).sum::<usize>();
-                if before + bytes_of(&hints) <= INTERIM_BYTES_MAX {
-                    maps.push((status, hints));
+                let bytes = bytes_of(&hints);
+                if self.has_room_for(bytes, hold) {
+                    self.maps.borrow_mut().push((status, hints));
                 }
             }
         }
     }
 
-    /// Hands over what is to be written.
+    /// Hands over what is to be written. Says how much of the connection's memory it held.
     // Hot: some times a request.
-    pub(crate) fn give(&self, mut write: impl FnMut(StatusCode, &HeaderMap)) {
+    pub(crate) fn give(&self, mut write: impl FnMut(StatusCode, &HeaderMap)) -> usize {
         let mut maps = self.maps.borrow_mut();
         maps.drain(..).for_each(|(status, hints)| write(status, &hints));
+        self.held.take()
     }
 
-    fn write_lines(&self, status: StatusCode, fields: &Fields) {
+    fn write_lines(&self, status: StatusCode, fields: &Fields, hold: impl FnOnce(usize) -> bool) {
         let mut head = Vec::new();
         let writer = HeadWriter::response(&mut head, status.as_u16(), status.canonical_reason().unwrap_or_default());
         let writer = forward::interim_to_visitor(fields, writer);
-        let mut out = self.out.borrow_mut();
-        if writer.body(Body::None).end().is_ok() && out.len() + head.len() <= INTERIM_BYTES_MAX {
-            out.extend_from_slice(&head);
+        if writer.body(Body::None).end().is_ok() && self.has_room_for(head.len(), hold) {
+            self.out.borrow_mut().extend_from_slice(&head);
         }
+    }
+
+    fn has_room_for(&self, bytes: usize, hold: impl FnOnce(usize) -> bool) -> bool {
+        let held = self.held.get() + bytes;
+        let has_room = held <= INTERIM_BYTES_MAX && hold(bytes);
+        if has_room {
+            self.held.set(held);
+        }
+        has_room
     }
 }
 

@@ -107,7 +107,7 @@ impl UnderWay {
         self.body_broke.set(false);
         self.body_is_over.set(false);
         self.answered.set(false);
-        self.interims.reset();
+        self.interims.forget();
     }
 
     pub(crate) fn finish(&self) {

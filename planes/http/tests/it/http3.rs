@@ -541,6 +541,43 @@ fn windows_are_counted() {
     assert_eq!(edge.gauge("bartizan_http_buffer_bytes"), 0);
 }
 
+/// Interim answers that their visitors do not read are counted, and no more is kept of them than there is memory for.
+#[test]
+fn interim_answers_that_nobody_reads_are_counted() {
+    const STREAMS: usize = 100;
+    const LINK: usize = 12_000;
+    let hint = format!("HTTP/1.1 103 Early Hints\r\nLink: {}\r\n\r\n", "x".repeat(LINK));
+    let origin = Origin::raw(move |mut stream| {
+        let head = read_head(&mut stream);
+        if !head.starts_with("HEAD") {
+            let _ = stream.write_all(hint.as_bytes());
+            std::thread::sleep(STUCK);
+        }
+        let _ = stream.write_all(&ok("hello"));
+    });
+    // All of them come to 1.2 MB.
+    for (memory, least) in [(usize::MAX, STREAMS * LINK / 2), (512 * 1024, 64 * 1024)] {
+        let limits = Limits { memory, ..Limits::default() };
+        let edge = Edge::over_quic(&[("a.test", origin_at(origin.address), plain())], limits, nowhere());
+        run(async {
+            let mut transport = TransportConfig::default();
+            transport.stream_receive_window(VarInt::from_u32(16));
+            let visitor = Visitor::with(&edge, "a.test", transport).await.unwrap();
+            let mut streams = Vec::new();
+            for _ in 0..STREAMS {
+                let (mut send, receive) = visitor.send(&request("GET", "a.test", &[])).await;
+                send.finish().unwrap();
+                streams.push((send, receive));
+            }
+            until(&edge, |_| edge.gauge("bartizan_http_buffer_bytes") as usize >= least).await;
+            assert!(edge.gauge("bartizan_http_buffer_bytes") as usize <= memory);
+            visitor.leave().await;
+        });
+        edge.wait_until(|totals| totals.visitors.open == 0);
+        assert_eq!(edge.gauge("bartizan_http_buffer_bytes"), 0);
+    }
+}
+
 /// A way to the edge on which nothing comes back until that is allowed.
 struct Relay {
     address: SocketAddr,

@@ -113,7 +113,8 @@ impl Stream {
         if head.is_interim() {
             self.interim.set(self.interim.get() + 1);
             let status = StatusCode::from_u16(head.status).map_err(|_| Unwanted)?;
-            self.request.interims.pass_on(status, &fields);
+            let hold = |bytes| self.visitor.try_to_hold(bytes, &self.worker);
+            self.request.interims.pass_on(status, &fields, hold);
             fields.into_room().into_iter().for_each(|room| self.worker.spare.give_room(room));
             self.wake();
             return if self.interim.get() > INTERIM_MAX { Err(Unwanted) } else { Ok(()) };

@@ -161,6 +161,7 @@ impl<'u> Intake<'u> {
         while !out.is_empty() {
             let written = ready!(line.poll_write(cx, &[IoSlice::new(&out)]))?;
             out.advance(written);
+            line.connection.let_go(self.interims.written(written));
         }
         Poll::Ready(Ok(()))
     }

@@ -31,7 +31,8 @@ pub(super) fn spawn(session: Rc<Session>, stream: Rc<Stream>, arrived: Result<Ar
 
 async fn serve(session: Rc<Session>, stream: Rc<Stream>, arrived: Result<Arrived, Refusal>, guard: RequestGuard) {
     let give = |_: &mut Context<'_>, interims: &Interims| {
-        interims.give(|status, fields| session.send_interim(&stream, status, fields));
+        let held = interims.give(|status, fields| session.send_interim(&stream, status, fields));
+        session.connection.let_go(held);
     };
     let answer = answer(give, &session.worker, arrived, &guard).await;
     let written = answer.write(&guard, &Way { session: &session, stream: &stream }).await;

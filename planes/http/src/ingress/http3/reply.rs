@@ -57,7 +57,8 @@ impl Drop for Unfinished {
 async fn serve((_open, unfinished): (Open, Unfinished), session: Rc<Session>, stream: Rc<Stream>) {
     let Some((arrived, guard)) = read(&session, &stream, unfinished).await else { return };
     let give = |cx: &mut Context<'_>, interims: &Interims| {
-        interims.give(|status, fields| stream.send_interim(status, fields));
+        let held = interims.give(|status, fields| stream.send_interim(status, fields));
+        session.connection.let_go(held);
         // What has no room waits.
         let _ = stream.poll_leave(cx);
     };

@@ -61,6 +61,8 @@ struct Sending {
     sent: usize,
     /// What is still to come of a frame of data whose head was written.
     in_frame: usize,
+    /// What interim answers among it hold of the memory of the connection.
+    held: usize,
 }
 
 struct Receiving {
@@ -108,7 +110,7 @@ impl Stream {
         let stopped = Box::pin(send.stopped());
         Rc::new(Stream {
             session: Rc::clone(session),
-            sending: RefCell::new(Sending { io: send, unsent: Vec::new(), sent: 0, in_frame: 0 }),
+            sending: RefCell::new(Sending { io: send, unsent: Vec::new(), sent: 0, in_frame: 0, held: 0 }),
             receiving: RefCell::new(Receiving {
                 io: receive,
                 frames: RequestStream::new(LIMITS),
@@ -150,7 +152,15 @@ impl Stream {
 
     /// So much more waits. False if there is no memory for it.
     pub(super) fn hold(&self, bytes: usize) -> bool {
-        let is_held = self.session.connection.hold(bytes, &self.session.worker);
+        self.note_held(bytes, self.session.connection.hold(bytes, &self.session.worker))
+    }
+
+    /// The same for what it could do without.
+    fn try_to_hold(&self, bytes: usize) -> bool {
+        self.note_held(bytes, self.session.connection.try_to_hold(bytes, &self.session.worker))
+    }
+
+    fn note_held(&self, bytes: usize, is_held: bool) -> bool {
         if is_held {
             self.held.set(self.held.get() + bytes);
         }
@@ -295,6 +305,7 @@ impl Stream {
         self.stop(code);
         let mut sending = self.sending.borrow_mut();
         sending.unsent.clear();
+        self.let_go(std::mem::take(&mut sending.held));
         let _ = sending.io.reset(VarInt::from_u32(code as u32));
     }
 
@@ -316,12 +327,29 @@ impl Stream {
     /// Sends an interim answer (RFC 9110 §15.2), if there is room: it is of use for a moment only.
     pub(super) fn send_interim(&self, status: StatusCode, fields: &HeaderMap) {
         let mut sending = self.sending.borrow_mut();
-        if sending.unsent.len() < INTERIM_BYTES_MAX && sending.in_frame == 0 {
-            sending.put_block(|mut block| {
-                block.status(status.as_u16());
-                block.all(fields);
-            });
+        if sending.unsent.len() >= INTERIM_BYTES_MAX || sending.in_frame > 0 {
+            return;
         }
+        let before = sending.unsent.len();
+        sending.put_block(|mut block| {
+            block.status(status.as_u16());
+            block.all(fields);
+        });
+        let bytes = sending.unsent.len() - before;
+        if self.try_to_hold(bytes) {
+            sending.held += bytes;
+        } else {
+            sending.unsent.truncate(before);
+        }
+    }
+
+    /// Writes what waits. Ready when all of it has left.
+    fn poll_leave_of(&self, sending: &mut Sending, cx: &mut Context<'_>) -> Poll<Result<(), StreamClosed>> {
+        let left = sending.poll_leave(cx, &self.session);
+        if left.is_ready() {
+            self.let_go(std::mem::take(&mut sending.held));
+        }
+        left
     }
 
     /// Writes the head of an answer, or trailers, once there is room.
@@ -331,10 +359,10 @@ impl Stream {
         fields: impl FnOnce(Block<'_>),
     ) -> Poll<Result<(), StreamClosed>> {
         let mut sending = self.sending.borrow_mut();
-        ready!(sending.poll_leave(cx, &self.session))?;
+        ready!(self.poll_leave_of(&mut sending, cx))?;
         sending.put_block(fields);
         // What has not left yet is waited for by what comes next.
-        let _ = sending.poll_leave(cx, &self.session)?;
+        let _ = self.poll_leave_of(&mut sending, cx)?;
         Poll::Ready(Ok(()))
     }
 
@@ -343,11 +371,11 @@ impl Stream {
     pub(super) fn poll_data(&self, cx: &mut Context<'_>, piece: &mut Bytes) -> Poll<Result<usize, StreamClosed>> {
         let mut sending = self.sending.borrow_mut();
         if sending.in_frame == 0 && !piece.is_empty() {
-            ready!(sending.poll_leave(cx, &self.session))?;
+            ready!(self.poll_leave_of(&mut sending, cx))?;
             bartizan_wire::http3::put_data_head(piece.len(), &mut sending.unsent);
             sending.in_frame = piece.len();
         }
-        ready!(sending.poll_leave(cx, &self.session))?;
+        ready!(self.poll_leave_of(&mut sending, cx))?;
         if piece.is_empty() {
             return Poll::Ready(Ok(0));
         }
@@ -359,7 +387,7 @@ impl Stream {
 
     /// Ready when all has left that was written.
     pub(super) fn poll_leave(&self, cx: &mut Context<'_>) -> Poll<Result<(), StreamClosed>> {
-        self.sending.borrow_mut().poll_leave(cx, &self.session)
+        self.poll_leave_of(&mut self.sending.borrow_mut(), cx)
     }
 
     /// All was written.
@@ -372,11 +400,11 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.session.connection.let_go(self.held.get());
         if !self.is_finished.get() {
             // Or the library would end it as if it were whole.
             self.reset(Code::RequestCancelled);
         }
+        self.session.connection.let_go(self.held.get());
     }
 }
 
