@@ -42,6 +42,11 @@ impl Memory {
     pub fn used(&self) -> usize {
         self.0.inside() * BLOCK_BYTES
     }
+
+    /// Whether half of it is still free with so many bytes more: then they may be used for speed, and are missed by nobody.
+    pub fn is_plenty_for(&self, bytes: usize) -> bool {
+        self.used().saturating_add(bytes) <= self.0.room() * BLOCK_BYTES / 2
+    }
 }
 
 impl fmt::Debug for Memory {

@@ -1,9 +1,12 @@
 //! HTTP/3 (RFC 9114), for visitors that do as a library does and for those that do what none would.
 
+use std::cell::Cell;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
 use std::time::{Duration, Instant};
 
 use bartizan_exchange::{Response, UpstreamError};
@@ -802,4 +805,60 @@ fn a_source_that_floods() {
         assert!(more < 150 << 20, "{more} more from {from:?}");
     }
     edge.wait_until(|totals| totals.visitors.datagrams_dropped > 0);
+}
+
+/// A path that takes so long each way, and says how many octets from the server were on it at most.
+async fn long_path(to: SocketAddr, delay: Duration) -> (SocketAddr, Rc<Cell<usize>>) {
+    let (near, far) =
+        (Rc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap()), UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let address = near.local_addr().unwrap();
+    let (on_it, most) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let (late, mut later) = tokio::sync::mpsc::unbounded_channel::<(Instant, Vec<u8>, SocketAddr)>();
+    let (to_client, under_way) = (Rc::clone(&near), Rc::clone(&on_it));
+    tokio::task::spawn_local(async move {
+        while let Some((at, datagram, client)) = later.recv().await {
+            tokio::time::sleep_until(at.into()).await;
+            under_way.set(under_way.get() - datagram.len());
+            let _ = to_client.send_to(&datagram, client).await;
+        }
+    });
+    let (seen, mut client) = (Rc::clone(&most), None);
+    tokio::task::spawn_local(async move {
+        let (mut forth, mut back) = ([0; 2_048], [0; 2_048]);
+        loop {
+            tokio::select! {
+                Ok((length, from)) = near.recv_from(&mut forth) => {
+                    client = Some(from);
+                    let _ = far.send_to(&forth[..length], to).await;
+                }
+                Ok(length) = far.recv(&mut back) => {
+                    let Some(client) = client else { continue };
+                    on_it.set(on_it.get() + length);
+                    seen.set(on_it.get().max(seen.get()));
+                    let _ = late.send((Instant::now() + delay, back[..length].to_vec(), client));
+                }
+            }
+        }
+    });
+    (address, most)
+}
+
+/// Who is far away gets as much a round trip as its path carries, not as much as we keep for who is near.
+#[test]
+fn a_far_visitor_is_sent_as_much_as_its_path_carries() {
+    const BODY: usize = 4 << 20;
+    let origin = Origin::start(|_| ok(&"x".repeat(BODY)));
+    let edge = Edge::over_quic(&[("a.test", origin_at(origin.address), plain())], Limits::default(), nowhere());
+    run(async {
+        let (address, most) = long_path(edge.https, Duration::from_millis(60)).await;
+        let far = endpoint(&Arc::new(client(&edge)), TransportConfig::default());
+        let quic = far.connect(address, "a.test").unwrap().await.unwrap();
+        let far = Visitor::over(far, quic).await.unwrap();
+        assert_eq!(far.get("a.test").await.body.len(), BODY);
+        assert!(most.get() > 512 * 1024, "{}", most.get());
+        far.leave().await;
+        until(&edge, |totals| totals.visitors.open == 0).await;
+    });
+    // What it held is free again.
+    assert_eq!(edge.gauge("bartizan_http_buffer_bytes"), 0);
 }

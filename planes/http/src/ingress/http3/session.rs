@@ -175,6 +175,11 @@ impl Session {
         is_held
     }
 
+    /// What is to be sent has no room. Says whether there is some now.
+    pub(super) fn make_room(&self) -> bool {
+        self.windows.carry_more(&self.quic, &self.connection, &self.worker)
+    }
+
     fn take_peer_stream(self: &Rc<Self>, stream: RecvStream) {
         let reading = Rc::clone(self).read_peer_stream(stream);
         let turn = Rc::clone(&self.connection.turn);

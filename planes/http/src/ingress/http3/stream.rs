@@ -448,7 +448,11 @@ impl Sending {
         session: &Session,
         bytes: &[u8],
     ) -> Poll<Result<usize, StreamClosed>> {
-        let written = ready!(Pin::new(&mut self.io).poll_write(cx, bytes)).map_err(|_| StreamClosed)?;
+        let mut polled = Pin::new(&mut self.io).poll_write(cx, bytes);
+        if polled.is_pending() && session.make_room() {
+            polled = Pin::new(&mut self.io).poll_write(cx, bytes);
+        }
+        let written = ready!(polled).map_err(|_| StreamClosed)?;
         session.connection.turn.moved(written);
         session.worker.counters.visitors.bytes_out.add(written as u64);
         Poll::Ready(Ok(written))

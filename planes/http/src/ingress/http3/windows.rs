@@ -9,7 +9,10 @@ use std::cell::Cell;
 use quinn::VarInt;
 
 use crate::ingress::connection::Connection;
-use crate::limits::{CONNECTION_WINDOW_BYTES, QUIC_HEADS_BYTES, QUIC_REST_BYTES, STREAM_WINDOW_BYTES, UNSENT_BYTES};
+use crate::limits::{
+    CONNECTION_WINDOW_BYTES, QUIC_CARRIED_MAX, QUIC_CARRIED_STEP, QUIC_HEADS_BYTES, QUIC_REST_BYTES,
+    STREAM_WINDOW_BYTES, UNSENT_BYTES,
+};
 use crate::worker::Worker;
 
 /// What a connection is doing.
@@ -55,6 +58,8 @@ pub(super) struct Windows {
     level: Cell<Level>,
     /// The largest that there ever was.
     allowed: Cell<Level>,
+    /// What may be sent ahead beyond what the level says: what the path carries at a time.
+    carried: Cell<u32>,
 }
 
 impl Windows {
@@ -70,6 +75,9 @@ impl Windows {
         if level == before {
             return true;
         }
+        if level == Level::Rest {
+            connection.let_go(self.carried.take() as usize);
+        }
         if level < before {
             connection.let_go(before.bytes() - level.bytes());
         } else if !connection.try_to_hold(level.bytes() - before.bytes(), worker) {
@@ -78,12 +86,31 @@ impl Windows {
         self.level.set(level);
         self.allowed.set(self.allowed.get().max(level));
         quic.set_receive_window(VarInt::from_u32(level.receive()));
-        quic.set_send_window(u64::from(level.send()));
+        quic.set_send_window(u64::from(level.send() + self.carried.get()));
+        true
+    }
+
+    /// All that may be sent ahead is under way: lets it be as much more as the path carries, or a far visitor would get one
+    /// window a round trip. Says whether it is more now.
+    pub(super) fn carry_more(&self, quic: &quinn::Connection, connection: &Connection, worker: &Worker) -> bool {
+        let (level, before) = (self.level.get(), self.carried.get());
+        if level == Level::Rest {
+            return false;
+        }
+        // What the visitor has confirmed at a time (RFC 9002 §7), which doubles in a round trip while it may.
+        let path = u32::try_from(quic.stats().path.cwnd).unwrap_or(u32::MAX).min(QUIC_CARRIED_MAX);
+        let more = path.saturating_sub(before);
+        let bytes = more as usize;
+        if more < QUIC_CARRIED_STEP || !worker.memory.is_plenty_for(bytes) || !connection.try_to_hold(bytes, worker) {
+            return false;
+        }
+        self.carried.set(path);
+        quic.set_send_window(u64::from(level.send() + path));
         true
     }
 
     /// The connection is over.
     pub(super) fn let_go(&self, connection: &Connection) {
-        connection.let_go(self.level.replace(Level::Rest).bytes());
+        connection.let_go(self.level.replace(Level::Rest).bytes() + self.carried.take() as usize);
     }
 }
