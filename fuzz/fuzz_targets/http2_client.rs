@@ -115,6 +115,7 @@ fn take(
         }
         Event::RoomForAll => connection.reset(7, Code::Cancel, out),
         Event::RoomForEach | Event::Hungry => connection.refill(1),
+        Event::Nothing => {}
         Event::Request { .. } => unreachable!("a server asks for nothing"),
     }
 }

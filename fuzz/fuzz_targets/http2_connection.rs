@@ -83,6 +83,7 @@ fn answer(
         }
         Event::RoomForAll => connection.leave(out),
         Event::RoomForEach | Event::Hungry => connection.refill(1),
+        Event::Nothing => {}
         Event::Trailers { .. } => drop(heads.fields().iter().count()),
         Event::Answer { .. } | Event::Leaving { .. } => unreachable!("nothing was asked"),
         Event::Reset { owner, .. } => {

@@ -111,6 +111,7 @@ impl<S: Clone + Default> Connection<S> {
                 let trailers = if matches!(list, List::Whole) { heads.finish_trailers() } else { Err(Malformed) };
                 self.take_trailers(head, at, trailers, out)
             }
+            place if self.is_late(place) && self.late.take_frame() => Ok(None),
             place if self.is_late(place) => self.take_tokens(COST_OF_AN_ERROR).map(|()| None),
             Place::Ended | Place::Reset => Err(Fault::new(Code::StreamClosed, "HEADERS on a closed stream")),
             // RFC 9113 §5.1.1: numbers grow.
@@ -124,6 +125,7 @@ impl<S: Clone + Default> Connection<S> {
         if matches!(self.leaving, Leaving::From(last) if id > last) {
             // It was told that this will not be served (RFC 9113 §6.8).
             self.streams.remember_reset(id);
+            self.late.expect_data(self.limits.stream_window);
             return self.take_tokens(COST_OF_AN_ERROR).map(|()| None);
         }
         if self.streams.count() >= self.limits.streams as usize {
@@ -180,6 +182,7 @@ impl<S: Clone + Default> Connection<S> {
     /// An error of a stream that nobody has heard of.
     fn refuse(&mut self, id: u32, code: Code, out: &mut Vec<u8>) -> Taken<S> {
         self.streams.remember_reset(id);
+        self.late.expect_data(self.limits.stream_window);
         put(Kind::ResetStream, 0, id, &(code as u32).to_be_bytes(), out);
         let cost = if code == Code::RefusedStream && !self.knows_limits { 1 } else { COST_OF_AN_ERROR };
         self.take_tokens(cost).map(|()| None)

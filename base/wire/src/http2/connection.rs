@@ -6,6 +6,7 @@ use super::blocks::{Block, parent};
 use super::client::Side;
 use super::frame::{ACK, END_STREAM, FRAME_BYTES_MAX, FRAME_HEAD_BYTES, FrameHead, Kind, number, put, put_head};
 use super::hpack::{Decoder, Encoder, TABLE_BYTES};
+use super::late::Late;
 use super::send::GOODBYE;
 use super::settings::{self, Settings};
 use super::streams::{Closed, Expects, Place, Streams};
@@ -30,6 +31,9 @@ pub(super) const SMALL_FRAME_BYTES: usize = 256;
 /// What others take: each SETTINGS may change all windows, and each error costs a frame of ours.
 const COST_OF_SETTINGS: u32 = 5;
 pub(super) const COST_OF_AN_ERROR: u32 = 8;
+
+/// Frames that are no event, after which [`Connection::next`] lets others do something.
+const QUIET_FRAMES_MAX: u32 = 32;
 
 /// What one peer may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +63,8 @@ pub struct Connection<S> {
     pub(super) block: Option<Box<Block>>,
     /// For frames that ask for nothing.
     tokens: u32,
+    /// What may still come on streams that we have reset.
+    pub(super) late: Late,
     /// Whether it has read our SETTINGS. Before, no limit holds that it could know (RFC 9113 §6.5.3).
     pub(super) knows_limits: bool,
     pub(super) leaving: Leaving,
@@ -98,6 +104,8 @@ pub struct Step<S> {
 pub enum Event<S> {
     /// More bytes are needed.
     Hungry,
+    /// Some frames that mean nothing to the caller: more may follow, but it may be the turn of others.
+    Nothing,
     /// A head, in the text of the `HeadRoom`, or why it is not to be served. `ends`: there is no body. The stream has no
     /// owner yet.
     Request { stream: u32, ends: bool, head: Result<RequestHead, Refusal> },
@@ -163,18 +171,19 @@ impl<S: Clone + Default> Connection<S> {
             begun: if side == Side::Server { Begun::Preface(0) } else { Begun::Settings },
             block: None,
             tokens: TOKENS_MAX,
+            late: Late::default(),
             knows_limits: false,
             leaving: Leaving::No,
             is_pinging: false,
         }
     }
 
-    /// Looks at the next bytes. To be called until it is hungry. A fault is an error of the connection, to be told by
+    /// Looks at the next bytes: some frames at a time. To be called until it is hungry. A fault is an error of the connection, to be told by
     /// [`Connection::fail`].
     // Hot: once a frame. No allocation but for a stream and for blocks in several frames.
     pub fn next(&mut self, input: &[u8], heads: &mut HeadRoom, out: &mut Vec<u8>) -> Result<Step<S>, Fault> {
         let mut used = self.take_preface(input)?;
-        loop {
+        for _ in 0..QUIET_FRAMES_MAX {
             let hungry = Step { used, event: Event::Hungry };
             let Some(head) = FrameHead::read(&input[used..]) else { return Ok(hungry) };
             if head.length > FRAME_BYTES_MAX {
@@ -187,6 +196,7 @@ impl<S: Clone + Default> Connection<S> {
                 return Ok(Step { used, event });
             }
         }
+        Ok(Step { used, event: Event::Nothing })
     }
 
     /// So many seconds have passed: there are more tokens for frames that ask for nothing.
@@ -271,7 +281,8 @@ impl<S: Clone + Default> Connection<S> {
             Place::Open(at) => at,
             place if self.is_late(place) => {
                 self.make_room(whole, out);
-                return self.take_tokens(u32::from(data.is_empty())).map(|()| None);
+                let is_free = if data.is_empty() { self.late.take_frame() } else { self.late.take_data(whole) };
+                return self.take_tokens(u32::from(!is_free)).map(|()| None);
             }
             Place::Idle => return Err(Fault::protocol("DATA on an idle stream")),
             Place::Reset | Place::Ended | Place::Forgotten => {
@@ -340,6 +351,7 @@ impl<S: Clone + Default> Connection<S> {
                 let refused = *payload == (Code::RefusedStream as u32).to_be_bytes();
                 Ok(Some(Event::Reset { owner: stream.owner, refused }))
             }
+            place if self.is_late(place) && self.late.take_frame() => Ok(None),
             Place::Reset | Place::Ended | Place::Forgotten => self.take_tokens(1).map(|()| None),
         }
     }
@@ -411,7 +423,11 @@ impl<S: Clone + Default> Connection<S> {
     fn take_window(&mut self, head: &FrameHead, payload: &[u8], out: &mut Vec<u8>) -> Taken<S> {
         let more = <[u8; 4]>::try_from(payload).map_err(|_| Fault::size("WINDOW_UPDATE of another size"))?;
         let more = number(more);
-        self.take_tokens(1)?;
+        let place = self.streams.place(head.stream);
+        let is_late = head.stream != 0 && self.is_late(place);
+        if !(is_late && self.late.take_frame()) {
+            self.take_tokens(1)?;
+        }
         if head.stream == 0 {
             if more == 0 {
                 return Err(Fault::protocol("a window that grows by nothing"));
@@ -419,7 +435,7 @@ impl<S: Clone + Default> Connection<S> {
             self.send.change(more.into()).map_err(|_| Fault::new(Code::FlowControl, "a window that is too large"))?;
             return Ok(Some(Event::RoomForAll));
         }
-        match self.streams.place(head.stream) {
+        match place {
             Place::Idle => Err(Fault::protocol("WINDOW_UPDATE of an idle stream")),
             Place::Open(at) if more == 0 => self.break_stream(at, Code::Protocol, out),
             Place::Open(at) => {
@@ -436,6 +452,7 @@ impl<S: Clone + Default> Connection<S> {
     /// An error of a stream in the table (RFC 9113 §5.4.2).
     pub(super) fn break_stream(&mut self, at: usize, code: Code, out: &mut Vec<u8>) -> Taken<S> {
         let stream = self.streams.remove(at, Closed::ByUs);
+        self.late.expect(&stream);
         self.make_room(stream.held, out);
         put(Kind::ResetStream, 0, stream.id, &(code as u32).to_be_bytes(), out);
         self.take_tokens(COST_OF_AN_ERROR)?;

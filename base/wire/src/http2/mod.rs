@@ -19,6 +19,7 @@ mod connection;
 mod error;
 mod frame;
 pub mod hpack;
+mod late;
 mod request;
 mod send;
 mod settings;

@@ -145,8 +145,9 @@ impl<S: Clone + Default> Connection<S> {
     /// Ends a stream at once. Nothing, if it is over.
     pub fn reset(&mut self, stream: u32, code: Code, out: &mut Vec<u8>) {
         let Some(at) = self.streams.index(stream) else { return };
-        let held = self.streams.remove(at, Closed::ByUs).held;
-        self.make_room(held, out);
+        let removed = self.streams.remove(at, Closed::ByUs);
+        self.late.expect(&removed);
+        self.make_room(removed.held, out);
         put(Kind::ResetStream, 0, stream, &(code as u32).to_be_bytes(), out);
     }
 

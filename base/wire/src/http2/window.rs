@@ -31,6 +31,11 @@ impl Receive {
         Ok(())
     }
 
+    /// What the peer may still send, as far as it was told.
+    pub(super) fn left(&self) -> u32 {
+        self.left
+    }
+
     /// So much of what came makes room again. Says what the peer is to be told, if it is time.
     pub(super) fn make_room(&mut self, bytes: u32) -> Option<u32> {
         self.owed = self.owed.saturating_add(bytes);

@@ -105,6 +105,10 @@ impl Edge {
                     self.unread.drain(..step.used);
                     return (events, Ok(()));
                 }
+                Event::Nothing => {
+                    self.unread.drain(..step.used);
+                    continue;
+                }
                 Event::Request { stream, ends, head } => {
                     *self.connection.owner_of(stream).unwrap() = Some(stream);
                     let refusal = head.err().map(|refusal| format!(" {refusal:?}"));

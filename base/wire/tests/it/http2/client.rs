@@ -273,19 +273,65 @@ fn heads_that_are_too_large() {
     assert_eq!(client.feed(&answer(END_STREAM, 3, &[OK])), "answer 3 200.");
 }
 
-/// Whoever has many streams reset is not to blame for what was under way then.
-#[test]
-fn late_frames_of_streams_that_were_reset() {
-    let mut client = client(&[]);
-    let late: Vec<u32> = (0..20)
+/// Opens streams that are reset at once, and says their numbers.
+fn cancelled(client: &mut Edge, count: usize) -> Vec<u32> {
+    (0..count)
         .map(|_| {
-            let number = ask(&mut client, Asked::Other, EndStream::Set).unwrap();
+            let number = ask(client, Asked::Other, EndStream::Set).unwrap();
             client.connection.reset(number, bartizan_wire::http2::Code::Cancel, &mut client.out);
             number
         })
-        .collect();
-    for number in late {
-        assert_eq!(client.feed(&answer(0, number, &[OK])), "", "{number}");
-        assert_eq!(client.feed(&frame(DATA, END_STREAM, number, b"hi")), "", "{number}");
+        .collect()
+}
+
+/// Whoever has many streams reset is not to blame for what was under way then: whole answers with trailers, hints before them, and
+/// that the server takes no body.
+#[test]
+fn late_frames_of_streams_that_were_reset() {
+    let mut client = client(&[]);
+    for number in cancelled(&mut client, 500) {
+        for late in [
+            answer(0, number, &[(":status", "103")]),
+            answer(0, number, &[OK]),
+            frame(DATA, 0, number, b"hi"),
+            frame(WINDOW_UPDATE, 0, number, &[0, 0, 0, 1]),
+            answer(END_STREAM, number, &[("grpc-status", "0")]),
+            frame(RST_STREAM, 0, number, &[0; 4]),
+        ] {
+            assert_eq!(client.feed(&late), "", "{number}");
+        }
     }
+}
+
+/// But who goes on and on costs more than was asked for: each reset pays for a window, of which small frames take more than they
+/// have octets.
+#[test]
+fn late_frames_without_end() {
+    let late = |count: usize| {
+        let mut client = client(&[]);
+        let number = cancelled(&mut client, count)[0];
+        (0..100_000).find(|_| client.feed(&frame(DATA, 0, number, b"x")).contains("connection EnhanceYourCalm"))
+    };
+    let in_a_window = LIMITS.stream_window as usize / 256;
+    assert_eq!(late(1), Some(in_a_window + 1_000), "and then tokens");
+    assert_eq!(late(10), Some(10 * LIMITS.stream_window as usize / 256 + 1_000));
+    let mut client = client(&[]);
+    let number = cancelled(&mut client, 1)[0];
+    let heads = (0..2_000).find(|_| client.feed(&answer(0, number, &[OK])).contains("connection EnhanceYourCalm"));
+    assert_eq!(heads, Some(5 + 1_000 / 8));
+}
+
+/// However many frames have come at once that mean nothing to its caller, that does something else in between.
+#[test]
+fn some_frames_at_a_time() {
+    let mut client = client(&[]);
+    let mut bytes = frame(0x77, 0, 0, &[]).repeat(500);
+    let mut calls = 0;
+    while !bytes.is_empty() {
+        let step = client.connection.next(&bytes, &mut client.heads, &mut client.out).unwrap();
+        assert!(step.used <= 32 * 9, "{}", step.used);
+        bytes.drain(..step.used);
+        calls += 1;
+    }
+    assert_eq!(calls, 500_usize.div_ceil(32));
 }

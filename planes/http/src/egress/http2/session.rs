@@ -410,7 +410,8 @@ impl Session {
                     return Ok(Pause::Hungry);
                 }
                 // Each stream has an owner, and a server asks for nothing.
-                Event::Data { .. }
+                Event::Nothing
+                | Event::Data { .. }
                 | Event::Answer { .. }
                 | Event::Trailers { .. }
                 | Event::Reset { .. }

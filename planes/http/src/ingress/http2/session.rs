@@ -393,7 +393,7 @@ impl Session {
                 // A stream without an owner is over.
                 Event::Data { .. } | Event::Trailers { .. } | Event::Reset { .. } | Event::Room { .. } => {}
                 // A server is answered nothing.
-                Event::Answer { .. } | Event::Leaving { .. } => {}
+                Event::Nothing | Event::Answer { .. } | Event::Leaving { .. } => {}
             }
             state.unread.advance(step.used);
         }
