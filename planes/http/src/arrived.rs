@@ -9,6 +9,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Version};
 
 use crate::fields::{Fields, Sink};
+use crate::limits::{ORIGIN_SHARED_FIELD_BYTES_MAX, ORIGIN_SHARED_HEAD_BYTES_MAX};
 use crate::spare::Spare;
 use crate::websocket::ByConnect;
 
@@ -47,6 +48,16 @@ impl Arrived {
     // Hot: once a request through a tunnel, or to an origin over TLS.
     pub(crate) fn is_grpc(&self) -> bool {
         self.upgrade == Upgrade::None && self.fields.values("content-type").any(is_grpc)
+    }
+
+    /// Whether servers may find its head too large.
+    // Hot: once a request to an origin that may speak HTTP/2.
+    pub(crate) fn is_large(&self) -> bool {
+        let path = self.path.as_str().len();
+        let whole = self.fields.bytes().max(path);
+        let longest = || self.fields.longest().max(path);
+        whole > ORIGIN_SHARED_HEAD_BYTES_MAX
+            || (whole > ORIGIN_SHARED_FIELD_BYTES_MAX && longest() > ORIGIN_SHARED_FIELD_BYTES_MAX)
     }
 
     /// Gives its memory to the next head. What is left of the body is let go.

@@ -183,7 +183,7 @@ impl Egress {
     ) -> Result<Answered, Problem> {
         let origin = server.spoken_to(to.settings.ssl, arrived.scheme);
         let offer = offer(&origin, to.settings, arrived);
-        let key = Key::new(origin, arrived.host.bare_name(), offer, to.roots);
+        let key = Key::new(origin, arrived.host.bare_name(), offer, to.roots).of(to.zone);
         self.send_by(key, to, (arrived, body), patience).await
     }
 
@@ -357,7 +357,10 @@ impl Egress {
         let (io, is_http2) = connected.unwrap_or(Err(Problem::Origin(OriginFault::ConnectTimedOut)))?;
         let spare = Rc::clone(&self.spare);
         Ok(match is_http2 {
-            true => Way::Http2(Session::start(io, pass, spare), Made::ForThis),
+            true => {
+                let turn = to.request.worker.lanes.turn_to_origin(to.zone);
+                Way::Http2(Session::start(io, pass, spare, turn), Made::ForThis)
+            }
             false => Way::Http1(Link::new(io, spare).within(pass)),
         })
     }
@@ -450,15 +453,16 @@ impl Egress {
 }
 
 /// Which versions an origin is offered for a request. What is to become a WebSocket asks for that in HTTP/1.1 (RFC 6455 §1.3), and
-/// gRPC knows no other than HTTP/2.
+/// gRPC knows no other than HTTP/2. Where either will do, a head that may be too large for the origin goes by HTTP/1.1: it is
+/// refused alone then, and with an answer.
 fn offer(origin: &Origin, settings: &ZoneSettings, arrived: &Arrived) -> Offer {
     match (origin.encryption, settings.origin_max_http_version) {
         _ if arrived.upgrade != Upgrade::None => Offer::Http1,
         (Encryption::None, _) if settings.origin_h2c => Offer::Http2,
         (Encryption::None, _) => Offer::Http1,
-        (Encryption::Unverified | Encryption::Verified, OriginHttp::Http2) => Offer::Both,
-        (Encryption::Unverified | Encryption::Verified, OriginHttp::Http1) if arrived.is_grpc() => Offer::Both,
-        (Encryption::Unverified | Encryption::Verified, OriginHttp::Http1) => Offer::Http1,
+        (Encryption::Unverified | Encryption::Verified, _) if arrived.is_grpc() => Offer::Both,
+        (Encryption::Unverified | Encryption::Verified, OriginHttp::Http2) if !arrived.is_large() => Offer::Both,
+        (Encryption::Unverified | Encryption::Verified, _) => Offer::Http1,
     }
 }
 

@@ -77,6 +77,23 @@ impl Fields {
         }
     }
 
+    /// Octets that they take up: of the head that they lie in, or of names and values.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Fields::Lines(lines) => lines.head.len(),
+            Fields::Map(map) => bytes_of(map),
+        }
+    }
+
+    /// Those of the longest one.
+    pub(crate) fn longest(&self) -> usize {
+        let longest = match self {
+            Fields::Lines(lines) => lines.fields().iter().map(|field| field.name.len() + field.value.len()).max(),
+            Fields::Map(map) => map.iter().map(|(name, value)| name.as_str().len() + value.len()).max(),
+        };
+        longest.unwrap_or_default()
+    }
+
     /// Changes them. If they are lines, a map is made of them, without the fields of the connection.
     pub(crate) fn edit(&mut self, change: impl FnOnce(&mut HeaderMap)) {
         let mut map = match self {
@@ -94,6 +111,11 @@ impl Fields {
             Fields::Map(_) => None,
         }
     }
+}
+
+/// Octets of a map's names and values.
+pub(crate) fn bytes_of(map: &HeaderMap) -> usize {
+    map.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
 /// What takes fields: the next head, or a map for who writes none.

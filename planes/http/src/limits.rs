@@ -223,6 +223,16 @@ pub(crate) const IDLE_ORIGINS_MAX: usize = 1024;
 /// another connection.
 pub(crate) const ORIGIN_STREAMS_MAX: u32 = 128;
 
+/// What may be kept of a frame that is not complete on a connection of HTTP/2 on which nothing is asked: a small one. Of a block of
+/// fields nothing is. More is what nobody waits for, and the connection ends.
+pub(crate) const ORIGIN_UNASKED_BYTES_MAX: usize = 1024;
+
+/// The largest head of a request, and the largest field, that shares a connection of HTTP/2 to an origin with others, as it came:
+/// servers may end the connection for one that is larger, with all that is asked on it (nginx: a field of 8 KB; HAProxy: a head of
+/// 16 KB; RFC 9113 §10.5.1 wants an answer).
+pub(crate) const ORIGIN_SHARED_HEAD_BYTES_MAX: usize = 8 * 1024;
+pub(crate) const ORIGIN_SHARED_FIELD_BYTES_MAX: usize = 4 * 1024;
+
 /// Octets that an origin may send ahead on a stream: 25 Mbit/s at 80 ms, as visitors may. They are counted as the visitor's.
 pub(crate) const ORIGIN_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bartizan_exchange::{Body, BodyError, Frame, Length};
-use bartizan_names::{Encryption, Host, Origin, TunnelId};
+use bartizan_names::{Encryption, Host, Origin, TunnelId, ZoneId};
 use bartizan_policy::OriginRoots;
 use bartizan_quotas::Whose;
 use bartizan_wire::http1::{self, BodyReader, Persistence};
@@ -29,6 +29,8 @@ pub(crate) struct Key {
     offer: Offer,
     /// With a certificate that was judged: by which authorities of the zone's own. Others would judge otherwise.
     roots: Option<[u8; 32]>,
+    /// For HTTP/2 in the clear, where requests share a connection and its fate: no zone shares them with another.
+    zone: Option<ZoneId>,
 }
 
 /// Where a connection leads.
@@ -57,13 +59,19 @@ impl Key {
             Encryption::Unverified | Encryption::Verified => Some(host.to_ascii_lowercase().into()),
         };
         let roots = roots.filter(|_| origin.encryption == Encryption::Verified).map(|roots| roots.sum);
-        Key { place: Place::Address(origin), host, offer, roots }
+        Key { place: Place::Address(origin), host, offer, roots, zone: None }
+    }
+
+    /// The same for an origin of this zone.
+    pub(crate) fn of(self, zone: ZoneId) -> Key {
+        let is_shared = self.offer == Offer::Http2;
+        Key { zone: is_shared.then_some(zone), ..self }
     }
 
     /// For HTTP/2 with the service of a host behind a tunnel.
     pub(crate) fn behind(tunnel: TunnelId, host: &Host) -> Key {
         let host = Some(host.bare_name().to_ascii_lowercase().into());
-        Key { place: Place::Tunnel(tunnel), host, offer: Offer::Http2, roots: None }
+        Key { place: Place::Tunnel(tunnel), host, offer: Offer::Http2, roots: None, zone: None }
     }
 
     pub(crate) fn place(&self) -> &Place {
@@ -424,5 +432,17 @@ mod tests {
             };
             assert_eq!(key(one) == key(other), same, "{one:?} {other:?}");
         }
+    }
+
+    /// Over HTTP/2 requests of one zone do not end those of another.
+    #[test]
+    fn zones_share_no_connection_of_http2_in_the_clear() {
+        let key = |offer, zone| {
+            let origin = Origin { encryption: Encryption::None, hosts: [].into(), port: 80 };
+            Key::new(origin, "a.test", offer, None).of(ZoneId::from_bytes([zone; 16]))
+        };
+        assert_eq!(key(Offer::Http1, 1), key(Offer::Http1, 2));
+        assert_eq!(key(Offer::Http2, 1), key(Offer::Http2, 1));
+        assert_ne!(key(Offer::Http2, 1), key(Offer::Http2, 2));
     }
 }

@@ -10,6 +10,9 @@
 //! what came for those who do not wait goes first. Sources take turns, and so do the connections of each; who took more time
 //! than it had is passed over for as long. A lane is left by doing less: when nothing has waited in it for a while.
 //!
+//! The connections to the origins of a zone that speak HTTP/2 have a lane too: what an origin sends without end keeps others
+//! from as little as what a visitor does.
+//!
 //! No time is lost by it where nobody else has anything to do. While only one source has, each of its connections waits for
 //! what it has used itself, and turns are longer.
 
@@ -21,6 +24,7 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use bartizan_names::ZoneId;
 use bartizan_quotas::SourceKey;
 
 use super::turn::{Turn, looked, looks};
@@ -31,10 +35,12 @@ use crate::limits::{
 /// For how many calls of [`Lanes::go_on`] a worker counts as shared after two sources had something to do.
 const SHARED_FOR: u32 = 2;
 
-/// The lanes of one worker: one for each source that has connections, so there are never more than those.
+/// The lanes of one worker: one for each source that has connections, and for each zone to whose origins there are some of HTTP/2,
+/// so there are never more than those.
 #[derive(Default)]
 pub(crate) struct Lanes {
     by_source: RefCell<HashMap<SourceKey, Weak<Lane>>>,
+    by_zone: RefCell<HashMap<ZoneId, Weak<Lane>>>,
     /// Those in which something waits, in the order of their turns.
     waiting: RefCell<VecDeque<Rc<Lane>>>,
     /// Wakes the ferry when the first comes.
@@ -61,10 +67,18 @@ enum Expected {
     Until(Instant),
 }
 
+/// Whose work a lane is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    Source(SourceKey),
+    /// What its origins send.
+    OriginsOf(ZoneId),
+}
+
 /// The work of one source.
 pub(crate) struct Lane {
     lanes: Rc<Lanes>,
-    source: SourceKey,
+    of: Of,
     number: u64,
     /// The look since which it has used something, and how much time.
     look: Cell<u32>,
@@ -86,8 +100,20 @@ impl Lanes {
         let mut by_source = self.by_source.borrow_mut();
         let known = by_source.get(&source).and_then(Weak::upgrade);
         let lane = known.unwrap_or_else(|| {
-            let lane = Rc::new(Lane::new(Rc::clone(self), source));
+            let lane = Rc::new(Lane::new(Rc::clone(self), Of::Source(source)));
             by_source.insert(source, Rc::downgrade(&lane));
+            lane
+        });
+        Turn::new(lane)
+    }
+
+    /// The turn of a new connection to an origin.
+    pub(crate) fn turn_to_origin(self: &Rc<Self>, zone: ZoneId) -> Rc<Turn> {
+        let mut by_zone = self.by_zone.borrow_mut();
+        let known = by_zone.get(&zone).and_then(Weak::upgrade);
+        let lane = known.unwrap_or_else(|| {
+            let lane = Rc::new(Lane::new(Rc::clone(self), Of::OriginsOf(zone)));
+            by_zone.insert(zone, Rc::downgrade(&lane));
             lane
         });
         Turn::new(lane)
@@ -147,12 +173,12 @@ impl Lanes {
 }
 
 impl Lane {
-    fn new(lanes: Rc<Lanes>, source: SourceKey) -> Lane {
+    fn new(lanes: Rc<Lanes>, of: Of) -> Lane {
         let number = lanes.numbers.get() + 1;
         lanes.numbers.set(number);
         let slow_until = Cell::new(lanes.rounds.get());
         let (look, used, waiting, is_queued, debt) = Default::default();
-        Lane { lanes, source, number, look, used, slow_until, waiting, is_queued, debt }
+        Lane { lanes, of, number, look, used, slow_until, waiting, is_queued, debt }
     }
 
     /// Whether other sources have something to do too.
@@ -197,7 +223,10 @@ impl Lane {
     /// Does a step of its work.
     // Hot: a few times a request. No look at the clock while it is alone.
     pub(super) fn step<T>(&self, step: impl FnOnce() -> T) -> T {
-        if self.lanes.last.replace(Some(self.number)).is_some_and(|last| last != self.number) {
+        // What an origin sends is for a visitor, who shares the worker with nobody by that.
+        if matches!(self.of, Of::Source(_))
+            && self.lanes.last.replace(Some(self.number)).is_some_and(|last| last != self.number)
+        {
             self.lanes.shared.set(SHARED_FOR);
         }
         if !self.lanes.is_shared() {
@@ -244,7 +273,10 @@ impl Lane {
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        self.lanes.by_source.borrow_mut().remove(&self.source);
+        match &self.of {
+            Of::Source(source) => self.lanes.by_source.borrow_mut().remove(source),
+            Of::OriginsOf(zone) => self.lanes.by_zone.borrow_mut().remove(zone),
+        };
         // Who comes next is alone.
         if self.lanes.last.get() == Some(self.number) {
             self.lanes.last.set(None);

@@ -146,6 +146,11 @@ impl Turn {
         self.lane.expect_no_answer();
     }
 
+    /// What was done took as long as a turn.
+    pub(crate) fn use_up(&self) {
+        self.charge(TURN_STEPS);
+    }
+
     /// What was done took as long as so many steps more.
     pub(crate) fn charge(&self, steps: u32) {
         self.used.set(self.used().saturating_add(steps));

@@ -659,3 +659,93 @@ fn a_visitor_that_gives_up() {
     });
     assert_eq!(origin.connections(), 1);
 }
+
+/// Who sends without end on a stream that was given up is let go of.
+#[test]
+fn an_origin_that_does_not_stop() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let tell = Mutex::new(tell);
+    let origin = Origin::raw(move |stream| {
+        let Some(mut liar) = Liar::begin(stream) else { return };
+        let Some(asked) = liar.next_of(HEADERS) else { return };
+        liar.send(&for_stream(asked.stream, &head(0, &[OK])));
+        let Some(given_up) = liar.next_of(RST_STREAM) else { return };
+        let late = frame(DATA, 0, given_up.stream, b"x").repeat(1_000);
+        let sent = (0..10_000).find(|_| liar.stream.write_all(&late).is_err());
+        tell.lock().unwrap().send(sent.is_some()).unwrap();
+    });
+    let edge = Edge::start(&[("a.test", origin_at(origin.address), h2c())]);
+    run(async {
+        let mut client = Client::begin(&edge, "a.test", &[]).await;
+        client.send(&get(1, "a.test")).await;
+        client.next_of(&[HEADERS]).await.unwrap();
+        client.send(&frame(RST_STREAM, 0, 1, &[0, 0, 0, 8])).await;
+    });
+    assert_eq!(told.recv_timeout(STUCK), Ok(true), "it could send ten million frames");
+}
+
+/// What a connection on which nothing is asked would keep, it does not keep: it ends.
+#[test]
+fn an_origin_that_keeps_something_back() {
+    let (whole, rest) = (frame(HEADERS, 0, 1, &block(&[("x-a", "1")])), [b'x'; 3_000]);
+    let large = [&16_000_u32.to_be_bytes()[1..], &[DATA, 0, 0, 0, 0, 1], &rest].concat();
+    let small = frame(PING, 0, 0, &[0; 8])[..12].to_vec();
+    for (what, said, ends) in
+        [("a block", whole, true), ("a large frame", large, true), ("a small frame", small, false)]
+    {
+        let (tell, told) = std::sync::mpsc::channel();
+        let tell = Mutex::new(tell);
+        let origin = Origin::raw(move |stream| {
+            let Some(mut liar) = Liar::begin(stream) else { return };
+            let Some(asked) = liar.next_of(HEADERS) else { return };
+            // The block is of a stream that the edge gave up: nobody is to blame for what comes late.
+            liar.send(&for_stream(asked.stream, &head(0, &[OK])));
+            liar.next_of(RST_STREAM);
+            liar.send(&for_stream(asked.stream, &said));
+            liar.stream.set_read_timeout(Some(std::time::Duration::from_secs(3))).unwrap();
+            let ended = loop {
+                let mut byte = [0];
+                match liar.stream.read(&mut byte) {
+                    Ok(0) => break true,
+                    Ok(_) => {}
+                    Err(error) => break error.kind() == std::io::ErrorKind::ConnectionReset,
+                }
+            };
+            tell.lock().unwrap().send(ended).unwrap();
+        });
+        let edge = Edge::start(&[("a.test", origin_at(origin.address), h2c())]);
+        run(async {
+            let mut client = Client::begin(&edge, "a.test", &[]).await;
+            client.send(&get(1, "a.test")).await;
+            client.next_of(&[HEADERS]).await.unwrap();
+            client.send(&frame(RST_STREAM, 0, 1, &[0, 0, 0, 8])).await;
+        });
+        assert_eq!(told.recv_timeout(STUCK), Ok(ends), "{what}");
+    }
+}
+
+/// A head that an origin may find too large goes by HTTP/1.1, where it ends nobody else's request.
+#[test]
+fn large_heads_go_by_http1() {
+    let edge = Edge::start(&[]);
+    let origin = Library::start(Speaks::Tls(hosts(&edge.ca), &[b"h2", b"http/1.1"]), |_, _| said("hello"));
+    edge.publish(&[("a.test", origin_at(origin.address), full())]);
+    for (what, fields, path, expect) in [
+        ("usual", vec![100; 20], 10, Version::HTTP_2),
+        ("a long field", vec![5_000], 10, Version::HTTP_11),
+        ("many", vec![1_000; 9], 10, Version::HTTP_11),
+        ("below", vec![1_000; 6], 10, Version::HTTP_2),
+        ("a long path", vec![], 5_000, Version::HTTP_11),
+    ] {
+        let answer = run(async {
+            let request = Request::builder().uri(format!("https://a.test/{}", "p".repeat(path)));
+            let fields = fields.iter().enumerate();
+            let request = fields
+                .fold(request, |request, (number, length)| request.header(format!("x-{number}"), "v".repeat(*length)));
+            let request = request.body(Outgoing::of(0)).unwrap();
+            dial_h2(&edge, "a.test").await.send_request(request).await.unwrap().status().as_u16()
+        });
+        assert_eq!(answer, 200, "{what}");
+        assert_eq!(origin.take_seen().remove(0).version, expect, "{what}");
+    }
+}

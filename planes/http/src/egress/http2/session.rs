@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
@@ -20,9 +21,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::stream::{Closed, Stream, Unwanted};
 use crate::fields::{Fields, Lines};
 use crate::forward;
+use crate::ingress::Turn;
 use crate::limits::{
-    ORIGIN_CONNECTION_WINDOW_BYTES, ORIGIN_READ_BYTES_MAX, ORIGIN_STREAM_WINDOW_BYTES, ORIGIN_STREAMS_MAX, SWEEPS_MAX,
-    TURN_LOOK_FRAMES, TURN_READ_TIME,
+    ORIGIN_CONNECTION_WINDOW_BYTES, ORIGIN_READ_BYTES_MAX, ORIGIN_STREAM_WINDOW_BYTES, ORIGIN_STREAMS_MAX,
+    ORIGIN_UNASKED_BYTES_MAX, SWEEPS_MAX, TURN_LOOK_FRAMES, TURN_READ_TIME,
 };
 use crate::outlet::Outlet;
 use crate::spare::{Spare, Unread};
@@ -43,6 +45,8 @@ type Wire = http2::Connection<Option<Rc<Stream>>>;
 
 pub(in crate::egress) struct Session {
     spare: Rc<Spare>,
+    /// In the lane of its zone's origins.
+    turn: Rc<Turn>,
     state: RefCell<State>,
 }
 
@@ -92,8 +96,8 @@ impl From<io::Error> for End {
 }
 
 impl Session {
-    /// Speaks first, and runs as a task of its own until it is over.
-    pub(in crate::egress) fn start(io: Box<dyn Io>, pass: Pass, spare: Rc<Spare>) -> Rc<Session> {
+    /// Speaks first, and runs as a task of its own, in these turns, until it is over.
+    pub(in crate::egress) fn start(io: Box<dyn Io>, pass: Pass, spare: Rc<Spare>, turn: Rc<Turn>) -> Rc<Session> {
         let mut outlet = Outlet::default();
         let wire = Wire::client(LIMITS, outlet.open(&spare));
         let state = State {
@@ -114,10 +118,10 @@ impl Session {
             is_heard: true,
             is_unwanted: false,
         };
-        let session = Rc::new(Session { spare, state: RefCell::new(state) });
+        let session = Rc::new(Session { spare, turn, state: RefCell::new(state) });
         let own = Rc::clone(&session);
         tokio::task::spawn_local(async move {
-            match poll_fn(|cx| own.poll(cx)).await {
+            match own.turn.take(pin!(poll_fn(|cx| own.poll(cx)))).await {
                 End::Closed => {}
                 End::Fault(fault) => tracing::debug!(%fault, "an origin that does not speak HTTP/2 as it should"),
                 End::Io(error) => tracing::debug!(%error, "a connection to an origin is over"),
@@ -327,12 +331,13 @@ impl Session {
 
     /// Takes what comes.
     fn poll_take(&self, cx: &mut Context<'_>) -> Poll<End> {
-        let mut turn = Turn::default();
+        let mut reading = Reading::default();
         loop {
-            match self.take_frames(&mut turn) {
+            match self.take_frames(&mut reading) {
                 Err(fault) => return Poll::Ready(End::Fault(fault)),
                 Ok(Pause::Hungry) => {}
                 Ok(Pause::Turn) => {
+                    self.turn.use_up();
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
@@ -348,6 +353,12 @@ impl Session {
                 Poll::Ready(Ok(_)) => state.is_heard = true,
                 Poll::Ready(Err(error)) => return Poll::Ready(End::Io(error)),
                 Poll::Pending => {
+                    if state.wire.streams() == 0
+                        && (state.wire.is_in_block() || state.unread.len() > ORIGIN_UNASKED_BYTES_MAX)
+                    {
+                        tracing::debug!("an origin that nothing is asked of keeps something back");
+                        return Poll::Ready(End::Closed);
+                    }
                     state.unread.rest(&self.spare);
                     if state.wire.streams() == 0 {
                         state.heads.take().into_iter().for_each(|heads| self.spare.give_read(heads));
@@ -359,7 +370,7 @@ impl Session {
     }
 
     /// Does what the frames say that are here, for as long as a turn lasts.
-    fn take_frames(&self, turn: &mut Turn) -> Result<Pause, Fault> {
+    fn take_frames(&self, reading: &mut Reading) -> Result<Pause, Fault> {
         let heads = &mut *self.spare.heads.borrow_mut();
         let state = &mut *self.state.borrow_mut();
         loop {
@@ -369,7 +380,7 @@ impl Session {
             if state.outlet.is_clogged() {
                 return Ok(Pause::Clogged);
             }
-            if turn.is_over() {
+            if reading.is_over() {
                 return Ok(Pause::Turn);
             }
             let out = state.outlet.open(&self.spare);
@@ -425,12 +436,12 @@ impl Session {
 
 /// What was done in this turn.
 #[derive(Default)]
-struct Turn {
+struct Reading {
     frames: u32,
     began: Option<Instant>,
 }
 
-impl Turn {
+impl Reading {
     fn is_over(&mut self) -> bool {
         self.frames += 1;
         self.frames.is_multiple_of(TURN_LOOK_FRAMES)

@@ -90,15 +90,28 @@ fn who_has_little_to_do_waits_for_little() {
     const TIMES: usize = 50;
     const STEPS: usize = 5;
     let step = LANE_TURN_TIME / STEPS as u32;
-    for (sources, connections, tasks) in [(1, 1, 300), (1, 300, 1), (3, 60, 3), (10, 60, 1)] {
+    for (whose, sources, connections, tasks) in [
+        ("visitors", 1, 1, 300),
+        ("visitors", 1, 300, 1),
+        ("visitors", 3, 60, 3),
+        ("visitors", 10, 60, 1),
+        ("origins", 1, 300, 1),
+        ("origins", 3, 60, 1),
+    ] {
         let log = run(async |lanes, log| {
+            let turn_of = |number| match whose {
+                "origins" => lanes.turn_to_origin(ZoneId::from_bytes([number as u8; 16])),
+                _ => lanes.turn_of(from(number)),
+            };
             let steps = 3_000 / (sources * connections * tasks) + 5;
             let visitor = lanes.turn_of(from(200));
             // It has come before, so that no source takes itself to be alone.
             visitor.take(std::pin::pin!(async {})).await;
+            let another = lanes.turn_of(from(201));
+            another.take(std::pin::pin!(async {})).await;
             let mut all = Vec::new();
             for number in 0..sources * connections {
-                let (turn, source) = (lanes.turn_of(from(number % sources)), number % sources);
+                let (turn, source) = (turn_of(number % sources), number % sources);
                 for _ in 0..tasks {
                     all.push(spawn_local(busy(Rc::clone(&turn), source, steps, step, Rc::clone(&log))));
                 }
@@ -110,7 +123,7 @@ fn who_has_little_to_do_waits_for_little() {
             assert_eq!(log.borrow().len(), sources * connections * tasks * steps + TIMES, "all is done");
         });
         let (waits, turn) = (waits(&log), STEPS + 1);
-        let what = format!("{sources} sources, {connections} connections, {tasks} tasks: {waits:?}");
+        let what = format!("{whose}: {sources} sources, {connections} connections, {tasks} tasks: {waits:?}");
         assert!(waits[TIMES * 9 / 10] <= 2 * turn, "{what}");
         assert!(waits[TIMES - 1] <= (3 * sources + 6) * turn, "{what}");
     }
