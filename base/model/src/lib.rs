@@ -1,4 +1,4 @@
-//! Zones, records, settings, tunnels, access rules and applications as values that can be served: parsed from `base/v4`,
+//! Zones, records, settings, tunnels, access rules, applications and load balancers as values that can be served: parsed from `base/v4`,
 //! never built from nonsense.
 //!
 //! What was sent is a `v4` shape; what is true is a value of this crate. Nobody checks it again. The stored documents of
@@ -11,6 +11,7 @@ mod access_rule;
 mod app_error;
 mod app_origin;
 mod application;
+mod balancing;
 mod client_host;
 mod fixed_settings;
 mod pop;
@@ -29,6 +30,10 @@ pub use access_rule::{
 pub use app_error::{AppError, OriginReason};
 pub use app_origin::ORIGINS_MAX;
 pub use application::{AppDnsType, Application, EDGE_IPS_MAX, EdgeIps};
+pub use balancing::{
+    Affinity, BalancingError, Codes, Cookie, LoadBalancer, Monitor, MonitorKind, NODES_MAX, NodeChoice, NodeTarget,
+    Pool, PoolNode, SameSite, Steering,
+};
 pub use client_host::{ClientHost, ClientHostError};
 pub use fixed_settings::FixedSetting;
 pub use pop::{Pop, PopError};

@@ -154,6 +154,18 @@ hex_id!(
     RuleId
 );
 hex_id!(
+    /// A pool: servers that do the same.
+    PoolId
+);
+hex_id!(
+    /// A monitor: how it is told whether a server is well.
+    MonitorId
+);
+hex_id!(
+    /// A load balancer: a name that leads to pools.
+    LoadBalancerId
+);
+hex_id!(
     /// A place where this edge runs (a point of presence).
     PopId
 );

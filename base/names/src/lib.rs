@@ -20,6 +20,7 @@ mod phishing;
 mod prefix;
 mod protocol;
 mod record_type;
+mod region;
 mod session_cookie;
 mod setting_form;
 mod ssl;
@@ -39,8 +40,8 @@ pub use client_auth::{
 pub use country::{CountryCode, CountryCodeError};
 pub use host::{Authority, Host};
 pub use id::{
-    AccountId, AppId, CertificateId, ClientCertificateId, ClientRootId, ConnectorId, IdError, PopId, RecordId, RuleId,
-    SessionId, TokenId, TunnelId, UserId, ZoneId,
+    AccountId, AppId, CertificateId, ClientCertificateId, ClientRootId, ConnectorId, IdError, LoadBalancerId,
+    MonitorId, PoolId, PopId, RecordId, RuleId, SessionId, TokenId, TunnelId, UserId, ZoneId,
 };
 pub use idn::{to_ascii, to_unicode};
 pub use name::{Labels, NAME_WIRE_MAX, Name, NameError, ZoneName};
@@ -50,6 +51,7 @@ pub use phishing::Phishing;
 pub use prefix::{Prefix, PrefixError};
 pub use protocol::{Protocol, ProtocolError};
 pub use record_type::RecordType;
+pub use region::{Region, RegionError};
 pub use session_cookie::{SESSION_COOKIE_PLAIN, SESSION_COOKIE_SECURE, is_session_cookie};
 pub use setting_form::{AlwaysOn, SettingValue};
 pub use ssl::{OriginHttp, Ssl};

@@ -19,6 +19,7 @@ mod leased;
 mod listening;
 mod metrics;
 mod observed;
+mod pools;
 mod problem;
 mod problems;
 
@@ -32,5 +33,6 @@ pub use leased::{Lease, Leased};
 pub use listening::{Listening, NotListening, Reason, TierName};
 pub use metrics::{Labels, Measured, Metric, MetricKind, Sample, openmetrics};
 pub use observed::{Applied, Lag, Observed};
+pub use pools::{NodeSeen, NodeTurn, PoolQuery, PoolSeen};
 pub use problem::{NAMED_MAX, Problem, ProblemKind, What};
 pub use problems::{Problems, Reporter};

@@ -8,8 +8,8 @@ use std::time::Instant;
 use bartizan_live::Live;
 
 use crate::{
-    AppCounts, Commanded, Connections, DnsQuery, FirewallQuery, HttpQuery, Listening, Measured, Metric, Problem,
-    ProblemKind, Problems, Sample,
+    AppCounts, Commanded, Connections, DnsQuery, FirewallQuery, HttpQuery, Listening, Measured, Metric, PoolQuery,
+    Problem, ProblemKind, Problems, Sample,
 };
 
 /// What the planes show, and what can be asked of them. Clones are the same.
@@ -23,6 +23,7 @@ pub struct Observed {
     pub dns: Arc<dyn DnsQuery>,
     pub http: Arc<dyn HttpQuery>,
     pub firewall: Arc<dyn FirewallQuery>,
+    pub pools: Arc<dyn PoolQuery>,
     pub commands: Arc<dyn Commanded>,
     /// All that count.
     pub counted: Arc<[Arc<dyn Measured>]>,

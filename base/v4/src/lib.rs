@@ -26,6 +26,7 @@ pub mod firewall;
 pub mod http_trace;
 mod integer;
 mod ips;
+pub mod load_balancing;
 mod page_rule;
 mod patch;
 pub mod phishing;
@@ -51,6 +52,7 @@ pub use envelope::{Code, Deleted, Envelope, ErrorSource, Failure, Message, Probl
 pub use firewall::FirewallTest;
 pub use integer::Integer;
 pub use ips::Ips;
+pub use load_balancing::{LoadBalancer, LoadBalancerBody, Monitor, MonitorBody, Pool, PoolBody};
 pub use page_rule::PageRule;
 pub use patch::Patch;
 pub use pop::{Pop, PopBody};

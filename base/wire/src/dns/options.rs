@@ -5,6 +5,8 @@
 //!
 //! RFC 5001 (NSID), 7828 (keepalive), 7830 (padding), 7871 (client subnet), 7873 (cookies), 8914 (extended errors).
 
+use std::net::IpAddr;
+
 use super::u16_at;
 
 /// Codes of options (IANA, "DNS EDNS0 Option Codes").
@@ -63,7 +65,7 @@ pub struct Cookie<'m> {
     pub server: &'m [u8],
 }
 
-/// Whom a resolver asks for (RFC 7871 §6). Answers here are the same for all, so they say so: their scope is 0.
+/// Whom a resolver asks for (RFC 7871 §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subnet<'m> {
     /// The option's data, of a length that fits its prefix.
@@ -130,6 +132,23 @@ impl<'m> Subnet<'m> {
         let is_whole = address.len() == usize::from(source.div_ceil(8));
         (is_known && is_clean && is_whole).then_some(Subnet { data })
     }
+
+    /// The first address of the network; none of one that is everybody.
+    pub fn address(&self) -> Option<IpAddr> {
+        let ([_, family, source, _], given) = self.data.split_first_chunk()?;
+        if *source == 0 {
+            return None;
+        }
+        if *family == 1 {
+            let mut octets = [0; 4];
+            octets.get_mut(..given.len())?.copy_from_slice(given);
+            Some(octets.into())
+        } else {
+            let mut octets = [0; 16];
+            octets.get_mut(..given.len())?.copy_from_slice(given);
+            Some(octets.into())
+        }
+    }
 }
 
 /// What is wrong, in more detail than a response code (RFC 8914 §4). For whoever reads it; no client acts on it.
@@ -187,6 +206,14 @@ impl Added {
     /// Repeats for whom was asked, and that the answer is the same for everybody (RFC 7871 §7.2.1: scope 0).
     pub fn subnet(&mut self, subnet: Subnet<'_>) {
         self.push(CLIENT_SUBNET, &[subnet.data]);
+    }
+
+    /// Repeats for whom was asked, and that the answer is for that network alone (RFC 7871 §7.2.1: the source's length is the
+    /// scope).
+    pub fn subnet_alone(&mut self, subnet: Subnet<'_>) {
+        if let Some(([high, low, source, _], address)) = subnet.data.split_first_chunk() {
+            self.push(CLIENT_SUBNET, &[&[*high, *low, *source, *source], address]);
+        }
     }
 
     /// Adds an option; leaves it out where there is no room, which is where one is added twice.
