@@ -19,6 +19,7 @@ use bartizan_names::{Host, Name, OriginHost, TunnelId, ZoneId, ZoneName};
 use bartizan_plane_http::{Config, Limits, Neighbours, Plane, ServerFacts, Sockets, start};
 use bartizan_policy::Policy;
 use bartizan_routes::{Routes, Server, Site, Target};
+use bartizan_steering::Balancers;
 use bartizan_tls::{Certificate, CertifiedKey, Hosts, Roots, client_config, connect};
 use rcgen::{CertificateParams, KeyPair};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
@@ -91,6 +92,7 @@ fn edge(origin: SocketAddr) -> (Plane, [SocketAddr; 2]) {
     let target = Server { hosts: [OriginHost::Address(origin.ip())].into(), port: Some(origin.port()) };
     routes.put(site, &host, Target::Origin(target));
     let live = Live::new(Config {
+        balancers: Balancers::default(),
         zones: zones.finish(),
         routes: routes.finish(),
         firewall: Firewall::empty(),

@@ -20,6 +20,7 @@ use crate::reply::{Reply, keys_of};
 use crate::resolve;
 use crate::shard::Slot;
 use crate::signing::Signing;
+use crate::steer::Steer;
 use crate::trail::{Step, Trail};
 use crate::zones::{First, Key, Zones};
 
@@ -58,6 +59,8 @@ pub struct Authority<'c> {
     pub addresses: &'c Addresses,
     /// None where no name of ours stands for one outside.
     pub outside: Option<&'c Outside>,
+    /// None where no name leads to servers that are chosen.
+    pub steer: Option<&'c dyn Steer>,
     pub identity: &'c Identity,
 }
 
@@ -247,7 +250,8 @@ mod tests {
         }
         let zones = edit.finish();
         let (addresses, identity) = (Addresses::default(), Identity::default());
-        let authority = Authority { zones: &zones, addresses: &addresses, outside: None, identity: &identity };
+        let authority =
+            Authority { zones: &zones, addresses: &addresses, outside: None, steer: None, identity: &identity };
         let (signer, mut scratch) = (Signer::new(1, Limits::default()), Scratch::default());
         let mut is_read = |owner, dnssec_ok| {
             let edns = Edns { dnssec_ok, ..Edns::of_size(1232) };

@@ -42,6 +42,8 @@ impl Flags {
     pub(crate) const ZONE: Flags = Flags(16);
     /// Beside [`Flags::PROXIED`]: also while the zone is paused.
     pub(crate) const PROXIED_ALWAYS: Flags = Flags(32);
+    /// Addresses are those of servers that are chosen for each question.
+    pub(crate) const STEERED: Flags = Flags(64);
 
     pub(crate) fn has(self, flag: Flags) -> bool {
         self.0 & flag.0 != 0
@@ -56,6 +58,9 @@ impl Flags {
     }
 
     pub(crate) fn proxied(self) -> Proxied {
+        if self.has(Flags::STEERED) {
+            return Proxied::Steered;
+        }
         match (self.has(Flags::PROXIED), self.has(Flags::PROXIED_ALWAYS)) {
             (false, _) => Proxied::Never,
             (true, false) => Proxied::UnlessPaused,
@@ -104,7 +109,8 @@ impl<'a> Entry<'a> {
 
     /// Whether someone put something here: not an empty non-terminal.
     pub(crate) fn has_content(self) -> bool {
-        self.set_count() > 0 || self.flags().has(Flags::PROXIED) || self.flags().has(Flags::ZONE)
+        let flags = self.flags();
+        self.set_count() > 0 || flags.has(Flags::PROXIED) || flags.has(Flags::STEERED) || flags.has(Flags::ZONE)
     }
 
     /// In the directory: the zone of which this name is the apex.
@@ -213,6 +219,7 @@ pub(crate) fn push(arena: &mut Vec<u8>, frame: Frame<'_>, content: &NameContent)
         Proxied::Never => frame.flags,
         Proxied::UnlessPaused => frame.flags.with(Flags::PROXIED),
         Proxied::Always => frame.flags.with(Flags::PROXIED).with(Flags::PROXIED_ALWAYS),
+        Proxied::Steered => frame.flags.with(Flags::STEERED),
     };
     let mut count = 0_u16;
     for set in content.sets.iter().filter(|set| is_served(set, content)) {
@@ -246,7 +253,7 @@ pub(crate) fn set_surroundings(arena: &mut [u8], at: usize, children: u32, flags
 /// What is hidden for good need not be kept.
 fn is_served(set: &RecordSet, content: &NameContent) -> bool {
     let replaced = matches!(set.rtype, RecordType::A | RecordType::AAAA | RecordType::CNAME);
-    !(set.rdata.is_empty() || content.proxied == Proxied::Always && replaced)
+    !(set.rdata.is_empty() || matches!(content.proxied, Proxied::Always | Proxied::Steered) && replaced)
 }
 
 fn push_frame(arena: &mut Vec<u8>, frame: Frame<'_>) -> usize {

@@ -72,6 +72,8 @@ pub enum Proxied {
     UnlessPaused,
     /// A name of this edge itself.
     Always,
+    /// Not with the PoP's: with those of servers, which are chosen for each question ([`Steer`](crate::Steer)).
+    Steered,
 }
 
 impl NameContent {

@@ -35,6 +35,7 @@ mod reply;
 mod resolve;
 mod shard;
 mod signing;
+mod steer;
 mod trail;
 mod ways;
 mod zone;
@@ -47,6 +48,7 @@ pub use facts::{Addresses, Identity, NameContent, Proxied, RecordSet, ZoneFacts}
 pub use fill::{Fill, Filled, Part, Taken};
 pub use outside::{Outside, OutsideName};
 pub use signing::Signing;
+pub use steer::{STEERED_MAX, Steer, Steered};
 pub use trail::{Step, Trail};
 pub use ways::Ways;
 pub use zones::{ProxiedName, Zones};

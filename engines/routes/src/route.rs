@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bartizan_names::{Encryption, Name, Origin, OriginHost, Ssl, TunnelId};
+use bartizan_names::{Encryption, LoadBalancerId, Name, Origin, OriginHost, Ssl, TunnelId};
 
 use crate::SiteNumber;
 
@@ -20,6 +20,8 @@ pub struct Route {
 pub enum Target {
     Origin(Server),
     Tunnel(TunnelId),
+    /// A server of its pools.
+    Balancer(LoadBalancerId),
     /// Nobody knows: what is stored of the zone cannot be read, and no other zone may answer in its place.
     Unknown,
 }

@@ -28,6 +28,7 @@ enum Source<'z> {
     Pop,
     Set(Set<'z>),
     Outside(&'z OutsideName),
+    Steered(&'z [u8]),
 }
 
 /// Where a way along CNAMEs ends.
@@ -52,6 +53,10 @@ pub(super) fn find<'z>(authority: &Authority<'z>, cname: Set<'z>, qtype: RecordT
             let addresses = authority.addresses;
             let has = if qtype == RecordType::A { !addresses.v4.is_empty() } else { !addresses.v6.is_empty() };
             has.then_some(Source::Pop)
+        }
+        End::Entry(entry, false) if entry.flags().has(Flags::STEERED) => {
+            let found = super::find::steered(authority, entry.name(), qtype);
+            matches!(found, Find::Steered(_)).then_some(Source::Steered(entry.name()))
         }
         End::Entry(entry, false) => entry.set(qtype).map(|set| {
             ttl = ttl.min(set.ttl());
@@ -109,6 +114,10 @@ impl Flat<'_> {
     ) -> Fit {
         let (addresses, ttl) = (authority.addresses, self.ttl);
         match (self.source, qtype) {
+            (Source::Steered(name), _) => {
+                let Some(steered) = authority.steer.and_then(|steer| steer.addresses(name)) else { return Fit::Whole };
+                steered.put(reply, section, spot, qtype, ttl)
+            }
             (Source::Set(set), _) => reply.put_data(section, spot, qtype, ttl, set.rdata()),
             (Source::Pop, RecordType::A) => {
                 reply.put_data(section, spot, qtype, ttl, addresses.v4.iter().map(|address| address.octets()))

@@ -39,6 +39,10 @@ pub(super) fn put_found(
         Find::Proxied => {
             reply.put_data(section, spot, qtype, PROXIED_TTL, addresses.v6.iter().map(|address| address.octets()))
         }
+        Find::Steered(name) => {
+            let Some(steered) = authority.steer.and_then(|steer| steer.addresses(name)) else { return Fit::Whole };
+            steered.put(reply, section, spot, qtype, u32::MAX)
+        }
         Find::Flat(flat) => flat.put(authority, reply, section, spot, qtype),
         Find::Addresses(location) => {
             let fits = [RecordType::A, RecordType::AAAA].map(|rtype| {

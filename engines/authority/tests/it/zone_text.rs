@@ -125,6 +125,7 @@ impl Server {
                 v6: vec!["2001:db8::1".parse().unwrap()],
                 http3: true,
             },
+            steer: None,
             outside: Outside::default(),
             identity: Identity { id_server: "pop-1".to_owned(), version: "bartizan 0".to_owned() },
             signed: HashMap::new(),
@@ -141,6 +142,7 @@ impl Server {
         let authority = Authority {
             zones: &self.zones,
             addresses: &self.addresses,
+            steer: None,
             outside: Some(&self.outside),
             identity: &self.identity,
         };

@@ -1,0 +1,72 @@
+//! What is seen of the nodes of a pool: which are down, and how many requests are under way at each.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// Beside a pool, and shared by its generations as long as its nodes are the same.
+#[derive(Debug)]
+pub struct Marks {
+    down: AtomicU64,
+    open: Box<[AtomicU32]>,
+    all_open: AtomicU32,
+}
+
+impl Marks {
+    /// Of a pool with so many nodes, all of which are taken to be well.
+    pub fn new(nodes: usize) -> Marks {
+        Marks {
+            down: AtomicU64::new(0),
+            open: (0..nodes).map(|_| AtomicU32::new(0)).collect(),
+            all_open: AtomicU32::new(0),
+        }
+    }
+
+    /// One bit a node.
+    pub fn down(&self) -> u64 {
+        self.down.load(Ordering::Relaxed)
+    }
+
+    /// Says how a node is.
+    pub fn mark(&self, node: usize, is_down: bool) {
+        let bit = 1_u64.checked_shl(node as u32).unwrap_or(0);
+        if is_down {
+            self.down.fetch_or(bit, Ordering::Relaxed);
+        } else {
+            self.down.fetch_and(!bit, Ordering::Relaxed);
+        }
+    }
+
+    /// Requests that are under way at a node.
+    pub fn open(&self, node: usize) -> u32 {
+        self.open.get(node).map_or(0, |open| open.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn all_open(&self) -> u32 {
+        self.all_open.load(Ordering::Relaxed)
+    }
+
+    /// A request begins at a node, and ends when this is dropped.
+    pub fn begin(self: &Arc<Marks>, node: usize) -> Open {
+        if let Some(open) = self.open.get(node) {
+            open.fetch_add(1, Ordering::Relaxed);
+            self.all_open.fetch_add(1, Ordering::Relaxed);
+        }
+        Open { marks: Arc::clone(self), node }
+    }
+}
+
+/// A request that is under way.
+#[derive(Debug)]
+pub struct Open {
+    marks: Arc<Marks>,
+    node: usize,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let Some(open) = self.marks.open.get(self.node) {
+            open.fetch_sub(1, Ordering::Relaxed);
+            self.marks.all_open.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,235 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bartizan_names::{LoadBalancerId, Name, OriginHost, PoolId, Region, ZoneId};
+use bartizan_steering::{
+    Affinity, Asked, Balancer, Cookie, Lists, Node, NodeChoice, NodeTarget, Pool, SameSite, Steering,
+};
+
+/// A pool `number` of nodes with these shares.
+fn pool(number: u8, weights: &[u16]) -> Pool {
+    let node = |(at, weight): (usize, &u16)| Node {
+        name: format!("{number}.{at}").into(),
+        target: NodeTarget::Host([OriginHost::Address([192, 0, number, at as u8].into())].into()),
+        port: None,
+        enabled: true,
+        weight: *weight,
+        tag: u64::from(number) << 8 | at as u64,
+    };
+    Pool::new(PoolId::from_bytes([number; 16]), weights.iter().enumerate().map(node).collect(), None)
+}
+
+fn balancer(default: Vec<Arc<Pool>>, fallback: Arc<Pool>, change: impl FnOnce(&mut Lists)) -> Balancer {
+    let mut lists = Lists {
+        fallback,
+        default: default.into(),
+        here: None,
+        by_country: Vec::new(),
+        by_region: Vec::new(),
+        weights: Vec::new(),
+    };
+    change(&mut lists);
+    let (id, zone) = (LoadBalancerId::from_bytes([1; 16]), ZoneId::from_bytes([2; 16]));
+    Balancer::new(id, zone, Name::parse("www.example.com").unwrap(), lists)
+}
+
+/// A generator of its own, so that each run is the same.
+fn numbers() -> impl Iterator<Item = u64> {
+    let mut state = 0x5eed_u64;
+    std::iter::repeat_with(move || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let word = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ (word >> 31)
+    })
+}
+
+fn asked(draw: u64) -> Asked {
+    Asked::by([198, 51, 100, 7].into(), None, draw)
+}
+
+fn counts(balancer: &Balancer, count: usize) -> BTreeMap<String, u32> {
+    let mut counts = BTreeMap::new();
+    for draw in numbers().take(count) {
+        let chosen = balancer.choose(&asked(draw)).unwrap();
+        *counts.entry(chosen.node().name.to_string()).or_default() += 1;
+    }
+    counts
+}
+
+/// Two nodes with equal shares: below 6.63 with one degree of freedom is p > 0.01.
+#[test]
+fn equal_nodes_are_chosen_evenly() {
+    let one = Arc::new(pool(1, &[10_000, 10_000]));
+    let counts = counts(&balancer(vec![Arc::clone(&one)], one, |_| {}), 10_000);
+    let chi: f64 = counts.values().map(|count| (f64::from(*count) - 5_000.0).powi(2) / 5_000.0).sum();
+    assert!(chi < 6.63, "{chi} {counts:?}");
+}
+
+/// Also where nodes of the other kind stand between them: below 9.21 with two degrees of freedom is p > 0.01.
+#[test]
+fn each_address_is_told_first_as_often_as_the_others() {
+    let mut nodes = pool(1, &[1, 1, 1, 1]).nodes().to_vec();
+    nodes[1].target = NodeTarget::Host([OriginHost::Address("2001:db8::1".parse().unwrap())].into());
+    let one = Arc::new(Pool::new(PoolId::from_bytes([1; 16]), nodes, None));
+    let balancer = balancer(vec![Arc::clone(&one)], one, |_| {});
+    let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+    for draw in numbers().take(9_000) {
+        let told: Vec<_> = balancer.addresses(&asked(draw)).collect();
+        assert!(told.len() == 4 && told[3].is_ipv6(), "{told:?}");
+        *counts.entry(told[0].to_string()).or_default() += 1;
+    }
+    let chi: f64 = counts.values().map(|count| (f64::from(*count) - 3_000.0).powi(2) / 3_000.0).sum();
+    assert!(counts.len() == 3 && chi < 9.21, "{chi} {counts:?}");
+}
+
+#[test]
+fn shares_are_kept() {
+    let one = Arc::new(pool(1, &[9_000, 1_000, 0]));
+    let balancer = balancer(vec![Arc::clone(&one)], one, |_| {});
+    let canary = counts(&balancer, 10_000)["1.1"];
+    assert!((910..=1_090).contains(&canary), "{canary}");
+    assert!(!counts(&balancer, 1_000).contains_key("1.2"));
+}
+
+#[test]
+fn the_first_pool_that_is_up_and_a_fallback() {
+    let pools: Vec<Arc<Pool>> = (1..=3).map(|number| Arc::new(pool(number, &[1, 1]))).collect();
+    let fallback = Arc::new(pool(9, &[1]));
+    let balancer = balancer(pools.clone(), Arc::clone(&fallback), |_| {});
+    let first = || balancer.choose(&asked(0)).unwrap().node().name.to_string();
+    // Marks (pool.node), and who is asked next.
+    let steps: [(&[(usize, usize)], &str); 4] =
+        [(&[], "1.0"), (&[(0, 0)], "1.1"), (&[(0, 1)], "2.0"), (&[(1, 0), (1, 1), (2, 0), (2, 1)], "9.0")];
+    for (down, expect) in steps {
+        for (pool, node) in down {
+            pools[*pool].marks.mark(*node, true);
+        }
+        assert_eq!(first(), expect, "{down:?}");
+    }
+    // Nobody is well: the fallback is asked all the same.
+    fallback.marks.mark(0, true);
+    assert_eq!(first(), "9.0");
+    pools[0].marks.mark(1, false);
+    assert_eq!(first(), "1.1");
+}
+
+#[test]
+fn too_few_nodes_are_no_pool() {
+    let mut first = pool(1, &[1, 1, 1]);
+    first.minimum = 2;
+    let (first, second) = (Arc::new(first), Arc::new(pool(2, &[1])));
+    let balancer = balancer(vec![Arc::clone(&first), Arc::clone(&second)], second, |_| {});
+    let pool = || balancer.choose(&asked(0)).unwrap().pool.id.as_bytes()[0];
+    first.marks.mark(0, true);
+    assert_eq!(pool(), 1);
+    first.marks.mark(1, true);
+    assert_eq!(pool(), 2);
+}
+
+#[test]
+fn places_have_their_pools() {
+    let pools: Vec<Arc<Pool>> = (0..=4).map(|number| Arc::new(pool(number, &[1]))).collect();
+    let only = |number: usize| -> Box<[Arc<Pool>]> { [Arc::clone(&pools[number])].into() };
+    let mut balancer = balancer(vec![Arc::clone(&pools[0])], Arc::clone(&pools[4]), |lists| {
+        lists.by_region = vec![(Region::Weu, only(1)), (Region::Enam, only(2))];
+        lists.by_country = vec![("FR".parse().unwrap(), only(3))];
+    });
+    balancer.steering = Steering::Geo;
+    let from = |country: &str| {
+        let asked = Asked::by([198, 51, 100, 7].into(), Some(country.parse().unwrap()), 0);
+        balancer.choose(&asked).unwrap().pool.id.as_bytes()[0]
+    };
+    for (country, expect) in [("DE", 1), ("FR", 3), ("US", 2), ("JP", 0), ("XX", 0)] {
+        assert_eq!(from(country), expect, "{country}");
+    }
+    // Who has pools of their own goes to no others but the fallback.
+    pools[1].marks.mark(0, true);
+    assert_eq!((from("DE"), from("JP")), (4, 0));
+}
+
+#[test]
+fn a_visitor_stays_with_a_node_that_is_up() {
+    let one = Arc::new(pool(1, &[1, 1]));
+    let mut balancer = balancer(vec![Arc::clone(&one)], Arc::clone(&one), |_| {});
+    let with = |tag| Asked { stays_with: Some(tag), ..asked(0) };
+    assert_eq!(&*balancer.choose(&with(1 << 8 | 1)).unwrap().node().name, "1.0", "nobody has said that they stay");
+    let cookie = Cookie { max_age: Duration::from_secs(60), same_site: SameSite::Lax, secure: None, fails_over: false };
+    balancer.affinity = Affinity::Cookie { cookie, by_address: false };
+    let chosen = balancer.choose(&with(1 << 8 | 1)).unwrap();
+    assert_eq!((&*chosen.node().name, chosen.stayed), ("1.1", true));
+    // A tag that nobody has.
+    assert!(!balancer.choose(&with(7)).unwrap().stayed);
+    one.marks.mark(1, true);
+    let chosen = balancer.choose(&with(1 << 8 | 1)).unwrap();
+    assert_eq!((&*chosen.node().name, chosen.stayed), ("1.0", false));
+}
+
+#[test]
+fn whoever_has_the_same_address_has_the_same_node() {
+    let mut first = pool(1, &[1, 1, 1, 1, 1]);
+    first.choice = NodeChoice::Hash;
+    let one = Arc::new(first);
+    let balancer = balancer(vec![Arc::clone(&one)], Arc::clone(&one), |_| {});
+    let node = |last: u8, draw| balancer.choose(&Asked::by([198, 51, 100, last].into(), None, draw)).unwrap().index;
+    let before: Vec<usize> = (0..=255).map(|last| node(last, 0)).collect();
+    assert!((0..=255).all(|last| node(last, u64::MAX) == before[usize::from(last)]));
+    assert!((0..5).all(|at| before.iter().filter(|node| **node == at).count() > 25), "{before:?}");
+    one.marks.mark(2, true);
+    for last in 0..=255 {
+        let before = before[usize::from(last)];
+        // Nobody moves but those of the node that is down.
+        assert!(if before == 2 { node(last, 0) != 2 } else { node(last, 0) == before }, "{last}");
+    }
+}
+
+#[test]
+fn the_least_busy_node_and_another_one() {
+    let mut first = pool(1, &[10_000, 10_000, 10_000]);
+    first.choice = NodeChoice::LeastOutstanding;
+    let one = Arc::new(first);
+    let balancer = balancer(vec![Arc::clone(&one)], Arc::clone(&one), |_| {});
+    let open = [0, 0, 2].map(|node| one.marks.begin(node));
+    let chosen = balancer.choose(&asked(0)).unwrap();
+    assert_eq!(chosen.index, 1);
+    assert_eq!(balancer.choose_other(&asked(0), &chosen).unwrap().index, 2);
+    drop(open);
+    assert_eq!((one.marks.open(0), one.marks.open(2)), (0, 0));
+}
+
+#[test]
+fn another_node_is_of_another_pool_where_there_is_no_other() {
+    let (first, second) = (Arc::new(pool(1, &[1])), Arc::new(pool(2, &[1])));
+    let balancer = balancer(vec![Arc::clone(&first), Arc::clone(&second)], Arc::clone(&first), |_| {});
+    let chosen = balancer.choose(&asked(0)).unwrap();
+    assert_eq!(&*balancer.choose_other(&asked(0), &chosen).unwrap().node().name, "2.0");
+    second.marks.mark(0, true);
+    assert!(balancer.choose_other(&asked(0), &chosen).is_none());
+}
+
+#[test]
+fn pools_by_their_shares() {
+    let pools: Vec<Arc<Pool>> = (1..=3).map(|number| Arc::new(pool(number, &[1]))).collect();
+    let mut balancer =
+        balancer(pools.clone(), Arc::clone(&pools[0]), |lists| lists.weights = vec![5_000, 2_500, 2_500]);
+    balancer.steering = Steering::Random;
+    let share = |balancer: &Balancer, node: &str| counts(balancer, 10_000).get(node).copied().unwrap_or_default();
+    assert!((4_800..5_200).contains(&share(&balancer, "1.0")));
+    // The shares of the others stay to each other as they were.
+    pools[0].marks.mark(0, true);
+    assert!((4_800..5_200).contains(&share(&balancer, "2.0")));
+    assert_eq!(share(&balancer, "1.0"), 0);
+}
+
+/// What a pool was seen to be like goes on with its nodes, whatever becomes of the others.
+#[test]
+fn marks_stay_with_their_nodes() {
+    let before = pool(1, &[1, 1, 1]);
+    before.marks.mark(1, true);
+    let nodes = |ids: &[usize]| ids.iter().map(|at| before.nodes()[*at].clone()).collect();
+    let same = Pool::new(before.id, nodes(&[0, 1, 2]), Some(&before));
+    assert!(Arc::ptr_eq(&same.marks, &before.marks));
+    let fewer = Pool::new(before.id, nodes(&[1, 2]), Some(&before));
+    assert_eq!(fewer.marks.down(), 0b01);
+}

@@ -1,0 +1,3 @@
+//! Who is sent where, through the front door.
+
+mod choices;
