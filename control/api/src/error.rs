@@ -11,8 +11,8 @@ use axum::response::{IntoResponse, Response};
 use bartizan_certs::{AcmeAccountError, At, CertsError, ChainError};
 use bartizan_dnssec::KeepError;
 use bartizan_model::{
-    AccessRuleError, AppError, ClientHostError, DataError, EmailError, PasswordError, RecordError, SettingError,
-    TunnelError, ZoneError,
+    AccessRuleError, AppError, BalancingError, ClientHostError, DataError, EmailError, PasswordError, RecordError,
+    SettingError, TunnelError, ZoneError,
 };
 use bartizan_publish::Refused;
 use bartizan_store::{CommitError, ReadError};
@@ -234,6 +234,15 @@ faults! {
     AppOverlap = 400 11033 "Address and port are in use";
     AppAddresses = 400 12005 "No address is left for another application";
     AppProtocol = 400 13002 "Protocol not available";
+
+    // Load balancing.
+    PoolUnknown = 404 10601 "Pool not found";
+    MonitorUnknown = 404 10602 "Monitor not found";
+    LoadBalancerUnknown = 404 10603 "Load balancer not found";
+    RegionUnknown = 404 10604 "Region not found";
+    BalancingInvalid = 400 1002 "Validation of load balancing failed";
+    BalancingInUse = 400 1005 "Something refers to it";
+    LoadBalancerExists = 400 10605 "A load balancer with this name exists";
 
     // IP access rules. Clients compare the texts.
     RuleUnknown = 404 10001 "firewallaccessrules.api.not_found";
@@ -564,6 +573,13 @@ impl From<ClientHostError> for Error {
     fn from(error: ClientHostError) -> Error {
         let pointer = error.pointer();
         Fault::ClientHostInvalid.because(error).at(pointer)
+    }
+}
+
+impl From<BalancingError> for Error {
+    fn from(error: BalancingError) -> Error {
+        let pointer = error.pointer();
+        Fault::BalancingInvalid.because(error).at(pointer)
     }
 }
 

@@ -17,7 +17,7 @@
 //! background  deletions · renewals · acme_worker · crl_bounds · crl_worker
 //! resources   accounts · certificates · certificate_packs · acme · zones · phishing · resource · custom_certificates · origin_roots · client_hosts · client_roots · client_certificates · tokens · sessions · users ·
 //!             members · user · organizations · invites · settings · zone_facts · dnssec · registries · tunnels · apps · owner_names · dns_records · dns_trace · http_trace · delegation · page_rules · tunnel_routes · pops · app_addresses ·
-//!             spectrum · access_rules · firewall · audit_logs · edge · clock · status · ips · probes
+//!             spectrum · load_balancers · pools · monitors · access_rules · firewall · audit_logs · edge · clock · status · ips · probes
 //! guard       here · state (Api) · auth
 //! store       transaction (View, Change) · memberships · caller · writes · cookie_secrets · passwords · calls
 //! calls       path · origin · cookie · permission · roles · reply · error · rights · tag · query · extract · here · front ·
@@ -71,8 +71,10 @@ mod invites;
 mod ips;
 mod last_used;
 mod lists;
+mod load_balancers;
 mod members;
 mod memberships;
+mod monitors;
 mod numbers;
 mod openapi;
 mod organizations;
@@ -85,6 +87,7 @@ mod passwords;
 mod path;
 mod permission;
 mod phishing;
+mod pools;
 mod pops;
 mod probes;
 mod query;

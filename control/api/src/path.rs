@@ -31,7 +31,7 @@ impl FromStr for AccountScope {
 }
 
 /// What an account has, and `/user/…` reaches as well.
-const OF_ACCOUNT: [&str; 2] = ["cfd_tunnel", "tunnels"];
+const OF_ACCOUNT: [&str; 3] = ["cfd_tunnel", "tunnels", "load_balancers"];
 
 /// The path in its normal form: repeated slashes are one, a final one is none, `/organizations` and `/user` lead to
 /// the account, `tunnels` of an account are `cfd_tunnel`.
@@ -67,6 +67,8 @@ mod tests {
             ("/client/v4/organizations/1", "/client/v4/accounts/1"),
             ("/client/v4/accounts/1/tunnels/2/connections", "/client/v4/accounts/1/cfd_tunnel/2/connections"),
             ("/client/v4/user/tunnels", "/client/v4/accounts/~/cfd_tunnel"),
+            ("/client/v4/user/load_balancers/pools/1", "/client/v4/accounts/~/load_balancers/pools/1"),
+            ("/client/v4/organizations/1/load_balancers/monitors", "/client/v4/accounts/1/load_balancers/monitors"),
             ("/client/v4/user/tokens/verify", "/client/v4/user/tokens/verify"),
             ("/client/v4/user", "/client/v4/user"),
             ("/client/v4/zones/1/tunnels/2/routes", "/client/v4/zones/1/tunnels/2/routes"),

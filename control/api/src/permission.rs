@@ -74,6 +74,8 @@ permissions! {
     AccountSettingsWrite = Account "Account Settings Write" with AccountSettingsRead;
     ApiTokensRead = User "API Tokens Read";
     ApiTokensWrite = User "API Tokens Write" with ApiTokensRead;
+    BalancingRead = Account "Load Balancing: Monitors and Pools Read";
+    BalancingWrite = Account "Load Balancing: Monitors and Pools Write" with BalancingRead;
     DnsRead = Zone "DNS Read" "#dns_records:read";
     DnsWrite = Zone "DNS Write" with DnsRead "#dns_records:edit";
     EdgeAccountsWrite = Account "Edge Accounts Write";
@@ -82,6 +84,8 @@ permissions! {
     EdgeZonesWrite = Account "Edge Zones Write";
     FirewallRead = Zone "Firewall Services Read" "#waf:read";
     FirewallWrite = Zone "Firewall Services Write" with FirewallRead "#waf:edit";
+    LoadBalancersRead = Zone "Load Balancers Read" "#lb:read";
+    LoadBalancersWrite = Zone "Load Balancers Write" with LoadBalancersRead "#lb:edit";
     MtlsRead = Account "Access: Mutual TLS Certificates Read";
     MtlsWrite = Account "Access: Mutual TLS Certificates Write" with MtlsRead;
     MembershipsRead = User "Memberships Read";

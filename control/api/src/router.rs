@@ -32,9 +32,9 @@ use crate::writes::Writes;
 use crate::{
     access_rules, accounts, acme, acme_worker, audit_logs, certificate_packs, client_certificates, client_hosts,
     client_roots, clock, crl_worker, custom_certificates, delegation, dns_records, dns_trace, dnssec, edge, firewall,
-    front, http_trace, invites, ips, members, openapi, organizations, origin_roots, page, page_rules, phishing, pops,
-    probes, registries, sessions, settings, spectrum, status, tokens, tunnel_routes, tunnels, user, users, zone_facts,
-    zones,
+    front, http_trace, invites, ips, load_balancers, members, monitors, openapi, organizations, origin_roots, page,
+    page_rules, phishing, pools, pops, probes, registries, sessions, settings, spectrum, status, tokens, tunnel_routes,
+    tunnels, user, users, zone_facts, zones,
 };
 
 /// The whole API as a service, for [`crate::serve()`] and for tests.
@@ -131,6 +131,9 @@ fn dialect(api: &Api) -> OpenApiRouter<Api> {
         .merge(tunnel_routes::routes(api))
         .merge(access_rules::routes(api))
         .merge(firewall::routes(api))
+        .merge(pools::routes(api))
+        .merge(monitors::routes(api))
+        .merge(load_balancers::routes(api))
         .merge(spectrum::routes(api))
         .merge(edge::routes(api))
         .merge(pops::routes(api))

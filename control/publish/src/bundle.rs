@@ -8,6 +8,7 @@ use bartizan_firewall::Firewall;
 use bartizan_live::Generation;
 use bartizan_policy::Policy;
 use bartizan_routes::{Apps, Challenges, Pools, Routes, Tunnels};
+use bartizan_steering::{Balancers, Checks};
 use bartizan_tls::{CertifiedKey, Hosts};
 
 /// One complete configuration. It is equal at every PoP, except for what describes the PoP itself and for the addresses of
@@ -24,6 +25,9 @@ pub struct Bundle {
     pub zones: Generation<Zones>,
     pub routes: Generation<Routes<Policy>>,
     pub apps: Generation<Apps>,
+    pub balancers: Generation<Balancers>,
+    /// What is asked of the servers of pools.
+    pub checks: Generation<Checks>,
     pub firewall: Generation<Firewall>,
     /// Certificates and TLS policies for visitors, by the name they ask for.
     pub hosts: Generation<Hosts>,

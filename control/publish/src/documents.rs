@@ -186,6 +186,9 @@ fn shape(kind: Kind) -> fn(&Entry) -> Result<(), Fault> {
         Kind::ClientCrl => is::<v4::client_auth::StoredCrlFetch>,
         Kind::AccessRule => is::<v4::StoredAccessRule>,
         Kind::App => is::<v4::StoredApp>,
+        Kind::Monitor => is::<v4::Monitor>,
+        Kind::Pool => is::<v4::Pool>,
+        Kind::LoadBalancer => is::<v4::LoadBalancer>,
         Kind::Import => is::<v4::StoredImport>,
         Kind::Unique => unique,
     }

@@ -12,6 +12,7 @@
 //! [`crate::unit`].
 
 mod apps;
+mod balancers;
 mod certificates;
 mod challenges;
 mod cookies;
@@ -40,8 +41,9 @@ use crate::unit::{
     Copier, KnownZones, Loaded, LoadedName, NameUnit, Served, ZoneChanges, on_all_processors, read_names,
 };
 use apps::{AppsPart, AppsPatch};
+use balancers::{BalancersPart, BalancersPatch};
 use hosts::{HostsPart, Owners};
-use zones::ZonesPart;
+use zones::{Others, ZonesPart};
 pub use zones::{soa_rname, soa_serial};
 
 /// Objects that a start puts in force in one go: some tens of megabytes, however many there are.
@@ -120,6 +122,7 @@ pub(crate) struct Parts {
     zones: ZonesPart,
     hosts: HostsPart,
     apps: AppsPart,
+    balancers: BalancersPart,
     own: OwnParts,
 }
 
@@ -129,6 +132,7 @@ pub(crate) struct Patches {
     zones: ZoneChanges,
     names: Vec<NameUnit>,
     apps: AppsPatch,
+    balancers: BalancersPatch,
     own: OwnPatches,
 }
 
@@ -140,6 +144,7 @@ impl Parts {
             zones: ZonesPart::empty(),
             hosts: HostsPart::empty(),
             apps: AppsPart::empty(),
+            balancers: BalancersPart::empty(),
             own: OwnParts::empty(edge),
         }
     }
@@ -147,7 +152,7 @@ impl Parts {
     /// The kinds of which a start touches every object; what others are made of comes first. Names and records are loaded
     /// apart: there are too many of them.
     fn loaded() -> Vec<Kind> {
-        [OwnParts::KINDS, &[KnownZones::KINDS, AppsPart::KINDS]].concat().concat()
+        [OwnParts::KINDS, &[KnownZones::KINDS, AppsPart::KINDS, BalancersPart::KINDS]].concat().concat()
     }
 
     /// Everything that is in force in the snapshot, as generation `at`. What cannot be read is as `last` has it. In `folder` may
@@ -188,6 +193,7 @@ impl Parts {
         };
         // An application's name has no records of its own, and a name server's need not have any.
         owners.extend(self.apps.owners().cloned().chain(self.known.server_units()));
+        owners.extend(self.balancers.owners().cloned());
         let names = read_names(reading, &Touched::default(), owners, |zone| self.known.get(zone).is_some())?;
         self.apply_names(last, names, at);
         Ok(Copier::of(behind))
@@ -247,7 +253,7 @@ impl Parts {
     /// A name of a start in a zone that is served, and what DNS answers there, in the memory of `room`.
     fn answered(&self, name: &LoadedName<'_>, room: NameContent) -> Option<(Name, NameContent)> {
         let owner = name.owner()?;
-        let content = zones::with_addresses((name.zone, &owner), name.content(room), &self.known, &self.apps);
+        let content = zones::with_addresses((name.zone, &owner), name.content(room), self.others());
         Some((owner, content))
     }
 
@@ -316,7 +322,8 @@ impl Parts {
         let mut zones = self.known.read(&self.known, reading, touched)?;
         self.known.read_contents(reading, &mut zones)?;
         let mut patches = self.read_others(self, reading, touched, zones)?;
-        let owners = patches.zones.owners.iter().chain(patches.apps.owners.keys()).cloned().collect();
+        let owners = patches.zones.owners.iter().chain(patches.apps.owners.keys()).chain(&patches.balancers.owners);
+        let owners = owners.cloned().collect();
         patches.names = read_names(reading, touched, owners, |zone| patches.zones.will_serve(&self.known, zone))?;
         Ok(patches)
     }
@@ -334,7 +341,9 @@ impl Parts {
         if let Some(pop) = &own.pops {
             self.apps.move_to(&pop.pools, &mut apps);
         }
-        Ok(Patches { zones, names: Vec::new(), apps, own })
+        let mut balancers = last.balancers.read(reading, touched, &self.known, &zones)?;
+        balancers.place = own.pops.as_ref().map(|pop| pop.name.clone());
+        Ok(Patches { zones, names: Vec::new(), apps, balancers, own })
     }
 
     /// Puts in force what was read, all of it.
@@ -346,13 +355,19 @@ impl Parts {
         self.own.certificates.follow(&patches.zones, at.0);
         let had = std::mem::take(&mut patches.apps.owners);
         self.apps.apply(patches.apps, at.0);
-        self.zones.apply(&patches.zones, &patches.names, &had, &self.known, &self.apps, at.0);
-        let owners = Owners { known: &self.known, tunnels: &self.own.tunnels };
+        self.balancers.apply(patches.balancers, &self.known, at.0);
+        let others = Others { known: &self.known, apps: &self.apps, balancers: &self.balancers };
+        self.zones.apply(&patches.zones, &patches.names, &had, others, at.0);
+        let owners = Owners { known: &self.known, tunnels: &self.own.tunnels, balancers: &self.balancers };
         self.hosts.apply(&patches.zones, &patches.names, &moved, owners, at.0);
     }
 
     fn owners(&self) -> Owners<'_> {
-        Owners { known: &self.known, tunnels: &self.own.tunnels }
+        Owners { known: &self.known, tunnels: &self.own.tunnels, balancers: &self.balancers }
+    }
+
+    fn others(&self) -> Others<'_> {
+        Others { known: &self.known, apps: &self.apps, balancers: &self.balancers }
     }
 
     /// Puts names in force at a start, when everything else is. Those that cannot be read are as `last` has them.
@@ -361,8 +376,9 @@ impl Parts {
             unit.records = last.records(unit.zone, &unit.owner);
         }
         let zones = ZoneChanges::default();
-        self.zones.apply(&zones, &names, &BTreeMap::new(), &self.known, &self.apps, at.0);
-        let owners = Owners { known: &self.known, tunnels: &self.own.tunnels };
+        let others = Others { known: &self.known, apps: &self.apps, balancers: &self.balancers };
+        self.zones.apply(&zones, &names, &BTreeMap::new(), others, at.0);
+        let owners = Owners { known: &self.known, tunnels: &self.own.tunnels, balancers: &self.balancers };
         self.hosts.apply(&zones, &names, &BTreeSet::new(), owners, at.0);
     }
 
@@ -389,6 +405,8 @@ impl Parts {
             zones: self.zones.zones.clone(),
             routes: self.hosts.routes.clone(),
             apps: self.apps.apps.clone(),
+            balancers: self.balancers.balancers.clone(),
+            checks: self.balancers.checks.clone(),
             firewall: own.firewall.firewall.clone(),
             hosts: own.certificates.hosts.clone(),
             tunnel_certificate: own.certificates.for_connectors(),

@@ -12,8 +12,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use bartizan_names::{
-    AccountId, AppId, CertificateId, ClientCertificateId, ClientRootId, Name, PopId, RecordId, RuleId, SessionId,
-    TokenId, TunnelId, UserId, ZoneId,
+    AccountId, AppId, CertificateId, ClientCertificateId, ClientRootId, LoadBalancerId, MonitorId, Name, PoolId, PopId,
+    RecordId, RuleId, SessionId, TokenId, TunnelId, UserId, ZoneId,
 };
 
 use crate::kind::{Ids, Kind, Owner};
@@ -201,6 +201,18 @@ impl Key {
 
     pub fn app(zone: ZoneId, id: AppId) -> Key {
         Key::new(Scope::Zone(zone), Kind::App, id)
+    }
+
+    pub fn pool(account: AccountId, id: PoolId) -> Key {
+        Key::new(Scope::Account(account), Kind::Pool, id)
+    }
+
+    pub fn monitor(account: AccountId, id: MonitorId) -> Key {
+        Key::new(Scope::Account(account), Kind::Monitor, id)
+    }
+
+    pub fn load_balancer(zone: ZoneId, id: LoadBalancerId) -> Key {
+        Key::new(Scope::Zone(zone), Kind::LoadBalancer, id)
     }
 
     pub fn account(id: AccountId) -> Key {

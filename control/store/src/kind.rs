@@ -8,8 +8,8 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use bartizan_names::{
-    AccountId, AppId, CertificateId, ClientCertificateId, ClientRootId, Name, PopId, RecordId, RuleId, SessionId,
-    TokenId, TunnelId, ZoneId,
+    AccountId, AppId, CertificateId, ClientCertificateId, ClientRootId, LoadBalancerId, MonitorId, Name, PoolId, PopId,
+    RecordId, RuleId, SessionId, TokenId, TunnelId, ZoneId,
 };
 
 use crate::audit::Audited;
@@ -183,6 +183,14 @@ kinds! {
     /// A Spectrum application.
     App = 13 "app"
         Declaration::new(&[Owner::Zone], Ids::Many(is::<AppId>)).served().audited("/dns/name", &[]);
+    /// How it is told whether servers of pools are well.
+    Monitor = 40 "monitor"
+        Declaration::new(&[Owner::Account], Ids::Many(is::<MonitorId>)).audited("/description", &[]);
+    /// Servers that do the same.
+    Pool = 41 "pool" Declaration::new(&[Owner::Account], Ids::Many(is::<PoolId>)).audited("/name", &[]);
+    /// A name that leads to pools.
+    LoadBalancer = 42 "load_balancer"
+        Declaration::new(&[Owner::Zone], Ids::Many(is::<LoadBalancerId>)).served().audited("/name", &[]);
     /// Something that only one may have: two who take it at once meet at this key.
     Unique = 14 "unique" Declaration::new(&[Owner::Edge, Owner::Account], Ids::Many(is_unique));
     /// A zone that is out of service and not wholly deleted yet.

@@ -6,8 +6,8 @@ use bartizan_v4::certificate::StoredOriginRoot;
 use bartizan_v4::client_auth::{ClientCertificate, ClientHost, StoredClientRoot};
 use bartizan_v4::clock::ClockWord;
 use bartizan_v4::{
-    Account, Record, StoredAccessRule, StoredApp, StoredMembership, StoredSettings, TunnelConfiguration, Zone,
-    registry::Registry,
+    Account, LoadBalancer, Monitor, Pool, Record, StoredAccessRule, StoredApp, StoredMembership, StoredSettings,
+    TunnelConfiguration, Zone, registry::Registry,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -84,6 +84,11 @@ fn declared(kind: Kind) -> Option<Declared> {
         Kind::ClientHost => Declared::of::<ClientHost>(|_| Some(SslRead)).put_back(|_| Some(SslWrite)),
         Kind::ClientAuthority => Declared::of::<ClientAuthority>(|_| Some(SslRead)).put_back(|_| Some(SslWrite)),
         Kind::ClientCertificate => Declared::of::<ClientCertificate>(|_| Some(SslRead)).put_back(|_| Some(SslWrite)),
+        Kind::Monitor => Declared::of::<Monitor>(|_| Some(BalancingRead)).put_back(|_| Some(BalancingWrite)),
+        Kind::Pool => Declared::of::<Pool>(|_| Some(BalancingRead)).put_back(|_| Some(BalancingWrite)),
+        Kind::LoadBalancer => {
+            Declared::of::<LoadBalancer>(|_| Some(LoadBalancersRead)).put_back(|_| Some(LoadBalancersWrite))
+        }
         Kind::ClientRevocation
         | Kind::ClientCrl
         | Kind::AcmeToken

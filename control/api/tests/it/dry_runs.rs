@@ -94,6 +94,13 @@ fn nothing_is_done_and_all_of_it_is_told() {
         ("PATCH", format!("/bartizan/zones/{zone}/phishing"), r#"{"value":"on"}"#, "change zone"),
         ("POST", at("spectrum/apps"), &APP.replace("ssh", "other"), "add app"),
         ("DELETE", app.clone(), "", "delete app"),
+        ("POST", "/user/load_balancers/monitors".to_owned(), "{}", "add monitor"),
+        (
+            "POST",
+            "/user/load_balancers/pools".to_owned(),
+            r#"{"name":"web","origins":[{"address":"192.0.2.1"}]}"#,
+            "add pool",
+        ),
         ("POST", at("firewall/access_rules/rules"), RULE, "add access_rule"),
         ("PATCH", rule.clone(), r#"{"mode":"whitelist"}"#, "change access_rule"),
         ("DELETE", rule.clone(), "", "delete access_rule"),

@@ -15,11 +15,11 @@ use bartizan_dial::{Destinations, Listener, NameServers, Own, Private, Reach};
 use bartizan_dnssec::{Dnssec, Given};
 use bartizan_live::Live;
 use bartizan_model::Zone;
-use bartizan_names::{AppId, Name, PopId, Protocol};
+use bartizan_names::{AppId, Name, PoolId, PopId, Protocol};
 use bartizan_observed::{
     AppCounters, AppCounts, Applied, Command, Commanded, Connections, DnsQuery, DnsQuestion, DnsTrace, FirewallAnswer,
     FirewallQuery, FirewallQuestion, HttpAnswer, HttpQuery, HttpQuestion, HttpStage, HttpStep, HttpTrace, Listening,
-    Observed, Problems, TierName, Tracing, Verdict,
+    Observed, PoolQuery, PoolSeen, Problems, TierName, Tracing, Verdict,
 };
 use bartizan_registry::Parents;
 use bartizan_store::{ChangeSet, Key, Kind, Meta, Op, Prefix, Rev, Scope, Store};
@@ -142,6 +142,12 @@ impl HttpQuery for Quiet {
     }
 }
 
+impl PoolQuery for Quiet {
+    fn pool(&self, _: PoolId) -> Option<PoolSeen> {
+        None
+    }
+}
+
 impl Commanded for Quiet {
     fn command(&self, command: Command) {
         self.0.lock().unwrap().push_back(command);
@@ -183,6 +189,7 @@ fn observed(planes: &Arc<Quiet>) -> Observed {
         dns: Arc::clone(planes) as Arc<dyn DnsQuery>,
         http: Arc::clone(planes) as Arc<dyn HttpQuery>,
         firewall: Arc::clone(planes) as Arc<dyn FirewallQuery>,
+        pools: Arc::clone(planes) as Arc<dyn PoolQuery>,
         commands: Arc::clone(planes) as Arc<dyn Commanded>,
         counted: Arc::new([]),
     }

@@ -64,6 +64,12 @@ fn those_that_share_a_code_are_each_met() {
         (Fault::TokenUnknown, None, asked("GET", &format!("/user/tokens/{none}"), "")),
         (Fault::UserExists, None, asked("POST", "/bartizan/users", &json!({"email": EMAIL}).to_string())),
         (Fault::MemberExists, None, asked("POST", &members, &json!({"email": EMAIL, "roles": ["DNS"]}).to_string())),
+        (Fault::ZoneName, None, asked("POST", "/zones", r#"{"name":"a b"}"#)),
+        (
+            Fault::BalancingInvalid,
+            None,
+            asked("POST", &format!("{account}/load_balancers/monitors"), r#"{"type":"x"}"#),
+        ),
         (Fault::ZoneExists, None, asked("POST", "/zones", r#"{"name":"bartizan.localhost"}"#)),
         (Fault::UserBody, None, asked("POST", "/bartizan/users", "{}")),
         (

@@ -25,6 +25,7 @@ mod firewall;
 mod honest;
 mod http_trace;
 mod imports;
+mod load_balancing;
 mod origin_roots;
 mod others;
 mod people;

@@ -14,7 +14,10 @@ fn an_edit_that_says_nothing_new_changes_nothing() {
     let app = r#"{"protocol":"tcp/22","dns":{"type":"CNAME","name":"ssh"},"origin_direct":["tcp://192.0.2.1:22"]}"#;
     let rule = r#"{"mode":"block","configuration":{"target":"ip","value":"192.0.2.1"},"notes":"n"}"#;
     let tunnel = r#"{"name":"office"}"#;
+    let pool = r#"{"name":"web","origins":[{"name":"a","address":"192.0.2.1"}]}"#;
     for (path, body, edits) in [
+        (format!("/accounts/{account}/load_balancers/pools"), pool, &[("PATCH", "{}"), ("PUT", pool)] as &[_]),
+        (format!("/accounts/{account}/load_balancers/monitors"), "{}", &[("PATCH", "{}"), ("PUT", "{}")]),
         (records, record, &[("PUT", record), ("PATCH", "{}"), ("PATCH", r#"{"content":" 192.0.2.1"}"#)] as &[_]),
         (format!("/zones/{zone}/spectrum/apps"), app, &[("PUT", app)]),
         (format!("/zones/{zone}/firewall/access_rules/rules"), rule, &[("PATCH", "{}"), ("PATCH", r#"{"notes":"n"}"#)]),
@@ -126,8 +129,15 @@ fn no_write_passes_over_a_tag() {
             made(&format!("/zones/{zone}/custom_certificates"), &crate::custom_certificates::brought()),
         ),
     ];
+    let pool = made("/user/load_balancers/pools", r#"{"name":"web","origins":[{"address":"192.0.2.1"}]}"#);
+    let balancer = json!({"name": "lb.bartizan.localhost", "fallback_pool": pool, "default_pools": [pool]}).to_string();
+    let balancer = made(&format!("/zones/{zone}/load_balancers"), &balancer);
+    let monitor = made("/user/load_balancers/monitors", "{}");
     let authority = crate::clients_known::authority("certificate");
     let own = [
+        ("/accounts", "pool_id", pool),
+        ("/accounts", "monitor_id", monitor),
+        ("/zones", "load_balancer_id", balancer),
         ("/accounts", "certificate_id", made(&format!("/accounts/{account}/access/certificates"), &authority)),
         ("/zones", "certificate_id", made(&format!("/zones/{zone}/access/certificates"), &authority)),
         ("/user/tokens", "token_id", made("/user/tokens", &token)),

@@ -11,6 +11,7 @@ use bartizan_names::{AccountId, Name, TunnelId, ZoneId, ZoneName};
 use bartizan_policy::Policy;
 use bartizan_routes::{Edit, Routes, Site, SiteNumber, Target};
 
+use crate::part::balancers::BalancersPart;
 use crate::part::secret_seed;
 use crate::part::strays::Strays;
 use crate::part::tunnels::TunnelsPart;
@@ -24,6 +25,7 @@ const NO_TUNNEL: TunnelId = TunnelId::from_bytes([0; 16]);
 pub(super) struct Owners<'p> {
     pub(super) known: &'p KnownZones,
     pub(super) tunnels: &'p TunnelsPart,
+    pub(super) balancers: &'p BalancersPart,
 }
 
 impl Owners<'_> {
@@ -86,7 +88,9 @@ impl HostsPart {
             }
         }
         for unit in names {
-            if let Some(records) = &unit.records {
+            if let Some(target) = owners.balancers.target(unit.zone, &unit.owner) {
+                self.put(&mut edit, &mut strays, (unit.zone, &unit.owner), Some(target), owners);
+            } else if let Some(records) = &unit.records {
                 self.put(&mut edit, &mut strays, (unit.zone, &unit.owner), records.target.clone(), owners);
             }
         }

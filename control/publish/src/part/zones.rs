@@ -9,6 +9,7 @@ use bartizan_names::{Name, RecordType, ZoneId, ZoneName};
 use bartizan_store::Rev;
 
 use crate::part::apps::AppsPart;
+use crate::part::balancers::BalancersPart;
 use crate::part::secret_seed;
 use crate::unit::{KnownZones, NameUnit, ServedZone, ZoneChange, ZoneChanges};
 
@@ -20,6 +21,14 @@ const SERIAL_BASE: u32 = 2_020_000_000;
 /// server.
 const RNAME_LABEL: &[u8] = b"dns";
 
+/// What gives names a meaning that no record gives.
+#[derive(Clone, Copy)]
+pub(super) struct Others<'p> {
+    pub(super) known: &'p KnownZones,
+    pub(super) apps: &'p AppsPart,
+    pub(super) balancers: &'p BalancersPart,
+}
+
 pub(super) struct ZonesPart {
     pub(super) zones: Generation<Zones>,
 }
@@ -29,17 +38,17 @@ impl ZonesPart {
         ZonesPart { zones: Generation { number: 0, value: Zones::with_seed(secret_seed()) } }
     }
 
-    /// Puts zones and names in force; `known` and `apps` are what they are after the step, and `had` are addresses that
+    /// Puts zones and names in force; `others` are what they are after the step, and `had` are addresses that
     /// names had by applications before it.
     pub(super) fn apply(
         &mut self,
         changes: &ZoneChanges,
         names: &[NameUnit],
         had: &BTreeMap<(ZoneId, Name), Vec<RecordSet>>,
-        known: &KnownZones,
-        apps: &AppsPart,
+        others: Others<'_>,
         at: u64,
     ) {
+        let Others { known, apps, .. } = others;
         let ZoneChanges { by_id, serials, hold, release, .. } = changes;
         if by_id.is_empty() && serials.is_empty() && names.is_empty() && hold.is_empty() && release.is_empty() {
             return;
@@ -67,7 +76,7 @@ impl ZonesPart {
                     self.of_records(&served.zone.name, &unit.owner, &had)
                 }
             };
-            let content = with_addresses((unit.zone, &unit.owner), content, known, apps);
+            let content = with_addresses((unit.zone, &unit.owner), content, others);
             edit.put_name(&served.zone.name, &unit.owner, content);
         }
         self.zones = Generation { number: at, value: edit.finish() };
@@ -82,7 +91,7 @@ impl ZonesPart {
                 content.sets.remove(at);
             }
         }
-        if content.proxied == Proxied::Always {
+        if matches!(content.proxied, Proxied::Always | Proxied::Steered) {
             content.proxied = Proxied::Never;
         }
         content
@@ -93,10 +102,11 @@ impl ZonesPart {
 pub(super) fn with_addresses(
     (zone, owner): (ZoneId, &Name),
     mut content: NameContent,
-    known: &KnownZones,
-    apps: &AppsPart,
+    Others { known, apps, balancers }: Others<'_>,
 ) -> NameContent {
-    if let Some(sets) = apps.addresses_of(zone, owner) {
+    if let Some(proxied) = balancers.proxied(zone, owner) {
+        content.proxied = proxied;
+    } else if let Some(sets) = apps.addresses_of(zone, owner) {
         content.sets.extend(sets);
     } else if known.is_server(owner) && !says_where(&content) {
         content.proxied = Proxied::Always;

@@ -56,6 +56,8 @@ pub(crate) struct ZoneChanges {
     pub(crate) owners: BTreeSet<(ZoneId, Name)>,
     /// Applications of zones that were not served before.
     pub(crate) apps: BTreeSet<Key>,
+    /// And their load balancers.
+    pub(crate) balancers: BTreeSet<Key>,
 }
 
 impl ZoneChange {
@@ -174,7 +176,7 @@ impl KnownZones {
             let mut named = reading.snapshot.zone_names(|name| !self.is_apex(name) || changes.takes(name))?.by_zone;
             changes.hold.extend(changes.nameless.iter().filter_map(|id| Some((*id, named.remove(id)?))));
         }
-        let ZoneChanges { by_id, owners, apps, .. } = changes;
+        let ZoneChanges { by_id, owners, apps, balancers, .. } = changes;
         self.touch_servers(by_id, owners);
         for (id, change) in by_id {
             if change.is_new() {
@@ -182,6 +184,7 @@ impl KnownZones {
                 let unreadable = reading.snapshot.for_each(&everything, &mut |entry| match entry.key.kind() {
                     Kind::Name => owners.extend(entry.key.id_as().map(|owner| (*id, owner))),
                     Kind::App => apps.extend([entry.key]),
+                    Kind::LoadBalancer => balancers.extend([entry.key]),
                     _ => {}
                 })?;
                 unreadable.into_iter().for_each(|one| reading.unreadable(one));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use bartizan_authority::{Authority, Identity, Scratch, Signing, Trail};
+use bartizan_authority::{Authority, Identity, Scratch, Signing, Steer, Trail};
 use bartizan_firewall::Source;
 use bartizan_names::{Name, Protocol, RecordType, TunnelId, ZoneId, ZoneName};
 use bartizan_policy::Policy;
@@ -81,17 +81,23 @@ fn hide_serial(record: &mut Record, serials: Serials) {
 }
 
 pub(crate) fn ask(bundle: &Bundle, name: &str, rtype: RecordType) -> Message {
-    ask_with(bundle, name, rtype, None)
+    ask_with(bundle, name, rtype, None, None)
 }
 
 /// As a resolver asks that validates.
 pub(crate) fn ask_signed(bundle: &Bundle, name: &str, rtype: RecordType) -> Message {
-    ask_with(bundle, name, rtype, Some(Edns { dnssec_ok: true, ..Edns::of_size(1_232) }))
+    ask_with(bundle, name, rtype, None, Some(Edns { dnssec_ok: true, ..Edns::of_size(1_232) }))
 }
 
-fn ask_with(bundle: &Bundle, name: &str, rtype: RecordType, edns: Option<Edns<'_>>) -> Message {
+fn ask_with(
+    bundle: &Bundle,
+    name: &str,
+    rtype: RecordType,
+    steer: Option<&dyn Steer>,
+    edns: Option<Edns<'_>>,
+) -> Message {
     let (zones, addresses) = (&bundle.zones.value, &bundle.pop.value.addresses);
-    let authority = Authority { zones, addresses, outside: None, identity: &Identity::default() };
+    let authority = Authority { zones, addresses, outside: None, steer, identity: &Identity::default() };
     let query = write_query(1, &Name::parse(name).unwrap(), rtype, Class::IN, edns);
     let mut reply = [0; 1_232];
     let mut scratch = Scratch::default();
@@ -109,7 +115,12 @@ fn of_type(message: &Message, rtype: RecordType) -> impl Iterator<Item = &[u8]> 
 
 /// Addresses at `owner`, or the response code.
 pub(crate) fn addresses(bundle: &Bundle, owner: &str) -> String {
-    let (v4, v6) = (ask(bundle, owner, RecordType::A), ask(bundle, owner, RecordType::AAAA));
+    steered(bundle, owner, None)
+}
+
+/// The same where servers are chosen for who asks.
+pub(crate) fn steered(bundle: &Bundle, owner: &str, steer: Option<&dyn Steer>) -> String {
+    let [v4, v6] = [RecordType::A, RecordType::AAAA].map(|rtype| ask_with(bundle, owner, rtype, steer, None));
     let v4s = of_type(&v4, RecordType::A).map(|rdata| Ipv4Addr::from(*rdata.first_chunk().unwrap()).to_string());
     let v6s = of_type(&v6, RecordType::AAAA).map(|rdata| Ipv6Addr::from(*rdata.first_chunk().unwrap()).to_string());
     let all: Vec<String> = v4s.chain(v6s).collect();

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod answers;
+mod balancers;
 mod check;
 mod cookies;
 mod copies;

@@ -1,5 +1,6 @@
 //! How an object of each kind is put back: by the rules by which it was made.
 
+mod balancing;
 mod clients;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,6 +74,9 @@ pub(super) fn put(
         match object.key.kind() {
             Kind::App => app(api, caller, change, object, &back)?,
             Kind::AccessRule => access_rule(change, object, &back)?,
+            Kind::Monitor => balancing::monitor(change, object)?,
+            Kind::Pool => balancing::pool(change, object)?,
+            Kind::LoadBalancer => balancing::balancer(change, object, &back)?,
             Kind::TunnelConfig => tunnel_config(change, object, &tunnels)?,
             Kind::OriginRoot => origin_root(change, object)?,
             Kind::Token => token(api, caller, change, object)?,
@@ -146,6 +150,7 @@ fn zone(
             for kind in [
                 Kind::Record,
                 Kind::App,
+                Kind::LoadBalancer,
                 Kind::AccessRule,
                 Kind::ClientHost,
                 Kind::ClientRoot,

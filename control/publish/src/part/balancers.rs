@@ -1,0 +1,313 @@
+//! Load balancers, their pools, and what is asked of the servers of these.
+//!
+//! A load balancer holds the pools that it leads to, so that who is sent somewhere finds all of it in one place. A pool that
+//! changes makes those anew that lead to it, and no others.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use bartizan_authority::Proxied;
+use bartizan_live::Generation;
+use bartizan_model as model;
+use bartizan_names::{AccountId, LoadBalancerId, MonitorId, Name, PoolId, ZoneId};
+use bartizan_routes::Target;
+use bartizan_steering::{
+    Affinity, Balancer, Balancers, Check, Checks, Cookie, Lists, Monitor, MonitorKind, Node, NodeChoice, NodeTarget,
+    Pool, Request, SameSite, Steering,
+};
+use bartizan_store::{Key, Kind, ReadError, Scope};
+
+use crate::part::secret_seed;
+use crate::reading::{Found, Reading, Touched, document};
+use crate::unit::{KnownZones, ZoneChanges};
+
+pub(super) struct BalancersPart {
+    pub(super) balancers: Generation<Balancers>,
+    pub(super) checks: Generation<Checks>,
+    pools: HashMap<PoolId, (AccountId, Arc<Pool>, Option<MonitorId>)>,
+    monitors: HashMap<MonitorId, (AccountId, Arc<Monitor>)>,
+    wanted: HashMap<LoadBalancerId, (ZoneId, model::LoadBalancer)>,
+    /// Which load balancers lead to a pool, and which pools go by a monitor.
+    users: HashMap<PoolId, BTreeSet<LoadBalancerId>>,
+    watched: HashMap<MonitorId, BTreeSet<PoolId>>,
+    by_name: BTreeMap<(ZoneId, Name), LoadBalancerId>,
+    /// What the PoP that this edge is is called, in upper case.
+    place: String,
+}
+
+/// What becomes of them.
+#[derive(Default)]
+pub(crate) struct BalancersPatch {
+    pools: BTreeMap<PoolId, Option<(AccountId, model::Pool)>>,
+    monitors: BTreeMap<MonitorId, Option<(AccountId, Arc<Monitor>)>>,
+    balancers: BTreeMap<LoadBalancerId, Option<(ZoneId, model::LoadBalancer)>>,
+    /// The PoP's name, if it may have changed.
+    pub(super) place: Option<String>,
+    /// Names whose meaning may change with them.
+    pub(super) owners: BTreeSet<(ZoneId, Name)>,
+}
+
+impl BalancersPart {
+    pub(super) const KINDS: &'static [Kind] = &[Kind::Monitor, Kind::Pool, Kind::LoadBalancer];
+
+    pub(super) fn empty() -> BalancersPart {
+        BalancersPart {
+            balancers: Generation { number: 0, value: Balancers::with_seed(secret_seed()) },
+            checks: Generation { number: 0, value: Checks::default() },
+            pools: HashMap::new(),
+            monitors: HashMap::new(),
+            wanted: HashMap::new(),
+            users: HashMap::new(),
+            watched: HashMap::new(),
+            by_name: BTreeMap::new(),
+            place: String::new(),
+        }
+    }
+
+    /// Reads what was touched, and the load balancers of zones that come or go. What cannot be read stays as it is.
+    pub(super) fn read(
+        &self,
+        reading: &mut Reading<'_>,
+        touched: &Touched,
+        known: &KnownZones,
+        zones: &ZoneChanges,
+    ) -> Result<BalancersPatch, ReadError> {
+        let mut patch = BalancersPatch::default();
+        for key in touched.of(Kind::Monitor) {
+            let (Scope::Account(account), Some(id)) = (key.scope(), key.id_as::<MonitorId>()) else { continue };
+            match reading.get(key, |entry| Ok(model::Monitor::parse(&document(entry)?)?))? {
+                Found::Value(it) => drop(patch.monitors.insert(id, Some((account, Arc::new(monitor(it)))))),
+                Found::Nothing => drop(patch.monitors.insert(id, None)),
+                Found::Bad => patch.monitors.extend(self.monitors.get(&id).map(|it| (id, Some(it.clone())))),
+            }
+        }
+        for key in touched.of(Kind::Pool) {
+            let (Scope::Account(account), Some(id)) = (key.scope(), key.id_as::<PoolId>()) else { continue };
+            match reading.get(key, |entry| Ok(model::Pool::parse(&document(entry)?)?))? {
+                Found::Value(it) => drop(patch.pools.insert(id, Some((account, it)))),
+                Found::Nothing => drop(patch.pools.insert(id, None)),
+                Found::Bad => {}
+            }
+        }
+        for zone in zones.by_id.iter().filter(|(_, change)| change.after.is_none()).map(|(zone, _)| zone) {
+            let from = self.by_name.range((*zone, Name::root())..);
+            patch.balancers.extend(from.take_while(|((of, _), _)| of == zone).map(|(_, id)| (*id, None)));
+        }
+        let keys: BTreeSet<&Key> = touched.of(Kind::LoadBalancer).chain(&zones.balancers).collect();
+        for key in keys {
+            let (Some(zone), Some(id)) = (key.zone_id(), key.id_as::<LoadBalancerId>()) else { continue };
+            let found = if zones.will_serve(known, zone) {
+                reading.get(key, |entry| Ok(model::LoadBalancer::parse(&document(entry)?)?))?
+            } else {
+                Found::Nothing
+            };
+            match found {
+                Found::Value(it) => drop(patch.balancers.insert(id, it.enabled.then_some((zone, it)))),
+                Found::Nothing => drop(patch.balancers.insert(id, None)),
+                Found::Bad => patch.balancers.extend(self.wanted.get(&id).map(|it| (id, Some(it.clone())))),
+            }
+        }
+        for (id, after) in &patch.balancers {
+            let both = [self.wanted.get(id), after.as_ref()].into_iter().flatten();
+            patch.owners.extend(both.map(|(zone, it)| (*zone, it.name.clone())));
+        }
+        Ok(patch)
+    }
+
+    pub(super) fn apply(&mut self, patch: BalancersPatch, known: &KnownZones, at: u64) {
+        let place = patch.place.map(|place| place.to_ascii_uppercase()).filter(|place| *place != self.place);
+        if patch.pools.is_empty() && patch.monitors.is_empty() && patch.balancers.is_empty() && place.is_none() {
+            return;
+        }
+        let (mut to_make, mut to_check) = (BTreeSet::new(), BTreeSet::new());
+        if let Some(place) = place {
+            self.place = place;
+            let by_place = self.wanted.iter().filter(|(_, (_, it))| !it.by_pop.is_empty());
+            to_make.extend(by_place.map(|(id, _)| *id));
+        }
+        for (id, after) in patch.monitors {
+            to_check.extend(self.watched.get(&id).into_iter().flatten().copied());
+            match after {
+                Some(monitor) => drop(self.monitors.insert(id, monitor)),
+                None => drop(self.monitors.remove(&id)),
+            }
+        }
+        for (id, after) in patch.pools {
+            to_make.extend(self.users.get(&id).into_iter().flatten().copied());
+            to_check.insert(id);
+            let before = self.pools.remove(&id);
+            if let Some((.., Some(monitor))) = &before {
+                remove_from(&mut self.watched, monitor, &id);
+            }
+            if let Some((account, wanted)) = after {
+                if let Some(monitor) = wanted.monitor {
+                    self.watched.entry(monitor).or_default().insert(id);
+                }
+                let made = Arc::new(pool(&wanted, before.as_ref().map(|(_, before, _)| &**before)));
+                self.pools.insert(id, (account, made, wanted.monitor));
+            }
+        }
+        for (id, after) in patch.balancers {
+            to_make.insert(id);
+            if let Some((zone, before)) = self.wanted.remove(&id) {
+                self.by_name.remove(&(zone, before.name.clone()));
+                before.pools().for_each(|pool| remove_from(&mut self.users, &pool, &id));
+            }
+            if let Some((zone, wanted)) = after {
+                self.by_name.insert((zone, wanted.name.clone()), id);
+                for pool in wanted.pools() {
+                    self.users.entry(pool).or_default().insert(id);
+                }
+                self.wanted.insert(id, (zone, wanted));
+            }
+        }
+        if !to_make.is_empty() {
+            let mut edit = self.balancers.value.edit();
+            for id in to_make {
+                match self.make(id, known) {
+                    Some(balancer) => edit.put(balancer),
+                    None => edit.remove(id),
+                }
+            }
+            self.balancers = Generation { number: at, value: edit.finish() };
+        }
+        for id in &to_check {
+            match self.pools.get(id) {
+                Some((account, pool, monitor)) => {
+                    let monitor = monitor.and_then(|monitor| self.monitors.get(&monitor));
+                    let monitor = monitor.filter(|(of, _)| of == account).map(|(_, monitor)| Arc::clone(monitor));
+                    self.checks.value.insert(*id, Arc::new(Check { pool: Arc::clone(pool), monitor }));
+                }
+                None => drop(self.checks.value.remove(id)),
+            }
+        }
+        if !to_check.is_empty() {
+            self.checks.number = at;
+        }
+    }
+
+    /// What DNS answers at a name in place of its records; none if it is no load balancer's.
+    pub(super) fn proxied(&self, zone: ZoneId, owner: &Name) -> Option<Proxied> {
+        let (_, balancer) = self.at(zone, owner)?;
+        Some(if balancer.proxied { Proxied::Always } else { Proxied::Steered })
+    }
+
+    /// Where the HTTP edge carries requests for a name in place of where its records lead.
+    pub(super) fn target(&self, zone: ZoneId, owner: &Name) -> Option<Target> {
+        let (id, balancer) = self.at(zone, owner)?;
+        balancer.proxied.then_some(Target::Balancer(id))
+    }
+
+    /// All names of load balancers.
+    pub(super) fn owners(&self) -> impl Iterator<Item = &(ZoneId, Name)> {
+        self.by_name.keys()
+    }
+
+    fn at(&self, zone: ZoneId, owner: &Name) -> Option<(LoadBalancerId, &model::LoadBalancer)> {
+        if self.by_name.is_empty() {
+            return None; // as on most edges, and asked for each of a million names
+        }
+        let id = *self.by_name.get(&(zone, owner.clone()))?;
+        Some((id, &self.wanted.get(&id)?.1))
+    }
+
+    /// The load balancer as it is served, with the pools that its account has.
+    fn make(&self, id: LoadBalancerId, known: &KnownZones) -> Option<Balancer> {
+        let (zone, wanted) = self.wanted.get(&id)?;
+        let account = known.get(*zone)?.zone.account;
+        let one = |pool: &PoolId| {
+            let (of, pool, _) = self.pools.get(pool)?;
+            (*of == account).then(|| Arc::clone(pool))
+        };
+        let all = |pools: &Vec<PoolId>| -> Box<[Arc<Pool>]> { pools.iter().filter_map(one).collect() };
+        let there: Vec<&PoolId> = wanted.default.iter().filter(|pool| one(pool).is_some()).collect();
+        let share = |pool: &&PoolId| wanted.weights.get(*pool).copied().unwrap_or(wanted.default_weight);
+        let lists = Lists {
+            // Nobody is sent to one that is not there.
+            fallback: one(&wanted.fallback).unwrap_or_else(|| Arc::new(Pool::new(wanted.fallback, Vec::new(), None))),
+            default: all(&wanted.default),
+            here: wanted.by_pop.get(&self.place).map(all),
+            by_country: wanted.by_country.iter().map(|(country, pools)| (*country, all(pools))).collect(),
+            by_region: wanted.by_region.iter().map(|(region, pools)| (*region, all(pools))).collect(),
+            weights: there.iter().map(share).collect(),
+        };
+        let mut balancer = Balancer::new(id, *zone, wanted.name.clone(), lists);
+        balancer.proxied = wanted.proxied;
+        balancer.ttl = wanted.ttl;
+        balancer.steering = match wanted.steering {
+            model::Steering::Failover => Steering::Failover,
+            model::Steering::Geo => Steering::Geo,
+            model::Steering::Random => Steering::Random,
+            model::Steering::LeastOutstanding => Steering::LeastOutstanding,
+        };
+        balancer.affinity = match wanted.affinity {
+            model::Affinity::None => Affinity::None,
+            model::Affinity::Cookie { cookie, by_address } => Affinity::Cookie {
+                cookie: Cookie {
+                    max_age: cookie.max_age,
+                    same_site: match cookie.same_site {
+                        model::SameSite::Lax => SameSite::Lax,
+                        model::SameSite::None => SameSite::None,
+                        model::SameSite::Strict => SameSite::Strict,
+                    },
+                    secure: cookie.secure,
+                    fails_over: cookie.fails_over,
+                },
+                by_address,
+            },
+        };
+        Some(balancer)
+    }
+}
+
+fn remove_from<K: std::hash::Hash + Eq, V: Ord>(sets: &mut HashMap<K, BTreeSet<V>>, key: &K, value: &V) {
+    if let Some(set) = sets.get_mut(key) {
+        set.remove(value);
+        if set.is_empty() {
+            sets.remove(key);
+        }
+    }
+}
+
+fn pool(wanted: &model::Pool, before: Option<&Pool>) -> Pool {
+    let node = |node: &model::PoolNode| {
+        let target = match &node.target {
+            model::NodeTarget::Host(host) => NodeTarget::Host([host.clone()].into()),
+            model::NodeTarget::Tunnel(tunnel) => NodeTarget::Tunnel(*tunnel),
+        };
+        // Nobody can guess it without the pool's id, which is random.
+        let text = format!("pool-node/{}/{target:?}/{:?}", wanted.id, node.port);
+        let hash = bartizan_seal::sha256(text.as_bytes());
+        let tag = hash.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        let (name, port, enabled, weight) = (node.name.as_str().into(), node.port, node.enabled, node.weight);
+        Node { name, target, port, enabled, weight, tag }
+    };
+    let mut pool = Pool::new(wanted.id, wanted.nodes.iter().map(node).collect(), before);
+    pool.enabled = wanted.enabled;
+    pool.minimum = wanted.minimum;
+    pool.choice = match wanted.choice {
+        model::NodeChoice::Random => NodeChoice::Random,
+        model::NodeChoice::Hash => NodeChoice::Hash,
+        model::NodeChoice::LeastOutstanding => NodeChoice::LeastOutstanding,
+    };
+    pool
+}
+
+fn monitor(wanted: model::Monitor) -> Monitor {
+    let kind = match wanted.kind {
+        model::MonitorKind::Tcp => MonitorKind::Tcp,
+        model::MonitorKind::Http { tls, insecure, head, path, fields, host, codes, body, redirects } => {
+            let codes = codes.ranges().to_vec();
+            MonitorKind::Http(Request { tls, insecure, head, path, fields, host, codes, body, redirects })
+        }
+    };
+    Monitor {
+        kind,
+        port: wanted.port,
+        timeout: wanted.timeout,
+        interval: wanted.interval,
+        retries: wanted.retries,
+        down_after: wanted.down_after,
+        up_after: wanted.up_after,
+    }
+}
