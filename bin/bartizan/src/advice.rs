@@ -31,6 +31,7 @@ const SOURCES: &[(&str, Reader)] = &[
     ("api_token/permissions.rs", Reader::Of(&["token"])),
     ("app.rs", Reader::Of(&["app"])),
     ("argv.rs", Reader::Of(&["tunnel"])),
+    ("balancing.rs", Reader::Of(&["pool", "monitor", "lb"])),
     ("backup.rs", Reader::Of(&["backup", "restore", "up"])),
     ("backup/archive.rs", Reader::Of(&["backup", "restore"])),
     ("backup/keys.rs", Reader::Of(&["backup", "restore"])),

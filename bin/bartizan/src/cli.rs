@@ -6,6 +6,7 @@ use crate::account::AccountAction;
 use crate::api_token::TokenAction;
 use crate::app::AppAction;
 use crate::backup::{Backup, Restore};
+use crate::balancing::{BalancerAction, MonitorAction, PoolAction};
 use crate::cert::CertAction;
 use crate::client_cert::ClientCertAction;
 use crate::clock::ClockAction;
@@ -124,6 +125,27 @@ pub enum Command {
     App {
         #[command(subcommand)]
         action: AppAction,
+        #[command(flatten)]
+        edge: Edge,
+    },
+    /// Pools of servers that do the same: create, list, show, health, disable, enable, delete
+    Pool {
+        #[command(subcommand)]
+        action: PoolAction,
+        #[command(flatten)]
+        edge: Edge,
+    },
+    /// How it is told whether a server of a pool is well: create, list, show, delete
+    Monitor {
+        #[command(subcommand)]
+        action: MonitorAction,
+        #[command(flatten)]
+        edge: Edge,
+    },
+    /// Load balancers, names that lead to pools: create, list, show, delete
+    Lb {
+        #[command(subcommand)]
+        action: BalancerAction,
         #[command(flatten)]
         edge: Edge,
     },

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::account::{AccountAction, MemberAction};
 use crate::api_token::TokenAction;
 use crate::app::AppAction;
+use crate::balancing::{BalancerAction, MonitorAction, PoolAction};
 use crate::cert::{self, CertAction};
 use crate::cli::Command;
 use crate::client::Api;
@@ -112,6 +113,21 @@ fn trial(command: &Command) -> Trial {
         Command::App { action, .. } => match action {
             AppAction::Create(_) | AppAction::Delete { .. } => Calls,
             AppAction::List | AppAction::Show { .. } => Reads,
+        },
+        Command::Pool { action, .. } => match action {
+            PoolAction::Create { .. }
+            | PoolAction::Disable { .. }
+            | PoolAction::Enable { .. }
+            | PoolAction::Delete { .. } => Calls,
+            PoolAction::List | PoolAction::Show { .. } | PoolAction::Health { .. } => Reads,
+        },
+        Command::Monitor { action, .. } => match action {
+            MonitorAction::Create(_) | MonitorAction::Delete { .. } => Calls,
+            MonitorAction::List | MonitorAction::Show { .. } => Reads,
+        },
+        Command::Lb { action, .. } => match action {
+            BalancerAction::Create { .. } | BalancerAction::Delete { .. } => Calls,
+            BalancerAction::List | BalancerAction::Show { .. } => Reads,
         },
         Command::Dns { action: DnsAction::Trace(_), .. } => Reads,
         Command::Firewall { action, .. } => match action {

@@ -13,6 +13,7 @@ mod api_token;
 mod app;
 mod argv;
 mod backup;
+mod balancing;
 mod cert;
 mod cli;
 mod client;
@@ -127,6 +128,15 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Status { edge } => runtime()?.block_on(status::run(&edge, output)),
         Command::Tunnel(tunnel) => tunnel::run(*tunnel, output),
         Command::App { action, edge } => on_edge(&edge, "app", output, async |api| app::run(action, api, output).await),
+        Command::Pool { action, edge } => {
+            on_edge(&edge, "pool", output, async |api| balancing::pool(action, api, output).await)
+        }
+        Command::Monitor { action, edge } => {
+            on_edge(&edge, "monitor", output, async |api| balancing::monitor(action, api, output).await)
+        }
+        Command::Lb { action, edge } => {
+            on_edge(&edge, "lb", output, async |api| balancing::balancer(action, api, output).await)
+        }
         Command::Dns { action, edge } => {
             on_edge(&edge, "record", output, async |api| dns::run(action, api, output).await)
         }

@@ -15,6 +15,7 @@ use bartizan_observed::{Applied, Lease, Measured, Observed, Problem, Problems, R
 use bartizan_plane_dns as dns;
 use bartizan_plane_http as http;
 use bartizan_plane_l4 as l4;
+use bartizan_plane_probe as probe;
 use bartizan_plane_tunnel as tunnel;
 use bartizan_publish::{Bundle, Publisher, Review};
 use bartizan_store::Rev;
@@ -41,6 +42,7 @@ pub struct Planes {
     http_live: Live<http::Config>,
     l4_live: Live<l4::Config>,
     dns_live: Live<dns::Config>,
+    probe_live: Live<probe::Config>,
     /// What is known of names that zones stand for and that lie in none.
     outside: Live<dns::Outside>,
     fixed: Fixed,
@@ -96,6 +98,7 @@ struct Running {
     http: http::Plane,
     l4: l4::Plane,
     dns: dns::Plane,
+    probe: probe::Plane,
     outside: dns::Following,
     access_log: Option<Writing>,
 }
@@ -110,6 +113,7 @@ impl Planes {
         let l4_live = Live::beginning(l4_config(bundle, &fixed));
         let outside = Live::new(dns::Outside::default());
         let dns_live = Live::beginning(dns_config(bundle, &fixed, &outside));
+        let probe_live = Live::beginning(probe_config(bundle, &fixed));
         let counters = dns::Counters::default();
 
         let (reset_key, limits) = (Arc::clone(&fixed.reset_key), tunnel::Limits::default());
@@ -128,6 +132,7 @@ impl Planes {
             dns: Some(dns::answerers(&dns_live, &counters)),
             access_log: log,
         };
+        let probe = probe::start(&probe_live, tunnel.upstream(), &reach, seed).context("health checks")?;
         let http = http::start(sockets, &http_live, neighbours, &reach, seed).context("the HTTP edge")?;
         let Chosen { tier, any_port, .. } = chosen;
         let l4 = l4::start(&l4_live, tunnel.dialer(), tier, &reach).context("the TCP and UDP edge")?;
@@ -143,6 +148,7 @@ impl Planes {
             l4.measured(),
             tunnel.measured(),
             reach.measured(),
+            probe.measured(),
         ];
         counted.extend(writing.as_ref().map(Writing::measured));
         let observed = Observed {
@@ -154,18 +160,21 @@ impl Planes {
             dns: Arc::new(dns::InForce::new(dns_live.clone())),
             http: http.in_force(),
             firewall: Arc::new(l4::InForce(l4_live.clone())),
+            pools: probe.seen(),
             commands: Arc::new(tunnel.commands()),
             counted: counted.into(),
         };
         observed.applied.set(bundle.number);
         let readers = tunnel.readers();
-        let running = Mutex::new(Some(Running { tunnel, http, l4, dns, outside: followed, access_log: writing }));
+        let running =
+            Mutex::new(Some(Running { tunnel, http, l4, dns, probe, outside: followed, access_log: writing }));
         let any_port = Mutex::new(any_port);
         Ok(Planes {
             tunnel_live,
             http_live,
             l4_live,
             dns_live,
+            probe_live,
             outside,
             fixed,
             reach,
@@ -189,6 +198,7 @@ impl Planes {
             any_port.update(&bundle.apps.value, &bundle.pop.value.pools);
         }
         self.dns_live.publish(dns_config(bundle, &self.fixed, &self.outside));
+        self.probe_live.publish(probe_config(bundle, &self.fixed));
         self.observed.applied.set(bundle.number);
     }
 
@@ -220,7 +230,8 @@ impl Planes {
     /// awaited, nothing is asked of connectors any more.
     pub async fn drain(&self, grace: Duration, end: End, no_more_visitors: impl Future<Output = ()>) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Running { tunnel, http, l4, dns, outside, access_log }) = running else { return };
+        let Some(Running { tunnel, http, l4, dns, probe, outside, access_log }) = running else { return };
+        tokio::task::spawn_blocking(move || drop(probe)).await.ok();
         let any_port = self.any_port.lock().unwrap_or_else(PoisonError::into_inner).take();
         let fd_store = match end {
             // New clients are refused from here on; those that are in go on to the end of the grace.
@@ -319,6 +330,7 @@ fn http_config(bundle: &Bundle, fixed: &Fixed) -> Generation<http::Config> {
     let config = http::Config {
         zones: newest.of(&bundle.zones).clone(),
         routes: newest.of(&bundle.routes).clone(),
+        balancers: newest.of(&bundle.balancers).clone(),
         hosts: with_default(newest.of(&bundle.hosts), fixed),
         challenges: newest.of(&bundle.challenges).clone(),
         firewall: newest.of(&bundle.firewall).clone(),
@@ -351,11 +363,24 @@ fn l4_config(bundle: &Bundle, fixed: &Fixed) -> Generation<l4::Config> {
     newest.generation(config)
 }
 
+fn probe_config(bundle: &Bundle, fixed: &Fixed) -> Generation<probe::Config> {
+    let mut newest = Newest::default();
+    let config = probe::Config {
+        checks: newest.of(&bundle.checks).clone(),
+        clock: fixed.clock.clone(),
+        limits: probe::Limits::default(),
+        origin_roots: None,
+    };
+    newest.generation(config)
+}
+
 fn dns_config(bundle: &Bundle, fixed: &Fixed, outside: &Live<dns::Outside>) -> Generation<dns::Config> {
     let mut newest = Newest::default();
     let pop = newest.of(&bundle.pop);
     let config = dns::Config {
         zones: newest.of(&bundle.zones).clone(),
+        balancers: newest.of(&bundle.balancers).clone(),
+        geo: fixed.geo.clone(),
         addresses: dns::Addresses { http3: fixed.speaks_http3, ..pop.addresses.clone() },
         identity: dns::Identity {
             id_server: pop.name.clone(),

@@ -134,6 +134,7 @@ async fn contents(api: &Api, zone: &str) -> anyhow::Result<String> {
     for (path, one, many) in [
         ("dns_records", "record", "records"),
         ("spectrum/apps", "application", "applications"),
+        ("load_balancers", "load balancer", "load balancers"),
         ("firewall/access_rules/rules", "access rule", "access rules"),
     ] {
         match api.count(&format!("/zones/{zone}/{path}")).await {

@@ -19,6 +19,7 @@ mod ingress;
 mod outside;
 mod pipeline;
 mod stage;
+mod steer;
 mod trace;
 
 use std::io;
@@ -30,7 +31,9 @@ use std::thread::{self, JoinHandle};
 use bartizan_authority::Zones;
 use bartizan_clock::Clock;
 use bartizan_exchange::DnsAnswerers;
+use bartizan_geo::Geo;
 use bartizan_live::Live;
+use bartizan_steering::Balancers;
 use bartizan_tls::Hosts;
 use tokio::sync::oneshot;
 
@@ -48,6 +51,10 @@ pub struct Config {
     pub zones: Zones,
     /// Of this PoP, for proxied names.
     pub addresses: Addresses,
+    /// Where names of load balancers that are not proxied lead.
+    pub balancers: Balancers,
+    /// Countries of those who ask for such names.
+    pub geo: Geo,
     pub identity: Identity,
     /// What cookies are made with; none makes a server that knows no cookies.
     pub cookies: Option<CookieSecrets>,
@@ -67,6 +74,8 @@ impl Default for Config {
         Config {
             zones: Zones::empty(),
             addresses: Addresses::default(),
+            balancers: Balancers::default(),
+            geo: Geo::built_in(),
             identity: Identity::default(),
             cookies: None,
             limits: RateLimits::default(),

@@ -21,8 +21,10 @@ use bartizan_wire::dns::{Added, Query, Rcode};
 
 use crate::Config;
 use crate::counters;
+use crate::stage::options::Scope;
 use crate::stage::rate::{Addressee, Counted};
 use crate::stage::{admit, cookie, options, parse, write};
+use crate::steer::{Steering, draw};
 
 /// How a query came, which decides how long its answer may be (RFC 1035 §4.2.1, RFC 6891 §6.2.3, RFC 7766).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +119,8 @@ pub struct Worker {
     added: Added,
     signing: Signing,
     rates: Rates,
+    /// Of the numbers that servers are chosen by.
+    draws: u64,
     /// When it began, from which it measures.
     began: Instant,
 }
@@ -131,6 +135,7 @@ impl Worker {
             added: Added::default(),
             signing: Signing::new(Signer::new(random(), signatures)),
             rates: Rates::new([random(), random()]),
+            draws: random(),
             began: Instant::now(),
         }
     }
@@ -240,15 +245,16 @@ fn serve_batch<const SIZE: usize>(
     room: &mut Room,
     trail: &mut Trail,
 ) -> usize {
-    let Worker { scratch, added, signing, rates, began } = worker;
+    let Worker { scratch, added, signing, rates, draws, began } = worker;
     let clock = now.monotonic.saturating_duration_since(*began).as_nanos() as u64; // 584 years
     let mut turn =
-        Turn { config, added, signing, trail, counted: Counted { limits: &config.limits, rates, clock }, now };
+        Turn { config, added, signing, trail, counted: Counted { limits: &config.limits, rates, clock }, draws, now };
     let outside = config.zones.has_aliases().then(|| config.outside.snapshot());
     let authority = Authority {
         zones: &config.zones,
         addresses: &config.addresses,
         outside: outside.as_ref().map(|outside| &outside.value),
+        steer: None,
         identity: &config.identity,
     };
     let mut questions: [Option<Question<'_, '_>>; SIZE] = std::array::from_fn(|_| None);
@@ -295,6 +301,7 @@ struct Turn<'w> {
     signing: &'w mut Signing,
     trail: &'w mut Trail,
     counted: Counted<'w>,
+    draws: &'w mut u64,
     now: Now,
 }
 
@@ -312,8 +319,12 @@ fn leave<'c>(
     turn: &mut Turn<'_>,
 ) -> ControlFlow<End, End> {
     let (head, transport, client) = (&question.query.head, exchange.transport, exchange.client.ip());
-    let Turn { config, added, signing, trail, counted, now } = turn;
-    let asked = options::collect(exchange, head, authority.identity, added); // what the answer says in its OPT record
+    let Turn { config, added, signing, trail, counted, draws, now } = turn;
+    let scope = if config.balancers.steer_by_place() { Scope::Network } else { Scope::Everybody };
+    let asked = options::collect(exchange, head, authority.identity, scope, added); // what the answer says in its OPT record
+    let visitor = asked.subnet.and_then(|subnet| subnet.address()).unwrap_or(client);
+    let steering = Steering::new(config, visitor, draw(draws));
+    let authority = Authority { steer: Some(&steering), ..authority };
     let proof = cookie::check(asked.cookie, client, config.cookies.as_ref(), now.unix, added); // whether to believe the address
     let addressee = Addressee::of(exchange, proof);
     let Some(mut answer) = write::begin(exchange, head, added) else {

@@ -4,6 +4,7 @@ use bartizan_exchange::{Body, Io, Response};
 use bartizan_names::TransportSecurity;
 use http::StatusCode;
 
+use crate::egress::Sticky;
 use crate::fields::Fields;
 use crate::ray::Ray;
 
@@ -21,12 +22,14 @@ pub(crate) struct Answered {
     pub(crate) ray: Ray,
     /// Where the same is spoken of over HTTP/3, if it is (RFC 7838).
     pub(crate) http3: Option<u16>,
+    /// Whether the visitor is to stay with the server that answered.
+    pub(crate) sticky: Option<Sticky>,
 }
 
 impl Answered {
     pub(crate) fn new(response: Response, ray: Ray) -> Answered {
         let Response { status, headers, body, upgraded } = response;
         let (fields, promise) = (Fields::Map(headers), TransportSecurity::default());
-        Answered { status, fields, body, upgraded, promise, ray, http3: None }
+        Answered { status, fields, body, upgraded, promise, ray, http3: None, sticky: None }
     }
 }

@@ -7,6 +7,7 @@
 //!                          └─ Upstream ─► tunnel; for gRPC a connection through it, with a session on it
 //! ```
 
+mod balanced;
 mod composed;
 mod http2;
 mod link;
@@ -28,6 +29,7 @@ use bartizan_observed::HttpStage;
 use bartizan_policy::OriginRoots;
 use bartizan_quotas::Gate;
 use bartizan_routes::{Scheme, Server, Target};
+use bartizan_steering::Balancer;
 use bartizan_wire::http1::{self, Illegal};
 use http::{HeaderMap, StatusCode};
 
@@ -40,6 +42,7 @@ use crate::ingress::RequestGuard;
 use crate::page::Problem;
 use crate::ray::Ray;
 use crate::spare::Spare;
+pub(crate) use balanced::Sticky;
 use composed::Composed;
 use http2::{Answer, Asking, Exchange, Opening, Session, Sessions};
 use link::{Head, Link, Lost};
@@ -51,6 +54,8 @@ use trusts::Trusts;
 pub(crate) struct Destination<'r> {
     pub(crate) zone: ZoneId,
     pub(crate) target: &'r Target,
+    /// What the target is, if that is a load balancer which is there.
+    pub(crate) balancer: Option<&'r Arc<Balancer>>,
     pub(crate) settings: &'r ZoneSettings,
     /// Authorities that the zone trusts, beside those of the machine.
     pub(crate) roots: Option<&'r OriginRoots>,
@@ -109,6 +114,10 @@ impl Egress {
         let mut result = match to.target {
             Target::Tunnel(tunnel) => Box::pin(self.send_to_tunnel(*tunnel, to, (arrived, body), &patience)).await,
             Target::Origin(server) => self.send_to_origin(server, to, (arrived, body), &patience).await,
+            Target::Balancer(_) => match to.balancer {
+                Some(balancer) => Box::pin(self.send_balanced(balancer, to, (arrived, body), &patience)).await,
+                None => Err(Problem::Unread),
+            },
             Target::Unknown => Err(Problem::Unread),
         };
         if let Ok(answered) = &mut result
@@ -151,7 +160,7 @@ impl Egress {
     ) -> Result<Answered, Problem> {
         if arrived.is_grpc() {
             let key = Key::behind(tunnel, &arrived.host);
-            return self.send_by(key, to, (arrived, body), patience).await;
+            return self.send_by(key, to, (arrived, body), patience).await.map_err(|failed| failed.problem);
         }
         let headers = HeaderMap::with_capacity(arrived.fields.count() + FIELDS_TO_ORIGIN);
         let request = Request {
@@ -181,6 +190,17 @@ impl Egress {
         (arrived, body): (&Arrived, Body),
         patience: &Patience,
     ) -> Result<Answered, Problem> {
+        self.try_origin(server, to, (arrived, body), patience).await.map_err(|failed| failed.problem)
+    }
+
+    /// The same; who fails gives the body back if another server may be asked.
+    async fn try_origin(
+        &self,
+        server: &Server,
+        to: &Destination<'_>,
+        (arrived, body): (&Arrived, Body),
+        patience: &Patience,
+    ) -> Result<Answered, Failed> {
         let origin = server.spoken_to(to.settings.ssl, arrived.scheme);
         let offer = offer(&origin, to.settings, arrived);
         let key = Key::new(origin, arrived.host.bare_name(), offer, to.roots).of(to.zone);
@@ -195,7 +215,7 @@ impl Egress {
         to: &Destination<'_>,
         (arrived, body): (&Arrived, Body),
         patience: &Patience,
-    ) -> Result<Answered, Problem> {
+    ) -> Result<Answered, Failed> {
         let kept = match self.send_on_kept(&key, to, (arrived, body), patience).await? {
             Ok(answered) => return Ok(answered),
             Err(Unanswered::NoConnection(body)) => body,
@@ -212,16 +232,23 @@ impl Egress {
             Ok(way) => format!("by {way}, {}", told(key.place())),
             Err(problem) => format!("no connection, {}; {problem}", told(key.place())),
         });
-        let lost = || Problem::Origin(OriginFault::Broken);
-        match way? {
+        let lost = |again| Failed::with(Problem::Origin(OriginFault::Broken), again);
+        let way = match way {
+            Ok(way) => way,
+            // Nothing of it has left.
+            Err(problem) => return Err(Failed::with(problem, Some(kept))),
+        };
+        match way {
             Way::Http1(mut link) => {
                 link.begin(self.compose(arrived, kept, to)?, to.request.connection.piece_bytes());
-                let head = self.ask(&mut link, to, patience).await?.map_err(|_| lost())?;
-                self.receive((head, to.ray), link, key, arrived.upgrade)
+                match self.ask(&mut link, to, patience).await? {
+                    Ok(head) => Ok(self.receive((head, to.ray), link, key, arrived.upgrade)?),
+                    Err(Lost { again }) => Err(lost(again.map(|composed| self.body_of(composed)))),
+                }
             }
             Way::Http2(session, _) => {
                 let asked = self.ask_on_stream(session, &key, (arrived, kept), to, patience).await?;
-                asked.map_err(|_| lost())
+                asked.map_err(lost)
             }
         }
     }
@@ -250,11 +277,14 @@ impl Egress {
         link.begin(self.compose(arrived, body, to)?, to.request.connection.piece_bytes());
         match self.ask(&mut link, to, patience).await? {
             Ok(head) => self.receive((head, to.ray), link, key.clone(), arrived.upgrade).map(Ok),
-            Err(Lost { again }) => Ok(Err(Unanswered::Lost(again.map(|Composed { head, body, .. }| {
-                self.spare.give_text(head);
-                body
-            })))),
+            Err(Lost { again }) => Ok(Err(Unanswered::Lost(again.map(|composed| self.body_of(composed))))),
         }
+    }
+
+    /// The body of a request that is composed anew.
+    fn body_of(&self, Composed { head, body, .. }: Composed) -> Body {
+        self.spare.give_text(head);
+        body
     }
 
     fn compose(&self, arrived: &Arrived, body: Body, to: &Destination<'_>) -> Result<Composed, Problem> {
@@ -295,7 +325,7 @@ impl Egress {
         let answer = patience.wait(pin!(exchange.answer())).await.ok_or(Problem::OriginAnswerTimedOut)?;
         Ok(answer.map_err(|lost| lost.again).map(|Answer { status, fields, body }| {
             let promise = TransportSecurity::default();
-            Answered { status, fields, body, upgraded: None, promise, ray: to.ray, http3: None }
+            Answered { status, fields, body, upgraded: None, promise, ray: to.ray, http3: None, sticky: None }
         }))
     }
 
@@ -412,10 +442,11 @@ impl Egress {
                 promise,
                 ray,
                 http3: None,
+                sticky: None,
             });
         }
         let body = Lease::new(Rc::clone(&self.pool), key, link, (body, persistence)).body(length);
-        Ok(Answered { status, fields, body, upgraded: None, promise, ray, http3: None })
+        Ok(Answered { status, fields, body, upgraded: None, promise, ray, http3: None, sticky: None })
     }
 
     fn count(&self, problem: Problem) {
@@ -437,6 +468,7 @@ impl Egress {
             | Problem::UnknownHost
             | Problem::Blocked
             | Problem::Unread
+            | Problem::NoServer
             | Problem::WebSocketOff
             | Problem::Http2Off
             | Problem::Http3Off
@@ -449,6 +481,24 @@ impl Egress {
             | Problem::UploadTooLarge
             | Problem::BodyBroken => {}
         }
+    }
+}
+
+/// Why a server gave no answer, and the request's body if another one may be asked.
+struct Failed {
+    problem: Problem,
+    again: Option<Body>,
+}
+
+impl Failed {
+    fn with(problem: Problem, again: Option<Body>) -> Failed {
+        Failed { problem, again: again.filter(|_| balanced::is_of_node(problem)) }
+    }
+}
+
+impl From<Problem> for Failed {
+    fn from(problem: Problem) -> Failed {
+        Failed { problem, again: None }
     }
 }
 

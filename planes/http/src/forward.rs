@@ -32,6 +32,7 @@ const FORWARDED: Name = Name { lower: "forwarded", written: "Forwarded" };
 const MAX_FORWARDS: &str = "max-forwards";
 const NOSNIFF: Name = Name { lower: "x-content-type-options", written: "X-Content-Type-Options" };
 const PROMISE: Name = Name { lower: "strict-transport-security", written: "Strict-Transport-Security" };
+const STAY: Name = Name { lower: "set-cookie", written: "Set-Cookie" };
 const SERVER: Name = Name { lower: "server", written: "Server" };
 const X_FORWARDED_FOR: Name = Name { lower: "x-forwarded-for", written: "X-Forwarded-For" };
 const X_FORWARDED_HOST: Name = Name { lower: "x-forwarded-host", written: "X-Forwarded-Host" };
@@ -195,6 +196,9 @@ pub(crate) fn to_visitor<S: Sink>(answered: &Answered, dates: &Dates, sink: S) -
     if let Some(port) = answered.http3 {
         let port = Decimal::of(port.into());
         sink = sink.add(ALT_SVC, Own::Parts(&[b"h3=\":", port.as_bytes(), b"\"; ma=", HTTP3_KNOWN_FOR.as_bytes()]));
+    }
+    if let Some(sticky) = answered.sticky {
+        sink = sink.add(STAY, Own::Parts(&[sticky.set_cookie().as_bytes()]));
     }
     sink.add(SERVER, Own::Word(EDGE)).add(CF_RAY, Own::Parts(&[answered.ray.as_bytes()]))
 }

@@ -54,6 +54,7 @@ use bartizan_firewall::Firewall;
 use bartizan_geo::Geo;
 use bartizan_policy::Policy;
 use bartizan_routes::{Challenges, Routes};
+use bartizan_steering::Balancers;
 use bartizan_tls::Hosts;
 
 pub use access_log::{AccessLog, LineForm, Lines, Query};
@@ -69,6 +70,8 @@ pub struct Config {
     /// Which names lead here: what DNS answers from.
     pub zones: Zones,
     pub routes: Routes<Policy>,
+    /// Where routes of load balancers lead.
+    pub balancers: Balancers,
     pub firewall: Firewall,
     /// Countries and networks of visitors. Looked up once for each connection, which keeps the result.
     pub geo: Geo,

@@ -115,6 +115,8 @@ pub(crate) enum Problem {
     TunnelNotConnected,
     /// The connection to a connector was lost, or what it said is no answer.
     TunnelBroken,
+    /// The load balancer has no server that may be asked.
+    NoServer,
     /// There are as many connections to origins as there may be, or as this visitor may have.
     NoRoom,
 }
@@ -354,6 +356,14 @@ impl Problem {
                 "The edge and the tunnel work; the connector at its other end got no answer from the server there.",
                 "Visitors: try again in a minute. Owner: the connector's log says why; check that the service runs and \
                  answers where the connector looks for it.",
+            ),
+            Problem::NoServer => (
+                503,
+                "no_server",
+                "No server left",
+                "No server of this site's pools is switched on.",
+                "Visitors: try again in a minute. Owner: look at the load balancer's pools; a server has to be enabled, with a \
+                 weight of more than 0.",
             ),
             Problem::NoRoom => (
                 503,

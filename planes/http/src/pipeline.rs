@@ -194,7 +194,8 @@ async fn send(arrived: &mut Arrived, known: &Known, ray: Ray, guard: &RequestGua
     let client = known.client.as_ref().and_then(Standing::told);
     let source = trace::source(arrived, guard);
     let source = source.as_ref().unwrap_or(&guard.connection.source_fields);
-    let destination = Destination { zone, target, settings, roots, request: guard, source, ray, client };
+    let balancer = known.balancer.as_ref();
+    let destination = Destination { zone, target, balancer, settings, roots, request: guard, source, ray, client };
     guard.worker.egress.send(&destination, arrived).await
 }
 

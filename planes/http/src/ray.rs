@@ -45,6 +45,12 @@ impl Ray {
         std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 
+    /// Its digits as a number, which is as good as random where nobody is to be kept from guessing.
+    pub(crate) fn number(&self) -> u64 {
+        let digit = |byte: &u8| u64::from(if byte.is_ascii_digit() { byte - b'0' } else { (byte | 0x20) - b'a' + 10 });
+        self.text[..DIGITS].iter().fold(0, |number, byte| number << 4 | digit(byte))
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.text[..self.length]
     }

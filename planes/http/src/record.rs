@@ -197,7 +197,7 @@ impl Record {
 
     pub(crate) fn note_target(&self, target: &Target) {
         self.sent_to.set(match target {
-            Target::Origin(_) => Some(SentTo::Origin),
+            Target::Origin(_) | Target::Balancer(_) => Some(SentTo::Origin),
             Target::Tunnel(tunnel) => Some(SentTo::Tunnel(*tunnel)),
             Target::Unknown => None,
         });

@@ -184,6 +184,7 @@ fn place(target: &Target) -> String {
             format!("{} at {port}", hosts.collect::<Vec<_>>().join(", "))
         }
         Target::Tunnel(tunnel) => format!("the tunnel {tunnel}"),
+        Target::Balancer(balancer) => format!("a server of the load balancer {balancer}"),
         Target::Unknown => "nobody knows where".to_owned(),
     }
 }

@@ -12,7 +12,8 @@ use bartizan_names::Host;
 use bartizan_policy::Policy;
 use bartizan_quic::Inboxes;
 use bartizan_quotas::{Door, Memory};
-use bartizan_routes::{Route, Site};
+use bartizan_routes::{Route, Site, Target};
+use bartizan_steering::Balancer;
 use bartizan_tls::{Acceptor, Hosts};
 use tokio::sync::Notify;
 
@@ -68,6 +69,8 @@ pub(crate) struct Ports {
 pub(crate) struct Known {
     pub(crate) site: Arc<Site<Policy>>,
     pub(crate) route: Arc<Route>,
+    /// What the route leads to, if that is a load balancer which is there.
+    pub(crate) balancer: Option<Arc<Balancer>>,
     pub(crate) verdict: Verdict,
     /// None: the host does not ask who its clients are.
     pub(crate) client: Option<Standing>,
@@ -92,6 +95,10 @@ impl Worker {
         let known = config.routes.find(&config.zones, arrived.host.name()).map(|found| Known {
             site: Arc::clone(found.site),
             route: Arc::clone(found.route),
+            balancer: match found.route.target {
+                Target::Balancer(id) => config.balancers.get(id).cloned(),
+                _ => None,
+            },
             verdict: config.firewall.decide(found.site.zone, &arrived.source),
             client: Standing::of(arrived, connection, found.site.policy.asks_clients, &config.hosts, || {
                 self.dates.span()

@@ -7,7 +7,7 @@ use crate::failure::{Cause, Failure};
 use crate::zone::text;
 
 /// Commands, each with the permission groups that its calls need.
-const COMMANDS: [(&str, &[&str]); 13] = [
+const COMMANDS: [(&str, &[&str]); 16] = [
     ("zone", &["Zone Write"]),
     ("record", &["DNS Write"]),
     ("app", &["Zone Settings Write"]),
@@ -17,6 +17,10 @@ const COMMANDS: [(&str, &[&str]); 13] = [
     ("firewall", &["Firewall Services Write", OF_ALL_ZONES]),
     // Beside the tunnel itself: the records that lead to it, and the applications for its ports.
     ("tunnel", &["Cloudflare Tunnel Write", "DNS Write", "Zone Settings Write"]),
+    ("pool", &["Load Balancing: Monitors and Pools Write"]),
+    ("monitor", &["Load Balancing: Monitors and Pools Write"]),
+    // Which pools there are, and the zones of names.
+    ("lb", &["Load Balancers Write", "Load Balancing: Monitors and Pools Read"]),
     ("token", &["API Tokens Write", "User Details Read"]),
     ("user", &["Edge Users Read"]),
     // A change is shown to who may read what was changed.

@@ -22,6 +22,7 @@ use bartizan_plane_http::{
 };
 use bartizan_policy::{OriginRoots, Policy};
 use bartizan_routes::{Challenges, Routes, Server, Target};
+use bartizan_steering::Balancers;
 use bartizan_tls::{Certificate, CertifiedKey, Hosts, HostsEdit, TlsPolicy};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
@@ -333,6 +334,7 @@ fn config_trusting(sites: &[Site<'_>], firewall: Firewall, ca: &Ca, origin_roots
         ..ServerFacts::default()
     };
     Config {
+        balancers: Balancers::default(),
         zones: zones.finish(),
         routes: edit.finish(),
         firewall,

@@ -1,0 +1,46 @@
+//! Names of load balancers that are not proxied: which servers whoever asks now is told of.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use bartizan_authority::{Steer, Steered};
+use bartizan_steering::Asked;
+
+use crate::Config;
+
+/// For one query. Each look at a name gives the same.
+pub(crate) struct Steering<'c> {
+    config: &'c Config,
+    client: IpAddr,
+    draw: u64,
+}
+
+impl<'c> Steering<'c> {
+    pub(crate) fn new(config: &'c Config, client: IpAddr, draw: u64) -> Steering<'c> {
+        Steering { config, client, draw }
+    }
+}
+
+impl Steer for Steering<'_> {
+    // Hot: some times a query for such a name. No allocation, no lock.
+    fn addresses(&self, name: &[u8]) -> Option<Steered> {
+        let balancer = self.config.balancers.named(name)?;
+        let (country, _) = self.config.geo.lookup(self.client);
+        let asked = Asked::by(self.client, country, self.draw);
+        Some(Steered::new(balancer.addresses(&asked), balancer.ttl))
+    }
+}
+
+impl fmt::Debug for Steering<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Steering").field("client", &self.client).finish_non_exhaustive()
+    }
+}
+
+/// The next of numbers that differ, and are as good as random where nobody is to be kept from guessing (SplitMix64).
+pub(crate) fn draw(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let word = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}

@@ -1,0 +1,225 @@
+//! The thread that looks.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use bartizan_clock::Clock;
+use bartizan_dial::{OriginDialer, OriginTls, Reach};
+use bartizan_exchange::Upstream;
+use bartizan_live::Live;
+use bartizan_names::OriginHost;
+use bartizan_observed::{Measured, NodeSeen, NodeTurn, PoolQuery};
+use bartizan_steering::{Check, Checks, Node, NodeTarget};
+use bartizan_tls::{Now, TlsError};
+use tokio::sync::oneshot;
+use tokio::task::LocalSet;
+
+use crate::Config;
+use crate::look::{Outcome, Ways, look};
+use crate::rounds::{Begin, Rounds, Turn};
+use crate::seen::{Pool, Seen};
+
+/// How long it rests at most where nobody is due.
+const REST: Duration = Duration::from_secs(1);
+
+/// Threads that read the system's list of name servers.
+const BLOCKING_THREADS: usize = 1;
+
+/// A running plane. Ends when it is dropped.
+pub struct Plane {
+    seen: Arc<Seen>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Why it does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("no thread: {0}")]
+    Thread(#[from] io::Error),
+    #[error("TLS to servers: {0}")]
+    Tls(#[from] TlsError),
+}
+
+/// Looks after what is in force in `live`.
+pub fn start(live: &Live<Config>, upstream: Arc<dyn Upstream>, reach: &Reach, seed: u64) -> Result<Plane, StartError> {
+    let (stop, stopped) = oneshot::channel();
+    let seen = Arc::new(Seen::default());
+    let first = live.snapshot();
+    let clock = first.value.clock.clone();
+    let now: Now = {
+        let clock = clock.clone();
+        Arc::new(move || clock.now())
+    };
+    let tls = OriginTls::load(&now, first.value.origin_roots.clone(), &[b"http/1.1"])?;
+    let (reach, live, looks) = (reach.clone(), live.clone(), first.value.limits.looks);
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
+    let shown = Arc::clone(&seen);
+    let thread = thread::Builder::new().name("probe".to_owned()).spawn(move || {
+        let ways = Ways { dialer: OriginDialer::new(reach), tls, upstream };
+        let rounds = RefCell::new(Rounds::with_seed(seed));
+        let worker = Rc::new(Worker { ways, rounds, seen: shown, clock });
+        let local = LocalSet::new();
+        runtime.block_on(local.run_until(async {
+            tokio::select! {
+                () = run(&worker, &live, looks) => {}
+                _ = stopped => {}
+            }
+        }));
+        drop(local);
+        runtime.shutdown_background();
+    })?;
+    Ok(Plane { seen, stop: Some(stop), thread: Some(thread) })
+}
+
+impl Plane {
+    /// What it found.
+    pub fn seen(&self) -> Arc<dyn PoolQuery> {
+        Arc::clone(&self.seen) as Arc<dyn PoolQuery>
+    }
+
+    /// What it counts.
+    pub fn measured(&self) -> Arc<dyn Measured> {
+        Arc::clone(&self.seen) as Arc<dyn Measured>
+    }
+}
+
+impl Drop for Plane {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that looks after servers had panicked");
+        }
+    }
+}
+
+/// What the thread owns.
+struct Worker {
+    ways: Ways,
+    rounds: RefCell<Rounds>,
+    seen: Arc<Seen>,
+    clock: Clock,
+}
+
+async fn run(worker: &Rc<Worker>, live: &Live<Config>, looks: usize) {
+    let mut changes = live.changes();
+    let mut in_force = None;
+    let under_way = Rc::new(());
+    loop {
+        let number = *changes.borrow_and_update();
+        if in_force != Some(number) {
+            in_force = Some(number);
+            worker.take(&live.snapshot().value.checks);
+        }
+        loop {
+            let has_room = Rc::strong_count(&under_way) <= looks;
+            let begun = worker.rounds.borrow_mut().begin(Instant::now(), has_room);
+            match begun {
+                Begin::Look(turn, check) => {
+                    let (worker, place) = (Rc::clone(worker), Rc::clone(&under_way));
+                    tokio::task::spawn_local(async move {
+                        worker.look(turn, &check).await;
+                        drop(place);
+                    });
+                }
+                Begin::Delayed => worker.seen.count_delayed(),
+                Begin::Gone => {}
+                Begin::Nobody => break,
+            }
+        }
+        let rest = worker.rounds.borrow().next().map_or(REST, |at| at.saturating_duration_since(Instant::now()));
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(rest.min(REST)) => {}
+        }
+    }
+}
+
+impl Worker {
+    /// Takes what is in force now.
+    fn take(&self, checks: &Checks) {
+        self.rounds.borrow_mut().take(checks, Instant::now());
+        let mut pools = self.seen.pools();
+        pools.retain(|id, _| checks.get(id).is_some());
+        for (id, check) in checks.iter() {
+            let pool = pools.entry(*id).or_default();
+            if pool.check.as_ref().is_none_or(|shown| !Arc::ptr_eq(shown, check)) {
+                show(pool, check);
+                pool.check = Some(Arc::clone(check));
+            }
+        }
+    }
+
+    async fn look(&self, turn: Turn, check: &Arc<Check>) {
+        let (Some(node), Some(monitor)) = (check.pool.nodes().get(turn.node), &check.monitor) else { return };
+        let outcome = look(&self.ways, node, monitor).await;
+        let went_well = outcome.fault.is_none();
+        self.seen.count(went_well);
+        let Some((check, turned)) = self.rounds.borrow_mut().end(turn, went_well) else { return };
+        self.note(&check, turn.node, &outcome, turned);
+    }
+
+    fn note(&self, check: &Check, index: usize, outcome: &Outcome, turned: Option<bool>) {
+        let node = &check.pool.nodes()[index];
+        let mut pools = self.seen.pools();
+        let Some(pool) = pools.get_mut(&check.pool.id) else { return };
+        let Some(shown) = pool.nodes.get_mut(index) else { return };
+        shown.took = Some(outcome.took);
+        shown.code = outcome.code;
+        shown.reason = outcome.fault.clone().unwrap_or_default();
+        if let Some(healthy) = turned {
+            shown.healthy = healthy;
+            let (at, name) = (self.clock.read().at(), node.name.to_string());
+            pool.turn(NodeTurn { at, node: name, healthy, reason: shown_reason(outcome) });
+            drop(pools);
+            self.seen.count_turned();
+            let (pool, node, reason) = (check.pool.id, &node.name, shown_reason(outcome));
+            if healthy {
+                tracing::info!(%pool, node, "a server is well again");
+            } else {
+                tracing::warn!(%pool, node, reason, "a server is down");
+            }
+        }
+    }
+}
+
+fn shown_reason(outcome: &Outcome) -> String {
+    outcome.fault.clone().unwrap_or_default()
+}
+
+/// What is shown of a pool before anybody has looked anew: of the same servers what was shown before.
+fn show(shown: &mut Pool, check: &Check) {
+    (shown.enabled, shown.minimum) = (check.pool.enabled, check.pool.minimum);
+    let before = std::mem::take(&mut shown.nodes);
+    let down = check.pool.marks.down();
+    let one = |(index, node): (usize, &Node)| {
+        let (name, address) = (node.name.to_string(), address_of(node));
+        let same = before.iter().find(|before| before.address == address && before.name == name).cloned();
+        let healthy = node.enabled && down >> index & 1 == 0;
+        NodeSeen { name, address, healthy, ..same.filter(|_| check.monitor.is_some()).unwrap_or_default() }
+    };
+    shown.nodes = check.pool.nodes().iter().enumerate().map(one).collect();
+}
+
+fn address_of(node: &Node) -> String {
+    let host = match &node.target {
+        NodeTarget::Host(hosts) => match hosts.first() {
+            Some(OriginHost::Address(address)) => address.to_string(),
+            Some(OriginHost::Name(name)) => name.to_string().trim_end_matches('.').to_owned(),
+            None => String::new(),
+        },
+        NodeTarget::Tunnel(tunnel) => format!("{tunnel}.cfargotunnel.com"),
+    };
+    match node.port {
+        Some(port) if host.contains(':') => format!("[{host}]:{port}"),
+        Some(port) => format!("{host}:{port}"),
+        None => host,
+    }
+}

@@ -1,0 +1,94 @@
+//! How servers are, for who asks: what the last look found, and what each turned into.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bartizan_names::PoolId;
+use bartizan_observed::{Measured, Metric, NodeSeen, NodeTurn, PoolQuery, PoolSeen, Sample};
+use bartizan_steering::Check;
+
+/// What a pool remembers of what its servers turned into.
+const TURNS_MAX: usize = 50;
+
+/// Written once a look, and read when somebody asks the API.
+#[derive(Default)]
+pub(crate) struct Seen {
+    pools: Mutex<HashMap<PoolId, Pool>>,
+    well: AtomicU64,
+    failed: AtomicU64,
+    delayed: AtomicU64,
+    turned: AtomicU64,
+}
+
+#[derive(Default)]
+pub(crate) struct Pool {
+    /// What this is shown of.
+    pub(crate) check: Option<Arc<Check>>,
+    pub(crate) nodes: Vec<NodeSeen>,
+    pub(crate) enabled: bool,
+    pub(crate) minimum: u32,
+    turns: VecDeque<NodeTurn>,
+}
+
+impl Pool {
+    pub(crate) fn turn(&mut self, turn: NodeTurn) {
+        if self.turns.len() == TURNS_MAX {
+            self.turns.pop_back();
+        }
+        self.turns.push_front(turn);
+    }
+}
+
+impl Seen {
+    pub(crate) fn pools(&self) -> MutexGuard<'_, HashMap<PoolId, Pool>> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn count(&self, went_well: bool) {
+        let counter = if went_well { &self.well } else { &self.failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_delayed(&self) {
+        self.delayed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_turned(&self) {
+        self.turned.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl PoolQuery for Seen {
+    fn pool(&self, id: PoolId) -> Option<PoolSeen> {
+        let pools = self.pools();
+        let pool = pools.get(&id)?;
+        let up = pool.nodes.iter().filter(|node| node.healthy).count();
+        Some(PoolSeen {
+            healthy: pool.enabled && up >= pool.minimum.max(1) as usize,
+            nodes: pool.nodes.clone(),
+            turns: pool.turns.iter().cloned().collect(),
+        })
+    }
+}
+
+impl Measured for Seen {
+    fn measure(&self) -> Vec<Metric> {
+        let down = self.pools().values().flat_map(|pool| &pool.nodes).filter(|node| !node.healthy).count();
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let looks = [("well", read(&self.well)), ("failed", read(&self.failed)), ("delayed", read(&self.delayed))];
+        vec![
+            Metric::counter(
+                "bartizan_probe_looks",
+                "Looks at servers of pools, by outcome",
+                Sample::by("outcome", &looks),
+            ),
+            Metric::counter(
+                "bartizan_probe_turns",
+                "Servers that went down or came back",
+                Sample::one(read(&self.turned)),
+            ),
+            Metric::gauge("bartizan_pool_nodes_down", "Servers of pools that are down", Sample::one(down as u64)),
+        ]
+    }
+}
