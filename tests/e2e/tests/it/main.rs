@@ -25,6 +25,7 @@ mod grpc;
 mod http3;
 mod http_edge;
 mod judges;
+mod load_balancing;
 mod moving_in;
 mod origins;
 mod own_parents;
