@@ -106,7 +106,7 @@ fn what_no_route_takes() {
     for (method, path, expect) in [
         ("GET", "/nonsense".to_owned(), "404 7003"),
         ("GET", String::new(), "404 7003"),
-        ("GET", "/user/load_balancers/pools".to_owned(), "404 7003"),
+        ("GET", "/user/workers/scripts".to_owned(), "404 7003"),
         ("GET", "/zones/xyz".to_owned(), "400 7003"),
         ("GET", format!("/zones/{}", "0".repeat(32)), "404 1001"),
         ("GET", format!("/zones/{}/dns_records/1", edge.zone()), "400 7003"),

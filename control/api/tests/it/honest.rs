@@ -31,7 +31,7 @@ fn routed(path: &str) -> Option<String> {
     }
     parts.drain(..2);
     match parts.as_mut_slice() {
-        ["user", "cfd_tunnel" | "tunnels", ..] => drop(parts.splice(..1, ["accounts", "~"])),
+        ["user", "cfd_tunnel" | "tunnels" | "load_balancers", ..] => drop(parts.splice(..1, ["accounts", "~"])),
         [first @ "organizations", _, ..] => *first = "accounts",
         _ => {}
     }

@@ -93,9 +93,8 @@ fn the_printed_calls() {
     let printed = r#"{"description":"Load Balancer for www.example.com","name":"www.example.com","ttl":30,"fallback_pool":"17b5962d775c646f3f9725cbc7a53df4","default_pools":["de90f38ced07c2e2f4df50b1f61d4194","9290f38c5d07c2e2f4df57b1f61d4196","00920f38ce07c2e2f4df50b1f61d4194"],"region_pools":{"WNAM":["de90f38ced07c2e2f4df50b1f61d4194","9290f38c5d07c2e2f4df57b1f61d4196"],"ENAM":["00920f38ce07c2e2f4df50b1f61d4194"]},"pop_pools":{"LAX":["de90f38ced07c2e2f4df50b1f61d4194","9290f38c5d07c2e2f4df57b1f61d4196"],"LHR":["abd90f38ced07c2e2f4df50b1f61d4194","f9138c5d07c2e2f4df57b1f61d4196"],"SJC":["00920f38ce07c2e2f4df50b1f61d4194"]},"proxied":true}"#;
     // Two of the printed ids have 33 and 30 digits.
     let refused = edge.post(&format!("/zones/{zone}/load_balancers"), printed);
-    assert_eq!(refused.verdict(), "400 1002");
+    assert_eq!(refused.verdict(), "400 1002 /pop_pools/LHR/0");
     let error = &refused.json()["errors"][0];
-    assert_eq!(error["source"]["pointer"], json!("/pop_pools/LHR/0"));
     assert!(error["message"].as_str().unwrap().contains("abd90f38ced07c2e2f4df50b1f61d4194"), "{error}");
     let there = printed
         .replace("abd90f38ced07c2e2f4df50b1f61d4194", "de90f38ced07c2e2f4df50b1f61d4194")
@@ -108,7 +107,7 @@ fn the_printed_calls() {
     assert_eq!(edge.post(&format!("/zones/{zone}/load_balancers"), &there).result(), made);
     assert_eq!(edge.revision(), before);
     let other = there.replace(r#""ttl":30"#, r#""ttl":60"#);
-    assert_eq!(edge.post(&format!("/zones/{zone}/load_balancers"), &other).verdict(), "400 10605");
+    assert_eq!(edge.post(&format!("/zones/{zone}/load_balancers"), &other).verdict(), "400 10605 /name");
 }
 
 #[test]
@@ -169,8 +168,7 @@ fn what_is_not_there_is_refused() {
         ),
     ] {
         let answer = edge.post(&path, &body.to_string());
-        assert_eq!(answer.verdict(), "400 1002", "{path} {body}");
-        assert_eq!(answer.json()["errors"][0]["source"]["pointer"], json!(pointer), "{path} {body}");
+        assert_eq!(answer.verdict(), format!("400 1002 {pointer}"), "{path} {body}");
     }
     assert_eq!(edge.get(&format!("/accounts/{}/load_balancers/pools/{theirs}", edge.account())).verdict(), "404 10601");
 }
