@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bartizan_bench::{Draw, Flags, median};
-use bartizan_names::{CountryCode, LoadBalancerId, Name, OriginHost, PoolId, Region, ZoneId};
+use bartizan_names::{CountryCode, LoadBalancerId, Name, OriginHost, PoolId, Region, ZoneName};
 use bartizan_steering::{Asked, Balancer, Lists, Node, NodeChoice, NodeTarget, Pool, Steering};
 
 /// Decisions in one measurement.
@@ -63,9 +63,8 @@ fn balancer(pools: usize, nodes: usize, steering: Steering, choice: NodeChoice) 
         by_region: vec![(Region::Weu, pools.clone().into())],
         weights: Vec::new(),
     };
-    let name = Name::parse("www.example.com")?;
-    let (id, zone) = (LoadBalancerId::from_bytes([1; 16]), ZoneId::from_bytes([2; 16]));
-    let mut balancer = Balancer::new(id, zone, name, lists);
+    let (id, name) = (LoadBalancerId::from_bytes([1; 16]), Name::parse("www.example.com")?);
+    let mut balancer = Balancer::new(id, ZoneName::new(Name::parse("example.com")?).ok_or("an apex")?, name, lists);
     balancer.steering = steering;
     Ok(balancer)
 }

@@ -38,6 +38,7 @@ pub(crate) fn assign(
     app: &mut Application,
 ) -> Result<(), Error> {
     check_name(change, app)?;
+    change.refuse_name_of_balancer(app.zone, &app.name)?;
     check_origin(change, addresses, zone, app)?;
     let siblings: Vec<Application> =
         change.apps_at(zone.id, &app.name)?.into_iter().filter(|other| other.id != app.id).collect();

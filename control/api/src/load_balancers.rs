@@ -3,6 +3,7 @@
 //! The id of one follows from its zone and name, so that a second one for the same name is found without a search, and two who
 //! make it at once meet.
 
+use bartizan_certs::Certs;
 use bartizan_model::{BalancingError, LoadBalancer as Parsed};
 use bartizan_names::{AccountId, LoadBalancerId, Name, PoolId, Region, Timestamp, ZoneId};
 use bartizan_store::{Key, Kind, Prefix, Scope};
@@ -79,6 +80,10 @@ impl Editable for LoadBalancers {
             let why = format_args!("the zone has {BALANCERS_MAX} of them, which is the most");
             return Err(Fault::BalancingInvalid.because(why));
         }
+        change.guard(&Key::name(zone.id, &name))?;
+        if !change.app_ids_at(zone.id, &name)?.is_empty() {
+            return Err(Fault::BalancingInvalid.because(format_args!("an application has the name {name}")).at("/name"));
+        }
         change.require_pools(zone.account, None, &document)?;
         Ok(document)
     }
@@ -122,6 +127,23 @@ impl Editable for LoadBalancers {
             change.put_certificate(&zone, &name)?;
         }
         Ok(())
+    }
+
+    /// A wish for a certificate goes with it, unless a record needs it.
+    fn delete(here: &Here<'_>, change: &mut Change, id: LoadBalancerId) -> Result<(), Error> {
+        let zone = here.zone()?;
+        let key = Key::load_balancer(zone.id, id);
+        if !change.has(&key)? {
+            return Err(Fault::LoadBalancerUnknown.into());
+        }
+        let readable = change.if_readable::<LoadBalancer>(&key)?;
+        if let Some(name) = readable.and_then(|balancer| Name::parse(&balancer.name).ok())
+            && Certs::is_apart(&zone.name, &name)
+            && !change.records_at(zone.id, &name)?.iter().any(|record| record.proxied)
+        {
+            change.drop_wish(zone.id, &name)?;
+        }
+        change.delete(key)
     }
 }
 
@@ -183,6 +205,16 @@ impl View {
 }
 
 impl Change {
+    /// No application may have the name of a load balancer: the name is told with addresses that lead elsewhere.
+    pub(crate) fn refuse_name_of_balancer(&mut self, zone: ZoneId, name: &Name) -> Result<(), Error> {
+        let key = Key::load_balancer(zone, id_of(zone, name));
+        self.guard(&key)?;
+        match self.has(&key)? {
+            true => Err(Fault::HostTaken.because(format_args!("{name} is a load balancer's")).at("/dns/name")),
+            false => Ok(()),
+        }
+    }
+
     /// The pools that one leads to must be the account's, and stay: whoever deletes one meanwhile comes after, and is refused.
     pub(crate) fn require_pools(
         &mut self,

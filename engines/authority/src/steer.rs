@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use bartizan_names::RecordType;
 use bartizan_wire::dns::{Fit, Section};
 
+use crate::answer::Authority;
+use crate::entry::Entry;
 use crate::reply::{Reply, Spot};
 
 /// Addresses of a kind that one answer tells: with signatures too they fit into a datagram.
@@ -13,8 +15,15 @@ pub const STEERED_MAX: usize = 8;
 
 /// Chooses servers for whoever asks now.
 pub trait Steer: fmt::Debug {
-    /// What a name (lower-case wire bytes) leads to; none if nobody knows. The same each time for one question.
-    fn addresses(&self, name: &[u8]) -> Option<Steered>;
+    /// What a name of the zone with this apex leads to (both lower-case wire bytes); none if nobody knows. The same each time for
+    /// one question.
+    fn addresses(&self, apex: &[u8], name: &[u8]) -> Option<Steered>;
+}
+
+/// What such a name leads to now.
+pub(crate) fn steered(authority: &Authority<'_>, entry: Entry<'_>) -> Option<Steered> {
+    let apex = authority.zones.zone(entry.zone())?.apex();
+    authority.steer?.addresses(apex.as_wire(), entry.name())
 }
 
 /// The addresses of servers.

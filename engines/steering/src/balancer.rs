@@ -5,16 +5,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bartizan_names::{CountryCode, LoadBalancerId, Name, Region, ZoneId};
+use bartizan_names::{CountryCode, LoadBalancerId, Name, Region, ZoneName};
 
-use crate::pool::{Node, NodeChoice, Pool, bits};
+use crate::pool::{Node, NodeChoice, Pool, bits, pool_tag};
 use crate::{below, mixed};
 
 /// Where a name leads.
 #[derive(Clone, Debug)]
 pub struct Balancer {
     pub id: LoadBalancerId,
-    pub zone: ZoneId,
+    /// Of its zone.
+    pub apex: ZoneName,
     pub name: Name,
     pub proxied: bool,
     /// Seconds that answers may be kept.
@@ -24,20 +25,20 @@ pub struct Balancer {
     lists: Lists,
     /// Of the default list: sums of shares up to each.
     sums: Box<[u32]>,
-    by_country: HashMap<CountryCode, Box<[Arc<Pool>]>>,
-    /// Where a cookie leads, ascending by tag.
-    tags: Box<[(u64, Arc<Pool>, u8)]>,
+    by_country: HashMap<CountryCode, Arc<[Arc<Pool>]>>,
+    /// Each of its pools once, ascending by their tags: where cookies lead.
+    all: Box<[Arc<Pool>]>,
 }
 
 /// The pools of a load balancer.
 #[derive(Clone, Debug)]
 pub struct Lists {
     pub fallback: Arc<Pool>,
-    pub default: Box<[Arc<Pool>]>,
+    pub default: Arc<[Arc<Pool>]>,
     /// For whoever came to this place.
-    pub here: Option<Box<[Arc<Pool>]>>,
-    pub by_country: Vec<(CountryCode, Box<[Arc<Pool>]>)>,
-    pub by_region: Vec<(Region, Box<[Arc<Pool>]>)>,
+    pub here: Option<Arc<[Arc<Pool>]>>,
+    pub by_country: Vec<(CountryCode, Arc<[Arc<Pool>]>)>,
+    pub by_region: Vec<(Region, Arc<[Arc<Pool>]>)>,
     /// Shares of those of the default list; all are equal where there are none.
     pub weights: Vec<u16>,
 }
@@ -121,13 +122,13 @@ impl Chosen<'_> {
 
 impl Balancer {
     /// One with these pools, which gets its other fields afterwards.
-    pub fn new(id: LoadBalancerId, zone: ZoneId, name: Name, lists: Lists) -> Balancer {
-        let mut by_country: HashMap<CountryCode, Box<[Arc<Pool>]>> = HashMap::new();
+    pub fn new(id: LoadBalancerId, apex: ZoneName, name: Name, lists: Lists) -> Balancer {
+        let mut by_country: HashMap<CountryCode, Arc<[Arc<Pool>]>> = HashMap::new();
         // Of two regions with one country the eastern half of North America goes before the western one.
         for (region, pools) in &lists.by_region {
             for country in region.countries().filter_map(|code| code.parse().ok()) {
                 if *region == Region::Enam || !by_country.contains_key(&country) {
-                    by_country.insert(country, pools.clone());
+                    by_country.insert(country, Arc::clone(pools));
                 }
             }
         }
@@ -139,19 +140,15 @@ impl Balancer {
             sum
         });
         let sums: Box<[u32]> = sums.collect();
-        let places = lists.here.iter().chain(by_country.values()).flatten();
-        let mut tags: Vec<(u64, Arc<Pool>, u8)> = std::iter::once(&lists.fallback)
-            .chain(&lists.default)
-            .chain(places)
-            .flat_map(|pool| {
-                pool.nodes().iter().enumerate().map(move |(at, node)| (node.tag, Arc::clone(pool), at as u8))
-            })
-            .collect();
-        tags.sort_by_key(|(tag, ..)| *tag);
-        tags.dedup_by_key(|(tag, ..)| *tag);
+        let by_place = lists.by_country.iter().map(|(_, pools)| pools);
+        let by_place = by_place.chain(lists.by_region.iter().map(|(_, pools)| pools)).chain(&lists.here);
+        let every = std::iter::once(&lists.fallback).chain(&*lists.default);
+        let mut all: Vec<Arc<Pool>> = every.chain(by_place.flat_map(|pools| &**pools)).cloned().collect();
+        all.sort_unstable_by_key(|pool| (pool.tag(), pool.id));
+        all.dedup_by_key(|pool| pool.id);
         Balancer {
             id,
-            zone,
+            apex,
             name,
             proxied: false,
             ttl: 30,
@@ -160,7 +157,7 @@ impl Balancer {
             lists,
             sums,
             by_country,
-            tags: tags.into(),
+            all: all.into(),
         }
     }
 
@@ -184,11 +181,11 @@ impl Balancer {
         }
         let without =
             |pool: &Pool, mask: u64| if pool.id == failed.pool.id { mask & !(1 << failed.index) } else { mask };
-        let failed_pool = self.pools().find(|pool| pool.id == failed.pool.id)?;
-        if let Some(chosen) = self.of(failed_pool, without(failed_pool, failed_pool.up()), asked) {
+        let failed_pool = self.all.iter().find(|pool| pool.id == failed.pool.id)?;
+        if let Some(chosen) = self.of(failed_pool, without(failed_pool, failed_pool.candidates()), asked) {
             return Some(chosen);
         }
-        let mut others = self.list(asked).iter().chain(std::iter::once(&self.lists.fallback));
+        let mut others = self.list(asked).iter().chain([&self.lists.fallback]);
         others.find_map(|pool| {
             let mask = if pool.is_up() { without(pool, pool.up()) } else { 0 };
             self.of(pool, mask, asked)
@@ -209,10 +206,19 @@ impl Balancer {
         })
     }
 
-    /// All pools, some of them more than once.
-    pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
-        let places = self.lists.here.iter().chain(self.by_country.values()).flatten();
-        std::iter::once(&self.lists.fallback).chain(&self.lists.default).chain(places)
+    /// All pools that somebody may be sent to.
+    pub fn pools(&self) -> &[Arc<Pool>] {
+        &self.all
+    }
+
+    /// Whether others who ask may be told something else for where they are.
+    pub fn depends_on_client(&self) -> bool {
+        self.steering == Steering::Geo || self.all.iter().any(|pool| pool.choice == NodeChoice::Hash)
+    }
+
+    /// Whether it goes by the requests that are under way in a pool of its own.
+    pub fn counts_requests(&self, pool: &Pool) -> bool {
+        self.steering == Steering::LeastOutstanding || pool.choice == NodeChoice::LeastOutstanding
     }
 
     /// The pool that somebody is sent to.
@@ -221,7 +227,7 @@ impl Balancer {
         let found = match self.steering {
             Steering::Failover | Steering::Geo => None,
             Steering::Random => self.random(asked),
-            Steering::LeastOutstanding => self.least(),
+            Steering::LeastOutstanding => self.least(asked),
         };
         found.or_else(|| list.iter().find(|pool| pool.is_up())).unwrap_or(&self.lists.fallback)
     }
@@ -246,7 +252,7 @@ impl Balancer {
             return Some(first);
         }
         // Of those that are left, by their shares.
-        let share = |index: usize| self.sums[index] - if index == 0 { 0 } else { self.sums[index - 1] };
+        let share = |index| self.share(index);
         let up = || self.lists.default.iter().enumerate().filter(|(_, pool)| pool.is_up());
         let total: u32 = up().map(|(index, _)| share(index)).sum();
         let mut left = below(mixed(asked.draw), total.max(1));
@@ -258,12 +264,23 @@ impl Balancer {
         .map(|(_, pool)| pool)
     }
 
-    fn least(&self) -> Option<&Arc<Pool>> {
-        let load = |pool: &Arc<Pool>| {
-            let nodes = u64::from(pool.up().count_ones().max(1));
-            (u64::from(pool.marks.all_open()) + 1) * 10_000 / nodes
+    /// The one with the fewest requests under way for its share and its nodes; among equals the first from somewhere on.
+    fn least(&self, asked: &Asked) -> Option<&Arc<Pool>> {
+        let count = self.lists.default.len();
+        let from = below(asked.draw, count as u32) as usize;
+        let load = |index: usize, pool: &Pool| {
+            let share = u64::from(self.share(index)) * u64::from(pool.up().count_ones());
+            ((u64::from(pool.marks.all_open()) + 1) << 24) / share.max(1)
         };
-        self.lists.default.iter().filter(|pool| pool.is_up()).min_by_key(|pool| load(pool))
+        let up = self.lists.default.iter().enumerate();
+        let up = up.filter(|(index, pool)| self.share(*index) > 0 && pool.is_up());
+        up.min_by_key(|(index, pool)| (load(*index, pool), (index + count - from) % count)).map(|(_, pool)| pool)
+    }
+
+    /// Of one of the default list.
+    fn share(&self, index: usize) -> u32 {
+        let before = index.checked_sub(1).map_or(0, |before| self.sums[before]);
+        self.sums[index] - before
     }
 
     fn of<'b>(&'b self, pool: &'b Arc<Pool>, mask: u64, asked: &Asked) -> Option<Chosen<'b>> {
@@ -281,8 +298,9 @@ impl Balancer {
     fn stays(&self, asked: &Asked) -> Option<Chosen<'_>> {
         let Affinity::Cookie { .. } = self.affinity else { return None };
         let tag = asked.stays_with?;
-        let (_, pool, index) = &self.tags[self.tags.binary_search_by_key(&tag, |(tag, ..)| *tag).ok()?];
-        let index = usize::from(*index);
+        let from = self.all.partition_point(|pool| pool.tag() < pool_tag(tag));
+        let same = self.all[from..].iter().take_while(|pool| pool.tag() == pool_tag(tag));
+        let (pool, index) = same.into_iter().find_map(|pool| Some((pool, pool.with_tag(tag)?)))?;
         let is_up = pool.enabled && pool.up() >> index & 1 == 1;
         is_up.then_some(Chosen { pool, index, stayed: true })
     }

@@ -3,24 +3,25 @@
 use std::sync::Arc;
 
 use bartizan_live::PersistentMap;
-use bartizan_names::LoadBalancerId;
+use bartizan_names::{LoadBalancerId, NAME_WIRE_MAX};
 
-use crate::balancer::{Balancer, Steering};
+use crate::balancer::Balancer;
+
+/// Two names on the wire.
+const KEY_MAX: usize = 2 * NAME_WIRE_MAX;
 
 /// Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Balancers {
     by_id: PersistentMap<LoadBalancerId, Arc<Balancer>>,
-    /// Those that are not proxied, by the name as it is on the wire.
+    /// Those that are not proxied, by the zone and the name as they are on the wire: one name may be in two zones.
     by_name: PersistentMap<Box<[u8]>, Arc<Balancer>>,
-    /// How many of those answer each place in its own way.
-    by_place: usize,
 }
 
 impl Balancers {
     /// With a secret number that keeps users from making up names which all meet in one place.
     pub fn with_seed(seed: u64) -> Balancers {
-        Balancers { by_id: PersistentMap::default(), by_name: PersistentMap::with_seed(seed), by_place: 0 }
+        Balancers { by_id: PersistentMap::default(), by_name: PersistentMap::with_seed(seed) }
     }
 
     // Hot: once a request. No allocation.
@@ -28,15 +29,15 @@ impl Balancers {
         self.by_id.get(&id)
     }
 
-    /// One that is not proxied, by its name in lower-case wire bytes.
-    // Hot: once a query for such a name. No allocation.
-    pub fn named(&self, name: &[u8]) -> Option<&Arc<Balancer>> {
-        self.by_name.get(name)
-    }
-
-    /// Whether one that is not proxied answers each place in its own way.
-    pub fn steer_by_place(&self) -> bool {
-        self.by_place > 0
+    /// One that is not proxied, by the apex of its zone and its name, in lower-case wire bytes.
+    // Hot: some times a query for such a name. No allocation.
+    pub fn named(&self, apex: &[u8], name: &[u8]) -> Option<&Arc<Balancer>> {
+        let mut key = [0; KEY_MAX];
+        let length = apex.len() + name.len();
+        let (first, rest) = key.get_mut(..length)?.split_at_mut_checked(apex.len())?;
+        first.copy_from_slice(apex);
+        rest.copy_from_slice(name);
+        self.by_name.get(&key[..length])
     }
 
     pub fn all(&self) -> impl Iterator<Item = &Arc<Balancer>> {
@@ -56,8 +57,7 @@ impl BalancersEdit {
         self.remove(balancer.id);
         let balancer = Arc::new(balancer);
         if !balancer.proxied {
-            self.0.by_place += usize::from(balancer.steering == Steering::Geo);
-            self.0.by_name.insert(balancer.name.as_wire().into(), Arc::clone(&balancer));
+            self.0.by_name.insert(key(&balancer), Arc::clone(&balancer));
         }
         self.0.by_id.insert(balancer.id, balancer);
     }
@@ -65,14 +65,18 @@ impl BalancersEdit {
     pub fn remove(&mut self, id: LoadBalancerId) {
         let Some(before) = self.0.by_id.get(&id).cloned() else { return };
         self.0.by_id.remove(&id);
-        let name = before.name.as_wire();
-        if self.0.by_name.get(name).is_some_and(|there| there.id == id) {
-            self.0.by_name.remove(name);
-            self.0.by_place -= usize::from(before.steering == Steering::Geo);
+        let key = key(&before);
+        if self.0.by_name.get(&key).is_some_and(|there| there.id == id) {
+            self.0.by_name.remove(&key);
         }
     }
 
     pub fn finish(self) -> Balancers {
         self.0
     }
+}
+
+/// A name on the wire says itself where it ends.
+fn key(balancer: &Balancer) -> Box<[u8]> {
+    [balancer.apex.as_name().as_wire(), balancer.name.as_wire()].concat().into()
 }

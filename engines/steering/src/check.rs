@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bartizan_live::PersistentMap;
-use bartizan_names::PoolId;
+use bartizan_names::{AccountId, PoolId};
 
 use crate::pool::Pool;
 
@@ -14,6 +14,8 @@ pub type Checks = PersistentMap<PoolId, Arc<Check>>;
 /// A pool and its monitor.
 #[derive(Clone, Debug)]
 pub struct Check {
+    /// Whose it is.
+    pub account: AccountId,
     pub pool: Arc<Pool>,
     /// None: its nodes are taken to be well.
     pub monitor: Option<Arc<Monitor>>,

@@ -26,6 +26,8 @@ pub struct Pool {
     families: [u64; 2],
     /// Whether all of these have the same share.
     even: bool,
+    /// The nodes' tags, ascending.
+    tags: Box<[(u64, u8)]>,
     pub marks: Arc<Marks>,
 }
 
@@ -38,7 +40,8 @@ pub struct Node {
     pub enabled: bool,
     /// Its share beside the others.
     pub weight: u16,
-    /// What a visitor's cookie calls it: the same in all generations, and nothing that tells where it is.
+    /// What a visitor's cookie calls it: the same in all generations, and nothing that tells where it is. The upper half is the
+    /// pool's, the same for all of its nodes.
     pub tag: u64,
 }
 
@@ -86,6 +89,8 @@ impl Pool {
                 nodes.iter().enumerate().filter(|(_, node)| node.address().is_some_and(|address| is_it(&address)));
             all.fold(0, |mask, (index, _)| mask | 1 << index)
         };
+        let mut tags: Vec<(u64, u8)> = nodes.iter().zip(0..).map(|(node, at)| (node.tag, at)).collect();
+        tags.sort_unstable();
         let families = [of_family(IpAddr::is_ipv4), of_family(IpAddr::is_ipv6)];
         let even = usable_nodes().all(|(_, node)| Some(node.weight) == first);
         let is_same = |one: &Node, other: &Node| one.target == other.target && one.port == other.port;
@@ -115,12 +120,24 @@ impl Pool {
             usable,
             families,
             even,
+            tags: tags.into(),
             marks,
         }
     }
 
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
+    }
+
+    /// What cookies call it.
+    pub(crate) fn tag(&self) -> u32 {
+        self.tags.first().map_or(0, |(tag, _)| pool_tag(*tag))
+    }
+
+    /// The node with this tag.
+    pub(crate) fn with_tag(&self, tag: u64) -> Option<usize> {
+        let at = self.tags.partition_point(|(other, _)| *other < tag);
+        self.tags.get(at).filter(|(found, _)| *found == tag).map(|(_, node)| usize::from(*node))
     }
 
     /// Those with an IPv4 address and those with an IPv6 address, one bit each.
@@ -138,9 +155,11 @@ impl Pool {
         self.enabled && self.up().count_ones() >= self.minimum.max(1)
     }
 
-    /// Those that are up, or, where nobody is, all that may be used: as good as none, and perhaps better.
+    /// Those that are up, or, where nobody is, all that may be used: as good as none, and perhaps better. None of a pool that is
+    /// switched off.
     pub(crate) fn candidates(&self) -> u64 {
         match self.up() {
+            _ if !self.enabled => 0,
             0 => self.usable,
             up => up,
         }
@@ -192,6 +211,11 @@ impl Pool {
     fn weight(&self, node: usize) -> u32 {
         self.nodes.get(node).map_or(0, |node| node.weight.into())
     }
+}
+
+/// The pool's half of a node's tag.
+pub(crate) const fn pool_tag(tag: u64) -> u32 {
+    (tag >> 32) as u32
 }
 
 /// The numbers of the bits that are set.

@@ -21,7 +21,6 @@ use bartizan_wire::dns::{Added, Query, Rcode};
 
 use crate::Config;
 use crate::counters;
-use crate::stage::options::Scope;
 use crate::stage::rate::{Addressee, Counted};
 use crate::stage::{admit, cookie, options, parse, write};
 use crate::steer::{Steering, draw};
@@ -320,8 +319,7 @@ fn leave<'c>(
 ) -> ControlFlow<End, End> {
     let (head, transport, client) = (&question.query.head, exchange.transport, exchange.client.ip());
     let Turn { config, added, signing, trail, counted, draws, now } = turn;
-    let scope = if config.balancers.steer_by_place() { Scope::Network } else { Scope::Everybody };
-    let asked = options::collect(exchange, head, authority.identity, scope, added); // what the answer says in its OPT record
+    let asked = options::collect(exchange, head, authority.identity, added); // what the answer says in its OPT record
     let visitor = asked.subnet.and_then(|subnet| subnet.address()).unwrap_or(client);
     let steering = Steering::new(config, visitor, draw(draws));
     let authority = Authority { steer: Some(&steering), ..authority };
@@ -334,6 +332,9 @@ fn leave<'c>(
         signing.signer.set_source(addressee.source()); // whose ration of new signatures it is
     }
     let verdict = authority.answer(question, signing, &mut answer, trail);
+    if steering.depends_on_client() {
+        answer.narrow(); // others are told something else
+    }
     let verdict = counted.admit(addressee, &mut answer, verdict)?; // may shorten it: TC, BADCOOKIE; may be silent
     if asked.padding && transport.is_encrypted() {
         answer.pad(); // RFC 7830 §4, 8467 §4.1

@@ -1,5 +1,6 @@
 //! Names of load balancers that are not proxied: which servers whoever asks now is told of.
 
+use std::cell::Cell;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -13,18 +14,27 @@ pub(crate) struct Steering<'c> {
     config: &'c Config,
     client: IpAddr,
     draw: u64,
+    depends_on_client: Cell<bool>,
 }
 
 impl<'c> Steering<'c> {
     pub(crate) fn new(config: &'c Config, client: IpAddr, draw: u64) -> Steering<'c> {
-        Steering { config, client, draw }
+        Steering { config, client, draw, depends_on_client: Cell::new(false) }
+    }
+
+    /// Whether others may have been told something else.
+    pub(crate) fn depends_on_client(&self) -> bool {
+        self.depends_on_client.get()
     }
 }
 
 impl Steer for Steering<'_> {
     // Hot: some times a query for such a name. No allocation, no lock.
-    fn addresses(&self, name: &[u8]) -> Option<Steered> {
-        let balancer = self.config.balancers.named(name)?;
+    fn addresses(&self, apex: &[u8], name: &[u8]) -> Option<Steered> {
+        let balancer = self.config.balancers.named(apex, name)?;
+        if balancer.depends_on_client() {
+            self.depends_on_client.set(true);
+        }
         let (country, _) = self.config.geo.lookup(self.client);
         let asked = Asked::by(self.client, country, self.draw);
         Some(Steered::new(balancer.addresses(&asked), balancer.ttl))

@@ -140,7 +140,7 @@ pub(crate) fn tell_known(arrived: &Arrived, known: Option<&Known>, guard: &Reque
         let network = asn.map(|asn| format!(", {asn}")).unwrap_or_default();
         format!("{tls}, {}, from {address}{country}{network}", version_text(arrived.version))
     });
-    let Some(Known { site, route, verdict, client }) = known else { return };
+    let Some(Known { site, route, verdict, client, balancer: _ }) = known else { return };
     record.tell(HttpStage::Host, || {
         format!("{} of the zone {} leads to {}", route.host, site.apex, place(&route.target))
     });

@@ -41,7 +41,8 @@ pub struct Config {
 /// What may be at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Looks that are under way. A server whose turn it is while there are so many is looked at a second later.
+    /// Looks that are under way. An account gets no more than is left free for others: alone half of them. A server whose turn it is
+    /// while there is no room is looked at a second later.
     pub looks: usize,
 }
 

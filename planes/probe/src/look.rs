@@ -13,10 +13,14 @@ use http::header::{CONNECTION, HOST, LOCATION, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
 /// Octets of a body that are read: what is looked for must be among them.
 const BODY_MAX: usize = 64 * 1024;
+
+/// Octets of a head, and of what is read at once.
+const HEAD_MAX: usize = 32 * 1024;
 
 const REDIRECTS_MAX: usize = 3;
 
@@ -175,7 +179,7 @@ async fn ask(ways: &Ways, hosts: &[OriginHost], port: u16, request: &Request, pa
     asked.headers_mut().insert(HOST, HeaderValue::from_str(&host).map_err(|error| error.to_string())?);
     asked.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     let asked = std::mem::take(asked);
-    let begun = hyper::client::conn::http1::Builder::new().handshake(TokioIo::new(io)).await;
+    let begun = http1::Builder::new().max_buf_size(HEAD_MAX).handshake(TokioIo::new(io)).await;
     let (mut sender, connection) = begun.map_err(|error| error.to_string())?;
     let answering = async {
         let answer = sender.send_request(asked).await.map_err(|error| error.to_string())?;

@@ -1,6 +1,6 @@
 //! The thread that looks.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,6 +28,10 @@ const REST: Duration = Duration::from_secs(1);
 
 /// Threads that read the system's list of name servers.
 const BLOCKING_THREADS: usize = 1;
+
+/// Lines about servers in the log, in a minute: a thousand that flap do not drown the rest of it.
+const LINES_MAX: u32 = 100;
+const LINES_EVERY: Duration = Duration::from_secs(60);
 
 /// A running plane. Ends when it is dropped.
 pub struct Plane {
@@ -63,7 +67,8 @@ pub fn start(live: &Live<Config>, upstream: Arc<dyn Upstream>, reach: &Reach, se
     let thread = thread::Builder::new().name("probe".to_owned()).spawn(move || {
         let ways = Ways { dialer: OriginDialer::new(reach), tls, upstream };
         let rounds = RefCell::new(Rounds::with_seed(seed));
-        let worker = Rc::new(Worker { ways, rounds, seen: shown, clock });
+        let lines = Cell::new((Instant::now(), 0));
+        let worker = Rc::new(Worker { ways, rounds, seen: shown, clock, lines });
         let local = LocalSet::new();
         runtime.block_on(local.run_until(async {
             tokio::select! {
@@ -106,12 +111,13 @@ struct Worker {
     rounds: RefCell<Rounds>,
     seen: Arc<Seen>,
     clock: Clock,
+    /// When the minute began, and how many lines there were in it.
+    lines: Cell<(Instant, u32)>,
 }
 
 async fn run(worker: &Rc<Worker>, live: &Live<Config>, looks: usize) {
     let mut changes = live.changes();
     let mut in_force = None;
-    let under_way = Rc::new(());
     loop {
         let number = *changes.borrow_and_update();
         if in_force != Some(number) {
@@ -119,15 +125,11 @@ async fn run(worker: &Rc<Worker>, live: &Live<Config>, looks: usize) {
             worker.take(&live.snapshot().value.checks);
         }
         loop {
-            let has_room = Rc::strong_count(&under_way) <= looks;
-            let begun = worker.rounds.borrow_mut().begin(Instant::now(), has_room);
+            let begun = worker.rounds.borrow_mut().begin(Instant::now(), looks);
             match begun {
                 Begin::Look(turn, check) => {
-                    let (worker, place) = (Rc::clone(worker), Rc::clone(&under_way));
-                    tokio::task::spawn_local(async move {
-                        worker.look(turn, &check).await;
-                        drop(place);
-                    });
+                    let worker = Rc::clone(worker);
+                    tokio::task::spawn_local(async move { worker.look(turn, &check).await });
                 }
                 Begin::Delayed => worker.seen.count_delayed(),
                 Begin::Gone => {}
@@ -162,7 +164,7 @@ impl Worker {
         let outcome = look(&self.ways, node, monitor).await;
         let went_well = outcome.fault.is_none();
         self.seen.count(went_well);
-        let Some((check, turned)) = self.rounds.borrow_mut().end(turn, went_well) else { return };
+        let Some((check, turned)) = self.rounds.borrow_mut().end(turn, check, went_well) else { return };
         self.note(&check, turn.node, &outcome, turned);
     }
 
@@ -181,12 +183,28 @@ impl Worker {
             drop(pools);
             self.seen.count_turned();
             let (pool, node, reason) = (check.pool.id, &node.name, shown_reason(outcome));
+            if !self.has_line() {
+                return;
+            }
             if healthy {
                 tracing::info!(%pool, node, "a server is well again");
             } else {
                 tracing::warn!(%pool, node, reason, "a server is down");
             }
         }
+    }
+}
+
+impl Worker {
+    /// Whether there may be one more line in the log.
+    fn has_line(&self) -> bool {
+        let (since, lines) = self.lines.get();
+        let (since, lines) = if since.elapsed() < LINES_EVERY { (since, lines + 1) } else { (Instant::now(), 1) };
+        self.lines.set((since, lines));
+        if lines == LINES_MAX {
+            tracing::warn!("many servers turn: no more lines about them in this minute");
+        }
+        lines < LINES_MAX
     }
 }
 

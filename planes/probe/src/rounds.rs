@@ -5,14 +5,25 @@ use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bartizan_names::PoolId;
-use bartizan_steering::{Check, Checks, Known};
+use bartizan_names::{AccountId, PoolId};
+use bartizan_steering::{Check, Checks, Known, Node, NodeTarget};
 
 /// Within so long after a server is known it is looked at first; they are spread over it.
 const FIRST_WITHIN: Duration = Duration::from_millis(500);
 
 /// Turns of pools that are not in force any more, which are let go when they are due, beyond as many as there are servers.
 const LEFT_OVER_MAX: usize = 1_024;
+
+/// Looks at one server by one account that are under way, and that begin in a second, whatever the ports: a thousand monitors of
+/// one server, dead or alive, are no flood.
+const SERVER_OPEN_MAX: u32 = 64;
+const SERVER_RATE_MAX: u32 = 64;
+
+/// How long one waits for whom there is no room.
+const DELAY: Duration = Duration::from_secs(1);
+
+/// Servers that are counted before those are let go at which nothing happens.
+const COUNTED_MIN: usize = 4_096;
 
 /// All pools that have a monitor.
 #[derive(Default)]
@@ -23,6 +34,25 @@ pub(crate) struct Rounds {
     newest: u64,
     /// For what is spread.
     draw: u64,
+    room: Room,
+}
+
+/// Looks that are under way: all, of each account, and at each server.
+#[derive(Default)]
+struct Room {
+    open: usize,
+    accounts: HashMap<AccountId, usize>,
+    servers: HashMap<(AccountId, NodeTarget), Server>,
+    /// So many are counted when it is tidied next.
+    tidy_at: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Server {
+    open: u32,
+    since: Instant,
+    /// That began in the second from `since` on.
+    begun: u32,
 }
 
 struct Watched {
@@ -104,9 +134,9 @@ impl Rounds {
         self.due.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// One whose turn it is, which is due again after its interval. `has_room` says whether a look may begin; where not it is
-    /// due in a second.
-    pub(crate) fn begin(&mut self, now: Instant, has_room: bool) -> Begin {
+    /// One whose turn it is, which is due again after its interval. Where there is no room for it among as many `looks` it is due in
+    /// a second.
+    pub(crate) fn begin(&mut self, now: Instant, looks: usize) -> Begin {
         match self.due.peek() {
             Some(Reverse((at, _))) if *at <= now => {}
             _ => return Begin::Nobody,
@@ -117,20 +147,26 @@ impl Rounds {
         };
         let Some(monitor) = watched.check.monitor.clone() else { return Begin::Gone };
         let Some(watch) = watched.nodes.get_mut(turn.node) else { return Begin::Gone };
-        if !has_room {
-            self.due.push(Reverse((now + Duration::from_secs(1), turn)));
+        let check = Arc::clone(&watched.check);
+        let Some(node) = check.pool.nodes().get(turn.node) else { return Begin::Gone };
+        let begins = !watch.is_looked_at;
+        if begins && !self.room.enter(check.account, node, now, looks) {
+            self.due.push(Reverse((now + DELAY, turn)));
             return Begin::Delayed;
         }
-        let begins = !std::mem::replace(&mut watch.is_looked_at, true);
-        let check = Arc::clone(&watched.check);
+        watch.is_looked_at = true;
         // A twentieth earlier at most, so that those of one moment part. Behind a pause of the process nobody comes twice.
         let next = at + monitor.interval - self.spread(monitor.interval / 20);
         self.due.push(Reverse((next.max(now), turn)));
         if begins { Begin::Look(turn, check) } else { Begin::Gone }
     }
 
-    /// Takes the outcome of a look. Gives the pool it was at, and whether the server turned; none if it is not in force any more.
-    pub(crate) fn end(&mut self, turn: Turn, went_well: bool) -> Option<(Arc<Check>, Option<bool>)> {
+    /// Takes the outcome of a look that `begun` was begun for. Gives the pool it was at, and whether the server turned; none if it
+    /// is not in force any more.
+    pub(crate) fn end(&mut self, turn: Turn, begun: &Check, went_well: bool) -> Option<(Arc<Check>, Option<bool>)> {
+        if let Some(node) = begun.pool.nodes().get(turn.node) {
+            self.room.leave(begun.account, node);
+        }
         let watched = self.pools.get_mut(&turn.pool).filter(|watched| watched.number == turn.number)?;
         let watch = watched.nodes.get_mut(turn.node)?;
         watch.is_looked_at = false;
@@ -143,6 +179,54 @@ impl Rounds {
     fn spread(&mut self, over: Duration) -> Duration {
         self.draw = self.draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         over.mul_f64((self.draw >> 11) as f64 / (1_u64 << 53) as f64)
+    }
+}
+
+impl Room {
+    /// Takes a place for a look, if there is one. An account gets no more than is left free for others.
+    fn enter(&mut self, account: AccountId, node: &Node, now: Instant, looks: usize) -> bool {
+        let own = self.accounts.get(&account).copied().unwrap_or(0);
+        if own >= looks.saturating_sub(self.open) {
+            return false;
+        }
+        self.tidy(now);
+        let new = Server { open: 0, since: now, begun: 0 };
+        let server = self.servers.entry((account, node.target.clone())).or_insert(new);
+        if now.saturating_duration_since(server.since) >= Duration::from_secs(1) {
+            (server.since, server.begun) = (now, 0);
+        }
+        if server.open >= SERVER_OPEN_MAX || server.begun >= SERVER_RATE_MAX {
+            return false;
+        }
+        (server.open, server.begun) = (server.open + 1, server.begun + 1);
+        *self.accounts.entry(account).or_default() += 1;
+        self.open += 1;
+        true
+    }
+
+    fn leave(&mut self, account: AccountId, node: &Node) {
+        self.open = self.open.saturating_sub(1);
+        if let Some(server) = self.servers.get_mut(&(account, node.target.clone())) {
+            server.open = server.open.saturating_sub(1);
+        }
+        if let Some(own) = self.accounts.get_mut(&account) {
+            *own = own.saturating_sub(1);
+            if *own == 0 {
+                self.accounts.remove(&account);
+            }
+        }
+    }
+
+    /// Lets go of servers at which nothing happens: their table is no larger than twice what there is to count.
+    fn tidy(&mut self, now: Instant) {
+        if self.servers.len() < self.tidy_at.max(COUNTED_MIN) {
+            return;
+        }
+        let is_used = |server: &Server| {
+            server.open > 0 || now.saturating_duration_since(server.since) < Duration::from_secs(1)
+        };
+        self.servers.retain(|_, server| is_used(server));
+        self.tidy_at = 2 * self.servers.len();
     }
 }
 
@@ -162,11 +246,18 @@ mod tests {
 
     use super::*;
 
+    const LOOKS: usize = 1_024;
+
     fn checks(nodes: u8, interval: Duration) -> Checks {
-        let node = |at: u8| Node {
+        pool(1, 1, (0..nodes).map(|at| [192, 0, 2, at]), interval)
+    }
+
+    /// A pool of an account, with servers at these addresses.
+    fn pool(account: u8, id: u32, addresses: impl Iterator<Item = [u8; 4]>, interval: Duration) -> Checks {
+        let node = |(at, address): (u16, [u8; 4])| Node {
             name: at.to_string().into(),
-            target: NodeTarget::Host([OriginHost::Address([192, 0, 2, at].into())].into()),
-            port: Some(80),
+            target: NodeTarget::Host([OriginHost::Address(address.into())].into()),
+            port: Some(at + 1),
             enabled: true,
             weight: 1,
             tag: at.into(),
@@ -180,16 +271,20 @@ mod tests {
             down_after: 1,
             up_after: 1,
         };
-        let id = PoolId::from_bytes([1; 16]);
-        let pool = Arc::new(Pool::new(id, (0..nodes).map(node).collect(), None));
-        [(id, Arc::new(Check { pool, monitor: Some(Arc::new(monitor)) }))].into_iter().collect()
+        let (account, id) = (AccountId::from_bytes([account; 16]), PoolId::from_bytes(u128::from(id).to_be_bytes()));
+        let pool = Arc::new(Pool::new(id, (0..).zip(addresses).map(node).collect(), None));
+        [(id, Arc::new(Check { account, pool, monitor: Some(Arc::new(monitor)) }))].into_iter().collect()
     }
 
-    fn looks(rounds: &mut Rounds, now: Instant) -> Vec<Turn> {
+    fn add(all: &mut Checks, checks: &Checks) {
+        checks.iter().for_each(|(id, check)| drop(all.insert(*id, Arc::clone(check))));
+    }
+
+    fn looks(rounds: &mut Rounds, now: Instant) -> Vec<(Turn, Arc<Check>)> {
         let mut looks = Vec::new();
         loop {
-            match rounds.begin(now, true) {
-                Begin::Look(turn, _) => looks.push(turn),
+            match rounds.begin(now, LOOKS) {
+                Begin::Look(turn, check) => looks.push((turn, check)),
                 Begin::Gone | Begin::Delayed => {}
                 Begin::Nobody => return looks,
             }
@@ -204,8 +299,8 @@ mod tests {
         rounds.take(&checks(60, interval), start);
         let (mut count, mut now) = (0, start);
         while now < start + interval * 10 {
-            for turn in looks(&mut rounds, now) {
-                rounds.end(turn, true);
+            for (turn, check) in looks(&mut rounds, now) {
+                rounds.end(turn, &check, true);
                 count += 1;
             }
             // The thread comes late by up to a second.
@@ -220,12 +315,12 @@ mod tests {
         let mut rounds = Rounds::with_seed(7);
         rounds.take(&checks(3, interval), start);
         let now = start + FIRST_WITHIN;
-        assert!(matches!(rounds.begin(now, false), Begin::Delayed));
+        assert!(matches!(rounds.begin(now, 0), Begin::Delayed));
         let first = looks(&mut rounds, now);
         assert_eq!(first.len(), 2);
         // They hang: nobody looks again, and the one that had no room has its turn.
         assert_eq!(looks(&mut rounds, now + interval * 3).len(), 1);
-        assert!(rounds.end(first[0], false).is_some_and(|(_, turned)| turned == Some(false)));
+        assert!(rounds.end(first[0].0, &first[0].1, false).is_some_and(|(_, turned)| turned == Some(false)));
         assert_eq!(looks(&mut rounds, now + interval * 6).len(), 1);
     }
 
@@ -239,6 +334,53 @@ mod tests {
         assert!(rounds.due.len() <= LEFT_OVER_MAX + 9, "{}", rounds.due.len());
     }
 
+    /// Whoever has a thousand dead servers leaves room for others, and a server is no one's target.
+    #[test]
+    fn an_account_leaves_room_and_a_server_is_spared() {
+        let (interval, start) = (Duration::from_secs(60), Instant::now());
+        let pools = |account, pools: std::ops::Range<u32>, address: fn(u32, u8) -> [u8; 4]| {
+            pools.map(move |id| pool(account, id, (0..64).map(move |at| address(id, at)), interval))
+        };
+        for (address, expect) in [
+            // Half of all for one who is alone, and no more of one server than is good for it.
+            ((|id, at| [10, 0, id as u8, at]) as fn(u32, u8) -> [u8; 4], LOOKS / 2),
+            (|_, _| [10, 0, 0, 1], SERVER_OPEN_MAX as usize),
+        ] {
+            let mut rounds = Rounds::with_seed(7);
+            let mut all = Checks::default();
+            pools(1, 0..20, address).for_each(|checks| add(&mut all, &checks));
+            rounds.take(&all, start);
+            let now = start + FIRST_WITHIN;
+            // None of these comes to an end.
+            assert_eq!(looks(&mut rounds, now).len(), expect);
+            add(&mut all, &pool(2, 99, (0..64).map(|at| [10, 1, 0, at]), interval));
+            rounds.take(&all, now);
+            let of_other = looks(&mut rounds, now + FIRST_WITHIN);
+            let is_other = |(_, check): &&(Turn, Arc<Check>)| check.account == AccountId::from_bytes([2; 16]);
+            assert_eq!(of_other.iter().filter(is_other).count(), 64);
+        }
+    }
+
+    /// A server that answers at once is not asked more often than is good for it.
+    #[test]
+    fn looks_at_a_server_have_a_rate() {
+        let (interval, start) = (Duration::from_secs(5), Instant::now());
+        let mut rounds = Rounds::with_seed(7);
+        let mut all = Checks::default();
+        (0..10).for_each(|id| add(&mut all, &pool(1, id, (0..64).map(|_| [10, 0, 0, 1]), interval)));
+        rounds.take(&all, start);
+        let (mut now, mut count) = (start, 0);
+        while now < start + Duration::from_secs(10) {
+            for (turn, check) in looks(&mut rounds, now) {
+                rounds.end(turn, &check, true);
+                count += 1;
+            }
+            now += Duration::from_millis(10);
+        }
+        assert!(count <= 11 * SERVER_RATE_MAX as usize, "{count}");
+        assert!(count >= 9 * SERVER_RATE_MAX as usize, "{count}");
+    }
+
     /// A look that began before a change says nothing about what is there after it.
     #[test]
     fn what_went_is_not_marked() {
@@ -248,7 +390,8 @@ mod tests {
         let before = looks(&mut rounds, start + FIRST_WITHIN);
         let after = checks(2, interval);
         rounds.take(&after, start + FIRST_WITHIN);
-        assert!(rounds.end(before[0], false).is_none());
+        assert!(rounds.end(before[0].0, &before[0].1, false).is_none());
+        assert_eq!(rounds.room.open, 1, "its place is free again");
         assert!(after.values().all(|check| check.pool.marks.down() == 0));
         rounds.take(&Checks::default(), start + FIRST_WITHIN);
         assert!(looks(&mut rounds, start + interval).is_empty());

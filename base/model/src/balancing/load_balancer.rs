@@ -13,6 +13,9 @@ use super::{Refused, check_description, number, told};
 const POOLS_MAX: usize = 100;
 const LISTS_MAX: usize = 300;
 
+/// Pools of all lists of one load balancer together.
+const NAMED_MAX: usize = 2_000;
+
 /// Seconds that answers may be kept, and that a visitor stays with a server.
 const TTL: (u32, u32) = (10, 86_400);
 const AFFINITY_TTL: (u32, u32) = (1_800, 604_800);
@@ -152,6 +155,10 @@ impl LoadBalancer {
         let lists = [&document.region_pools, &document.country_pools, &document.pop_pools];
         if lists.iter().map(|lists| lists.len()).sum::<usize>() > LISTS_MAX {
             return Err(Refused::Pools { pointer: "/country_pools".to_owned(), max: LISTS_MAX });
+        }
+        let named: usize = lists.iter().flat_map(|lists| lists.values()).map(Vec::len).sum();
+        if document.default_pools.len() + named > NAMED_MAX {
+            return Err(Refused::Named { max: NAMED_MAX });
         }
         let places = lists.iter().any(|lists| !lists.is_empty());
         let steering = match document.steering_policy.as_str() {
@@ -321,6 +328,11 @@ mod tests {
         LoadBalancer::document((id, &zone), None, &body, Timestamp::from_unix_micros(0))
     }
 
+    /// So many places with a hundred pools each.
+    fn many(places: usize) -> Value {
+        (0..places).map(|place| (format!("P{place}"), json!(vec![POOL; 100]))).collect::<serde_json::Map<_, _>>().into()
+    }
+
     #[test]
     fn what_a_load_balancer_can_be() {
         for (fields, expect) in [
@@ -337,6 +349,8 @@ mod tests {
             (json!({"country_pools": {"DE": [POOL]}}), ""),
             (json!({"country_pools": {"Germany": [POOL]}}), "/country_pools/GERMANY"),
             (json!({"pop_pools": {"LHR": [POOL]}}), ""),
+            (json!({"pop_pools": many(19)}), ""),
+            (json!({"pop_pools": many(20)}), "/country_pools"),
             (json!({"pop_pools": {"L-R": [POOL]}}), "/pop_pools/L-R"),
             (json!({"steering_policy": "geo"}), ""),
             (json!({"steering_policy": "proximity"}), "/steering_policy"),

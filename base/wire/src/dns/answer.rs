@@ -2,7 +2,7 @@
 
 use bartizan_names::RecordType;
 
-use super::options::{Added, EXTENDED_ERROR_BYTES, ExtendedError, OPTION_HEADER, extended_error, padding};
+use super::options::{Added, EXTENDED_ERROR_BYTES, ExtendedError, OPTION_HEADER, extended_error, narrow, padding};
 use super::prepared::PreparedSoa;
 use super::query::opt_record;
 use super::tsig::{Tsig, TsigError};
@@ -88,6 +88,8 @@ pub struct Answer<'a> {
     options: &'a [u8],
     error: Option<ExtendedError>,
     padded: bool,
+    /// Whether it is for the client's network alone.
+    narrow: bool,
     tsig: Option<(Tsig<'a>, TsigError, u64)>,
     truncated: bool,
     counts: [u16; 3],
@@ -130,6 +132,7 @@ impl<'a> Answer<'a> {
             options,
             error: None,
             padded: false,
+            narrow: false,
             tsig: None,
             truncated: false,
             counts: [0; 3],
@@ -146,6 +149,12 @@ impl<'a> Answer<'a> {
     /// Makes the answer as long as a whole number of blocks, or as long as it may be (RFC 8467 §4.1).
     pub fn pad(&mut self) {
         self.padded = true;
+    }
+
+    /// Says, beside a client subnet that it repeats, that it is for that network alone (RFC 7871 §7.2.1: the source's length is the
+    /// scope).
+    pub fn narrow(&mut self) {
+        self.narrow = true;
     }
 
     /// Refuses the signature of the whole query, and says so in the last record (RFC 8945 §5.3.2). `now` is in seconds since
@@ -327,6 +336,9 @@ impl<'a> Answer<'a> {
         let begin = self.len;
         // There is room for these: it was kept free.
         self.push_option(self.options);
+        if self.narrow {
+            narrow(&mut self.buffer[begin..self.len]);
+        }
         if let Some(error) = self.error
             && self.len + EXTENDED_ERROR_BYTES <= self.opt_limit
         {
@@ -678,6 +690,17 @@ mod tests {
         let message = Message::parse(&buffer[..len]).unwrap();
         let lengths: Vec<_> = message.options.iter().map(|(code, data)| (*code, data.len())).collect();
         assert_eq!(lengths, [(3, 64), (10, 40), (11, 2), (8, 20)]);
+        // What is told to a network alone says so: its scope is as long as its source.
+        for narrow in [false, true] {
+            let mut answer = Answer::start_with(&head, &added, &mut buffer, 512).unwrap();
+            if narrow {
+                answer.narrow();
+            }
+            let len = answer.finish(Rcode::NOERROR, Authoritative::Yes);
+            let message = Message::parse(&buffer[..len]).unwrap();
+            assert_eq!(message.options.len(), 4);
+            assert_eq!(message.options[3].1[..4], [0, 2, 128, if narrow { 128 } else { 0 }]);
+        }
     }
 
     /// RFC 8945 §5.3.2: the last record, without a MAC, with the error.

@@ -208,14 +208,6 @@ impl Added {
         self.push(CLIENT_SUBNET, &[subnet.data]);
     }
 
-    /// Repeats for whom was asked, and that the answer is for that network alone (RFC 7871 §7.2.1: the source's length is the
-    /// scope).
-    pub fn subnet_alone(&mut self, subnet: Subnet<'_>) {
-        if let Some(([high, low, source, _], address)) = subnet.data.split_first_chunk() {
-            self.push(CLIENT_SUBNET, &[&[*high, *low, *source, *source], address]);
-        }
-    }
-
     /// Adds an option; leaves it out where there is no room, which is where one is added twice.
     fn push(&mut self, code: u16, parts: &[&[u8]]) {
         let length: usize = parts.iter().map(|part| part.len()).sum();
@@ -229,6 +221,19 @@ impl Added {
             rest = behind;
         }
         self.len += OPTION_HEADER + length;
+    }
+}
+
+/// In options that were added: the scope of a client subnet becomes what its source is.
+pub(super) fn narrow(mut added: &mut [u8]) {
+    while let Some((code, length)) = u16_at(added, 0).zip(u16_at(added, 2)) {
+        let Some((option, rest)) = added[OPTION_HEADER..].split_at_mut_checked(usize::from(length)) else { return };
+        if code == CLIENT_SUBNET
+            && let [_, _, source, scope, ..] = option
+        {
+            *scope = *source;
+        }
+        added = rest;
     }
 }
 

@@ -173,6 +173,23 @@ fn what_is_not_there_is_refused() {
     assert_eq!(edge.get(&format!("/accounts/{}/load_balancers/pools/{theirs}", edge.account())).verdict(), "404 10601");
 }
 
+/// Of a name, an application or a load balancer: each tells DNS something else.
+#[test]
+fn a_name_has_an_application_or_a_load_balancer() {
+    let edge = Edge::new();
+    let pool = id(&pool(&edge, "one", json!({})));
+    let apps = format!("/zones/{}/spectrum/apps", edge.zone());
+    let app = |name: &str| {
+        json!({"protocol": "tcp/22", "dns": {"type": "CNAME", "name": name}, "origin_direct": ["tcp://192.0.2.1:22"]})
+            .to_string()
+    };
+    let balancer = |name: &str| json!({"name": name, "fallback_pool": pool, "default_pools": [pool]}).to_string();
+    edge.post(&apps, &app("ssh.bartizan.localhost")).result();
+    assert_eq!(edge.post(&balancers(&edge), &balancer("ssh.bartizan.localhost")).verdict(), "400 1002 /name");
+    edge.post(&balancers(&edge), &balancer("lb.bartizan.localhost")).result();
+    assert_eq!(edge.post(&apps, &app("lb.bartizan.localhost")).verdict(), "400 81053 /dns/name");
+}
+
 #[test]
 fn edits() {
     let edge = Edge::new();

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::CertsError;
 use crate::sealed::SealedKey;
 
-/// Applications that are looked at in one go.
-const APPS: usize = 500;
+/// Objects that are looked at in one go.
+const KEYS: usize = 500;
 
 /// How it is shown to the authority that a name is ours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,7 +207,8 @@ impl AcmeCertificate {
         }
     }
 
-    /// Whether somebody asked for it, or the zone has what it is for: a name that is proxied, or has an application.
+    /// Whether somebody asked for it, or the zone has what it is for: a name that is proxied, has an application, or is a
+    /// load balancer's.
     pub fn is_needed(&self, snapshot: &Snapshot) -> Result<bool, ReadError> {
         if self.is_ordered || self.is_of_zone() {
             return Ok(true);
@@ -225,19 +226,23 @@ impl AcmeCertificate {
         let is_host = |value: &serde_json::Value| {
             value.as_str().and_then(|name| Name::parse(name).ok()).is_some_and(|name| name == host)
         };
-        let (apps, mut after) = (Prefix::of(Scope::Zone(self.zone_id), Kind::App), None);
-        loop {
-            let keys = snapshot.keys(&apps, after.as_ref(), APPS)?;
-            for key in &keys {
-                if snapshot.get(key)?.is_some_and(|entry| is(&entry, "/dns/name", &is_host)) {
-                    return Ok(true);
+        let has = |kind, is_it: &dyn Fn(&Entry) -> bool| -> Result<bool, ReadError> {
+            let (all, mut after) = (Prefix::of(Scope::Zone(self.zone_id), kind), None);
+            loop {
+                let keys = snapshot.keys(&all, after.as_ref(), KEYS)?;
+                for key in &keys {
+                    if snapshot.get(key)?.is_some_and(|entry| is_it(&entry)) {
+                        return Ok(true);
+                    }
+                }
+                match keys.into_iter().next_back() {
+                    Some(last) => after = Some(last),
+                    None => return Ok(false),
                 }
             }
-            match keys.into_iter().next_back() {
-                Some(last) => after = Some(last),
-                None => return Ok(false),
-            }
-        }
+        };
+        let is_proxied = |entry: &Entry| is(entry, "/name", &is_host) && is(entry, "/proxied", &is_true);
+        Ok(has(Kind::App, &|entry| is(entry, "/dns/name", &is_host))? || has(Kind::LoadBalancer, &is_proxied)?)
     }
 
     pub fn from_entry(entry: &Entry) -> Result<AcmeCertificate, CertsError> {

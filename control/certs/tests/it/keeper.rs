@@ -11,7 +11,7 @@ use bartizan_certs::{
     AcmeAccount, AcmeCertificate, AcmeState, Authority, Ca, Certs, Chain, Failure, FailureKind, Hands, Keeper, Kept,
     Method, Outcome, Progress, Proof, Renewal, Upload, Wanted, Window,
 };
-use bartizan_names::{AccountId, CertificateId, Name, RecordId, Timestamp, ZoneId, ZoneName};
+use bartizan_names::{AccountId, CertificateId, LoadBalancerId, Name, RecordId, Timestamp, ZoneId, ZoneName};
 use bartizan_seal::Key as SealKey;
 use bartizan_store::{ChangeSet, Key, Kind, Meta, Op, Store, Value};
 
@@ -701,6 +701,26 @@ fn what_nothing_needs_is_not_ordered() {
         (names(&lab), asked(&lab, "a.x1.zone0.test")),
         (vec!["a.x2.zone0.test".into(), "zone0.test".into()], before)
     );
+}
+
+/// A name without a record: a load balancer's needs a certificate as long as it is proxied.
+#[test]
+fn load_balancers_need_theirs() {
+    let mut lab = Lab::new();
+    lab.zones(1);
+    let zone = zone_id(0);
+    let put = |number: u8, proxied: bool| {
+        let host = Name::parse(&format!("a.lb{number}.{}", zone_name(0))).unwrap();
+        let key = Key::load_balancer(zone, LoadBalancerId::from_bytes([number; 16]));
+        let document = Value::of(Kind::LoadBalancer, format!(r#"{{"name":"{host}","proxied":{proxied}}}"#));
+        [Op::Put { key, value: document }, AcmeCertificate::for_host(zone, &host, lab.now()).to_op()]
+    };
+    lab.commit([put(0, true), put(1, false)].concat());
+    lab.account();
+    lab.settle();
+    let mut names: Vec<String> = lab.all().into_iter().map(|one| one.names[0].clone()).collect();
+    names.sort();
+    assert_eq!(names, ["a.lb0.zone0.test", "zone0.test"]);
 }
 
 #[test]

@@ -176,7 +176,8 @@ impl BalancersPart {
                 Some((account, pool, monitor)) => {
                     let monitor = monitor.and_then(|monitor| self.monitors.get(&monitor));
                     let monitor = monitor.filter(|(of, _)| of == account).map(|(_, monitor)| Arc::clone(monitor));
-                    self.checks.value.insert(*id, Arc::new(Check { pool: Arc::clone(pool), monitor }));
+                    let check = Check { account: *account, pool: Arc::clone(pool), monitor };
+                    self.checks.value.insert(*id, Arc::new(check));
                 }
                 None => drop(self.checks.value.remove(id)),
             }
@@ -214,12 +215,13 @@ impl BalancersPart {
     /// The load balancer as it is served, with the pools that its account has.
     fn make(&self, id: LoadBalancerId, known: &KnownZones) -> Option<Balancer> {
         let (zone, wanted) = self.wanted.get(&id)?;
-        let account = known.get(*zone)?.zone.account;
+        let served = known.get(*zone)?;
+        let account = served.zone.account;
         let one = |pool: &PoolId| {
             let (of, pool, _) = self.pools.get(pool)?;
             (*of == account).then(|| Arc::clone(pool))
         };
-        let all = |pools: &Vec<PoolId>| -> Box<[Arc<Pool>]> { pools.iter().filter_map(one).collect() };
+        let all = |pools: &Vec<PoolId>| -> Arc<[Arc<Pool>]> { pools.iter().filter_map(one).collect() };
         let there: Vec<&PoolId> = wanted.default.iter().filter(|pool| one(pool).is_some()).collect();
         let share = |pool: &&PoolId| wanted.weights.get(*pool).copied().unwrap_or(wanted.default_weight);
         let lists = Lists {
@@ -231,7 +233,7 @@ impl BalancersPart {
             by_region: wanted.by_region.iter().map(|(region, pools)| (*region, all(pools))).collect(),
             weights: there.iter().map(share).collect(),
         };
-        let mut balancer = Balancer::new(id, *zone, wanted.name.clone(), lists);
+        let mut balancer = Balancer::new(id, served.zone.name.clone(), wanted.name.clone(), lists);
         balancer.proxied = wanted.proxied;
         balancer.ttl = wanted.ttl;
         balancer.steering = match wanted.steering {
@@ -276,9 +278,13 @@ fn pool(wanted: &model::Pool, before: Option<&Pool>) -> Pool {
             model::NodeTarget::Tunnel(tunnel) => NodeTarget::Tunnel(*tunnel),
         };
         // Nobody can guess it without the pool's id, which is random.
-        let text = format!("pool-node/{}/{target:?}/{:?}", wanted.id, node.port);
-        let hash = bartizan_seal::sha256(text.as_bytes());
-        let tag = hash.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        let half = |text: String| {
+            let hash = bartizan_seal::sha256(text.as_bytes());
+            hash.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes))
+        };
+        let upper = half(format!("pool/{}", wanted.id));
+        let lower = half(format!("pool-node/{}/{target:?}/{:?}", wanted.id, node.port));
+        let tag = u64::from(upper) << 32 | u64::from(lower);
         let (name, port, enabled, weight) = (node.name.as_str().into(), node.port, node.enabled, node.weight);
         Node { name, target, port, enabled, weight, tag }
     };

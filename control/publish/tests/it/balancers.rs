@@ -63,8 +63,8 @@ impl std::fmt::Debug for Steering<'_> {
 }
 
 impl Steer for Steering<'_> {
-    fn addresses(&self, name: &[u8]) -> Option<Steered> {
-        let balancer = self.bundle.balancers.value.named(name)?;
+    fn addresses(&self, apex: &[u8], name: &[u8]) -> Option<Steered> {
+        let balancer = self.bundle.balancers.value.named(apex, name)?;
         Some(Steered::new(balancer.addresses(&self.asked), balancer.ttl))
     }
 }

@@ -6,8 +6,9 @@ use bartizan_signer::Announcement;
 use super::ADDRESSES;
 use super::flat::{self, Flat};
 use crate::answer::Authority;
-use crate::entry::{Flags, Set};
+use crate::entry::{Entry, Flags, Set};
 use crate::mail::{self, Mail};
+use crate::steer;
 use crate::zone::Zone;
 use crate::zones::{Location, Node};
 
@@ -17,8 +18,8 @@ pub(super) enum Find<'z> {
     Set(Set<'z>),
     /// Addresses of this PoP.
     Proxied,
-    /// Addresses of servers that are chosen for this question, at a name in wire bytes.
-    Steered(&'z [u8]),
+    /// Addresses of servers that are chosen for this question.
+    Steered(Entry<'z>),
     /// Addresses of another name, as those of this one.
     Flat(Flat<'z>),
     /// All addresses of this location.
@@ -60,7 +61,7 @@ pub(super) fn find<'z>(authority: &Authority<'z>, location: Location<'z>, qtype:
         RecordType::A if proxied => Find::proxied(authority.addresses.v4.is_empty()),
         RecordType::AAAA if proxied => Find::proxied(authority.addresses.v6.is_empty()),
         // What stands for another name at an apex is told as addresses, and as nothing else.
-        RecordType::A | RecordType::AAAA if flags.has(Flags::STEERED) => steered(authority, entry.name(), qtype),
+        RecordType::A | RecordType::AAAA if flags.has(Flags::STEERED) => steered(authority, entry, qtype),
         RecordType::CNAME if proxied || flags.has(Flags::APEX) => Find::Nothing,
         // It would send visitors to HTTPS (RFC 9460 §9.5), and HTTPS sends them back.
         RecordType::HTTPS if proxied && has_own() && authority.zones.clear_only.has(location.zone) => Find::Nothing,
@@ -97,10 +98,9 @@ pub(super) fn find<'z>(authority: &Authority<'z>, location: Location<'z>, qtype:
 }
 
 /// Addresses of servers, if one of them has some of this kind.
-pub(super) fn steered<'z>(authority: &Authority<'z>, name: &'z [u8], qtype: RecordType) -> Find<'z> {
-    let steered = authority.steer.and_then(|steer| steer.addresses(name));
-    let has = steered.is_some_and(|steered| steered.has(qtype));
-    if has { Find::Steered(name) } else { Find::Nothing }
+pub(super) fn steered<'z>(authority: &Authority<'z>, entry: Entry<'z>, qtype: RecordType) -> Find<'z> {
+    let has = steer::steered(authority, entry).is_some_and(|steered| steered.has(qtype));
+    if has { Find::Steered(entry) } else { Find::Nothing }
 }
 
 /// Both families at once, or where one leads to by a CNAME.

@@ -13,6 +13,7 @@ use crate::answer::Authority;
 use crate::entry::{Entry, Flags, Set};
 use crate::outside::OutsideName;
 use crate::reply::{Reply, Spot};
+use crate::steer::steered;
 use crate::zones::{First, Zones};
 
 /// Addresses of another name.
@@ -28,7 +29,7 @@ enum Source<'z> {
     Pop,
     Set(Set<'z>),
     Outside(&'z OutsideName),
-    Steered(&'z [u8]),
+    Steered(Entry<'z>),
 }
 
 /// Where a way along CNAMEs ends.
@@ -55,8 +56,8 @@ pub(super) fn find<'z>(authority: &Authority<'z>, cname: Set<'z>, qtype: RecordT
             has.then_some(Source::Pop)
         }
         End::Entry(entry, false) if entry.flags().has(Flags::STEERED) => {
-            let found = super::find::steered(authority, entry.name(), qtype);
-            matches!(found, Find::Steered(_)).then_some(Source::Steered(entry.name()))
+            let found = super::find::steered(authority, entry, qtype);
+            matches!(found, Find::Steered(_)).then_some(Source::Steered(entry))
         }
         End::Entry(entry, false) => entry.set(qtype).map(|set| {
             ttl = ttl.min(set.ttl());
@@ -114,8 +115,8 @@ impl Flat<'_> {
     ) -> Fit {
         let (addresses, ttl) = (authority.addresses, self.ttl);
         match (self.source, qtype) {
-            (Source::Steered(name), _) => {
-                let Some(steered) = authority.steer.and_then(|steer| steer.addresses(name)) else { return Fit::Whole };
+            (Source::Steered(entry), _) => {
+                let Some(steered) = steered(authority, entry) else { return Fit::Whole };
                 steered.put(reply, section, spot, qtype, ttl)
             }
             (Source::Set(set), _) => reply.put_data(section, spot, qtype, ttl, set.rdata()),

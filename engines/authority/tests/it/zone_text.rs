@@ -125,7 +125,6 @@ impl Server {
                 v6: vec!["2001:db8::1".parse().unwrap()],
                 http3: true,
             },
-            steer: None,
             outside: Outside::default(),
             identity: Identity { id_server: "pop-1".to_owned(), version: "bartizan 0".to_owned() },
             signed: HashMap::new(),

@@ -2,9 +2,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bartizan_names::{LoadBalancerId, Name, OriginHost, PoolId, Region, ZoneId};
+use bartizan_names::{LoadBalancerId, Name, OriginHost, PoolId, Region, ZoneName};
 use bartizan_steering::{
-    Affinity, Asked, Balancer, Cookie, Lists, Node, NodeChoice, NodeTarget, Pool, SameSite, Steering,
+    Affinity, Asked, Balancer, Balancers, Cookie, Lists, Node, NodeChoice, NodeTarget, Pool, SameSite, Steering,
 };
 
 /// A pool `number` of nodes with these shares.
@@ -30,8 +30,8 @@ fn balancer(default: Vec<Arc<Pool>>, fallback: Arc<Pool>, change: impl FnOnce(&m
         weights: Vec::new(),
     };
     change(&mut lists);
-    let (id, zone) = (LoadBalancerId::from_bytes([1; 16]), ZoneId::from_bytes([2; 16]));
-    Balancer::new(id, zone, Name::parse("www.example.com").unwrap(), lists)
+    let (id, name) = (LoadBalancerId::from_bytes([1; 16]), |text| Name::parse(text).unwrap());
+    Balancer::new(id, ZoneName::new(name("example.com")).unwrap(), name("www.example.com"), lists)
 }
 
 /// A generator of its own, so that each run is the same.
@@ -131,7 +131,7 @@ fn too_few_nodes_are_no_pool() {
 #[test]
 fn places_have_their_pools() {
     let pools: Vec<Arc<Pool>> = (0..=4).map(|number| Arc::new(pool(number, &[1]))).collect();
-    let only = |number: usize| -> Box<[Arc<Pool>]> { [Arc::clone(&pools[number])].into() };
+    let only = |number: usize| -> Arc<[Arc<Pool>]> { [Arc::clone(&pools[number])].into() };
     let mut balancer = balancer(vec![Arc::clone(&pools[0])], Arc::clone(&pools[4]), |lists| {
         lists.by_region = vec![(Region::Weu, only(1)), (Region::Enam, only(2))];
         lists.by_country = vec![("FR".parse().unwrap(), only(3))];
@@ -232,4 +232,105 @@ fn marks_stay_with_their_nodes() {
     assert!(Arc::ptr_eq(&same.marks, &before.marks));
     let fewer = Pool::new(before.id, nodes(&[1, 2]), Some(&before));
     assert_eq!(fewer.marks.down(), 0b01);
+}
+
+/// Whatever servers are chosen by within a pool.
+#[test]
+fn the_least_busy_pool() {
+    let pools: Vec<Arc<Pool>> = (1..=3).map(|number| Arc::new(pool(number, &[1, 1]))).collect();
+    let mut balancer = balancer(pools.clone(), Arc::clone(&pools[0]), |lists| lists.weights = vec![5_000, 10_000, 0]);
+    balancer.steering = Steering::LeastOutstanding;
+    assert!(balancer.counts_requests(&pools[0]));
+    let mut open = Vec::new();
+    for draw in numbers().take(300) {
+        let chosen = balancer.choose(&asked(draw)).unwrap();
+        open.push(chosen.pool.marks.begin(chosen.index));
+    }
+    // None ends: each has as many as its share says, and who has none gets none.
+    let under_way = |pool: usize| (0..2).map(|node| pools[pool].marks.open(node)).sum::<u32>();
+    assert!((99..=100).contains(&under_way(0)) && under_way(2) == 0, "{} {}", under_way(0), under_way(2));
+    pools[1].marks.mark(0, true);
+    drop(open);
+    let first = numbers().take(10).map(|draw| balancer.choose(&asked(draw)).unwrap().pool.id.as_bytes()[0]);
+    assert!(first.collect::<Vec<_>>().contains(&2), "half of its nodes are as much as the share of the other");
+}
+
+#[test]
+fn a_pool_that_is_off_gets_nobody() {
+    let mut off = pool(1, &[1, 1]);
+    off.enabled = false;
+    let (off, spare) = (Arc::new(off), Arc::new(pool(2, &[1])));
+    let alone = balancer(vec![Arc::clone(&off)], Arc::clone(&off), |_| {});
+    assert!(alone.choose(&asked(0)).is_none());
+    assert_eq!(alone.addresses(&asked(0)).count(), 0);
+    let balancer = balancer(vec![Arc::clone(&off), Arc::clone(&spare)], off, |_| {});
+    assert_eq!(&*balancer.choose(&asked(0)).unwrap().node().name, "2.0");
+    spare.marks.mark(0, true);
+    assert!(balancer.choose(&asked(0)).is_none());
+}
+
+/// Nobody is said to be well, perhaps for the monitor's sake: who could not be reached is not the only one that is tried.
+#[test]
+fn the_last_resort_is_tried_twice_too() {
+    let one = Arc::new(pool(1, &[1, 1]));
+    (0..2).for_each(|node| one.marks.mark(node, true));
+    let balancer = balancer(vec![Arc::clone(&one)], Arc::clone(&one), |_| {});
+    let chosen = balancer.choose(&asked(0)).unwrap();
+    assert_eq!(balancer.choose_other(&asked(0), &chosen).unwrap().index, 1 - chosen.index);
+}
+
+/// A cookie leads to a node of any of the pools, and to none of others.
+#[test]
+fn cookies_of_many_pools() {
+    let tag = |number: u64, at: u64| number << 32 | at;
+    let pools: Vec<Arc<Pool>> = (0..=100)
+        .map(|number: u8| {
+            let mut nodes = pool(number, &[1, 1, 1]).nodes().to_vec();
+            nodes.iter_mut().zip(0..).for_each(|(node, at)| node.tag = tag(number.into(), 7 - at));
+            Arc::new(Pool::new(PoolId::from_bytes([number; 16]), nodes, None))
+        })
+        .collect();
+    let mut balancer = balancer(pools[..100].to_vec(), Arc::clone(&pools[0]), |_| {});
+    let cookie = Cookie { max_age: Duration::from_secs(60), same_site: SameSite::Lax, secure: None, fails_over: false };
+    balancer.affinity = Affinity::Cookie { cookie, by_address: false };
+    for number in 0..=100 {
+        for at in 0..4 {
+            let chosen = balancer.choose(&Asked { stays_with: Some(tag(number, 7 - at)), ..asked(0) }).unwrap();
+            let expect =
+                if number < 100 && at < 3 { (format!("{number}.{at}"), true) } else { ("0.0".to_owned(), false) };
+            assert_eq!((chosen.node().name.to_string(), chosen.stayed), expect, "{number} {at}");
+        }
+    }
+}
+
+/// Each zone answers by its own load balancer, though the one above has one with the same name.
+#[test]
+fn one_name_in_two_zones() {
+    let name = |text: &str| Name::parse(text).unwrap();
+    let make = |number: u8, apex: &str| {
+        let only = Arc::new(pool(number, &[1]));
+        let lists = Lists {
+            fallback: Arc::clone(&only),
+            default: [only].into(),
+            here: None,
+            by_country: Vec::new(),
+            by_region: Vec::new(),
+            weights: Vec::new(),
+        };
+        let apex = ZoneName::new(name(apex)).unwrap();
+        Balancer::new(LoadBalancerId::from_bytes([number; 16]), apex, name("a.b.example"), lists)
+    };
+    let of = |balancers: &Balancers, apex: &str| {
+        let found = balancers.named(name(apex).as_wire(), name("a.b.example").as_wire())?;
+        Some(found.id.as_bytes()[0])
+    };
+    let mut edit = Balancers::default().edit();
+    edit.put(make(1, "b.example"));
+    edit.put(make(2, "example"));
+    let both = edit.finish();
+    assert_eq!((of(&both, "b.example"), of(&both, "example"), of(&both, "other")), (Some(1), Some(2), None));
+    let mut edit = both.edit();
+    edit.remove(LoadBalancerId::from_bytes([2; 16]));
+    let one = edit.finish();
+    assert_eq!((of(&one, "b.example"), of(&one, "example")), (Some(1), None));
 }

@@ -5,15 +5,6 @@ use bartizan_wire::dns::{Added, Asked, Head};
 
 use crate::pipeline::Exchange;
 
-/// For whom answers are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scope {
-    /// The same for all.
-    Everybody,
-    /// There are names that answer each place in its own way. It is not known yet whether such a name is asked for.
-    Network,
-}
-
 /// Collects the options that the client asked for, and gives the others back, which are for other steps. They are known before the records, which get the room that is left.
 ///
 /// Hot: once a query; most have no options.
@@ -22,7 +13,6 @@ pub(crate) fn collect<'m>(
     exchange: &mut Exchange<'_>,
     head: &Head<'m>,
     identity: &Identity,
-    scope: Scope,
     added: &mut Added,
 ) -> Asked<'m> {
     added.clear();
@@ -32,10 +22,7 @@ pub(crate) fn collect<'m>(
         added.nsid(identity.id_server.as_bytes());
     }
     if let Some(subnet) = asked.subnet {
-        match scope {
-            Scope::Everybody => added.subnet(subnet),
-            Scope::Network => added.subnet_alone(subnet),
-        }
+        added.subnet(subnet);
     }
     if let Some(tenths) = exchange.keepalive.filter(|_| asked.keepalive) {
         added.keepalive(tenths);

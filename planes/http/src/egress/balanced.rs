@@ -13,7 +13,7 @@ use bartizan_exchange::{Body, BodyError, Frame};
 use bartizan_names::{CountryCode, OriginFault};
 use bartizan_observed::HttpStage;
 use bartizan_routes::{Scheme, Server};
-use bartizan_steering::{Affinity, Asked, Balancer, Chosen, Cookie, NodeChoice, NodeTarget, Open, SameSite};
+use bartizan_steering::{Affinity, Asked, Balancer, Chosen, Cookie, NodeTarget, Open, SameSite};
 use futures_util::Stream;
 
 use super::{Destination, Egress, Failed};
@@ -61,7 +61,7 @@ impl Egress {
         let asked = asked(balancer, arrived, to);
         let chosen = balancer.choose(&asked).ok_or(Problem::NoServer)?;
         record.tell(HttpStage::Origin, || told(&chosen));
-        let mut failed = match self.send_to_node(&chosen, to, (arrived, body), patience).await {
+        let mut failed = match self.send_to_node((balancer, &chosen), to, (arrived, body), patience).await {
             Ok(answered) => return Ok(finish(answered, balancer, &chosen, arrived)),
             Err(failed) => failed,
         };
@@ -71,7 +71,7 @@ impl Egress {
             record.tell(HttpStage::Origin, || format!("{}; once more: {}", failed.problem, told(&other)));
             self.count(failed.problem);
             self.counters.requests.retried.add(1);
-            let sent = self.send_to_node(&other, to, (arrived, body), patience).await;
+            let sent = self.send_to_node((balancer, &other), to, (arrived, body), patience).await;
             return sent.map(|answered| finish(answered, balancer, &other, arrived)).map_err(|failed| failed.problem);
         }
         Err(failed.problem)
@@ -79,13 +79,13 @@ impl Egress {
 
     async fn send_to_node(
         &self,
-        chosen: &Chosen<'_>,
+        (balancer, chosen): (&Balancer, &Chosen<'_>),
         to: &Destination<'_>,
         (arrived, body): (&Arrived, Body),
         patience: &Patience,
     ) -> Result<Answered, Failed> {
         let node = chosen.node();
-        let open = (chosen.pool.choice == NodeChoice::LeastOutstanding).then(|| chosen.pool.marks.begin(chosen.index));
+        let open = balancer.counts_requests(chosen.pool).then(|| chosen.pool.marks.begin(chosen.index));
         let mut answered = match &node.target {
             NodeTarget::Host(hosts) => {
                 let server = Server { hosts: Arc::clone(hosts), port: node.port };

@@ -185,6 +185,31 @@ fn dns_tells_servers_that_are_well() {
     wait::until_eq("the last resort", &2, || told("A").len());
 }
 
+/// A monitor goes nowhere where a record could not lead: not to the edge itself, and not to what a machine tells its own.
+#[test]
+fn a_monitor_reaches_nothing_that_a_record_does_not() {
+    let edge = Edge::start();
+    let api: SocketAddr = edge.api_url().split('/').nth(2).unwrap().parse().unwrap();
+    let monitor = json!({"type": "tcp", "port": api.port(), "interval": 5, "timeout": 2, "retries": 0});
+    let monitor = id(&edge.post("/user/load_balancers/monitors", &monitor));
+    let metadata = json!({"type": "http", "interval": 5, "timeout": 2, "retries": 0, "follow_redirects": true});
+    let metadata = id(&edge.post("/user/load_balancers/monitors", &metadata));
+    let pool = |name: &str, monitor: &str, address: &str| {
+        let body = json!({"name": name, "monitor": monitor, "origins": [{"address": address}]});
+        id(&edge.post("/user/load_balancers/pools", &body))
+    };
+    let pools = [pool("own", &monitor, &api.ip().to_string()), pool("metadata", &metadata, "169.254.169.254")];
+    for pool in &pools {
+        let reason = wait::until("it was looked at", || {
+            let health = edge.get(&format!("/user/load_balancers/pools/{pool}/health"));
+            let place = health["pop_health"].as_object()?.values().next()?.clone();
+            let origin = place["origins"][0].as_object()?.values().next()?.clone();
+            (origin["healthy"] == false).then(|| origin["failure_reason"].as_str().unwrap_or_default().to_owned())
+        });
+        assert!(reason.contains("must not be dialled"), "{reason}");
+    }
+}
+
 /// The commands of `docs/load-balancing.md`.
 #[test]
 fn by_commands() {

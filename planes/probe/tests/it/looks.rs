@@ -1,0 +1,223 @@
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bartizan_clock::Clock;
+use bartizan_dial::Reach;
+use bartizan_exchange::{LocalBoxFuture, Request as Asked, Response, Upstream, UpstreamError};
+use bartizan_live::Live;
+use bartizan_names::{AccountId, OriginHost, PoolId, TunnelId};
+use bartizan_observed::NodeSeen;
+use bartizan_plane_probe::{Config, Limits, Plane, start};
+use bartizan_steering::{Check, Checks, Monitor, MonitorKind, Node, NodeTarget, Pool, Request};
+
+/// No connector is connected.
+struct NoTunnels;
+
+impl Upstream for NoTunnels {
+    fn send(&self, _: TunnelId, _: Asked) -> LocalBoxFuture<'_, Result<Response, UpstreamError>> {
+        Box::pin(async { Err(UpstreamError::NotConnected) })
+    }
+}
+
+fn looks_at(checks: Checks) -> Plane {
+    let live = Live::new(Config { checks, clock: Clock::default(), limits: Limits::default(), origin_roots: None });
+    start(&live, Arc::new(NoTunnels), &Reach::default(), 7).unwrap()
+}
+
+fn request() -> Request {
+    Request {
+        tls: false,
+        insecure: true,
+        head: false,
+        path: "/health".to_owned(),
+        fields: vec![("X-App-ID".to_owned(), "abc123".to_owned())],
+        host: Some("example.com".to_owned()),
+        codes: vec![(200, 299)],
+        body: "alive".to_owned(),
+        redirects: true,
+    }
+}
+
+fn check(address: SocketAddr, number: u8, kind: MonitorKind, timeout: Duration) -> (PoolId, Arc<Check>) {
+    let node = Node {
+        name: "a".into(),
+        target: NodeTarget::Host([OriginHost::Address(address.ip())].into()),
+        port: Some(address.port()),
+        enabled: true,
+        weight: 1,
+        tag: 1,
+    };
+    let interval = Duration::from_secs(3_600);
+    let monitor = Monitor { kind, port: None, timeout, interval, retries: 0, down_after: 1, up_after: 1 };
+    let id = PoolId::from_bytes([number; 16]);
+    let pool = Arc::new(Pool::new(id, vec![node], None));
+    (id, Arc::new(Check { account: AccountId::from_bytes([1; 16]), pool, monitor: Some(Arc::new(monitor)) }))
+}
+
+/// What was found at the only server of a pool.
+fn found(plane: &Plane, pool: PoolId) -> NodeSeen {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let node = plane.seen().pool(pool).and_then(|pool| pool.nodes.first().cloned()).unwrap_or_default();
+        if node.took.is_some() {
+            return node;
+        }
+        assert!(Instant::now() < until, "nobody has looked");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A server that does this with each connection, given the request's first line.
+fn server(answer: impl Fn(&str, &mut TcpStream) + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let answer = Arc::new(answer);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, answer) = (stream.unwrap(), Arc::clone(&answer));
+            thread::spawn(move || {
+                let mut asked = [0; 4_096];
+                let length = stream.read(&mut asked).unwrap_or(0);
+                let asked = String::from_utf8_lossy(&asked[..length]).into_owned();
+                answer(&asked, &mut stream);
+            });
+        }
+    });
+    address
+}
+
+fn says(text: &'static str) -> impl Fn(&str, &mut TcpStream) + Send + Sync {
+    move |_, stream| drop(stream.write_all(text.as_bytes()))
+}
+
+/// Goes on until nobody reads any more.
+fn endless(stream: &mut TcpStream, head: &[u8], piece: &[u8]) {
+    if stream.write_all(head).is_ok() {
+        while stream.write_all(piece).is_ok() {}
+    }
+}
+
+#[test]
+fn what_a_server_says_decides() {
+    let patient = Duration::from_secs(20);
+    let short = Duration::from_millis(300);
+    let http = MonitorKind::Http(request());
+    let nobody = {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        listener.local_addr().unwrap()
+    };
+    let rows: Vec<(&str, SocketAddr, MonitorKind, Duration, (u16, &str))> = vec![
+        ("well", server(says("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nis alive")), http.clone(), patient, (200, "")),
+        (
+            "without a length",
+            server(says("HTTP/1.1 204 OK\r\n\r\n")),
+            MonitorKind::Http(Request { body: String::new(), ..request() }),
+            patient,
+            (204, ""),
+        ),
+        (
+            "what it is asked",
+            server(|asked, stream| {
+                let has = |part: &str| asked.to_ascii_lowercase().contains(part);
+                let is_right = has("get /health http/1.1\r\n") && has("host: example.com\r\n") && has("x-app-id: abc123");
+                let body = if is_right { "alive" } else { "wrong" };
+                drop(write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{body}"));
+            }),
+            http.clone(),
+            patient,
+            (200, ""),
+        ),
+        ("a status", server(says("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")), http.clone(), patient, (503, "the status is 503")),
+        ("a body", server(says("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndead")), http.clone(), patient, (200, "the body is not as expected")),
+        ("half a body", server(says("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nali")), http.clone(), patient, (0, "a broken body")),
+        (
+            "a body without end",
+            server(|_, stream| endless(stream, b"HTTP/1.1 200 OK\r\n\r\n", &[b'x'; 4_096])),
+            http.clone(),
+            patient,
+            (200, "the body is not as expected"),
+        ),
+        (
+            "a head without end",
+            server(|_, stream| endless(stream, b"HTTP/1.1 200 OK\r\nX: ", &[b'x'; 4_096])),
+            http.clone(),
+            patient,
+            (0, "message head is too large"),
+        ),
+        ("what is no HTTP", server(says("SSH-2.0-OpenSSH_9.2\r\n")), http.clone(), patient, (0, "invalid HTTP version parsed")),
+        ("silence", server(|_, _| thread::sleep(Duration::from_secs(60))), http.clone(), short, (0, "no answer within 300ms")),
+        (
+            "a trickle",
+            server(|_, stream| {
+                for byte in b"HTTP/1.1 200 OK\r\n".iter().cycle() {
+                    if stream.write_all(&[*byte]).is_err() {
+                        return;
+                    }
+                    thread::sleep(Duration::from_millis(50));
+                }
+            }),
+            http.clone(),
+            short,
+            (0, "no answer within 300ms"),
+        ),
+        (
+            "a redirect to the same server",
+            server(|asked, stream| {
+                let there = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nalive";
+                let away = "HTTP/1.1 302 Found\r\nLocation: http://example.com/there\r\nContent-Length: 0\r\n\r\n";
+                drop(stream.write_all(if asked.starts_with("GET /there ") { there } else { away }.as_bytes()));
+            }),
+            http.clone(),
+            patient,
+            (200, ""),
+        ),
+        (
+            "a redirect elsewhere",
+            server(says("HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/latest/\r\nContent-Length: 0\r\n\r\n")),
+            http.clone(),
+            patient,
+            (302, "it sends elsewhere"),
+        ),
+        (
+            "redirects without end",
+            server(says("HTTP/1.1 302 Found\r\nLocation: /health\r\nContent-Length: 0\r\n\r\n")),
+            http.clone(),
+            patient,
+            (0, "more than 3 redirects"),
+        ),
+        (
+            "no TLS",
+            server(says("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nalive")),
+            MonitorKind::Http(Request { tls: true, ..request() }),
+            patient,
+            (0, "no TLS"),
+        ),
+        ("nobody", nobody, http, patient, (0, "it refuses connections")),
+        ("nobody by TCP", nobody, MonitorKind::Tcp, patient, (0, "it refuses connections")),
+        ("somebody by TCP", server(|_, _| {}), MonitorKind::Tcp, patient, (0, "")),
+    ];
+    let checks: Vec<_> =
+        rows.iter().zip(1..).map(|((_, address, kind, timeout, _), id)| check(*address, id, kind.clone(), *timeout)).collect();
+    let plane = looks_at(checks.iter().cloned().collect());
+    for ((what, .., (code, reason)), (id, check)) in rows.iter().zip(&checks) {
+        let node = found(&plane, *id);
+        let is_said = if reason.is_empty() { node.reason.is_empty() } else { node.reason.contains(reason) };
+        assert!(is_said && node.code == *code, "{what}: {node:?}");
+        assert_eq!(node.healthy, reason.is_empty(), "{what}: {node:?}");
+        assert_eq!(check.pool.marks.down(), u64::from(!reason.is_empty()), "{what}");
+    }
+}
+
+#[test]
+fn a_tunnel_that_nobody_serves_is_down() {
+    let (id, straight) = check("192.0.2.1:80".parse().unwrap(), 1, MonitorKind::Http(request()), Duration::from_secs(20));
+    let mut node = straight.pool.nodes()[0].clone();
+    node.target = NodeTarget::Tunnel(TunnelId::from_bytes([7; 16]));
+    let pool = Arc::new(Pool::new(id, vec![node], None));
+    let plane = looks_at([(id, Arc::new(Check { pool, ..(*straight).clone() }))].into_iter().collect());
+    let node = found(&plane, id);
+    assert!(!node.healthy && node.reason.contains("no connector"), "{node:?}");
+}
