@@ -222,9 +222,8 @@ impl Room {
         if self.servers.len() < self.tidy_at.max(COUNTED_MIN) {
             return;
         }
-        let is_used = |server: &Server| {
-            server.open > 0 || now.saturating_duration_since(server.since) < Duration::from_secs(1)
-        };
+        let is_used =
+            |server: &Server| server.open > 0 || now.saturating_duration_since(server.since) < Duration::from_secs(1);
         self.servers.retain(|_, server| is_used(server));
         self.tidy_at = 2 * self.servers.len();
     }

@@ -110,7 +110,13 @@ fn what_a_server_says_decides() {
         listener.local_addr().unwrap()
     };
     let rows: Vec<(&str, SocketAddr, MonitorKind, Duration, (u16, &str))> = vec![
-        ("well", server(says("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nis alive")), http.clone(), patient, (200, "")),
+        (
+            "well",
+            server(says("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nis alive")),
+            http.clone(),
+            patient,
+            (200, ""),
+        ),
         (
             "without a length",
             server(says("HTTP/1.1 204 OK\r\n\r\n")),
@@ -122,7 +128,8 @@ fn what_a_server_says_decides() {
             "what it is asked",
             server(|asked, stream| {
                 let has = |part: &str| asked.to_ascii_lowercase().contains(part);
-                let is_right = has("get /health http/1.1\r\n") && has("host: example.com\r\n") && has("x-app-id: abc123");
+                let is_right =
+                    has("get /health http/1.1\r\n") && has("host: example.com\r\n") && has("x-app-id: abc123");
                 let body = if is_right { "alive" } else { "wrong" };
                 drop(write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{body}"));
             }),
@@ -130,9 +137,27 @@ fn what_a_server_says_decides() {
             patient,
             (200, ""),
         ),
-        ("a status", server(says("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")), http.clone(), patient, (503, "the status is 503")),
-        ("a body", server(says("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndead")), http.clone(), patient, (200, "the body is not as expected")),
-        ("half a body", server(says("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nali")), http.clone(), patient, (0, "a broken body")),
+        (
+            "a status",
+            server(says("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")),
+            http.clone(),
+            patient,
+            (503, "the status is 503"),
+        ),
+        (
+            "a body",
+            server(says("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndead")),
+            http.clone(),
+            patient,
+            (200, "the body is not as expected"),
+        ),
+        (
+            "half a body",
+            server(says("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nali")),
+            http.clone(),
+            patient,
+            (0, "a broken body"),
+        ),
         (
             "a body without end",
             server(|_, stream| endless(stream, b"HTTP/1.1 200 OK\r\n\r\n", &[b'x'; 4_096])),
@@ -147,8 +172,20 @@ fn what_a_server_says_decides() {
             patient,
             (0, "message head is too large"),
         ),
-        ("what is no HTTP", server(says("SSH-2.0-OpenSSH_9.2\r\n")), http.clone(), patient, (0, "invalid HTTP version parsed")),
-        ("silence", server(|_, _| thread::sleep(Duration::from_secs(60))), http.clone(), short, (0, "no answer within 300ms")),
+        (
+            "what is no HTTP",
+            server(says("SSH-2.0-OpenSSH_9.2\r\n")),
+            http.clone(),
+            patient,
+            (0, "invalid HTTP version parsed"),
+        ),
+        (
+            "silence",
+            server(|_, _| thread::sleep(Duration::from_secs(60))),
+            http.clone(),
+            short,
+            (0, "no answer within 300ms"),
+        ),
         (
             "a trickle",
             server(|_, stream| {
@@ -199,8 +236,11 @@ fn what_a_server_says_decides() {
         ("nobody by TCP", nobody, MonitorKind::Tcp, patient, (0, "it refuses connections")),
         ("somebody by TCP", server(|_, _| {}), MonitorKind::Tcp, patient, (0, "")),
     ];
-    let checks: Vec<_> =
-        rows.iter().zip(1..).map(|((_, address, kind, timeout, _), id)| check(*address, id, kind.clone(), *timeout)).collect();
+    let checks: Vec<_> = rows
+        .iter()
+        .zip(1..)
+        .map(|((_, address, kind, timeout, _), id)| check(*address, id, kind.clone(), *timeout))
+        .collect();
     let plane = looks_at(checks.iter().cloned().collect());
     for ((what, .., (code, reason)), (id, check)) in rows.iter().zip(&checks) {
         let node = found(&plane, *id);
@@ -213,7 +253,8 @@ fn what_a_server_says_decides() {
 
 #[test]
 fn a_tunnel_that_nobody_serves_is_down() {
-    let (id, straight) = check("192.0.2.1:80".parse().unwrap(), 1, MonitorKind::Http(request()), Duration::from_secs(20));
+    let (id, straight) =
+        check("192.0.2.1:80".parse().unwrap(), 1, MonitorKind::Http(request()), Duration::from_secs(20));
     let mut node = straight.pool.nodes()[0].clone();
     node.target = NodeTarget::Tunnel(TunnelId::from_bytes([7; 16]));
     let pool = Arc::new(Pool::new(id, vec![node], None));
