@@ -82,7 +82,9 @@ impl Editable for LoadBalancers {
         }
         change.guard(&Key::name(zone.id, &name))?;
         if !change.app_ids_at(zone.id, &name)?.is_empty() {
-            return Err(Fault::BalancingInvalid.because(format_args!("an application has the name {name}")).at("/name"));
+            return Err(Fault::BalancingInvalid
+                .because(format_args!("an application has the name {name}"))
+                .at("/name"));
         }
         change.require_pools(zone.account, None, &document)?;
         Ok(document)
