@@ -57,12 +57,22 @@ fn things(edge: &Edge, name: &str, port: u16) -> BTreeMap<String, String> {
     ] {
         keep(what, &edge.post(&path, &body));
     }
+    let balancing = |what: &str| format!("{account_path}/load_balancers/{what}");
+    let pool = |name: &str| {
+        edge.post(&balancing("pools"), &json!({"name": name, "origins": [{"name": "a", "address": "192.0.2.1"}]}))
+    };
+    keep("monitor_id", &edge.post(&balancing("monitors"), &json!({})));
+    keep("pool_id", &pool(name));
+    let led_to = pool(&format!("{name}-led-to"))["id"].clone();
+    let balancer = json!({"name": format!("lb.{name}.example"), "fallback_pool": led_to, "default_pools": [led_to]});
+    keep("load_balancer_id", &edge.post(&format!("{zone_path}/load_balancers"), &balancer));
     for (what, path) in [("member_id", "/members"), ("role_id", "/roles")] {
         keep(what, &edge.get(&format!("{account_path}{path}"))[0]);
     }
     keep("pop_id", &edge.get("/bartizan/pops")[0]);
     things.insert("account_id".to_owned(), edge.account().to_owned());
     things.insert("setting_id".to_owned(), "ssl".to_owned());
+    things.insert("region_id".to_owned(), "WEU".to_owned());
     things
 }
 
