@@ -60,6 +60,10 @@ pub struct PoolOrigin {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub header: Option<BTreeMap<String, Vec<String>>>,
+    /// When it was switched off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
+    pub disabled_at: Option<Timestamp>,
 }
 
 /// How one of a pool's servers is chosen.
@@ -277,10 +281,10 @@ pub struct LoadBalancer {
     pub pop_pools: BTreeMap<String, Vec<PoolId>>,
     /// Whether visitors come by this edge.
     pub proxied: bool,
-    /// `off`, `geo`, `random`, `least_outstanding_requests`, `least_connections`, or nothing: `geo` where there are pools by
+    /// `off`, `geo`, `random`, `dynamic_latency`, `proximity`, `least_outstanding_requests`, `least_connections`, or nothing: `geo` where there are pools by
     /// place, else `off`.
     pub steering_policy: String,
-    /// `none`, `cookie` or `ip_cookie`.
+    /// `none`, `cookie`, `ip_cookie` or `header`.
     pub session_affinity: String,
     /// Seconds that a visitor stays with a server.
     pub session_affinity_ttl: u32,
@@ -301,10 +305,16 @@ pub struct SessionAffinity {
     pub samesite: String,
     /// `Auto`, `Always` or `Never`.
     pub secure: String,
-    /// Only 0.
+    /// So many seconds after a server was switched off who was with it stays (by cookie).
     pub drain_duration: u32,
     /// `none`, `temporary` or `sticky`: whether who stays with a server that fails goes to another one.
     pub zero_downtime_failover: String,
+    /// Fields of a request by which visitors stay, where they do by `header`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<String>,
+    /// Whether all of these must be there; else one will do.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub require_all_headers: bool,
 }
 
 impl Default for SessionAffinity {
@@ -314,6 +324,8 @@ impl Default for SessionAffinity {
             secure: "Auto".to_owned(),
             drain_duration: 0,
             zero_downtime_failover: "none".to_owned(),
+            headers: Vec::new(),
+            require_all_headers: false,
         }
     }
 }

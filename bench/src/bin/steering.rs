@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use bartizan_bench::{Draw, Flags, median};
 use bartizan_names::{CountryCode, LoadBalancerId, Name, OriginHost, PoolId, Region, ZoneName};
-use bartizan_steering::{Asked, Balancer, Lists, Node, NodeChoice, NodeTarget, Pool, Steering};
+use bartizan_steering::{Asked, Balancer, Lists, Node, NodeChoice, NodeTarget, Pool, PoolSlot, Steering};
 
 /// Decisions in one measurement.
 const DECISIONS: usize = 1 << 20;
@@ -19,14 +19,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (pools, nodes) = (flags.get("pools")?.unwrap_or(100), flags.get("nodes")?.unwrap_or(20));
     println!("pool          server             all up ns  half down ns");
     let steerings = [("off", Steering::Failover), ("geo", Steering::Geo), ("random", Steering::Random)];
-    let steerings = steerings.into_iter().chain([("least", Steering::LeastOutstanding)]);
+    let steerings = steerings.into_iter().chain([
+        ("least", Steering::LeastOutstanding),
+        ("latency", Steering::Latency),
+        ("near", Steering::Proximity),
+    ]);
     for (name, steering) in steerings {
         for (server, choice) in
             [("random", NodeChoice::Random), ("hash", NodeChoice::Hash), ("least", NodeChoice::LeastOutstanding)]
         {
             let balancer = balancer(pools, nodes, steering, choice)?;
             let up = measure(&balancer);
-            for pool in balancer.pools() {
+            for slot in balancer.pools() {
+                let pool = slot.pool();
                 (0..nodes).step_by(2).for_each(|node| pool.marks.mark(node, true));
             }
             println!("{name:<13} {server:<18} {up:<10.1} {:.1}", measure(&balancer));
@@ -44,16 +49,17 @@ fn balancer(pools: usize, nodes: usize, steering: Steering, choice: NodeChoice) 
             ),
             port: None,
             enabled: true,
+            disabled_at: None,
             weight: 10_000,
-            tag: (number << 8 | at) as u64,
+            tag: (number << 32 | at) as u64,
         };
         let mut id = [0; 16];
         id[..8].copy_from_slice(&number.to_be_bytes());
         let mut pool = Pool::new(PoolId::from_bytes(id), (0..nodes).map(node).collect(), None);
         pool.choice = choice;
-        Arc::new(pool)
+        Arc::new(PoolSlot::new(number as u32, pool))
     };
-    let pools: Vec<Arc<Pool>> = (0..pools).map(pool).collect();
+    let pools: Vec<Arc<PoolSlot>> = (0..pools).map(pool).collect();
     let fallback = pools.first().ok_or("a pool at least")?;
     let lists = Lists {
         fallback: Arc::clone(fallback),

@@ -69,7 +69,8 @@ impl Editable for Pools {
 
     fn make(here: &Here<'_>, change: &mut Change, body: &PoolBody) -> Result<Pool, Error> {
         refuse_many(change, &Prefix::of(here.scope, Kind::Pool))?;
-        let pool = Parsed::document(PoolId::from_bytes(bartizan_seal::random()), None, body, change.now())?;
+        let mut pool = Parsed::document(PoolId::from_bytes(bartizan_seal::random()), None, body, change.now())?;
+        Parsed::note_disabled(&mut pool, None, change.now());
         change.require_parts(here.account_id()?, None, &pool)?;
         Ok(pool)
     }
@@ -78,6 +79,7 @@ impl Editable for Pools {
         let before = (edit == Edit::Patch).then_some(old);
         let mut pool = Parsed::document(old.id, before, body, change.now())?;
         (pool.created_on, pool.modified_on) = (old.created_on, old.modified_on);
+        Parsed::note_disabled(&mut pool, Some(old), change.now());
         change.require_parts(here.account_id()?, Some(old), &pool)?;
         Ok(pool)
     }

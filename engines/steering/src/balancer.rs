@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bartizan_names::{CountryCode, LoadBalancerId, Name, Region, ZoneName};
 
-use crate::pool::{Node, NodeChoice, Pool, bits, pool_tag};
+use crate::place::Place;
+use crate::pool::{Node, NodeChoice, Pool, PoolSlot, bits, pool_tag};
 use crate::{below, mixed};
 
 /// Where a name leads.
@@ -25,20 +26,20 @@ pub struct Balancer {
     lists: Lists,
     /// Of the default list: sums of shares up to each.
     sums: Box<[u32]>,
-    by_country: HashMap<CountryCode, Arc<[Arc<Pool>]>>,
+    by_country: HashMap<CountryCode, Arc<[Arc<PoolSlot>]>>,
     /// Each of its pools once, ascending by their tags: where cookies lead.
-    all: Box<[Arc<Pool>]>,
+    all: Box<[Arc<PoolSlot>]>,
 }
 
 /// The pools of a load balancer.
 #[derive(Clone, Debug)]
 pub struct Lists {
-    pub fallback: Arc<Pool>,
-    pub default: Arc<[Arc<Pool>]>,
+    pub fallback: Arc<PoolSlot>,
+    pub default: Arc<[Arc<PoolSlot>]>,
     /// For whoever came to this place.
-    pub here: Option<Arc<[Arc<Pool>]>>,
-    pub by_country: Vec<(CountryCode, Arc<[Arc<Pool>]>)>,
-    pub by_region: Vec<(Region, Arc<[Arc<Pool>]>)>,
+    pub here: Option<Arc<[Arc<PoolSlot>]>>,
+    pub by_country: Vec<(CountryCode, Arc<[Arc<PoolSlot>]>)>,
+    pub by_region: Vec<(Region, Arc<[Arc<PoolSlot>]>)>,
     /// Shares of those of the default list; all are equal where there are none.
     pub weights: Vec<u16>,
 }
@@ -54,13 +55,25 @@ pub enum Steering {
     Random,
     /// The one with the fewest requests under way for its share.
     LeastOutstanding,
+    /// The one whose nodes answer looks soonest.
+    Latency,
+    /// The one that is nearest to the visitor's country.
+    Proximity,
 }
 
 /// Whether visitors stay with a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Affinity {
     None,
-    Cookie { cookie: Cookie, by_address: bool },
+    Cookie {
+        cookie: Cookie,
+        by_address: bool,
+    },
+    /// With the same values of these header fields (in lower case) with the same node; `all` of them must be there.
+    Header {
+        names: Arc<[Box<str>]>,
+        all: bool,
+    },
 }
 
 /// How the cookie is set that says so.
@@ -72,6 +85,8 @@ pub struct Cookie {
     pub secure: Option<bool>,
     /// Whether who stays with a node that is down is sent to another one.
     pub fails_over: bool,
+    /// So long after a node was switched off who was with it stays.
+    pub drain: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +104,10 @@ pub struct Asked {
     pub country: Option<CountryCode>,
     /// The tag of the node that the visitor was with before.
     pub stays_with: Option<u64>,
+    /// What header fields make of the visitor, where they stay by these: it is `client` then, and the draw follows from it.
+    pub is_keyed: bool,
+    /// Seconds since 1970; without meaning where nobody stays.
+    pub now: u64,
     /// A random number.
     pub draw: u64,
 }
@@ -101,29 +120,49 @@ impl Asked {
             // One household, one client.
             IpAddr::V6(address) => mixed((u128::from(address) >> 64) as u64 ^ 1 << 63),
         };
-        Asked { client, country, stays_with: None, draw }
+        Asked { client, country, stays_with: None, is_keyed: false, now: 0, draw }
+    }
+
+    /// The same visitor, known by this hash in place of the address.
+    #[must_use]
+    pub fn keyed(self, key: u64) -> Asked {
+        Asked { client: mixed(key), draw: mixed(!key), is_keyed: true, ..self }
     }
 }
 
 /// Where somebody is sent.
-#[derive(Clone, Copy, Debug)]
-pub struct Chosen<'b> {
-    pub pool: &'b Arc<Pool>,
+#[derive(Clone, Debug)]
+pub struct Chosen {
+    /// As it was when it was chosen.
+    pub pool: Arc<Pool>,
     pub index: usize,
     /// Whether the visitor was with this node before.
     pub stayed: bool,
 }
 
-impl Chosen<'_> {
+/// Servers that DNS tells somebody of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToldTo {
+    Everybody,
+    /// Others may be told something else, for where they are.
+    Client,
+}
+
+impl Chosen {
     pub fn node(&self) -> &Node {
         &self.pool.nodes()[self.index]
+    }
+
+    /// Where this node is in what its pool has become meanwhile.
+    fn bit_in(&self, pool: &Pool) -> u64 {
+        pool.with_tag(self.node().tag).map_or(0, |index| 1 << index)
     }
 }
 
 impl Balancer {
     /// One with these pools, which gets its other fields afterwards.
     pub fn new(id: LoadBalancerId, apex: ZoneName, name: Name, lists: Lists) -> Balancer {
-        let mut by_country: HashMap<CountryCode, Arc<[Arc<Pool>]>> = HashMap::new();
+        let mut by_country: HashMap<CountryCode, Arc<[Arc<PoolSlot>]>> = HashMap::new();
         // Of two regions with one country the eastern half of North America goes before the western one.
         for (region, pools) in &lists.by_region {
             for country in region.countries().filter_map(|code| code.parse().ok()) {
@@ -143,8 +182,8 @@ impl Balancer {
         let by_place = lists.by_country.iter().map(|(_, pools)| pools);
         let by_place = by_place.chain(lists.by_region.iter().map(|(_, pools)| pools)).chain(&lists.here);
         let every = std::iter::once(&lists.fallback).chain(&*lists.default);
-        let mut all: Vec<Arc<Pool>> = every.chain(by_place.flat_map(|pools| &**pools)).cloned().collect();
-        all.sort_unstable_by_key(|pool| (pool.tag(), pool.id));
+        let mut all: Vec<Arc<PoolSlot>> = every.chain(by_place.flat_map(|pools| &**pools)).cloned().collect();
+        all.sort_unstable_by_key(|pool| (pool.tag, pool.id));
         all.dedup_by_key(|pool| pool.id);
         Balancer {
             id,
@@ -163,57 +202,56 @@ impl Balancer {
 
     /// The node for somebody; none if no pool has one that may be used.
     // Hot: once a request. No allocation, no lock.
-    pub fn choose(&self, asked: &Asked) -> Option<Chosen<'_>> {
+    pub fn choose(&self, asked: &Asked) -> Option<Chosen> {
         if let Some(chosen) = self.stays(asked) {
             return Some(chosen);
         }
-        let pool = self.pool(asked);
-        self.of(pool, pool.candidates(), asked)
+        let pool = self.pool(asked).look();
+        self.of(&pool, pool.candidates(), asked)
     }
 
     /// Another one, for whom the first could not be reached.
-    pub fn choose_other(&self, asked: &Asked, failed: &Chosen<'_>) -> Option<Chosen<'_>> {
+    pub fn choose_other(&self, asked: &Asked, failed: &Chosen) -> Option<Chosen> {
         if let Affinity::Cookie { cookie, .. } = self.affinity
             && failed.stayed
             && !cookie.fails_over
+            && failed.node().enabled
         {
             return None;
         }
         let without =
-            |pool: &Pool, mask: u64| if pool.id == failed.pool.id { mask & !(1 << failed.index) } else { mask };
-        let failed_pool = self.all.iter().find(|pool| pool.id == failed.pool.id)?;
-        if let Some(chosen) = self.of(failed_pool, without(failed_pool, failed_pool.candidates()), asked) {
+            |pool: &Pool, mask: u64| if pool.id == failed.pool.id { mask & !failed.bit_in(pool) } else { mask };
+        let failed_pool = self.all.iter().find(|slot| slot.id == failed.pool.id)?.look();
+        if let Some(chosen) = self.of(&failed_pool, without(&failed_pool, failed_pool.candidates()), asked) {
             return Some(chosen);
         }
         let mut others = self.list(asked).iter().chain([&self.lists.fallback]);
-        others.find_map(|pool| {
-            let mask = if pool.is_up() { without(pool, pool.up()) } else { 0 };
-            self.of(pool, mask, asked)
+        others.find_map(|slot| {
+            let pool = slot.look();
+            let mask = if pool.is_up() { without(&pool, pool.up()) } else { 0 };
+            self.of(&pool, mask, asked)
         })
     }
 
     /// Addresses of the nodes that are up in the pool for somebody: the IPv4 ones and then the IPv6 ones, of each kind the one
     /// first that is chosen among them. Nodes by name and behind tunnels have none.
     // Hot: once a query for a name that is not proxied. No allocation.
-    pub fn addresses(&self, asked: &Asked) -> impl Iterator<Item = IpAddr> {
-        let pool = self.pool(asked);
+    pub fn addresses<R>(&self, asked: &Asked, take: impl FnOnce(&mut dyn Iterator<Item = IpAddr>, ToldTo) -> R) -> R {
+        let pool = self.pool(asked).look();
         let up = pool.candidates();
-        pool.families().into_iter().flat_map(move |family| {
+        let mut addresses = pool.families().into_iter().flat_map(|family| {
             let mask = up & family;
             let first = pool.choose(mask, pool.choice, asked.client, asked.draw).unwrap_or(0);
             let from_first = bits(mask & u64::MAX << first).chain(bits(mask & !(u64::MAX << first)));
             from_first.filter_map(|at| pool.nodes()[at].address())
-        })
+        });
+        let by_client = matches!(self.steering, Steering::Geo | Steering::Proximity) || pool.choice == NodeChoice::Hash;
+        take(&mut addresses, if by_client { ToldTo::Client } else { ToldTo::Everybody })
     }
 
     /// All pools that somebody may be sent to.
-    pub fn pools(&self) -> &[Arc<Pool>] {
+    pub fn pools(&self) -> &[Arc<PoolSlot>] {
         &self.all
-    }
-
-    /// Whether others who ask may be told something else for where they are.
-    pub fn depends_on_client(&self) -> bool {
-        self.steering == Steering::Geo || self.all.iter().any(|pool| pool.choice == NodeChoice::Hash)
     }
 
     /// Whether it goes by the requests that are under way in a pool of its own.
@@ -222,18 +260,20 @@ impl Balancer {
     }
 
     /// The pool that somebody is sent to.
-    fn pool(&self, asked: &Asked) -> &Arc<Pool> {
+    fn pool(&self, asked: &Asked) -> &Arc<PoolSlot> {
         let list = self.list(asked);
         let found = match self.steering {
             Steering::Failover | Steering::Geo => None,
             Steering::Random => self.random(asked),
             Steering::LeastOutstanding => self.least(asked),
+            Steering::Latency => self.quickest(),
+            Steering::Proximity => self.nearest(asked),
         };
-        found.or_else(|| list.iter().find(|pool| pool.is_up())).unwrap_or(&self.lists.fallback)
+        found.or_else(|| list.iter().find(|slot| slot.look().is_up())).unwrap_or(&self.lists.fallback)
     }
 
     /// The pools for somebody, in their order.
-    fn list(&self, asked: &Asked) -> &[Arc<Pool>] {
+    fn list(&self, asked: &Asked) -> &[Arc<PoolSlot>] {
         if self.steering != Steering::Geo {
             return &self.lists.default;
         }
@@ -241,40 +281,64 @@ impl Balancer {
         self.lists.here.as_ref().or_else(by_country).unwrap_or(&self.lists.default)
     }
 
-    fn random(&self, asked: &Asked) -> Option<&Arc<Pool>> {
+    fn random(&self, asked: &Asked) -> Option<&Arc<PoolSlot>> {
         let at = |sums: &[u32], draw| {
             let total = sums.last().copied().filter(|total| *total > 0)?;
             let drawn = below(draw, total);
             Some(sums.partition_point(|sum| *sum <= drawn))
         };
         let first = self.lists.default.get(at(&self.sums, asked.draw)?)?;
-        if first.is_up() {
+        if first.look().is_up() {
             return Some(first);
         }
-        // Of those that are left, by their shares.
-        let share = |index| self.share(index);
-        let up = || self.lists.default.iter().enumerate().filter(|(_, pool)| pool.is_up());
-        let total: u32 = up().map(|(index, _)| share(index)).sum();
+        // Of those that are left, by their shares. Whether one is up may change while they are gone through.
+        let up = || self.lists.default.iter().enumerate().filter(|(_, slot)| slot.look().is_up());
+        let total: u32 = up().map(|(index, _)| self.share(index)).sum();
         let mut left = below(mixed(asked.draw), total.max(1));
         up().find(|(index, _)| {
-            let is_it = left < share(*index);
-            left = left.saturating_sub(share(*index));
+            let share = self.share(*index);
+            let is_it = left < share;
+            left = left.saturating_sub(share);
             is_it
         })
-        .map(|(_, pool)| pool)
+        .map(|(_, slot)| slot)
     }
 
     /// The one with the fewest requests under way for its share and its nodes; among equals the first from somewhere on.
-    fn least(&self, asked: &Asked) -> Option<&Arc<Pool>> {
+    fn least(&self, asked: &Asked) -> Option<&Arc<PoolSlot>> {
         let count = self.lists.default.len();
         let from = below(asked.draw, count as u32) as usize;
-        let load = |index: usize, pool: &Pool| {
+        let load = |(index, slot): (usize, &Arc<PoolSlot>)| {
+            let pool = slot.look();
             let share = u64::from(self.share(index)) * u64::from(pool.up().count_ones());
-            ((u64::from(pool.marks.all_open()) + 1) << 24) / share.max(1)
+            let load = ((u64::from(pool.marks.all_open()) + 1) << 24).checked_div(share)?;
+            pool.is_up().then_some((load, (index + count - from) % count))
         };
-        let up = self.lists.default.iter().enumerate();
-        let up = up.filter(|(index, pool)| self.share(*index) > 0 && pool.is_up());
-        up.min_by_key(|(index, pool)| (load(*index, pool), (index + count - from) % count)).map(|(_, pool)| pool)
+        let all = self.lists.default.iter().enumerate();
+        all.filter_map(|(index, slot)| Some((load((index, slot))?, slot)))
+            .min_by_key(|(load, _)| *load)
+            .map(|(_, slot)| slot)
+    }
+
+    /// The one whose nodes answer looks soonest; those at which nobody has looked come last, in their order.
+    fn quickest(&self) -> Option<&Arc<PoolSlot>> {
+        let took = |slot: &Arc<PoolSlot>| {
+            let pool = slot.look();
+            pool.is_up().then(|| pool.took().unwrap_or(u32::MAX))
+        };
+        let up = self.lists.default.iter().filter_map(|slot| Some((took(slot)?, slot)));
+        up.min_by_key(|(took, _)| *took).map(|(_, slot)| slot)
+    }
+
+    /// The nearest one; those of which nobody said where they are come last, in their order.
+    fn nearest(&self, asked: &Asked) -> Option<&Arc<PoolSlot>> {
+        let from = Place::middle_of(asked.country?)?;
+        let far = |slot: &Arc<PoolSlot>| {
+            let pool = slot.look();
+            pool.is_up().then(|| pool.place.map_or(f32::INFINITY, |place| -place.nearness(from)))
+        };
+        let up = self.lists.default.iter().filter_map(|slot| Some((far(slot)?, slot)));
+        up.min_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, slot)| slot)
     }
 
     /// Of one of the default list.
@@ -283,25 +347,33 @@ impl Balancer {
         self.sums[index] - before
     }
 
-    fn of<'b>(&'b self, pool: &'b Arc<Pool>, mask: u64, asked: &Asked) -> Option<Chosen<'b>> {
+    fn of(&self, pool: &Arc<Pool>, mask: u64, asked: &Asked) -> Option<Chosen> {
         let choice = match self.affinity {
             Affinity::Cookie { by_address: true, .. } => NodeChoice::Hash,
+            Affinity::Header { .. } if asked.is_keyed => NodeChoice::Hash,
             _ => pool.choice,
         };
         // Where a pool was drawn the same number draws no node.
         let draw = if self.steering == Steering::Random { mixed(asked.draw ^ 1) } else { asked.draw };
         let index = pool.choose(mask, choice, asked.client, draw)?;
-        Some(Chosen { pool, index, stayed: false })
+        Some(Chosen { pool: Arc::clone(pool), index, stayed: false })
     }
 
     /// The node that the visitor was with, if they may stay.
-    fn stays(&self, asked: &Asked) -> Option<Chosen<'_>> {
-        let Affinity::Cookie { .. } = self.affinity else { return None };
+    fn stays(&self, asked: &Asked) -> Option<Chosen> {
+        let Affinity::Cookie { cookie, .. } = self.affinity else { return None };
         let tag = asked.stays_with?;
-        let from = self.all.partition_point(|pool| pool.tag() < pool_tag(tag));
-        let same = self.all[from..].iter().take_while(|pool| pool.tag() == pool_tag(tag));
-        let (pool, index) = same.into_iter().find_map(|pool| Some((pool, pool.with_tag(tag)?)))?;
-        let is_up = pool.enabled && pool.up() >> index & 1 == 1;
-        is_up.then_some(Chosen { pool, index, stayed: true })
+        let from = self.all.partition_point(|slot| slot.tag < pool_tag(tag));
+        let mut same = self.all[from..].iter().take_while(|slot| slot.tag == pool_tag(tag));
+        let (pool, index) = same.find_map(|slot| {
+            let pool = slot.look();
+            let index = pool.with_tag(tag)?;
+            Some((pool, index))
+        })?;
+        let has = |mask: u64| mask >> index & 1 == 1;
+        let drains =
+            pool.nodes()[index].disabled_at.is_some_and(|at| asked.now < at.saturating_add(cookie.drain.as_secs()));
+        let may_stay = has(pool.up()) || drains && !has(pool.marks.down());
+        (pool.enabled && may_stay).then(|| Chosen { pool: Arc::clone(&pool), index, stayed: true })
     }
 }

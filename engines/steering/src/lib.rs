@@ -4,6 +4,8 @@
 //! publish ── Balancer, Pool ──► Balancers (immutable, shared) ──► choose(who asks, a random number) ──► pool and node
 //! planes/probe ── Marks ──────┘  (which nodes are down: bits that are looked at when somebody asks)
 //! ```
+//! A load balancer leads to the places of pools: one that changes is swapped in its place, however many lead to it.
+//!
 //! What monitors find is no configuration: it is a word of bits beside each pool, one bit a node, that the probe plane sets and
 //! that every decision looks at. Two generations of a pool that have the same nodes share the word.
 //!
@@ -15,13 +17,15 @@ mod balancer;
 mod balancers;
 mod check;
 mod marks;
+mod place;
 mod pool;
 
-pub use balancer::{Affinity, Asked, Balancer, Chosen, Cookie, Lists, SameSite, Steering};
+pub use balancer::{Affinity, Asked, Balancer, Chosen, Cookie, Lists, SameSite, Steering, ToldTo};
 pub use balancers::{Balancers, BalancersEdit};
 pub use check::{Check, Checks, Known, Monitor, MonitorKind, Request};
 pub use marks::{Marks, Open};
-pub use pool::{NODES_MAX, Node, NodeChoice, NodeTarget, Pool};
+pub use place::Place;
+pub use pool::{NODES_MAX, Node, NodeChoice, NodeTarget, Pool, PoolSlot};
 
 /// Spreads what differs in few bits over all of them (SplitMix64).
 const fn mixed(word: u64) -> u64 {

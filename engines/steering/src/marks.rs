@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Beside a pool, and shared by its generations as long as its nodes are the same.
 #[derive(Debug)]
 pub struct Marks {
     down: AtomicU64,
     open: Box<[AtomicU32]>,
+    /// Microseconds that looks at each took of late; 0 where nobody has looked.
+    took: Box<[AtomicU32]>,
     all_open: AtomicU32,
 }
 
@@ -17,6 +20,7 @@ impl Marks {
         Marks {
             down: AtomicU64::new(0),
             open: (0..nodes).map(|_| AtomicU32::new(0)).collect(),
+            took: (0..nodes).map(|_| AtomicU32::new(0)).collect(),
             all_open: AtomicU32::new(0),
         }
     }
@@ -33,6 +37,30 @@ impl Marks {
             self.down.fetch_or(bit, Ordering::Relaxed);
         } else {
             self.down.fetch_and(!bit, Ordering::Relaxed);
+        }
+    }
+
+    /// Says how long a look at a node took that went well. One that is slow once weighs a quarter.
+    pub fn note_took(&self, node: usize, took: Duration) {
+        let Some(known) = self.took.get(node) else { return };
+        let new = u32::try_from(took.as_micros()).unwrap_or(u32::MAX).max(1);
+        let smooth = match known.load(Ordering::Relaxed) {
+            0 => new,
+            before => (u64::from(before) * 3 / 4 + u64::from(new) / 4).max(1) as u32, // between both
+        };
+        known.store(smooth, Ordering::Relaxed);
+    }
+
+    /// Microseconds that looks at a node took of late.
+    pub fn took(&self, node: usize) -> Option<u32> {
+        self.took.get(node).map(|took| took.load(Ordering::Relaxed)).filter(|took| *took > 0)
+    }
+
+    /// Knows of a node what `before` knew of one of its own.
+    pub(crate) fn take_over(&self, node: usize, before: &Marks, at: usize) {
+        self.mark(node, before.down() >> at & 1 == 1);
+        if let (Some(took), Some(known)) = (self.took.get(node), before.took(at)) {
+            took.store(known, Ordering::Relaxed);
         }
     }
 

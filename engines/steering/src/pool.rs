@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use arc_swap::{ArcSwap, Guard};
 use bartizan_names::{OriginHost, PoolId, TunnelId};
 
 use crate::marks::Marks;
+use crate::place::Place;
 use crate::{below, mixed};
 
 /// Nodes of a pool: one bit of a word each.
@@ -19,6 +21,8 @@ pub struct Pool {
     /// So many nodes must be up for the pool to be up.
     pub minimum: u32,
     pub choice: NodeChoice,
+    /// Where it is, if that was said.
+    pub place: Option<Place>,
     nodes: Box<[Node]>,
     /// Nodes that may be sent somebody when they are up.
     usable: u64,
@@ -31,6 +35,37 @@ pub struct Pool {
     pub marks: Arc<Marks>,
 }
 
+/// Where a pool is found, whatever becomes of it: who leads to it need not be made anew when it changes.
+#[derive(Debug)]
+pub struct PoolSlot {
+    pub id: PoolId,
+    /// What cookies call it.
+    pub(crate) tag: u32,
+    pool: ArcSwap<Pool>,
+}
+
+impl PoolSlot {
+    pub fn new(tag: u32, pool: Pool) -> PoolSlot {
+        PoolSlot { id: pool.id, tag, pool: ArcSwap::from_pointee(pool) }
+    }
+
+    /// What it is like now.
+    pub fn pool(&self) -> Arc<Pool> {
+        self.pool.load_full()
+    }
+
+    /// From here on it is like this.
+    pub fn put(&self, pool: Arc<Pool>) {
+        self.pool.store(pool);
+    }
+
+    /// For a look that is over soon.
+    // Hot: some times a request. No reference is counted.
+    pub(crate) fn look(&self) -> Guard<Arc<Pool>> {
+        self.pool.load()
+    }
+}
+
 /// A server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
@@ -38,6 +73,8 @@ pub struct Node {
     pub target: NodeTarget,
     pub port: Option<u16>,
     pub enabled: bool,
+    /// When it was switched off, in seconds since 1970.
+    pub disabled_at: Option<u64>,
     /// Its share beside the others.
     pub weight: u16,
     /// What a visitor's cookie calls it: the same in all generations, and nothing that tells where it is. The upper half is the
@@ -105,8 +142,9 @@ impl Pool {
                 let marks = Marks::new(nodes.len());
                 for (index, node) in nodes.iter().enumerate() {
                     let was = before.and_then(|before| before.nodes.iter().position(|other| is_same(node, other)));
-                    let is_down = before.zip(was).is_some_and(|(before, at)| before.marks.down() >> at & 1 == 1);
-                    marks.mark(index, is_down);
+                    if let (Some(before), Some(at)) = (before, was) {
+                        marks.take_over(index, &before.marks, at);
+                    }
                 }
                 Arc::new(marks)
             }
@@ -116,6 +154,7 @@ impl Pool {
             enabled: true,
             minimum: 1,
             choice: NodeChoice::Random,
+            place: None,
             nodes: nodes.into(),
             usable,
             families,
@@ -127,11 +166,6 @@ impl Pool {
 
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
-    }
-
-    /// What cookies call it.
-    pub(crate) fn tag(&self) -> u32 {
-        self.tags.first().map_or(0, |(tag, _)| pool_tag(*tag))
     }
 
     /// The node with this tag.
@@ -153,6 +187,14 @@ impl Pool {
     /// Whether somebody is to be sent here.
     pub fn is_up(&self) -> bool {
         self.enabled && self.up().count_ones() >= self.minimum.max(1)
+    }
+
+    /// Microseconds that looks at those of its nodes took that are up; none where nobody has looked.
+    pub(crate) fn took(&self) -> Option<u32> {
+        let (sum, count) = bits(self.up())
+            .filter_map(|node| self.marks.took(node))
+            .fold((0_u64, 0), |(sum, count), took| (sum + u64::from(took), count + 1));
+        u32::try_from(sum.checked_div(count)?).ok()
     }
 
     /// Those that are up, or, where nobody is, all that may be used: as good as none, and perhaps better. None of a pool that is

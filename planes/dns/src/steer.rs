@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use bartizan_authority::{Steer, Steered};
-use bartizan_steering::Asked;
+use bartizan_steering::{Asked, ToldTo};
 
 use crate::Config;
 
@@ -32,12 +32,14 @@ impl Steer for Steering<'_> {
     // Hot: some times a query for such a name. No allocation, no lock.
     fn addresses(&self, apex: &[u8], name: &[u8]) -> Option<Steered> {
         let balancer = self.config.balancers.named(apex, name)?;
-        if balancer.depends_on_client() {
-            self.depends_on_client.set(true);
-        }
         let (country, _) = self.config.geo.lookup(self.client);
         let asked = Asked::by(self.client, country, self.draw);
-        Some(Steered::new(balancer.addresses(&asked), balancer.ttl))
+        Some(balancer.addresses(&asked, |addresses, told_to| {
+            if told_to == ToldTo::Client {
+                self.depends_on_client.set(true);
+            }
+            Steered::new(addresses, balancer.ttl)
+        }))
     }
 }
 

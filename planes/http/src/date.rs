@@ -28,6 +28,11 @@ impl Dates {
         self.text.replace(text(&self.clock));
     }
 
+    /// By a look at the clock, in seconds since 1970.
+    pub(crate) fn seconds(&self) -> u64 {
+        self.clock.now().unix_seconds()
+    }
+
     /// By a look at the clock: a certificate that was issued just now is valid.
     pub(crate) fn span(&self) -> Span {
         self.clock.span()

@@ -164,6 +164,9 @@ impl Worker {
         let outcome = look(&self.ways, node, monitor).await;
         let went_well = outcome.fault.is_none();
         self.seen.count(went_well);
+        if went_well {
+            check.pool.marks.note_took(turn.node, outcome.took);
+        }
         let Some((check, turned)) = self.rounds.borrow_mut().end(turn, check, went_well) else { return };
         self.note(&check, turn.node, &outcome, turned);
     }

@@ -258,6 +258,7 @@ mod tests {
             target: NodeTarget::Host([OriginHost::Address(address.into())].into()),
             port: Some(at + 1),
             enabled: true,
+            disabled_at: None,
             weight: 1,
             tag: at.into(),
         };

@@ -49,6 +49,8 @@ pub enum BalancingError {
     Where { pointer: String, given: String },
     #[error("there are 1 to {max} pools")]
     Pools { pointer: String, max: usize },
+    #[error("there are 1 to {max} names of header fields")]
+    AffinityHeaders { max: usize },
     #[error("all lists together name at most {max} pools")]
     Named { max: usize },
 }
@@ -79,6 +81,7 @@ impl BalancingError {
             PortOfTcp => "/port".to_owned(),
             Interval => "/interval".to_owned(),
             Host { .. } => "/name".to_owned(),
+            AffinityHeaders { .. } => "/session_affinity_attributes/headers".to_owned(),
             Named { .. } => "/country_pools".to_owned(),
         }
     }

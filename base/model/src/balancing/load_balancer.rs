@@ -1,6 +1,6 @@
 //! Load balancers: a name of a zone, and the pools that it leads to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bartizan_names::{CountryCode, LoadBalancerId, Name, PoolId, Region, Timestamp, ZoneName};
@@ -20,6 +20,11 @@ const NAMED_MAX: usize = 2_000;
 const TTL: (u32, u32) = (10, 86_400);
 const AFFINITY_TTL: (u32, u32) = (1_800, 604_800);
 const AFFINITY_TTL_DEFAULT: u32 = 82_800;
+const DRAIN_MAX: u32 = 86_400;
+
+/// Header fields by which visitors stay, and octets of their names.
+const HEADERS_MAX: usize = 5;
+const HEADER_BYTES_MAX: usize = 100;
 
 /// A load balancer that can be served.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,16 +59,25 @@ pub enum Steering {
     Random,
     /// The one with the fewest requests under way for its share.
     LeastOutstanding,
+    /// The one whose servers answer looks soonest.
+    Latency,
+    /// The one that is nearest to the visitor's country.
+    Proximity,
 }
 
 /// Whether visitors stay with a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Affinity {
     None,
     /// By a cookie; by the address for who has none yet where `by_address`.
     Cookie {
         cookie: Cookie,
         by_address: bool,
+    },
+    /// By the values of header fields (in lower case), `all` of which must be there.
+    Header {
+        names: Vec<String>,
+        all: bool,
     },
 }
 
@@ -76,6 +90,8 @@ pub struct Cookie {
     pub secure: Option<bool>,
     /// Whether who stays with a server that is down is sent to another one.
     pub fails_over: bool,
+    /// So long after a server was switched off who was with it stays.
+    pub drain: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,14 +183,21 @@ impl LoadBalancer {
             "geo" => Steering::Geo,
             "random" => Steering::Random,
             "least_outstanding_requests" | "least_connections" => Steering::LeastOutstanding,
-            "dynamic_latency" | "proximity" => {
-                return Err(Refused::NotOffered { pointer: "/steering_policy".to_owned() });
-            }
+            "dynamic_latency" => Steering::Latency,
+            "proximity" => Steering::Proximity,
             given => {
                 return Err(Refused::Word {
                     pointer: "/steering_policy",
                     given: given.to_owned(),
-                    known: &["off", "geo", "random", "least_outstanding_requests", "least_connections"],
+                    known: &[
+                        "off",
+                        "geo",
+                        "random",
+                        "dynamic_latency",
+                        "proximity",
+                        "least_outstanding_requests",
+                        "least_connections",
+                    ],
                 });
             }
         };
@@ -279,8 +302,8 @@ fn affinity(document: &v4::LoadBalancer) -> Result<Affinity, Refused> {
         "" | "none" => return Ok(Affinity::None),
         "cookie" => false,
         "ip_cookie" => true,
-        "header" => return Err(Refused::NotOffered { pointer: "/session_affinity".to_owned() }),
-        given => return Err(word("/session_affinity", given, &["none", "cookie", "ip_cookie"])),
+        "header" => return headers(attributes),
+        given => return Err(word("/session_affinity", given, &["none", "cookie", "ip_cookie", "header"])),
     };
     let at = "/session_affinity_attributes/samesite";
     let same_site = match attributes.samesite.as_str() {
@@ -303,12 +326,25 @@ fn affinity(document: &v4::LoadBalancer) -> Result<Affinity, Refused> {
             return Err(word(at, given, &["none", "temporary", "sticky"]));
         }
     };
-    if attributes.drain_duration != 0 {
-        return Err(Refused::NotOffered { pointer: "/session_affinity_attributes/drain_duration".to_owned() });
+    if attributes.drain_duration > DRAIN_MAX {
+        let pointer = "/session_affinity_attributes/drain_duration";
+        return Err(Refused::Range { pointer, least: 0, most: DRAIN_MAX.into() });
     }
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
     let max_age = seconds(document.session_affinity_ttl);
-    Ok(Affinity::Cookie { cookie: Cookie { max_age, same_site, secure, fails_over }, by_address })
+    let drain = seconds(attributes.drain_duration);
+    Ok(Affinity::Cookie { cookie: Cookie { max_age, same_site, secure, fails_over, drain }, by_address })
+}
+
+/// Fields by whose values visitors stay.
+fn headers(attributes: &v4::SessionAffinity) -> Result<Affinity, Refused> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let fits = |name: &String| (1..=HEADER_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_token);
+    if !(1..=HEADERS_MAX).contains(&attributes.headers.len()) || !attributes.headers.iter().all(fits) {
+        return Err(Refused::AffinityHeaders { max: HEADERS_MAX });
+    }
+    let names: BTreeSet<String> = attributes.headers.iter().map(|name| name.to_ascii_lowercase()).collect();
+    Ok(Affinity::Header { names: names.into_iter().collect(), all: attributes.require_all_headers })
 }
 
 #[cfg(test)]
@@ -353,10 +389,21 @@ mod tests {
             (json!({"pop_pools": many(20)}), "/country_pools"),
             (json!({"pop_pools": {"L-R": [POOL]}}), "/pop_pools/L-R"),
             (json!({"steering_policy": "geo"}), ""),
-            (json!({"steering_policy": "proximity"}), "/steering_policy"),
+            (json!({"steering_policy": "proximity"}), ""),
             (json!({"steering_policy": "luck"}), "/steering_policy"),
             (json!({"session_affinity": "cookie"}), ""),
-            (json!({"session_affinity": "header"}), "/session_affinity"),
+            (json!({"steering_policy": "dynamic_latency"}), ""),
+            (json!({"session_affinity": "header"}), "/session_affinity_attributes/headers"),
+            (json!({"session_affinity": "header", "session_affinity_attributes": {"headers": ["X-User"]}}), ""),
+            (
+                json!({"session_affinity": "header", "session_affinity_attributes": {"headers": ["X User"]}}),
+                "/session_affinity_attributes/headers",
+            ),
+            (json!({"session_affinity": "cookie", "session_affinity_attributes": {"drain_duration": 60}}), ""),
+            (
+                json!({"session_affinity": "cookie", "session_affinity_attributes": {"drain_duration": 86_401}}),
+                "/session_affinity_attributes/drain_duration",
+            ),
             (json!({"session_affinity_ttl": 60}), "/session_affinity_ttl"),
             (json!({"random_steering": {"default_weight": 1.1}}), "/random_steering/default_weight"),
         ] {

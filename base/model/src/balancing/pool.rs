@@ -27,6 +27,8 @@ pub struct Pool {
     pub minimum: u32,
     pub monitor: Option<MonitorId>,
     pub choice: NodeChoice,
+    /// Degrees north and east, if they are known.
+    pub place: Option<(f64, f64)>,
     /// At least one, at most [`NODES_MAX`].
     pub nodes: Vec<PoolNode>,
     pub emails: Vec<String>,
@@ -39,6 +41,7 @@ pub struct PoolNode {
     pub target: NodeTarget,
     pub port: Option<u16>,
     pub enabled: bool,
+    pub disabled_at: Option<Timestamp>,
     /// Its share, in parts of ten thousand.
     pub weight: u16,
 }
@@ -149,6 +152,15 @@ impl Pool {
         Ok(document)
     }
 
+    /// Notes since when servers are switched off, beside what the pool was.
+    pub fn note_disabled(document: &mut v4::Pool, old: Option<&v4::Pool>, now: Timestamp) {
+        for origin in document.origins.iter_mut().filter(|origin| !origin.enabled) {
+            let is_same = |other: &&PoolOrigin| other.address == origin.address && other.port == origin.port;
+            let was = old.and_then(|old| old.origins.iter().find(is_same)).filter(|was| !was.enabled);
+            origin.disabled_at = was.map_or(Some(now), |was| was.disabled_at);
+        }
+    }
+
     pub fn parse(document: &v4::Pool) -> Result<Pool, Refused> {
         check_name(&document.name, "/name")?;
         check_description(&document.description)?;
@@ -180,6 +192,7 @@ impl Pool {
             enabled: document.enabled,
             minimum: document.minimum_origins.max(1),
             monitor: document.monitor,
+            place: document.latitude.zip(document.longitude),
             choice: NodeChoice::parse(&document.origin_steering.policy)?,
             nodes,
             emails: emails(&document.notification_email)?,
@@ -232,6 +245,7 @@ fn origin((index, body): (usize, &PoolOriginBody)) -> Result<PoolOrigin, Refused
         weight: told(&body.weight, None, 1.0),
         port,
         header: None,
+        disabled_at: None,
     })
 }
 
@@ -250,6 +264,7 @@ fn node((index, origin): (usize, &PoolOrigin)) -> Result<PoolNode, Refused> {
         target: target(index, &origin.address)?.0,
         port: origin.port,
         enabled: origin.enabled,
+        disabled_at: origin.disabled_at.filter(|_| !origin.enabled),
         weight: (origin.weight * 10_000.0).round() as u16, // 0 to 10,000
     })
 }

@@ -1,7 +1,7 @@
 //! Load balancers, their pools, and what is asked of the servers of these.
 //!
-//! A load balancer holds the pools that it leads to, so that who is sent somewhere finds all of it in one place. A pool that
-//! changes makes those anew that lead to it, and no others.
+//! A load balancer holds the places of the pools that it leads to, so that who is sent somewhere finds all of it in one place. A
+//! pool that changes is swapped in its place; one that comes or goes makes those anew that lead to it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use std::sync::Arc;
 use bartizan_authority::Proxied;
 use bartizan_live::Generation;
 use bartizan_model as model;
-use bartizan_names::{AccountId, LoadBalancerId, MonitorId, Name, PoolId, ZoneId};
+use bartizan_names::{AccountId, LoadBalancerId, MonitorId, Name, PoolId, Timestamp, ZoneId};
 use bartizan_routes::Target;
 use bartizan_steering::{
     Affinity, Balancer, Balancers, Check, Checks, Cookie, Lists, Monitor, MonitorKind, Node, NodeChoice, NodeTarget,
-    Pool, Request, SameSite, Steering,
+    Place, Pool, PoolSlot, Request, SameSite, Steering,
 };
 use bartizan_store::{Key, Kind, ReadError, Scope};
 
@@ -24,7 +24,7 @@ use crate::unit::{KnownZones, ZoneChanges};
 pub(super) struct BalancersPart {
     pub(super) balancers: Generation<Balancers>,
     pub(super) checks: Generation<Checks>,
-    pools: HashMap<PoolId, (AccountId, Arc<Pool>, Option<MonitorId>)>,
+    pools: HashMap<PoolId, (AccountId, Arc<PoolSlot>, Option<MonitorId>)>,
     monitors: HashMap<MonitorId, (AccountId, Arc<Monitor>)>,
     wanted: HashMap<LoadBalancerId, (ZoneId, model::LoadBalancer)>,
     /// Which load balancers lead to a pool, and which pools go by a monitor.
@@ -38,13 +38,21 @@ pub(super) struct BalancersPart {
 /// What becomes of them.
 #[derive(Default)]
 pub(crate) struct BalancersPatch {
-    pools: BTreeMap<PoolId, Option<(AccountId, model::Pool)>>,
+    pools: BTreeMap<PoolId, PoolAfter>,
     monitors: BTreeMap<MonitorId, Option<(AccountId, Arc<Monitor>)>>,
     balancers: BTreeMap<LoadBalancerId, Option<(ZoneId, model::LoadBalancer)>>,
     /// The PoP's name, if it may have changed.
     pub(super) place: Option<String>,
     /// Names whose meaning may change with them.
     pub(super) owners: BTreeSet<(ZoneId, Name)>,
+}
+
+/// What becomes of a pool.
+enum PoolAfter {
+    Gone,
+    Wanted(AccountId, model::Pool),
+    /// It cannot be read, and is as it was.
+    Stays(AccountId, Arc<PoolSlot>, Option<MonitorId>),
 }
 
 impl BalancersPart {
@@ -84,9 +92,14 @@ impl BalancersPart {
         for key in touched.of(Kind::Pool) {
             let (Scope::Account(account), Some(id)) = (key.scope(), key.id_as::<PoolId>()) else { continue };
             match reading.get(key, |entry| Ok(model::Pool::parse(&document(entry)?)?))? {
-                Found::Value(it) => drop(patch.pools.insert(id, Some((account, it)))),
-                Found::Nothing => drop(patch.pools.insert(id, None)),
-                Found::Bad => {}
+                Found::Value(it) => drop(patch.pools.insert(id, PoolAfter::Wanted(account, it))),
+                Found::Nothing => drop(patch.pools.insert(id, PoolAfter::Gone)),
+                Found::Bad => {
+                    let stays = |(account, slot, monitor): &(AccountId, Arc<PoolSlot>, Option<MonitorId>)| {
+                        (id, PoolAfter::Stays(*account, Arc::clone(slot), *monitor))
+                    };
+                    patch.pools.extend(self.pools.get(&id).map(stays));
+                }
             }
         }
         for zone in zones.by_id.iter().filter(|(_, change)| change.after.is_none()).map(|(zone, _)| zone) {
@@ -133,18 +146,36 @@ impl BalancersPart {
             }
         }
         for (id, after) in patch.pools {
-            to_make.extend(self.users.get(&id).into_iter().flatten().copied());
             to_check.insert(id);
             let before = self.pools.remove(&id);
             if let Some((.., Some(monitor))) = &before {
                 remove_from(&mut self.watched, monitor, &id);
             }
-            if let Some((account, wanted)) = after {
-                if let Some(monitor) = wanted.monitor {
+            let account = before.as_ref().map(|(account, ..)| *account);
+            let after = match after {
+                PoolAfter::Gone => None,
+                PoolAfter::Stays(account, slot, monitor) => Some((account, slot, monitor)),
+                PoolAfter::Wanted(of, wanted) => {
+                    let slot = before.map(|(_, slot, _)| slot);
+                    let made = pool(&wanted, slot.as_ref().map(|slot| slot.pool()).as_deref());
+                    let slot = match slot.filter(|_| account == Some(of)) {
+                        Some(slot) => {
+                            slot.put(Arc::new(made));
+                            slot
+                        }
+                        None => Arc::new(PoolSlot::new(tag_of(id), made)),
+                    };
+                    Some((of, slot, wanted.monitor))
+                }
+            };
+            if account != after.as_ref().map(|(account, ..)| *account) {
+                to_make.extend(self.users.get(&id).into_iter().flatten().copied());
+            }
+            if let Some((account, slot, monitor)) = after {
+                if let Some(monitor) = monitor {
                     self.watched.entry(monitor).or_default().insert(id);
                 }
-                let made = Arc::new(pool(&wanted, before.as_ref().map(|(_, before, _)| &**before)));
-                self.pools.insert(id, (account, made, wanted.monitor));
+                self.pools.insert(id, (account, slot, monitor));
             }
         }
         for (id, after) in patch.balancers {
@@ -173,10 +204,10 @@ impl BalancersPart {
         }
         for id in &to_check {
             match self.pools.get(id) {
-                Some((account, pool, monitor)) => {
+                Some((account, slot, monitor)) => {
                     let monitor = monitor.and_then(|monitor| self.monitors.get(&monitor));
                     let monitor = monitor.filter(|(of, _)| of == account).map(|(_, monitor)| Arc::clone(monitor));
-                    let check = Check { account: *account, pool: Arc::clone(pool), monitor };
+                    let check = Check { account: *account, pool: slot.pool(), monitor };
                     self.checks.value.insert(*id, Arc::new(check));
                 }
                 None => drop(self.checks.value.remove(id)),
@@ -218,15 +249,16 @@ impl BalancersPart {
         let served = known.get(*zone)?;
         let account = served.zone.account;
         let one = |pool: &PoolId| {
-            let (of, pool, _) = self.pools.get(pool)?;
-            (*of == account).then(|| Arc::clone(pool))
+            let (of, slot, _) = self.pools.get(pool)?;
+            (*of == account).then(|| Arc::clone(slot))
         };
-        let all = |pools: &Vec<PoolId>| -> Arc<[Arc<Pool>]> { pools.iter().filter_map(one).collect() };
+        let all = |pools: &Vec<PoolId>| -> Arc<[Arc<PoolSlot>]> { pools.iter().filter_map(one).collect() };
         let there: Vec<&PoolId> = wanted.default.iter().filter(|pool| one(pool).is_some()).collect();
         let share = |pool: &&PoolId| wanted.weights.get(*pool).copied().unwrap_or(wanted.default_weight);
         let lists = Lists {
             // Nobody is sent to one that is not there.
-            fallback: one(&wanted.fallback).unwrap_or_else(|| Arc::new(Pool::new(wanted.fallback, Vec::new(), None))),
+            fallback: one(&wanted.fallback)
+                .unwrap_or_else(|| Arc::new(PoolSlot::new(0, Pool::new(wanted.fallback, Vec::new(), None)))),
             default: all(&wanted.default),
             here: wanted.by_pop.get(&self.place).map(all),
             by_country: wanted.by_country.iter().map(|(country, pools)| (*country, all(pools))).collect(),
@@ -241,8 +273,10 @@ impl BalancersPart {
             model::Steering::Geo => Steering::Geo,
             model::Steering::Random => Steering::Random,
             model::Steering::LeastOutstanding => Steering::LeastOutstanding,
+            model::Steering::Latency => Steering::Latency,
+            model::Steering::Proximity => Steering::Proximity,
         };
-        balancer.affinity = match wanted.affinity {
+        balancer.affinity = match &wanted.affinity {
             model::Affinity::None => Affinity::None,
             model::Affinity::Cookie { cookie, by_address } => Affinity::Cookie {
                 cookie: Cookie {
@@ -254,9 +288,13 @@ impl BalancersPart {
                     },
                     secure: cookie.secure,
                     fails_over: cookie.fails_over,
+                    drain: cookie.drain,
                 },
-                by_address,
+                by_address: *by_address,
             },
+            model::Affinity::Header { names, all } => {
+                Affinity::Header { names: names.iter().map(|name| name.as_str().into()).collect(), all: *all }
+            }
         };
         Some(balancer)
     }
@@ -271,26 +309,31 @@ fn remove_from<K: std::hash::Hash + Eq, V: Ord>(sets: &mut HashMap<K, BTreeSet<V
     }
 }
 
+/// What cookies call a pool. Nobody can guess it without the id, which is random.
+fn tag_of(pool: PoolId) -> u32 {
+    half(&format!("pool/{pool}"))
+}
+
+fn half(text: &str) -> u32 {
+    bartizan_seal::sha256(text.as_bytes()).first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes))
+}
+
 fn pool(wanted: &model::Pool, before: Option<&Pool>) -> Pool {
     let node = |node: &model::PoolNode| {
         let target = match &node.target {
             model::NodeTarget::Host(host) => NodeTarget::Host([host.clone()].into()),
             model::NodeTarget::Tunnel(tunnel) => NodeTarget::Tunnel(*tunnel),
         };
-        // Nobody can guess it without the pool's id, which is random.
-        let half = |text: String| {
-            let hash = bartizan_seal::sha256(text.as_bytes());
-            hash.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes))
-        };
-        let upper = half(format!("pool/{}", wanted.id));
-        let lower = half(format!("pool-node/{}/{target:?}/{:?}", wanted.id, node.port));
-        let tag = u64::from(upper) << 32 | u64::from(lower);
+        let lower = half(&format!("pool-node/{}/{target:?}/{:?}", wanted.id, node.port));
+        let tag = u64::from(tag_of(wanted.id)) << 32 | u64::from(lower);
         let (name, port, enabled, weight) = (node.name.as_str().into(), node.port, node.enabled, node.weight);
-        Node { name, target, port, enabled, weight, tag }
+        let disabled_at = node.disabled_at.map(Timestamp::unix_seconds);
+        Node { name, target, port, enabled, disabled_at, weight, tag }
     };
     let mut pool = Pool::new(wanted.id, wanted.nodes.iter().map(node).collect(), before);
     pool.enabled = wanted.enabled;
     pool.minimum = wanted.minimum;
+    pool.place = wanted.place.map(|(latitude, longitude)| Place::at(latitude, longitude));
     pool.choice = match wanted.choice {
         model::NodeChoice::Random => NodeChoice::Random,
         model::NodeChoice::Hash => NodeChoice::Hash,

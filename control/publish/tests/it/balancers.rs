@@ -65,7 +65,7 @@ impl std::fmt::Debug for Steering<'_> {
 impl Steer for Steering<'_> {
     fn addresses(&self, apex: &[u8], name: &[u8]) -> Option<Steered> {
         let balancer = self.bundle.balancers.value.named(apex, name)?;
-        Some(Steered::new(balancer.addresses(&self.asked), balancer.ttl))
+        Some(balancer.addresses(&self.asked, |addresses, _| Steered::new(addresses, balancer.ttl)))
     }
 }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bartizan_names::{LoadBalancerId, Name, OriginHost, PoolId, Region, ZoneName};
 use bartizan_steering::{
-    Affinity, Asked, Balancer, Balancers, Cookie, Lists, Node, NodeChoice, NodeTarget, Pool, SameSite, Steering,
+    Affinity, Asked, Balancer, Balancers, Cookie, Lists, Node, NodeChoice, NodeTarget, Place, Pool, PoolSlot, SameSite,
+    Steering, ToldTo,
 };
 
 /// A pool `number` of nodes with these shares.
@@ -14,16 +15,23 @@ fn pool(number: u8, weights: &[u16]) -> Pool {
         target: NodeTarget::Host([OriginHost::Address([192, 0, number, at as u8].into())].into()),
         port: None,
         enabled: true,
+        disabled_at: None,
         weight: *weight,
         tag: u64::from(number) << 8 | at as u64,
     };
     Pool::new(PoolId::from_bytes([number; 16]), weights.iter().enumerate().map(node).collect(), None)
 }
 
+/// The place of a pool, which is seen to be as `pool` is.
+fn slot(pool: &Arc<Pool>) -> Arc<PoolSlot> {
+    let tag = pool.nodes().first().map_or(0, |node| (node.tag >> 32) as u32);
+    Arc::new(PoolSlot::new(tag, (**pool).clone()))
+}
+
 fn balancer(default: Vec<Arc<Pool>>, fallback: Arc<Pool>, change: impl FnOnce(&mut Lists)) -> Balancer {
     let mut lists = Lists {
-        fallback,
-        default: default.into(),
+        fallback: slot(&fallback),
+        default: default.iter().map(slot).collect(),
         here: None,
         by_country: Vec::new(),
         by_region: Vec::new(),
@@ -76,7 +84,7 @@ fn each_address_is_told_first_as_often_as_the_others() {
     let balancer = balancer(vec![Arc::clone(&one)], one, |_| {});
     let mut counts: BTreeMap<String, u32> = BTreeMap::new();
     for draw in numbers().take(9_000) {
-        let told: Vec<_> = balancer.addresses(&asked(draw)).collect();
+        let told: Vec<_> = balancer.addresses(&asked(draw), |told, _| told.collect());
         assert!(told.len() == 4 && told[3].is_ipv6(), "{told:?}");
         *counts.entry(told[0].to_string()).or_default() += 1;
     }
@@ -131,7 +139,7 @@ fn too_few_nodes_are_no_pool() {
 #[test]
 fn places_have_their_pools() {
     let pools: Vec<Arc<Pool>> = (0..=4).map(|number| Arc::new(pool(number, &[1]))).collect();
-    let only = |number: usize| -> Arc<[Arc<Pool>]> { [Arc::clone(&pools[number])].into() };
+    let only = |number: usize| -> Arc<[Arc<PoolSlot>]> { [slot(&pools[number])].into() };
     let mut balancer = balancer(vec![Arc::clone(&pools[0])], Arc::clone(&pools[4]), |lists| {
         lists.by_region = vec![(Region::Weu, only(1)), (Region::Enam, only(2))];
         lists.by_country = vec![("FR".parse().unwrap(), only(3))];
@@ -155,7 +163,13 @@ fn a_visitor_stays_with_a_node_that_is_up() {
     let mut balancer = balancer(vec![Arc::clone(&one)], Arc::clone(&one), |_| {});
     let with = |tag| Asked { stays_with: Some(tag), ..asked(0) };
     assert_eq!(&*balancer.choose(&with(1 << 8 | 1)).unwrap().node().name, "1.0", "nobody has said that they stay");
-    let cookie = Cookie { max_age: Duration::from_secs(60), same_site: SameSite::Lax, secure: None, fails_over: false };
+    let cookie = Cookie {
+        max_age: Duration::from_secs(60),
+        same_site: SameSite::Lax,
+        secure: None,
+        fails_over: false,
+        drain: Duration::ZERO,
+    };
     balancer.affinity = Affinity::Cookie { cookie, by_address: false };
     let chosen = balancer.choose(&with(1 << 8 | 1)).unwrap();
     assert_eq!((&*chosen.node().name, chosen.stayed), ("1.1", true));
@@ -262,7 +276,7 @@ fn a_pool_that_is_off_gets_nobody() {
     let (off, spare) = (Arc::new(off), Arc::new(pool(2, &[1])));
     let alone = balancer(vec![Arc::clone(&off)], Arc::clone(&off), |_| {});
     assert!(alone.choose(&asked(0)).is_none());
-    assert_eq!(alone.addresses(&asked(0)).count(), 0);
+    assert_eq!(alone.addresses(&asked(0), |told, _| told.count()), 0);
     let balancer = balancer(vec![Arc::clone(&off), Arc::clone(&spare)], off, |_| {});
     assert_eq!(&*balancer.choose(&asked(0)).unwrap().node().name, "2.0");
     spare.marks.mark(0, true);
@@ -291,7 +305,13 @@ fn cookies_of_many_pools() {
         })
         .collect();
     let mut balancer = balancer(pools[..100].to_vec(), Arc::clone(&pools[0]), |_| {});
-    let cookie = Cookie { max_age: Duration::from_secs(60), same_site: SameSite::Lax, secure: None, fails_over: false };
+    let cookie = Cookie {
+        max_age: Duration::from_secs(60),
+        same_site: SameSite::Lax,
+        secure: None,
+        fails_over: false,
+        drain: Duration::ZERO,
+    };
     balancer.affinity = Affinity::Cookie { cookie, by_address: false };
     for number in 0..=100 {
         for at in 0..4 {
@@ -310,8 +330,8 @@ fn one_name_in_two_zones() {
     let make = |number: u8, apex: &str| {
         let only = Arc::new(pool(number, &[1]));
         let lists = Lists {
-            fallback: Arc::clone(&only),
-            default: [only].into(),
+            fallback: slot(&only),
+            default: [slot(&only)].into(),
             here: None,
             by_country: Vec::new(),
             by_region: Vec::new(),
@@ -333,4 +353,126 @@ fn one_name_in_two_zones() {
     edit.remove(LoadBalancerId::from_bytes([2; 16]));
     let one = edit.finish();
     assert_eq!((of(&one, "b.example"), of(&one, "example")), (Some(1), None));
+}
+
+/// Who leads to a pool need not be made anew when it changes.
+#[test]
+fn a_pool_changes_in_its_place() {
+    let before = Arc::new(pool(1, &[1, 1]));
+    let place = slot(&before);
+    let mut balancer = balancer(Vec::new(), Arc::clone(&before), |lists| {
+        lists.fallback = Arc::clone(&place);
+        lists.default = [Arc::clone(&place)].into();
+    });
+    let cookie = Cookie {
+        max_age: Duration::from_secs(60),
+        same_site: SameSite::Lax,
+        secure: None,
+        fails_over: true,
+        drain: Duration::from_secs(60),
+    };
+    let first = balancer.choose(&asked(0)).unwrap();
+    assert_eq!(&*first.node().name, "1.0");
+    // The first one goes away while somebody is on the way to it.
+    let mut nodes = before.nodes()[1..].to_vec();
+    place.put(Arc::new(Pool::new(before.id, nodes.clone(), Some(&before))));
+    assert_eq!(&*balancer.choose(&asked(0)).unwrap().node().name, "1.1");
+    assert_eq!(&*balancer.choose_other(&asked(0), &first).unwrap().node().name, "1.1");
+    // Who was with one that is switched off stays for a while, and nobody else goes there.
+    balancer.affinity = Affinity::Cookie { cookie, by_address: false };
+    nodes.push(before.nodes()[0].clone());
+    (nodes[0].enabled, nodes[0].disabled_at) = (false, Some(1_000));
+    place.put(Arc::new(Pool::new(before.id, nodes, Some(&before))));
+    let with = |now| Asked { stays_with: Some(1 << 8 | 1), now, ..asked(0) };
+    for (now, expect) in [(1_000, ("1.1", true)), (1_059, ("1.1", true)), (1_060, ("1.0", false))] {
+        let chosen = balancer.choose(&with(now)).unwrap();
+        assert_eq!((&*chosen.node().name, chosen.stayed), expect, "{now}");
+    }
+    let draining = balancer.choose(&with(1_000)).unwrap();
+    assert_eq!(&*balancer.choose_other(&with(1_000), &draining).unwrap().node().name, "1.0");
+    place.pool().marks.mark(0, true);
+    assert!(!balancer.choose(&with(1_000)).unwrap().stayed, "it is down too");
+}
+
+#[test]
+fn the_quickest_pool() {
+    let pools: Vec<Arc<Pool>> = (1..=3).map(|number| Arc::new(pool(number, &[1, 1]))).collect();
+    let mut balancer = balancer(pools.clone(), Arc::clone(&pools[0]), |_| {});
+    balancer.steering = Steering::Latency;
+    let chosen = || balancer.choose(&asked(0)).unwrap().pool.id.as_bytes()[0];
+    assert_eq!(chosen(), 1, "nobody has looked yet");
+    let took = |pool: usize, node: usize, milliseconds: u64| {
+        pools[pool].marks.note_took(node, Duration::from_millis(milliseconds));
+    };
+    took(2, 0, 20);
+    assert_eq!(chosen(), 3);
+    took(1, 0, 10);
+    took(1, 1, 20);
+    assert_eq!(chosen(), 2);
+    // Once is no reason to go elsewhere.
+    took(1, 0, 20);
+    assert_eq!(chosen(), 2);
+    (0..10).for_each(|_| took(1, 0, 90));
+    assert_eq!(chosen(), 3);
+    pools[2].marks.mark(0, true);
+    assert_eq!(chosen(), 2, "the node that is left has not been looked at");
+}
+
+/// The same values, the same node, in whatever pool that is.
+#[test]
+fn whoever_has_the_same_key_has_the_same_node() {
+    let pools: Vec<Arc<Pool>> = (1..=2).map(|number| Arc::new(pool(number, &[1, 1, 1]))).collect();
+    let mut balancer = balancer(pools.clone(), Arc::clone(&pools[0]), |lists| lists.weights = vec![1, 1]);
+    balancer.steering = Steering::Random;
+    balancer.affinity = Affinity::Header { names: ["x-user".into()].into(), all: false };
+    let node = |key: u64, draw| balancer.choose(&asked(draw).keyed(key)).unwrap().node().name.to_string();
+    let before: Vec<String> = (0..300).map(|key| node(key, 0)).collect();
+    assert!((0..300).all(|key| node(key, u64::MAX - key) == before[key as usize]));
+    let has = |name: &str| before.iter().filter(|one| *one == name).count();
+    assert!(["1.0", "1.1", "1.2", "2.0", "2.1", "2.2"].iter().all(|name| (20..=80).contains(&has(name))), "{before:?}");
+    pools[0].marks.mark(1, true);
+    for key in 0..300 {
+        let before = &before[key as usize];
+        assert_eq!(&node(key, 0) == before, before != "1.1", "nobody moves but those of the one that is down");
+    }
+    // Who has no key goes anywhere.
+    let any = |draw| balancer.choose(&asked(draw)).unwrap().node().name.to_string();
+    assert!(numbers().take(100).map(any).collect::<std::collections::BTreeSet<_>>().len() == 5);
+}
+
+/// Whether a resolver may give an answer to others.
+#[test]
+fn for_whom_an_answer_is() {
+    let one = Arc::new(pool(1, &[1, 1]));
+    let mut balancer = balancer(vec![Arc::clone(&one)], Arc::clone(&one), |_| {});
+    let told_to = |balancer: &Balancer| balancer.addresses(&asked(0), |_, told_to| told_to);
+    assert_eq!(told_to(&balancer), ToldTo::Everybody);
+    balancer.steering = Steering::Geo;
+    assert_eq!(told_to(&balancer), ToldTo::Client);
+}
+
+#[test]
+fn the_nearest_pool() {
+    let places = [Some((50.1, 8.7)), Some((40.7, -74.0)), None, Some((1.3, 103.8))];
+    let pools: Vec<Arc<Pool>> = (1..)
+        .zip(places)
+        .map(|(number, place)| {
+            let mut pool = pool(number, &[1]);
+            pool.place = place.map(|(latitude, longitude)| Place::at(latitude, longitude));
+            Arc::new(pool)
+        })
+        .collect();
+    let mut balancer = balancer(pools.clone(), Arc::clone(&pools[0]), |_| {});
+    balancer.steering = Steering::Proximity;
+    let from = |country: &str| {
+        let asked = Asked::by([198, 51, 100, 7].into(), Some(country.parse().unwrap()), 0);
+        balancer.choose(&asked).unwrap().pool.id.as_bytes()[0]
+    };
+    for (country, expect) in [("PL", 1), ("MX", 2), ("AU", 4), ("XX", 1)] {
+        assert_eq!(from(country), expect, "{country}");
+    }
+    pools[3].marks.mark(0, true);
+    assert_eq!(from("MY"), 1);
+    (0..2).for_each(|pool: usize| pools[pool].marks.mark(0, true));
+    assert_eq!(from("MY"), 3, "nobody knows where it is");
 }

@@ -5,6 +5,7 @@
 //!                 └─ nothing was sent, or it does no harm to send it again ─► choose another one ─► send
 //! ```
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,6 +21,7 @@ use super::{Destination, Egress, Failed};
 use crate::answered::Answered;
 use crate::arrived::Arrived;
 use crate::egress::patience::Patience;
+use crate::fields::Fields;
 use crate::page::Problem;
 
 /// By which a visitor stays with a server, where the load balancer wants it.
@@ -79,13 +81,13 @@ impl Egress {
 
     async fn send_to_node(
         &self,
-        (balancer, chosen): (&Balancer, &Chosen<'_>),
+        (balancer, chosen): (&Balancer, &Chosen),
         to: &Destination<'_>,
         (arrived, body): (&Arrived, Body),
         patience: &Patience,
     ) -> Result<Answered, Failed> {
         let node = chosen.node();
-        let open = balancer.counts_requests(chosen.pool).then(|| chosen.pool.marks.begin(chosen.index));
+        let open = balancer.counts_requests(&chosen.pool).then(|| chosen.pool.marks.begin(chosen.index));
         let mut answered = match &node.target {
             NodeTarget::Host(hosts) => {
                 let server = Server { hosts: Arc::clone(hosts), port: node.port };
@@ -114,11 +116,29 @@ impl Egress {
 fn asked(balancer: &Balancer, arrived: &Arrived, to: &Destination<'_>) -> Asked {
     let country: Option<CountryCode> = arrived.source.country;
     let asked = Asked::by(arrived.source.address, country, to.ray.number());
-    let stays_with = match balancer.affinity {
-        Affinity::None => None,
-        Affinity::Cookie { .. } => arrived.fields.values("cookie").find_map(tag_of),
-    };
-    Asked { stays_with, ..asked }
+    match &balancer.affinity {
+        Affinity::None => asked,
+        Affinity::Cookie { .. } => match arrived.fields.values("cookie").find_map(tag_of) {
+            None => asked,
+            stays_with => Asked { stays_with, now: to.request.worker.dates.seconds(), ..asked },
+        },
+        Affinity::Header { names, all } => key_of(&arrived.fields, names, *all).map_or(asked, |key| asked.keyed(key)),
+    }
+}
+
+/// What the values of these fields make of a visitor: none where they are not there, or `all` are wanted and are not.
+fn key_of(fields: &Fields, names: &[Box<str>], all: bool) -> Option<u64> {
+    let (mut key, mut has) = (0_u64, 0_u32);
+    fields.each_end_to_end(|name, value| {
+        if let Some(at) = names.iter().position(|one| one.as_bytes().eq_ignore_ascii_case(name)) {
+            let mut hasher = DefaultHasher::new();
+            (at, value).hash(&mut hasher);
+            has |= 1 << at;
+            key = key.wrapping_add(hasher.finish()); // in whatever order they come
+        }
+    });
+    let enough = if all { has.count_ones() as usize == names.len() } else { has != 0 };
+    enough.then_some(key)
 }
 
 /// The tag that a `Cookie` has.
@@ -131,7 +151,7 @@ fn tag_of(value: &[u8]) -> Option<u64> {
     })
 }
 
-fn finish(mut answered: Answered, balancer: &Balancer, chosen: &Chosen<'_>, arrived: &Arrived) -> Answered {
+fn finish(mut answered: Answered, balancer: &Balancer, chosen: &Chosen, arrived: &Arrived) -> Answered {
     if let Affinity::Cookie { cookie, .. } = balancer.affinity
         && !chosen.stayed
     {
@@ -142,7 +162,7 @@ fn finish(mut answered: Answered, balancer: &Balancer, chosen: &Chosen<'_>, arri
     answered
 }
 
-fn told(chosen: &Chosen<'_>) -> String {
+fn told(chosen: &Chosen) -> String {
     let stays = if chosen.stayed { ", with which the visitor stays" } else { "" };
     format!("the server {} of the pool {}{stays}", chosen.node().name, chosen.pool.id)
 }

@@ -47,6 +47,7 @@ fn check(address: SocketAddr, number: u8, kind: MonitorKind, timeout: Duration) 
         target: NodeTarget::Host([OriginHost::Address(address.ip())].into()),
         port: Some(address.port()),
         enabled: true,
+        disabled_at: None,
         weight: 1,
         tag: 1,
     };

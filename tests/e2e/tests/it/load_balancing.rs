@@ -159,6 +159,58 @@ fn a_cookie_keeps_a_visitor_with_a_server() {
     assert_ne!(page.header("set-cookie").split(';').next(), Some(cookie.as_str()));
 }
 
+/// The values of a field decide, and who has none of it goes anywhere.
+#[test]
+fn a_field_keeps_a_visitor_with_a_server() {
+    let edge = Edge::start();
+    let (one, two) = (server("one"), server("two"));
+    let pool = pool(&edge, "web", &[&one, &two], json!({}));
+    let fields = json!({
+        "proxied": true, "session_affinity": "header", "session_affinity_attributes": {"headers": ["X-User"]}
+    });
+    let host = balancer(&edge, "lb", &[&pool], fields);
+    wait::until_eq("both servers answer", &2, || counted(&edge, &host, 20).len());
+    let mut servers = BTreeMap::new();
+    for user in 0..20 {
+        let with = format!("x-user: {user}");
+        let ask = || edge.http_get(&host, "/", &["--header", &with]).text();
+        let first = ask();
+        (0..5).for_each(|_| assert_eq!(ask(), first, "{user}"));
+        *servers.entry(first).or_insert(0) += 1;
+    }
+    assert_eq!(servers.len(), 2, "{servers:?}");
+}
+
+/// A server that is switched off keeps those who were with it for a while, and gets nobody else.
+#[test]
+fn a_server_is_drained() {
+    let edge = Edge::start();
+    let (one, two) = (server("one"), server("two"));
+    let pool = pool(&edge, "web", &[&one, &two], json!({}));
+    let fields = json!({
+        "proxied": true, "session_affinity": "cookie", "session_affinity_attributes": {"drain_duration": 3600}
+    });
+    let host = balancer(&edge, "lb", &[&pool], fields);
+    let first = wait::until("an answer of the first", || {
+        let page = edge.http_get(&host, "/", &[]);
+        (page.status == 200 && page.text() == "one").then_some(page)
+    });
+    let with = format!("Cookie: {}", first.header("set-cookie").split(';').next().unwrap());
+    let off = |enabled: bool| {
+        let mut origins = [node(one.address), node(two.address)];
+        origins[0]["enabled"] = json!(enabled);
+        edge.ask("PATCH", &format!("/user/load_balancers/pools/{pool}"), Some(&json!({"origins": origins}))).result()
+    };
+    let origin = off(false)["origins"][0].clone();
+    assert!(origin["disabled_at"].is_string(), "{origin}");
+    assert_eq!(off(false)["origins"][0], origin, "it is off since then");
+    wait::until_eq("others go elsewhere", &BTreeMap::from([("two".to_owned(), 20)]), || counted(&edge, &host, 20));
+    assert_eq!(edge.http_get(&host, "/", &["--header", &with]).text(), "one");
+    one.program.kill();
+    // It died while it was drained: nobody is left with it.
+    assert_eq!(edge.http_get(&host, "/", &["--header", &with]).text(), "two");
+}
+
 /// Not proxied: DNS tells the servers that are well, and each first as often as the other.
 #[test]
 fn dns_tells_servers_that_are_well() {
