@@ -97,7 +97,7 @@ impl Egress {
                 // What has a body went with it.
                 let may_repeat = body.length().is_nothing() && arrived.method.is_idempotent();
                 let sent = Box::pin(self.send_to_tunnel(*tunnel, to, (arrived, body), patience)).await;
-                sent.map_err(|problem| Failed { problem, again: may_repeat.then(Body::empty) })?
+                sent.map_err(|problem| Failed::with(problem, may_repeat.then(Body::empty)))?
             }
         };
         if let Some(open) = open
