@@ -1,5 +1,7 @@
 //! One look at one server.
 
+use std::fmt::Display;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,19 +10,21 @@ use bartizan_dial::{OriginDialer, OriginTls};
 use bartizan_exchange::{Body, Frame, Io, Upgrade, Upstream};
 use bartizan_names::{Encryption, Host, OriginHost, TunnelId};
 use bartizan_steering::{Monitor, MonitorKind, Node, NodeTarget, Request};
-use bytes::Bytes;
-use http::header::{CONNECTION, HOST, LOCATION, USER_AGENT};
+use bartizan_wire::http1::{
+    self, Asked, BodyReader, Event, FieldRoom, HeadSearch, HeadWriter, INTERIM_MAX, Illegal, Leading, Limits,
+    ResponseHead,
+};
+use bytes::BytesMut;
+use http::header::{LOCATION, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
-use http_body_util::{BodyExt, Empty};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Octets of a body that are read: what is looked for must be among them.
 const BODY_MAX: usize = 64 * 1024;
 
-/// Octets of a head, and of what is read at once.
-const HEAD_MAX: usize = 32 * 1024;
+/// What a server may send as a head.
+const LIMITS: Limits = Limits { head_bytes: 32 * 1024, ..Limits::RESPONSE };
 
 const REDIRECTS_MAX: usize = 3;
 
@@ -143,7 +147,7 @@ fn method(request: &Request) -> Method {
     if request.head { Method::HEAD } else { Method::GET }
 }
 
-/// The request's own fields.
+/// The request's own fields, for a tunnel.
 fn fields(request: &Request) -> HeaderMap {
     let mut map = HeaderMap::new();
     map.insert(USER_AGENT, HeaderValue::from_static(AGENT));
@@ -173,34 +177,64 @@ async fn ask(ways: &Ways, hosts: &[OriginHost], port: u16, request: &Request, pa
             Box::new(stream)
         }
     };
-    let mut asked = http::Request::builder().method(method(request)).uri(path).body(Empty::<Bytes>::new());
-    let asked = asked.as_mut().map_err(|error| error.to_string())?;
-    *asked.headers_mut() = fields(request);
-    asked.headers_mut().insert(HOST, HeaderValue::from_str(&host).map_err(|error| error.to_string())?);
-    asked.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    let asked = std::mem::take(asked);
-    let begun = http1::Builder::new().max_buf_size(HEAD_MAX).handshake(TokioIo::new(io)).await;
-    let (mut sender, connection) = begun.map_err(|error| error.to_string())?;
-    let answering = async {
-        let answer = sender.send_request(asked).await.map_err(|error| error.to_string())?;
-        let (head, mut body) = answer.into_parts();
-        let mut read = Vec::new();
-        while read.len() < BODY_MAX && !request.body.is_empty() {
-            match body.frame().await {
-                Some(Ok(frame)) => read.extend(frame.data_ref().into_iter().flatten()),
-                Some(Err(error)) => return Err(format!("a broken body: {error}")),
-                None => break,
-            }
-        }
-        Ok(answer_of(head.status.as_u16(), &head.headers, read))
-    };
-    tokio::pin!(answering);
-    tokio::select! {
-        biased;
-        answer = &mut answering => answer,
-        // It is over when all of it is here, or it broke: then the other side knows.
-        _ = connection => answering.await,
+    converse(io, request, &host, path).await
+}
+
+/// Asks on a connection that is for this alone, and reads as much of the answer as matters.
+async fn converse(mut io: Box<dyn Io>, request: &Request, host: &str, path: &str) -> Result<Answer, String> {
+    let method = method(request);
+    let mut head = Vec::new();
+    let mut writer = HeadWriter::request(&mut head, method.as_str(), [path, ""]).field(b"Host", host.as_bytes());
+    writer = writer.field(b"User-Agent", AGENT.as_bytes()).field(b"Connection", b"close");
+    for (name, value) in &request.fields {
+        writer = writer.field(name.as_bytes(), value.as_bytes());
     }
+    writer.end().map_err(|Illegal| "what it is asked is no HTTP".to_owned())?;
+    let broken = |error: io::Error| format!("the connection broke: {error}");
+    io.write_all(&head).await.map_err(broken)?;
+    io.flush().await.map_err(broken)?;
+    let mut unread = BytesMut::new();
+    for _ in 0..=INTERIM_MAX {
+        let mut search = HeadSearch::new(Leading::Nothing);
+        let found = loop {
+            match search.find(&unread, &LIMITS).map_err(|refusal| refusal.to_string())? {
+                Some(found) => break found,
+                None if io.read_buf(&mut unread).await.map_err(broken)? == 0 => {
+                    return Err("it closed the connection without an answer".to_owned());
+                }
+                None => {}
+            }
+        };
+        let bytes = unread.split_to(found.end);
+        let head = ResponseHead::parse(&bytes, Asked::by(method.as_str()), &LIMITS, FieldRoom::default());
+        let head = head.map_err(|refusal| refusal.to_string())?;
+        if head.is_interim() {
+            continue;
+        }
+        let location = head.of(&bytes).fields().values("location").next();
+        let location = location.and_then(|value| std::str::from_utf8(value).ok()).map(str::to_owned);
+        let body = if request.body.is_empty() { Vec::new() } else { read_body(&mut io, head.body, unread).await? };
+        return Ok(Answer { code: head.status, location, body });
+    }
+    Err("too many interim answers".to_owned())
+}
+
+async fn read_body(io: &mut Box<dyn Io>, framed: http1::Body, mut unread: BytesMut) -> Result<Vec<u8>, String> {
+    let broken = |error: &dyn Display| format!("a broken body: {error}");
+    let (mut body, mut read) = (BodyReader::new(framed), Vec::new());
+    while read.len() < BODY_MAX {
+        let step = body.next(&unread).map_err(|refusal| broken(&refusal))?;
+        let used = unread.split_to(step.used);
+        match step.event {
+            Event::Data(range) => read.extend_from_slice(used.get(range).unwrap_or_default()),
+            Event::End => break,
+            Event::Hungry if io.read_buf(&mut unread).await.map_err(|error| broken(&error))? == 0 => {
+                body.end_of_input().map_err(|refusal| broken(&refusal))?;
+            }
+            Event::Hungry => {}
+        }
+    }
+    Ok(read)
 }
 
 async fn ask_through(ways: &Ways, tunnel: TunnelId, request: &Request, path: &str) -> Result<Answer, String> {

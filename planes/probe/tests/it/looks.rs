@@ -1,14 +1,14 @@
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bartizan_clock::Clock;
 use bartizan_dial::Reach;
-use bartizan_exchange::{LocalBoxFuture, Request as Asked, Response, Upstream, UpstreamError};
+use bartizan_exchange::{Io, LocalBoxFuture, Request as Asked, Response, Upstream, UpstreamError};
 use bartizan_live::Live;
-use bartizan_names::{AccountId, OriginHost, PoolId, TunnelId};
+use bartizan_names::{AccountId, Host, OriginHost, PoolId, TunnelId};
 use bartizan_observed::NodeSeen;
 use bartizan_plane_probe::{Config, Limits, Plane, start};
 use bartizan_steering::{Check, Checks, Monitor, MonitorKind, Node, NodeTarget, Pool, Request};
@@ -18,6 +18,15 @@ struct NoTunnels;
 
 impl Upstream for NoTunnels {
     fn send(&self, _: TunnelId, _: Asked) -> LocalBoxFuture<'_, Result<Response, UpstreamError>> {
+        Box::pin(async { Err(UpstreamError::NotConnected) })
+    }
+
+    fn open<'a>(
+        &'a self,
+        _: TunnelId,
+        _: &'a Host,
+        _: IpAddr,
+    ) -> LocalBoxFuture<'a, Result<Box<dyn Io>, UpstreamError>> {
         Box::pin(async { Err(UpstreamError::NotConnected) })
     }
 }
@@ -171,14 +180,14 @@ fn what_a_server_says_decides() {
             server(|_, stream| endless(stream, b"HTTP/1.1 200 OK\r\nX: ", &[b'x'; 4_096])),
             http.clone(),
             patient,
-            (0, "message head is too large"),
+            (0, "the head is too long"),
         ),
         (
             "what is no HTTP",
             server(says("SSH-2.0-OpenSSH_9.2\r\n")),
             http.clone(),
             patient,
-            (0, "invalid HTTP version parsed"),
+            (0, "the head breaks the grammar"),
         ),
         (
             "silence",
