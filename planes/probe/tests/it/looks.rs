@@ -110,6 +110,9 @@ fn endless(stream: &mut TcpStream, head: &[u8], piece: &[u8]) {
     }
 }
 
+/// What it is, where, what is asked of it and for how long, and the code and the reason that are found.
+type Row = (&'static str, SocketAddr, MonitorKind, Duration, (u16, &'static str));
+
 #[test]
 fn what_a_server_says_decides() {
     let patient = Duration::from_secs(20);
@@ -119,7 +122,7 @@ fn what_a_server_says_decides() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.local_addr().unwrap()
     };
-    let rows: Vec<(&str, SocketAddr, MonitorKind, Duration, (u16, &str))> = vec![
+    let rows: Vec<Row> = vec![
         (
             "well",
             server(says("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nis alive")),
