@@ -46,7 +46,7 @@ impl Scope {
     }
 
     /// The scope that a key begins with, and what comes behind it and a slash.
-    fn split(text: &str) -> Option<(Scope, &str)> {
+    pub(crate) fn split(text: &str) -> Option<(Scope, &str)> {
         let (owner, rest) = text.split_once('/')?;
         if owner == "edge" {
             return Some((Scope::Edge, rest));

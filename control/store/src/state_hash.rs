@@ -31,11 +31,24 @@ pub enum Part {
 
 impl Part {
     fn of(key: &Key) -> impl Iterator<Item = Part> {
-        let zone = match key.scope() {
+        [Some(Part::Kind(key.kind())), Part::of_scope(key.scope())].into_iter().flatten()
+    }
+
+    /// Those of a key as it is stored. A kind of another version is that version's business, and what is of a zone is of it
+    /// whatever it is.
+    fn of_stored(key: &str) -> impl Iterator<Item = Part> {
+        let (kind, scope) = match Key::stored(key) {
+            Ok(key) => (Some(Part::Kind(key.kind())), Some(key.scope())),
+            Err(_) => (None, Scope::split(key).map(|(scope, _)| scope)),
+        };
+        [kind, scope.and_then(Part::of_scope)].into_iter().flatten()
+    }
+
+    fn of_scope(scope: Scope) -> Option<Part> {
+        match scope {
             Scope::Zone(zone) => Some(Part::Zone(zone)),
             Scope::Edge | Scope::User(_) | Scope::Account(_) => None,
-        };
-        [Some(Part::Kind(key.kind())), zone].into_iter().flatten()
+        }
     }
 
     fn parse(text: &str) -> Option<Part> {
@@ -95,7 +108,11 @@ pub(crate) struct Sums(BTreeMap<Part, StateHash>);
 
 impl Sums {
     pub(crate) fn add(&mut self, key: &Key, hash: StateHash) {
-        for part in Part::of(key) {
+        self.add_to(Part::of(key), hash);
+    }
+
+    fn add_to(&mut self, parts: impl Iterator<Item = Part>, hash: StateHash) {
+        for part in parts {
             let sum = self.0.entry(part).or_default();
             sum.0 = sum.0.wrapping_add(hash.0);
         }
@@ -205,15 +222,14 @@ fn found(connection: &Connection) -> rusqlite::Result<(Sums, Lost)> {
     while let Some(id) = next.id {
         let seen = select.query_row([id], |row| {
             let text = row.get_ref(0)?.as_str()?;
-            let Ok(key) = Key::stored(text) else { return Ok(()) };
             let kept = StateHash::read(row.get_ref(3)?.as_blob()?);
             let (rev, format, json) = (row.get(1)?, row.get(2)?, row.get_ref(4)?.as_str().ok());
             let hash = json.map(|json| StateHash::of(text, rev, format, json));
-            if Some(kept) != hash {
+            if Some(kept) != hash && Key::stored(text).is_ok() {
                 spoilt.note(text);
             }
             if let Some(hash) = hash.filter(|_| kept != StateHash::default()) {
-                sums.add(&key, hash);
+                sums.add_to(Part::of_stored(text), hash);
             }
             Ok(())
         });

@@ -1,6 +1,6 @@
 //! The hashes of the state follow the objects, and tell who does not.
 
-use bartizan_store::{ChangeSet, Key, Kind, Op, Part, Rev, StateHash, Store};
+use bartizan_store::{ChangeSet, Key, Kind, Op, Part, Rev, StateHash, Store, Wrong};
 use rusqlite::Connection;
 
 use crate::objects::{Record, hashes, open, put, set, zone, zone_op};
@@ -41,6 +41,27 @@ fn what_is_changed_behind_the_stores_back_is_named() {
         assert_eq!(Store::wrong_parts(dir.path()).unwrap(), Some(expect), "{sql}");
         drop(store);
     }
+}
+
+/// Who goes back a version has objects of kinds that it does not know. They are not missing.
+#[test]
+fn what_a_later_version_wrote_into_a_zone_is_no_fault_of_the_zone() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(&dir);
+    let connection = Connection::open(dir.path().join("store.sqlite")).unwrap();
+    let (key, part) = (format!("zone/{}/novelty/1", zone(1)), format!("zone/{}", zone(1)));
+    let text = [&(key.len() as u32).to_be_bytes(), key.as_bytes(), &3_i64.to_be_bytes(), &1_i64.to_be_bytes(), b"{}"];
+    let hash = &bartizan_seal::sha256(&text.concat())[..16];
+    connection.execute("INSERT INTO object VALUES (99, ?, 99, 3, 1, ?, '{}')", (&key, hash)).unwrap();
+    let select = "SELECT hash FROM state_hash WHERE part = ?";
+    let sum: Vec<u8> = connection.query_row(select, [&part], |row| row.get(0)).unwrap();
+    let number = |bytes: &[u8]| u128::from_be_bytes(bytes.try_into().unwrap());
+    let sum = number(&sum).wrapping_add(number(hash)).to_be_bytes();
+    connection.execute("UPDATE state_hash SET hash = ? WHERE part = ?", (&sum[..], &part)).unwrap();
+    assert_eq!(Store::wrong(dir.path()).unwrap(), Some(Wrong::default()));
+    // If it is gone, it is.
+    connection.execute_batch("DELETE FROM object WHERE id = 99").unwrap();
+    assert_eq!(Store::wrong_parts(dir.path()).unwrap(), Some(vec![Part::Zone(zone(1))]));
 }
 
 #[test]
