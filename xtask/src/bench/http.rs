@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use self::rows::{HOST, IDLE, LOADS, Load, THROUGH_TUNNEL, Wire};
+use self::rows::{HOST, IDLE, LOADS, Load, OVER_QUIC, THROUGH_TUNNEL, Wire};
 use self::servers::{Field, Server};
 use super::peer::{CLIENT_CORE, SERVER_CORE, found, on_core};
 use super::report::Report;
@@ -25,7 +25,7 @@ use crate::debian::{self, Missing};
 use crate::process;
 
 /// Parts of the benchmark, as `--only` names them.
-const PARTS: &[&str] = &["plain", "tls", "large", "h2", "upload", "handshakes", "tunnel", "idle", "attack"];
+const PARTS: &[&str] = &["plain", "tls", "large", "h2", "h3", "upload", "handshakes", "tunnel", "idle", "attack"];
 
 /// Idle connections, where there are descriptors for as many.
 const IDLE_MAX: usize = 10_000;
@@ -52,8 +52,9 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     debian::need(debian::HTTP_PEERS, Missing::Install)?;
     let wanted = |part: &str| only.is_empty() || only.contains(&part);
     let given = options.words("--binary").first().map(PathBuf::from);
-    // Attackers are a program of ours too.
-    let packages = [given.is_none().then_some("bartizan"), wanted("attack").then_some("bartizan-bench")];
+    // Attackers, and who asks over HTTP/3, are programs of ours too.
+    let loads = wanted("attack") || wanted(OVER_QUIC.part);
+    let packages = [given.is_none().then_some("bartizan"), loads.then_some("bartizan-bench")];
     let binaries = edge::build(&packages.into_iter().flatten().collect::<Vec<_>>())?;
     let binary = given.unwrap_or_else(|| binaries.join("bartizan"));
     let folder = process::target().join("bench").join("http");
@@ -69,8 +70,9 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     let descriptors = process_cpu::descriptors()?;
     let field = Field::start(&binary, &folder, descriptors)?;
     let upload = folder.join("upload");
-    let mut bench = Bench { h2load: found("h2load")?, seconds, upload, report: Report::default() };
-    bench.wait_for(&field)?;
+    let mut bench =
+        Bench { h2load: found("h2load")?, http3: binaries.join("http3"), seconds, upload, report: Report::default() };
+    bench.wait_for(&field, wanted(OVER_QUIC.part))?;
     // First, while no server has memory left from other work.
     if wanted("idle") {
         bench.idle(&field, descriptors)?;
@@ -82,6 +84,9 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
             for server in field.servers() {
                 bench.cost(load, server)?;
             }
+        }
+        if wanted(OVER_QUIC.part) {
+            bench.cost(&OVER_QUIC, field.ours())?;
         }
         if wanted(THROUGH_TUNNEL.part) {
             bench.cost_of(
@@ -99,6 +104,7 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
 
 struct Bench {
     h2load: PathBuf,
+    http3: PathBuf,
     /// Of one load of one server in one round.
     seconds: u32,
     /// A file with what is uploaded.
@@ -142,7 +148,7 @@ impl Bench {
         let (what, much, clients, rate) = match load.wire {
             Wire::Http2 => ("--requests", clients * HTTP2_REQUESTS, clients, None),
             Wire::Handshakes => ("--requests", connections, connections, Some(HANDSHAKES_A_SECOND)),
-            Wire::Plain | Wire::Tls => ("--duration", seconds, clients, None),
+            Wire::Plain | Wire::Tls | Wire::Http3 => ("--duration", seconds, clients, None),
         };
         let words = [(what, much), ("--clients", clients)].into_iter().chain(rate.map(|rate| ("--rate", rate)));
         words.flat_map(|(name, number)| [name.to_owned(), number.to_string()]).collect()
@@ -152,6 +158,7 @@ impl Bench {
         let (scheme, at) = match load.wire {
             Wire::Plain => ("http", server.http),
             Wire::Tls | Wire::Handshakes | Wire::Http2 => ("https", server.https),
+            Wire::Http3 => return self.load_http3(load, server, Duration::from_secs(self.seconds.into())),
         };
         let mut command = on_core(CLIENT_CORE, &self.h2load);
         if load.wire != Wire::Http2 {
@@ -167,8 +174,16 @@ impl Bench {
         read_summary(&printed).with_context(|| format!("h2load printed {printed}"))
     }
 
+    fn load_http3(&self, load: &Load, server: &Server, time: Duration) -> Result<Done> {
+        let mut command = on_core(CLIENT_CORE, &self.http3);
+        command.args([&server.https.to_string(), load.host, load.path]);
+        command.args([load.clients, load.streams].map(|number| number.to_string()));
+        let printed = process::read(command.arg(time.as_millis().to_string()))?;
+        read_summary(&printed).with_context(|| format!("http3 printed {printed}"))
+    }
+
     /// Waits until every server serves each load.
-    fn wait_for(&self, field: &Field) -> Result<()> {
+    fn wait_for(&self, field: &Field, over_quic: bool) -> Result<()> {
         let through_peers = field.servers().flat_map(|server| LOADS.iter().map(move |load| (server, load)));
         for (server, load) in through_peers.chain([(field.ours(), &THROUGH_TUNNEL)]) {
             let start = Instant::now();
@@ -182,7 +197,12 @@ impl Bench {
                 }
             }
         }
-        Ok(())
+        // By now names and certificates are there.
+        let one = Load { clients: 1, streams: 1, ..OVER_QUIC };
+        match over_quic.then(|| self.load_http3(&one, field.ours(), Duration::from_millis(100))).transpose()? {
+            Some(Done { succeeded: 0, .. }) => bail!("{} does not answer over HTTP/3", field.ours().name),
+            _ => Ok(()),
+        }
     }
 
     /// Memory of connections that have made a request and wait.

@@ -8,6 +8,7 @@ pub(super) enum Row {
     Plain,
     Tls,
     Http2,
+    Http3,
     Large,
     Upload,
     Handshake,
@@ -24,6 +25,7 @@ pub(super) enum Wire {
     /// The same, each request on a connection of its own, with a full handshake.
     Handshakes,
     Http2,
+    Http3,
 }
 
 #[derive(Clone, Copy)]
@@ -90,6 +92,10 @@ pub(super) const LOADS: [Load; 6] = [
 pub(super) const THROUGH_TUNNEL: Load =
     Load { part: "tunnel", row: Row::Tunnel, wire: Wire::Tls, host: TUNNEL_HOST, clients: 32, ..SMALL };
 
+/// As many at a time as over HTTP/2. Debian's peers do not speak it.
+pub(super) const OVER_QUIC: Load =
+    Load { part: "h3", row: Row::Http3, wire: Wire::Http3, clients: 16, streams: 8, ..SMALL };
+
 pub(super) const IDLE: [(Row, &str); 2] = [(Row::IdlePlain, "http"), (Row::IdleTls, "https")];
 
 impl Measured for Row {
@@ -98,6 +104,7 @@ impl Measured for Row {
             Row::Plain => "h1, 1 KB",
             Row::Tls => "h1, 1 KB, TLS",
             Row::Http2 => "h2, 1 KB, TLS",
+            Row::Http3 => "h3, 1 KB",
             Row::Large => "h1, 100 KB, TLS",
             Row::Upload => "h1, 10 MB upload",
             Row::Handshake => "h1, 1 KB, full TLS handshake",
@@ -110,14 +117,14 @@ impl Measured for Row {
     fn unit(self) -> &'static str {
         match self {
             Row::IdlePlain | Row::IdleTls => "KB",
-            Row::Plain | Row::Tls | Row::Http2 | Row::Large | Row::Upload | Row::Handshake | Row::Tunnel => "CPU µs",
+            _ => "CPU µs",
         }
     }
 
     fn rate_unit(self) -> &'static str {
         match self {
             Row::IdlePlain | Row::IdleTls => "",
-            Row::Plain | Row::Tls | Row::Http2 | Row::Large | Row::Upload | Row::Handshake | Row::Tunnel => "/s",
+            _ => "/s",
         }
     }
 
@@ -144,7 +151,7 @@ impl Measured for Row {
             Row::Handshake => {
                 &[Target { when: "first", peer: "nginx", most: 0.5 }, Target { when: "then", peer: "nginx", most: 0.4 }]
             }
-            Row::Tunnel | Row::IdlePlain | Row::IdleTls => &[],
+            Row::Http3 | Row::Tunnel | Row::IdlePlain | Row::IdleTls => &[],
         }
     }
 }
