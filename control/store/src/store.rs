@@ -148,6 +148,7 @@ impl Store {
             attempts: Attempts::new(),
             dir: dir.to_owned(),
             survey: Some(Survey::default()),
+            is_filled: false,
             trim: Trim::to(Arc::clone(&audit_kept)),
             file: Arc::clone(&file),
             high_water,

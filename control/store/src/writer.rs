@@ -167,6 +167,8 @@ pub(crate) struct Writer {
     pub(crate) dir: PathBuf,
     /// None once all keys were looked at.
     pub(crate) survey: Option<Survey>,
+    /// So much was read and written that the engine's memory is full of it.
+    pub(crate) is_filled: bool,
     pub(crate) trim: Trim,
     /// The same one, to be read without the engine.
     pub(crate) file: Arc<File>,
@@ -192,6 +194,7 @@ impl Writer {
                     written += group_operations;
                     if written >= LOOK_EVERY {
                         written = 0;
+                        self.is_filled = true;
                         self.catch_up();
                     }
                     chores = Chores::Waiting;
@@ -234,6 +237,7 @@ impl Writer {
                 Work::Append(_) | Work::Apply(..) | Work::Compact(_) | Work::Forget { .. } => None,
             };
             if let Some(answer) = answer {
+                self.is_filled = true;
                 return drop(reply.send(answer));
             }
         }

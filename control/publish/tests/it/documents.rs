@@ -136,6 +136,31 @@ fn a_large_store_is_looked_at_in_pieces() {
     assert_eq!(review(&mut follower).0, [&*left[0], &*left[2]]);
 }
 
+/// Whatever passes by, the pages that the engine keeps of it are let go of.
+#[test]
+fn what_was_looked_at_takes_no_memory() {
+    const TOKENS: u16 = 20_000;
+    let mut lab = Lab::new();
+    let put_token = |number: u16| {
+        let mut id = [0; 16];
+        id[..2].copy_from_slice(&number.to_be_bytes());
+        let id = TokenId::from_bytes(id);
+        put(Key::token(Scope::Edge, id), &token_document(id))
+    };
+    let all: Vec<Op> = (0..TOKENS).map(put_token).collect();
+    for some in all.chunks(1_000) {
+        lab.commit(some.to_vec());
+    }
+    drop(all);
+    let used = || bartizan_net::held_memory().expect("the C library tells").used;
+    let mut publisher = lab.publisher();
+    let before = used();
+    let (told, pieces) = review(&mut publisher);
+    assert!(told.is_empty() && pieces >= usize::from(TOKENS / 1_000), "{told:?} {pieces}");
+    // The objects alone are four times as much.
+    assert!(used() < before + (2 << 20), "{before} {}", used());
+}
+
 /// Also of what the first version wrote.
 #[test]
 fn a_store_of_version_0_1_0_can_be_read_whole() {

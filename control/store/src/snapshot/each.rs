@@ -153,7 +153,8 @@ impl Snapshot {
         Ok(stretches.collect())
     }
 
-    /// Lets go of the pages of the file that are in memory: after a walk over all of it nobody asks for those again.
+    /// Lets go of the pages of the file that are in memory: after a walk over all of it nobody asks for those again. Of all
+    /// connections, since the engine keeps them in one pool; what is needed of them again, the system still has.
     pub fn forget_pages(&self) -> Result<(), ReadError> {
         self.look(|connection| Ok(connection.execute_batch("PRAGMA shrink_memory")?))
     }

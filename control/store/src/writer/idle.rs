@@ -75,6 +75,11 @@ impl Writer {
             Ok(_) => {}
             Err(error) => self.met(&error),
         }
+        if std::mem::take(&mut self.is_filled)
+            && let Err(error) = self.forget_pages()
+        {
+            self.met(&error);
+        }
         // Whoever copies the file alone has all of it.
         self.folder.wake();
         Chores::Done
@@ -134,9 +139,17 @@ impl Writer {
         }
         let strangers = survey.strangers;
         self.survey = None;
-        give_back_memory();
+        self.is_filled = true;
         self.damage.change(|known| std::mem::replace(&mut known.strangers, strangers) != strangers);
         Ok(Chores::Done)
+    }
+
+    /// Lets go of what an import or a walk over all keys has left in the engine's memory: some tens of megabytes, of which the
+    /// next change needs some tens of pages.
+    fn forget_pages(&self) -> rusqlite::Result<()> {
+        self.connection.execute_batch("PRAGMA shrink_memory")?;
+        give_back_memory();
+        Ok(())
     }
 
     /// A chore failed.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use bartizan_store::{CHANGE_BYTES_MAX, CommitError, Guard, Key, Op, Rev, Store, VALUE_BYTES_MAX};
 
@@ -172,4 +173,28 @@ fn more_readers_than_connections_take_turns() {
             });
         }
     });
+}
+
+/// What a bulk load brought into the engine's memory goes when nobody has anything to write.
+#[cfg(target_env = "gnu")]
+#[test]
+fn a_bulk_load_leaves_no_memory_behind() {
+    const PAGES_BYTES: usize = 4 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let used = || bartizan_net::held_memory().expect("the C library tells").used;
+    // In the first rest or two all keys are looked at, too.
+    for time in 0..3 {
+        for part in 0..20 {
+            let number = |at: u32| Key::meta(&format!("{time}-{}", (part * 500 + at).wrapping_mul(0x9e37_79b9)));
+            let ops = (0..500).map(|at| put(number(at), &format!("\"{}\"", "x".repeat(400)))).collect();
+            store.commit(set(vec![], ops)).unwrap();
+        }
+        let filled = used();
+        let begin = Instant::now();
+        while used() + PAGES_BYTES > filled {
+            assert!(begin.elapsed() < Duration::from_secs(20), "{time}: {filled} {}", used());
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
 }
