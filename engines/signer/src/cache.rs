@@ -3,7 +3,8 @@
 //! ```text
 //! index: a power of two of slots, open addressing ──► entries: a ring, one behind the other
 //! ```
-//! The ring grows as it is filled, so that a worker which signs little takes little.
+//! The ring grows as it is filled, so that a worker which signs little takes little. A slot has enough of the fingerprint to tell
+//! nearly all others apart: what a search passes by, and what is moved, costs no look at an entry, which is seldom near.
 
 use std::hint::black_box;
 
@@ -15,12 +16,23 @@ pub const LOADED_MAX: usize = 32;
 
 #[derive(Debug)]
 pub(crate) struct Cache {
-    /// Numbers of entries plus one; zero is free. At least twice as many as entries.
-    index: Box<[u32]>,
+    /// At least twice as many as entries.
+    index: Box<[Slot]>,
     entries: Vec<Entry>,
     capacity: usize,
     /// The entry that is replaced next, once the ring is full.
     oldest: usize,
+}
+
+/// The number of an entry plus one, and the tag of its fingerprint. Zero is free: of zeros alone the system gives as many as are
+/// asked for, and they take memory when they are written.
+type Slot = [u32; 2];
+
+const FREE: Slot = [0; 2];
+
+/// The part of a fingerprint that a slot has. Where it is at home follows from it: there are at most 2^31 slots.
+fn tag(print: Fingerprint) -> u32 {
+    print.0[0] as u32
 }
 
 #[derive(Debug)]
@@ -34,12 +46,13 @@ impl Cache {
     pub(crate) fn new(capacity: usize) -> Cache {
         let capacity = capacity.clamp(1, 1 << 30);
         let slots = (capacity * 2).next_power_of_two();
-        Cache { index: vec![0; slots].into(), entries: Vec::new(), capacity, oldest: 0 }
+        Cache { index: vec![FREE; slots].into(), entries: Vec::new(), capacity, oldest: 0 }
     }
 
     pub(crate) fn find(&self, print: Fingerprint) -> Option<usize> {
         let slot = self.slot_of(print);
-        (self.index[slot] as usize).checked_sub(1)
+        let [number, _] = self.index[slot];
+        (number as usize).checked_sub(1)
     }
 
     pub(crate) fn get(&self, number: usize) -> &Signature {
@@ -50,8 +63,8 @@ impl Cache {
     /// the waits for memory overlap.
     pub(crate) fn load(&self, prints: &[Fingerprint]) {
         let mut numbers = [0_u32; LOADED_MAX];
-        for (Fingerprint([home, _]), number) in prints.iter().zip(&mut numbers) {
-            *number = self.index[*home as usize & (self.index.len() - 1)];
+        for (print, number) in prints.iter().zip(&mut numbers) {
+            [*number, _] = self.index[self.home(tag(*print))];
         }
         for number in numbers.into_iter().filter_map(|number| (number as usize).checked_sub(1)) {
             if let Some(Entry { print, signature }) = self.entries.get(number) {
@@ -80,16 +93,21 @@ impl Cache {
             number
         };
         let slot = self.slot_of(print);
-        self.index[slot] = number as u32 + 1;
+        self.index[slot] = [number as u32 + 1, tag(print)];
         number
+    }
+
+    /// Where a search for a tag begins.
+    fn home(&self, tag: u32) -> usize {
+        tag as usize & (self.index.len() - 1)
     }
 
     /// The slot of a fingerprint, or the free one where it would be. Ends because half of all slots are free.
     fn slot_of(&self, print: Fingerprint) -> usize {
-        let mask = self.index.len() - 1;
-        let mut slot = print.0[0] as usize & mask;
-        while let Some(number) = self.index[slot].checked_sub(1)
-            && self.entries[number as usize].print != print
+        let (mask, sought) = (self.index.len() - 1, tag(print));
+        let mut slot = self.home(sought);
+        while let [number @ (1..), tag] = self.index[slot]
+            && (tag != sought || self.entries[number as usize - 1].print != print)
         {
             slot = (slot + 1) & mask;
         }
@@ -100,16 +118,15 @@ impl Cache {
     fn forget(&mut self, print: Fingerprint) {
         let mask = self.index.len() - 1;
         let mut free = self.slot_of(print);
-        self.index[free] = 0;
+        self.index[free] = FREE;
         let mut slot = free;
         loop {
             slot = (slot + 1) & mask;
-            let Some(number) = self.index[slot].checked_sub(1) else { return };
-            let home = self.entries[number as usize].print.0[0] as usize & mask;
+            let [(1..), tag] = self.index[slot] else { return };
             // It may move if its home does not lie behind the free slot.
-            if (slot.wrapping_sub(home) & mask) >= (slot.wrapping_sub(free) & mask) {
+            if (slot.wrapping_sub(self.home(tag)) & mask) >= (slot.wrapping_sub(free) & mask) {
                 self.index[free] = self.index[slot];
-                self.index[slot] = 0;
+                self.index[slot] = FREE;
                 free = slot;
             }
         }

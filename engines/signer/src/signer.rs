@@ -25,7 +25,7 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// At most some fifteen megabytes, which is taken as it is needed.
+    /// At most some sixteen megabytes, which is taken as it is needed.
     fn default() -> Limits {
         Limits { lasting: 1 << 17, passing: 1 << 13, budget: Budget::default() }
     }
