@@ -100,6 +100,8 @@ struct Measured {
     rate: Vec<f64>,
     /// Microseconds of CPU for each answered query.
     cost: Vec<f64>,
+    /// Of an answer.
+    bytes: Vec<f64>,
     memory: u64,
 }
 
@@ -109,18 +111,20 @@ struct Blasted {
     answered: u64,
     /// Replies that are no answer with a record.
     wrong: u64,
+    answer_bytes: f64,
     seconds: f64,
 }
 
 impl Measured {
     fn new(name: &'static str, address: SocketAddr, process: u32) -> Measured {
-        Measured { name, address, process, rate: Vec::new(), cost: Vec::new(), memory: 0 }
+        Measured { name, address, process, rate: Vec::new(), cost: Vec::new(), bytes: Vec::new(), memory: 0 }
     }
 
     /// Takes back what was measured.
     fn forget(&mut self) {
         self.rate.clear();
         self.cost.clear();
+        self.bytes.clear();
     }
 
     /// `words` are more words for the load generator.
@@ -139,6 +143,7 @@ impl Measured {
         }
         self.rate.push(blasted.answered as f64 / blasted.seconds);
         self.cost.push(used.as_secs_f64() * 1e6 / blasted.answered as f64);
+        self.bytes.push(blasted.answer_bytes);
         self.memory = process_cpu::memory(self.process)?;
         Ok(())
     }

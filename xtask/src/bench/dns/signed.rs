@@ -3,6 +3,14 @@
 //! An answer whose signature is kept is compared with the echo, as an unsigned one is. One whose signature is made for it
 //! is compared with what that signature costs alone: a server can at best make as many answers as signatures. Over UDP it cannot
 //! go below the kernel's part either, so denials are compared with both together too: the shorter a signature is, the more that is.
+//!
+//! What makes these figures fair:
+//!
+//! - The kernel takes more time for a longer datagram, so each row is compared with the echo whose datagrams are about as long.
+//! - What is kept is made before it is measured: every name is asked for once, however long that takes.
+//! - What is made must not be kept: each round asks for other names than the one before it, and for more than are kept.
+//! - Who asks never sleeps (`blast`): a server that signs is slow enough that whoever waits for each answer would fall asleep before
+//!   the next, and it would pay for waking it.
 
 use std::fs;
 use std::path::Path;
@@ -28,14 +36,20 @@ const ALGORITHMS: [Algorithm; 2] = [
     Algorithm { number: 15, name: "Ed25519", knot: "ed25519" },
 ];
 
-/// What a denial is long: nine times as long as its query, and the kernel takes more time for it.
-const DENIAL_BYTES: usize = 375;
+/// How long what goes back is: a query's length, an address with its signature, a denial.
+const ECHO_BYTES: [usize; 3] = [0, 174, 375];
 
 /// So many names that hardly one is asked for twice.
 const UNIQUE: usize = 1 << 31;
 
 /// More names than signatures are kept: asked for one after the other, each needs a new one.
 const MANY: usize = 1_000_000;
+
+/// From how many names on a round begins behind where the last one began.
+const APART: u64 = 433_333;
+
+/// What is made before it is measured is done by then.
+const WARM_SECONDS_MAX: u64 = 120;
 
 /// Sizes of zones in which names are denied that are not there.
 const SIZES: [usize; 3] = [1_000, 100_000, MANY];
@@ -50,11 +64,13 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     fs::write(folder.join("zone"), load::zone_file(names)).context("cannot write the zone")?;
 
-    let mut servers = vec![echo(&binaries, 0)?, echo(&binaries, DENIAL_BYTES)?];
-    let mut rows = vec![
-        Row::new("echo", &servers[0], names, &["--signed"]),
-        Row::new(format!("echo, {DENIAL_BYTES} bytes back"), &servers[1], names, &["--signed"]),
-    ];
+    let (mut servers, mut rows) = (Vec::new(), Vec::new());
+    for bytes in ECHO_BYTES {
+        let server = echo(&binaries, bytes)?;
+        let what = if bytes == 0 { "echo".to_owned() } else { format!("echo, {bytes} bytes back") };
+        rows.push(Row { load: Load::Echo, ..Row::new(what, &server, names, &["--signed"]) });
+        servers.push(server);
+    }
     for size in SIZES {
         servers.push(plane(&binaries, size, None)?);
         let what = format!("NXDOMAIN, unsigned, {size} names");
@@ -62,18 +78,24 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     }
     for algorithm in &ALGORITHMS {
         let name = algorithm.name;
-        let mut add = |server: Peer, of: &[(&str, usize, &[&str])]| {
-            rows.extend(of.iter().map(|(what, names, words)| Row {
+        let mut add = |server: Peer, of: &[(&str, Load, usize, &[&str])]| {
+            rows.extend(of.iter().map(|(what, load, names, words)| Row {
                 alone: Some(name),
+                load: *load,
                 ..Row::new(format!("{name} {what}"), &server, *names, words)
             }));
             servers.push(server);
         };
-        let kept: (&str, usize, &[&str]) = ("positive, kept", names, &["--signed"]);
-        let denied: (&str, usize, &[&str]) = ("denial, unique", UNIQUE, &["--signed", "--denied"]);
-        add(plane(&binaries, names, Some(algorithm))?, &[kept, denied]);
-        add(plane(&binaries, MANY, Some(algorithm))?, &[("positive, made", MANY, &["--signed", "--from", "0"])]);
-        let knot = [("positive, Knot", names, kept.2), ("denial, unique, Knot", UNIQUE, denied.2)];
+        let (signed, denied): (&[&str], &[&str]) = (&["--signed"], &["--signed", "--denied"]);
+        add(
+            plane(&binaries, names, Some(algorithm))?,
+            &[("positive, kept", Load::Kept, names, signed), ("denial, unique", Load::Denied, UNIQUE, denied)],
+        );
+        add(plane(&binaries, MANY, Some(algorithm))?, &[("positive, made", Load::Made, MANY, signed)]);
+        let knot = [
+            ("positive, Knot", Load::Other, names, signed),
+            ("denial, unique, Knot", Load::Denied, UNIQUE, denied),
+        ];
         add(knot_online(&folder, algorithm)?, &knot);
     }
     for server in &servers {
@@ -86,13 +108,19 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
             micros.push(sign(&binaries, algorithm, seconds)?);
         }
         for row in &mut rows {
-            let words: Vec<&str> = row.words.iter().map(String::as_str).collect();
-            if round == 1 && row.what.ends_with("kept") {
-                // The first pass makes what is kept then.
-                row.server.measure_with(&binaries.join("blast"), row.names, seconds, &words)?;
+            let mut words: Vec<&str> = row.words.iter().map(String::as_str).collect();
+            let blast = binaries.join("blast");
+            if round == 1 && row.load == Load::Kept {
+                let all = row.names.to_string();
+                let warm = [&words[..], &["--from", "0", "--answers", &all]].concat();
+                row.server.measure_with(&blast, row.names, WARM_SECONDS_MAX, &warm)?;
                 row.server.forget();
             }
-            row.server.measure_with(&binaries.join("blast"), row.names, seconds, &words)?;
+            let from = (round * APART % MANY as u64).to_string();
+            if row.load == Load::Made {
+                words.extend(["--from", &from]);
+            }
+            row.server.measure_with(&blast, row.names, seconds, &words)?;
         }
     }
     println!(
@@ -103,9 +131,20 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// What is asked for, as far as it is asked for or shown in another way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Load {
+    Echo,
+    Kept,
+    Made,
+    Denied,
+    Other,
+}
+
 /// One load on one server.
 struct Row {
     what: String,
+    load: Load,
     server: Measured,
     names: usize,
     words: Vec<String>,
@@ -117,6 +156,7 @@ impl Row {
     fn new(what: impl Into<String>, server: &Peer, names: usize, words: &[&str]) -> Row {
         Row {
             what: what.into(),
+            load: Load::Other,
             server: Measured::new(server.name, server.address, server.child.id()),
             names,
             words: words.iter().map(|word| (*word).to_owned()).collect(),
@@ -125,28 +165,31 @@ impl Row {
     }
 }
 
-/// "alone" is the signature by itself; "of alone" how many answers there are for each signature that could be made in the
-/// same time, the next column the same without the kernel's part, and the last one, of denials, how many for each signature
-/// and echo as long, which are all that no server does without.
+/// "above echo" is above the one that is as long; "alone" is the signature by itself; "of alone" how many answers there are for each
+/// signature that could be made in the same time, the next column the same without the kernel's part, and the last one, of
+/// denials, how many for each signature and echo, which are all that no server does without.
 fn table(rows: &[Row], alone: &[(&str, Vec<f64>)]) -> String {
     let cost = |row: &Row| median(row.server.cost.clone());
-    let [echo, long_echo] = [0, 1].map(|at| rows.get(at).map_or(f64::NAN, cost));
+    let bytes = |row: &Row| median(row.server.bytes.clone());
     let mut text = format!(
-        "{:<34} {:>9} {:>10} {:>11} {:>9} {:>9} {:>15} {:>8}\n",
-        "", "q/s", "CPU µs/q", "above echo", "alone µs", "of alone", "of alone, above", "of both"
+        "{:<34} {:>9} {:>6} {:>10} {:>11} {:>9} {:>9} {:>15} {:>8}\n",
+        "", "q/s", "bytes", "CPU µs/q", "above echo", "alone µs", "of alone", "of alone, above", "of both"
     );
     for row in rows {
         let own = cost(row);
+        let apart = |echo: &&Row| (bytes(echo) - bytes(row)).abs();
+        let echoes = rows.iter().filter(|row| row.load == Load::Echo);
+        let echo = echoes.min_by(|one, other| apart(one).total_cmp(&apart(other))).map_or(f64::NAN, cost);
         let alone = row.alone.and_then(|name| Some(median(alone.iter().find(|(known, _)| *known == name)?.1.clone())));
         let shown = |figure: Option<f64>| figure.map_or("-".to_owned(), |figure| format!("{figure:.2}"));
         let [micros, of, above] =
             [alone, alone.map(|alone| alone / own), alone.map(|alone| alone / (own - echo))].map(shown);
-        let is_denial = row.words.iter().any(|word| word == "--denied");
-        let both = shown(alone.filter(|_| is_denial).map(|alone| (alone + long_echo) / own));
+        let both = shown(alone.filter(|_| row.load == Load::Denied).map(|alone| (alone + echo) / own));
         text.push_str(&format!(
-            "{:<34} {:>9.0} {own:>10.3} {:>11.3} {micros:>9} {of:>9} {above:>15} {both:>8}\n",
+            "{:<34} {:>9.0} {:>6.0} {own:>10.3} {:>11.3} {micros:>9} {of:>9} {above:>15} {both:>8}\n",
             row.what,
             median(row.server.rate.clone()),
+            bytes(row),
             own - echo,
         ));
     }
@@ -210,23 +253,25 @@ mod tests {
 
     #[test]
     fn answers_are_compared_with_signatures() {
-        let row = |what: &str, cost: f64, alone, words: &[&str]| {
+        let row = |what: &str, load, (bytes, cost): (f64, f64), alone| {
             let server = Measured::new("plane", SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), 0);
-            let server = Measured { rate: vec![1e6 / cost], cost: vec![cost], ..server };
-            let words = words.iter().map(|word| (*word).to_owned()).collect();
-            Row { what: what.to_owned(), server, names: 1, words, alone }
+            let server = Measured { rate: vec![1e6 / cost], cost: vec![cost], bytes: vec![bytes], ..server };
+            Row { what: what.to_owned(), load, server, names: 1, words: Vec::new(), alone }
         };
         let rows = [
-            row("echo", 3.0, None, &[]),
-            row("long", 4.0, None, &[]),
-            row("denial", 25.0, Some("P-256"), &["--denied"]),
-            row("made", 25.0, Some("P-256"), &[]),
+            row("echo", Load::Echo, (50.0, 3.0), None),
+            row("long", Load::Echo, (375.0, 4.0), None),
+            row("denial", Load::Denied, (360.0, 25.0), Some("P-256")),
+            row("made", Load::Made, (60.0, 25.0), Some("P-256")),
         ];
         let text = table(&rows, &[("P-256", vec![20.0])]);
-        for (what, both) in [("denial", "0.96"), ("made", "-")] {
+        for (what, expect) in [
+            ("denial", ["40000", "360", "25.000", "21.000", "20.00", "0.80", "0.95", "0.96"]),
+            ("made", ["40000", "60", "25.000", "22.000", "20.00", "0.80", "0.91", "-"]),
+        ] {
             let line = text.lines().find(|line| line.starts_with(what)).unwrap_or_default();
             let words: Vec<&str> = line.split_whitespace().collect();
-            assert_eq!(words[1..], ["40000", "25.000", "22.000", "20.00", "0.80", "0.91", both]);
+            assert_eq!(words[1..], expect);
         }
     }
 }
