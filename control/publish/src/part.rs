@@ -36,7 +36,7 @@ use bartizan_store::{Filter, Key, Kind, ReadError, Rev, Scope, Snapshot};
 
 use crate::bundle::Bundle;
 use crate::dnssec::Signing;
-use crate::reading::{Reading, Touched};
+use crate::reading::{Reading, Touched, for_each_ahead};
 use crate::unit::{
     Copier, KnownZones, Loaded, LoadedName, NameUnit, Served, ZoneChanges, on_all_processors, read_names,
 };
@@ -261,7 +261,7 @@ impl Parts {
     fn load_objects(&mut self, last: &Parts, reading: &mut Reading<'_>, at: Rev) -> Result<(), ReadError> {
         let (mut touched, mut handed, mut loaded) = (Touched::default(), 0, Ok(()));
         let snapshot = reading.snapshot;
-        let unreadable = snapshot.for_each(&Filter::Kinds(Parts::loaded()), &mut |entry| {
+        let unreadable = for_each_ahead(snapshot, Parts::loaded(), &mut |entry| {
             touched.note(&entry.key);
             reading.hand_ahead(entry);
             handed += 1;

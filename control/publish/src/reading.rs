@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::error::Error;
 use std::iter::successors;
-use std::sync::Arc;
+use std::num::NonZeroU32;
+use std::sync::{Arc, mpsc};
+use std::thread;
 
 use bartizan_names::ZoneId;
 use bartizan_seal::SealedError;
@@ -119,8 +121,7 @@ impl<'s> Reading<'s> {
             Err(error) => return Err(error),
         };
         let snapshot = self.snapshot;
-        let all = Filter::Kinds(OF_ZONES.to_vec());
-        if snapshot.for_each(&all, &mut |entry| self.hand_ahead(entry))?.is_empty() {
+        if for_each_ahead(snapshot, OF_ZONES.to_vec(), &mut |entry| self.hand_ahead(entry))?.is_empty() {
             self.ahead.of_zones = OfZones::AllRead;
         }
         let mut in_zones: HashMap<(ZoneId, Kind), Vec<Key>> = HashMap::new();
@@ -269,6 +270,45 @@ impl<'s> Reading<'s> {
             problems.note(key, reason, blame);
         }
     }
+}
+
+/// Objects that are read ahead, in so many pieces of so many: some megabytes.
+const AHEAD_PIECES: usize = 8;
+const AHEAD_PIECE: usize = 512;
+
+/// In a store of fewer objects than these no thread is begun.
+const AHEAD_FROM: NonZeroU32 = NonZeroU32::new(16_384).expect("not zero");
+
+/// Hands every object of these kinds to `f`, as [`Snapshot::for_each`] does. Where there are many, another thread reads what
+/// comes next meanwhile: to get them out of the file, to see that they are whole, and to make something of them takes about as long.
+pub(crate) fn for_each_ahead(
+    snapshot: &Snapshot,
+    kinds: Vec<Kind>,
+    f: &mut dyn FnMut(Entry),
+) -> Result<Vec<Unreadable>, ReadError> {
+    let all = Filter::Kinds(kinds);
+    let is_large = snapshot.stretches(AHEAD_FROM)?.len() > 1;
+    // None where somebody commits just now.
+    let beside = if is_large { snapshot.beside().ok().flatten() } else { None };
+    let Some(beside) = beside else { return snapshot.for_each(&all, f) };
+    thread::scope(|scope| {
+        let (sender, pieces) = mpsc::sync_channel(AHEAD_PIECES);
+        let reader = scope.spawn(move || {
+            let mut piece = Vec::with_capacity(AHEAD_PIECE);
+            let unreadable = beside.for_each(&all, &mut |entry| {
+                piece.push(entry);
+                if piece.len() == AHEAD_PIECE {
+                    // It fails only if this start has ended by a panic.
+                    let _ = sender.send(std::mem::replace(&mut piece, Vec::with_capacity(AHEAD_PIECE)));
+                }
+            })?;
+            let _ = sender.send(piece);
+            beside.forget_pages()?;
+            Ok(unreadable)
+        });
+        pieces.into_iter().flatten().for_each(f);
+        reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// Reads an object's document.

@@ -1,6 +1,6 @@
 //! What the API cannot read is told, also where no plane uses it.
 
-use bartizan_names::{RecordId, Timestamp, TokenId, TunnelId, UserId};
+use bartizan_names::{RecordId, Timestamp, TokenId, TunnelId, UserId, ZoneId};
 use bartizan_observed::What;
 use bartizan_publish::{Changes, Edge, Publisher, Review};
 use bartizan_signer::Validity;
@@ -10,6 +10,7 @@ use serde_json::{Value as Json, json};
 use crate::answers::addresses;
 use crate::lab::{
     ACCOUNT, AT, Lab, POP, USER, ZONE, add, name, put, record_document, settings_document, tunnel_document, zone,
+    zone_called,
 };
 
 /// Keys of what the API cannot read, as far as it is known.
@@ -159,6 +160,40 @@ fn what_was_looked_at_takes_no_memory() {
     assert!(told.is_empty() && pieces >= usize::from(TOKENS / 1_000), "{told:?} {pieces}");
     // The objects alone are four times as much.
     assert!(used() < before + (2 << 20), "{before} {}", used());
+}
+
+/// Of many objects a start reads those that come next by another thread: all of them come, whatever is wrong with one.
+#[test]
+fn a_large_store_starts_whole() {
+    const ZONES: u16 = 3_000;
+    // With them it is large enough.
+    const TOKENS: u16 = 14_000;
+    let mut lab = Lab::new();
+    let id = |number: u16| {
+        let mut id = [0; 16];
+        id[..2].copy_from_slice(&number.to_be_bytes());
+        id
+    };
+    let name_of = |number: u16| format!("z{number}.example");
+    let zones = (0..ZONES).map(|number| zone_called(ZoneId::from_bytes(id(number)), &name_of(number), &[], false));
+    let tokens = (0..TOKENS).map(|number| {
+        let id = TokenId::from_bytes(id(number));
+        put(Key::token(Scope::Edge, id), &token_document(id))
+    });
+    let all: Vec<Op> = zones.chain(tokens).collect();
+    for some in all.chunks(1_000) {
+        lab.commit(some.to_vec());
+    }
+    let publisher = lab.publisher();
+    assert_eq!((publisher.bundle().zones.value.zone_count(), publisher.problems().count()), (ZONES.into(), 0));
+    let bad = Key::zone(ZoneId::from_bytes(id(1_111)));
+    lab.damage(&bad);
+    let publisher = lab.publisher();
+    assert_eq!(
+        (publisher.bundle().zones.value.zone_count(), publisher.problems().count()),
+        (usize::from(ZONES) - 1, 1)
+    );
+    assert!(format!("{:?}", publisher.problems()).contains(bad.as_str()));
 }
 
 /// Also of what the first version wrote.
