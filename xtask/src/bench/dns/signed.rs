@@ -92,10 +92,8 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
             &[("positive, kept", Load::Kept, names, signed), ("denial, unique", Load::Denied, UNIQUE, denied)],
         );
         add(plane(&binaries, MANY, Some(algorithm))?, &[("positive, made", Load::Made, MANY, signed)]);
-        let knot = [
-            ("positive, Knot", Load::Other, names, signed),
-            ("denial, unique, Knot", Load::Denied, UNIQUE, denied),
-        ];
+        let knot =
+            [("positive, Knot", Load::Other, names, signed), ("denial, unique, Knot", Load::Denied, UNIQUE, denied)];
         add(knot_online(&folder, algorithm)?, &knot);
     }
     for server in &servers {
