@@ -41,7 +41,7 @@ pub struct Config {
 /// What may be at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Looks that are under way. An account gets no more than is left free for others: alone half of them. A server whose turn it is
+    /// Looks that are under way, as far as there are descriptors for them. An account gets no more than is left free for others: alone half of them. A server whose turn it is
     /// while there is no room is looked at a second later.
     pub looks: usize,
 }

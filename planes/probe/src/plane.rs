@@ -13,6 +13,7 @@ use bartizan_exchange::Upstream;
 use bartizan_live::Live;
 use bartizan_names::OriginHost;
 use bartizan_observed::{Measured, NodeSeen, NodeTurn, PoolQuery};
+use bartizan_quotas::Shares;
 use bartizan_steering::{Check, Checks, Node, NodeTarget};
 use bartizan_tls::{Now, TlsError};
 use tokio::sync::oneshot;
@@ -60,7 +61,7 @@ pub fn start(live: &Live<Config>, upstream: Arc<dyn Upstream>, reach: &Reach, se
         Arc::new(move || clock.now())
     };
     let tls = OriginTls::load(&now, first.value.origin_roots.clone(), &[b"http/1.1"])?;
-    let (reach, live, looks) = (reach.clone(), live.clone(), first.value.limits.looks);
+    let (reach, live, looks) = (reach.clone(), live.clone(), first.value.limits.looks.min(descriptors()));
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
     let shown = Arc::clone(&seen);
@@ -80,6 +81,11 @@ pub fn start(live: &Live<Config>, upstream: Arc<dyn Upstream>, reach: &Reach, se
         runtime.shutdown_background();
     })?;
     Ok(Plane { seen, stop: Some(stop), thread: Some(thread) })
+}
+
+/// Descriptors for looks: of the parts that are kept back, as much as half of what DNS has (`base/quotas`).
+fn descriptors() -> usize {
+    (Shares::of(bartizan_net::descriptors_max()).dns / 2).max(1)
 }
 
 impl Plane {
