@@ -15,6 +15,7 @@ use bartizan_exchange::{
     Body, BodyError, Io, Length, LocalBoxFuture, Request, Response, Upgrade, Upstream, UpstreamError,
 };
 use bartizan_names::{Host, OriginFault, TunnelId};
+use bartizan_net::{Account, LeastRate};
 use bartizan_quic::{Intake, IntakeError};
 use bartizan_quotas::SourceKey;
 use bartizan_rpc::{
@@ -25,7 +26,7 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use quinn::RecvStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::counters::{Counters, count};
 use crate::limits::LOGGED_BYTES_MAX;
@@ -262,12 +263,19 @@ async fn upload(
 ) -> Result<(), UploadError> {
     begin(&mut send, head, &link).await?;
     let outlet = Outlet::new(send, source, &link);
+    let (rate, mut account) = (LeastRate::with_stall(link.limits.stall_time), Account::default());
     while let Some(chunk) = body.next().await {
-        let written = timeout(link.limits.stall_time, outlet.write(chunk?)).await;
-        written.map_err(|_| UploadError::Stalled)?.map_err(|error| match error {
-            OutletError::Stream(error) => UploadError::Connector(error),
-            OutletError::MadeRoom => UploadError::MadeRoom,
-        })?;
+        let mut left = chunk?;
+        while !left.is_empty() {
+            let (began, bytes) = (Instant::now(), left.len());
+            let written = timeout(account.left(rate.stall), outlet.write(&mut left)).await;
+            written.map_err(|_| UploadError::Stalled)?.map_err(|error| match error {
+                OutletError::Stream(error) => UploadError::Connector(error),
+                OutletError::MadeRoom => UploadError::MadeRoom,
+            })?;
+            account.waited(began.elapsed());
+            account.moved(bytes - left.len(), rate);
+        }
     }
     outlet.finish();
     Ok(())

@@ -26,7 +26,7 @@ pub struct Limits {
     pub open_time: Duration,
     /// From the end of the request to the head of its answer: the time that the origin needs.
     pub answer_time: Duration,
-    /// How long the connector may read nothing of a request's body.
+    /// How long the connector may read nothing of a request's body. What it reads buys it back, as everywhere (`LeastRate`).
     pub stall_time: Duration,
     /// For a call, either way. Stock connectors drop its stream after as long.
     pub call_time: Duration,

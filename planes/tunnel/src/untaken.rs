@@ -75,18 +75,16 @@ impl Outlet {
         Outlet(link.untaken.watch(stream, source))
     }
 
-    pub(crate) async fn write(&self, chunk: Bytes) -> Result<(), OutletError> {
-        let mut rest = [chunk];
-        while !rest[0].is_empty() {
-            poll_fn(|cx| {
-                self.poll(cx, |stream, cx| {
-                    // It waits nowhere but in the stream.
-                    pin!(stream.write_chunks(&mut rest)).poll_unpin(cx).map_err(OutletError::from)
-                })
+    /// Writes as much of a chunk as is taken, once some of it is; what is not stays in it.
+    pub(crate) async fn write(&self, chunk: &mut Bytes) -> Result<(), OutletError> {
+        poll_fn(|cx| {
+            self.poll(cx, |stream, cx| {
+                // It waits nowhere but in the stream.
+                let write = stream.write_chunks(std::slice::from_mut(chunk));
+                pin!(write).poll_unpin(cx).map_ok(drop).map_err(OutletError::from)
             })
-            .await?;
-        }
-        Ok(())
+        })
+        .await
     }
 
     pub(crate) fn poll_write(&self, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {

@@ -40,7 +40,7 @@ impl RawConnector {
 }
 
 /// The head of an answer.
-fn head(error: &str, entries: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn head(error: &str, entries: &[(&str, &str)]) -> Vec<u8> {
     let metadata = entries.iter().map(|(key, value)| Metadata::new(key, value.as_bytes().to_vec())).collect();
     ConnectResponse { error: error.to_owned(), metadata }.encode()
 }

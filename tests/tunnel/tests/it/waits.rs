@@ -12,7 +12,9 @@ use bytes::Bytes;
 use http::Method;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
+use tokio::time::sleep;
 
+use crate::answers::head;
 use crate::raw::{Kind, RawConnector};
 
 /// A limit that a test waits for.
@@ -91,6 +93,29 @@ async fn a_request_that_is_not_taken_is_given_up() {
     assert_eq!(error, "the connector did not answer in time");
     let counts = edge.plane.counters();
     assert_eq!((counts.uploads_stalled, counts.failed), (1, 1));
+}
+
+/// However long all of it takes: each octet that is taken buys time, so much that who takes a few now and then is given up.
+#[tokio::test]
+async fn a_request_that_is_taken_slowly_goes_on() {
+    const WINDOW: usize = 1_000;
+    for (piece, is_taken) in [(WINDOW, true), (1, false)] {
+        let edge = Edge::limited(Limits { stall_time: 20 * SHORT, ..Limits::default() }, [(tunnel(1), facts(None))]);
+        let connector = RawConnector::of(&edge, &Kind { window: WINDOW as u32, ..Kind::default() }).await;
+        let post = request(Method::POST, "a.example/", Body::whole(vec![0; 20 * WINDOW]));
+        let taken = async {
+            let (mut send, mut receive) = connector.connection.accept_bi().await.unwrap();
+            let mut room = vec![0; piece];
+            while let Ok(Some(_)) = receive.read(&mut room).await {
+                sleep(2 * SHORT).await;
+            }
+            let _ = send.write_all(&head("", &[("HttpStatus", "204")])).await;
+            let _ = send.finish();
+        };
+        let (answer, ()) = tokio::join!(edge.send(tunnel(1), post), taken);
+        let counts = edge.plane.counters();
+        assert_eq!((answer.is_ok(), counts.uploads_stalled), (is_taken, u64::from(!is_taken)), "{piece} octets");
+    }
 }
 
 /// What a connector takes of all bodies together is used up by those that it does not take.
