@@ -7,16 +7,19 @@ use socket2::SockRef;
 
 /// Octets of a TCP connection that were written and that the peer's kernel has not confirmed, our FIN among them
 /// (`SIOCOUTQ`, tcp(7)). Zero after a shutdown: it has all of it, or the connection is over.
+// Often asked by many connections at once: nearly all have all of it, and that takes one call.
 pub fn undelivered(socket: &impl AsFd) -> io::Result<usize> {
-    // After a reset the numbers stay as they were.
-    if SockRef::from(socket).peer_addr().is_err() {
-        return Ok(0);
-    }
     let mut octets: libc::c_int = 0;
     // SAFETY: the request writes one integer to where it is told, and the descriptor is open.
     #[allow(unsafe_code)]
     let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut octets) };
-    if result == 0 { Ok(usize::try_from(octets).unwrap_or(0)) } else { Err(io::Error::last_os_error()) }
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let octets = usize::try_from(octets).unwrap_or(0);
+    // After a reset the numbers stay as they were.
+    let is_over = octets > 0 && SockRef::from(socket).peer_addr().is_err();
+    Ok(if is_over { 0 } else { octets })
 }
 
 #[cfg(test)]

@@ -80,7 +80,9 @@ pub async fn say_goodbye<IO, F>(
         if is_over {
             return;
         }
-        listening = listening.once(socket, &others).await;
+        // Nothing but its end is waited for from who has everything: many connections may be at that at once.
+        let wait = if under_way == 0 { patience.linger.saturating_sub(moved.elapsed()) } else { LOOK_EVERY };
+        listening = listening.once(socket, wait, &others).await;
     }
 }
 
@@ -141,10 +143,15 @@ enum Listening {
 }
 
 impl Listening {
-    /// Reads for one look.
-    async fn once<F: Future<Output = ()>>(self, socket: &TcpStream, others: impl Fn() -> F) -> Listening {
+    /// Reads until the next look, for as long as `wait`.
+    async fn once<F: Future<Output = ()>>(
+        self,
+        socket: &TcpStream,
+        wait: Duration,
+        others: impl Fn() -> F,
+    ) -> Listening {
         match self {
-            Listening::To { left } => match timeout(LOOK_EVERY, throw_away(socket)).await {
+            Listening::To { left } => match timeout(wait, throw_away(socket)).await {
                 Err(_) => self,
                 Ok(Ok(1..)) if left == 0 => Listening::No,
                 Ok(Ok(read @ 1..)) => {

@@ -382,7 +382,8 @@ async fn accept(listener: TcpListener, scheme: Scheme, worker: Rc<Worker>, crowd
                 }
                 // When it is full, whoever had to go closes its socket first.
                 if worker.door.is_full() || accepted.is_multiple_of(ACCEPTS_A_TURN) {
-                    tokio::task::yield_now().await;
+                    // Counted, or who is served meanwhile would seem to take all of its time in one look.
+                    ingress::look().await;
                 }
             }
             // If file descriptors have run out, trying again at once does not help.

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use bartizan_names::ZoneId;
 use bartizan_quotas::SourceKey;
 
-use super::turn::{Turn, looked, looks};
+use super::turn::{Turn, look, looks};
 use crate::limits::{
     HOLD_TIME, HOLD_TIME_MAX, LANE_DEBT_MAX, LANE_TURN_TIME, LONE_TURN_TIME, SLOW_ROUNDS, SOURCE_TIME,
 };
@@ -292,8 +292,7 @@ pub(crate) async fn ferry(lanes: Rc<Lanes>) {
         // come before a turn is over. However many ask, what waits has its turn then.
         let start = Instant::now();
         loop {
-            tokio::task::yield_now().await;
-            looked();
+            look().await;
             if !lanes.expects_answer() || start.elapsed() >= HOLD_TIME_MAX {
                 break;
             }

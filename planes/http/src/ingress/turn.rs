@@ -10,9 +10,10 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use super::lanes::Lane;
-use crate::limits::{CALL_BYTES, LONE_STEP_BYTES, STEP_BYTES, TURN_STEPS};
+use crate::limits::{CALL_BYTES, LONE_STEP_BYTES, STEP_BYTES, TURN_LOOK_FRAMES, TURN_READ_TIME, TURN_STEPS};
 
 thread_local! {
     /// How often this thread has looked what came, after all that was ready had its turn.
@@ -22,6 +23,15 @@ thread_local! {
 /// To be called when a thread has waited for what comes, or has looked: everybody's turn begins anew.
 pub(crate) fn looked() {
     LOOKS.set(LOOKS.get().wrapping_add(1));
+}
+
+/// Returns when the thread has looked, and counts that unless somebody else who waited for the same look has.
+pub(crate) async fn look() {
+    let before = looks();
+    tokio::task::yield_now().await;
+    if looks() == before {
+        looked();
+    }
 }
 
 /// How often it has.
@@ -221,8 +231,52 @@ impl Turn {
     }
 }
 
+/// How long frames of one connection are read in one step.
+#[derive(Default)]
+pub(crate) struct FrameTurn {
+    /// Since the last look at the clock.
+    frames: u32,
+    began: Option<Instant>,
+}
+
+impl FrameTurn {
+    /// Whether the next frame is for another step.
+    // Hot: once a frame. A look at the clock each few of them.
+    pub(crate) fn is_over(&mut self) -> bool {
+        let began = *self.began.get_or_insert_with(Instant::now);
+        self.frames += 1;
+        self.frames > TURN_LOOK_FRAMES && {
+            self.frames = 1;
+            began.elapsed() >= TURN_READ_TIME
+        }
+    }
+
+    /// The last frame concerned all streams, and may have taken as long as many.
+    pub(crate) fn look_next(&mut self) {
+        self.frames = TURN_LOOK_FRAMES;
+    }
+}
+
 /// Wakes the task when the worker has looked what came, and after those that something came for.
 pub(crate) fn let_others_go_first(cx: &mut Context<'_>) {
     // Pending the first time, when the runtime takes note of the waker.
     let _ = pin!(tokio::task::yield_now()).poll(cx);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The clock is looked at after some frames, and after one that concerned all streams.
+    #[test]
+    fn frames_have_a_turn() {
+        let (mut slow, mut quick) = (FrameTurn::default(), FrameTurn::default());
+        assert!(!slow.is_over() && !quick.is_over());
+        let start = Instant::now();
+        while start.elapsed() < TURN_READ_TIME {}
+        let frames = (1..).find(|_| slow.is_over());
+        assert_eq!(frames, Some(TURN_LOOK_FRAMES));
+        quick.look_next();
+        assert!(quick.is_over());
+    }
 }

@@ -21,10 +21,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::stream::{Closed, Stream, Unwanted};
 use crate::fields::{Fields, Lines};
 use crate::forward;
-use crate::ingress::Turn;
+use crate::ingress::{FrameTurn, Turn};
 use crate::limits::{
     ORIGIN_CONNECTION_WINDOW_BYTES, ORIGIN_READ_BYTES_MAX, ORIGIN_STREAM_WINDOW_BYTES, ORIGIN_STREAMS_MAX,
-    ORIGIN_UNASKED_BYTES_MAX, SWEEPS_MAX, TURN_LOOK_FRAMES, TURN_READ_TIME,
+    ORIGIN_UNASKED_BYTES_MAX, SWEEPS_MAX,
 };
 use crate::outlet::Outlet;
 use crate::spare::{Spare, Unread};
@@ -331,7 +331,7 @@ impl Session {
 
     /// Takes what comes.
     fn poll_take(&self, cx: &mut Context<'_>) -> Poll<End> {
-        let mut reading = Reading::default();
+        let mut reading = FrameTurn::default();
         loop {
             match self.take_frames(&mut reading) {
                 Err(fault) => return Poll::Ready(End::Fault(fault)),
@@ -370,7 +370,7 @@ impl Session {
     }
 
     /// Does what the frames say that are here, for as long as a turn lasts.
-    fn take_frames(&self, reading: &mut Reading) -> Result<Pause, Fault> {
+    fn take_frames(&self, reading: &mut FrameTurn) -> Result<Pause, Fault> {
         let heads = &mut *self.spare.heads.borrow_mut();
         let state = &mut *self.state.borrow_mut();
         loop {
@@ -415,7 +415,10 @@ impl Session {
                 }
                 Event::Room { owner: Some(stream) } => stream.look_at_window(),
                 Event::RoomForAll => state.let_go_on(),
-                Event::RoomForEach => state.wire.owners().flatten().for_each(|stream| stream.look_at_window()),
+                Event::RoomForEach => {
+                    state.wire.owners().flatten().for_each(|stream| stream.look_at_window());
+                    reading.look_next();
+                }
                 Event::Hungry => {
                     state.unread.advance(step.used);
                     return Ok(Pause::Hungry);
@@ -431,21 +434,6 @@ impl Session {
             }
             state.unread.advance(step.used);
         }
-    }
-}
-
-/// What was done in this turn.
-#[derive(Default)]
-struct Reading {
-    frames: u32,
-    began: Option<Instant>,
-}
-
-impl Reading {
-    fn is_over(&mut self) -> bool {
-        self.frames += 1;
-        self.frames.is_multiple_of(TURN_LOOK_FRAMES)
-            && self.began.get_or_insert_with(Instant::now).elapsed() >= TURN_READ_TIME
     }
 }
 

@@ -27,11 +27,10 @@ use crate::ingress::connection::Connection;
 use crate::ingress::deadline::Awaited;
 use crate::ingress::refusal::Refusal;
 use crate::ingress::stream_reply::StreamClosed;
-use crate::ingress::turn::let_others_go_first;
+use crate::ingress::turn::{FrameTurn, let_others_go_first};
 use crate::ingress::wire::Wire;
 use crate::limits::{
-    CONNECTION_WINDOW_BYTES, FIELDS_MAX, HEAD_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX, TURN_LOOK_FRAMES,
-    TURN_READ_BYTES, TURN_READ_TIME,
+    CONNECTION_WINDOW_BYTES, FIELDS_MAX, HEAD_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX, TURN_READ_BYTES,
 };
 use crate::outlet::Outlet;
 use crate::spare::{Spare, Unread};
@@ -93,18 +92,7 @@ enum Pause {
 #[derive(Default)]
 struct Reading {
     bytes: usize,
-    frames: u32,
-    began: Option<Instant>,
-}
-
-impl Reading {
-    /// Whether the rest is for another turn.
-    fn is_enough(&mut self) -> bool {
-        let frames = self.frames;
-        self.frames += 1;
-        frames.is_multiple_of(TURN_LOOK_FRAMES)
-            && self.began.get_or_insert_with(Instant::now).elapsed() >= TURN_READ_TIME
-    }
+    frames: FrameTurn,
 }
 
 impl Session {
@@ -354,7 +342,7 @@ impl Session {
             if state.outlet.is_clogged() {
                 return Ok(Pause::Clogged);
             }
-            if reading.is_enough() {
+            if reading.frames.is_over() {
                 return Ok(Pause::Turn);
             }
             let out = state.outlet.open(&self.worker.spare);
@@ -385,7 +373,10 @@ impl Session {
                 Event::Reset { owner: Some(stream), .. } => stream.close(),
                 Event::Room { owner: Some(stream) } => stream.look_at_window(),
                 Event::RoomForAll => state.let_next_go(),
-                Event::RoomForEach => state.wire.owners().flatten().for_each(|stream| stream.look_at_window()),
+                Event::RoomForEach => {
+                    state.wire.owners().flatten().for_each(|stream| stream.look_at_window());
+                    reading.frames.look_next();
+                }
                 Event::Hungry => {
                     state.unread.advance(step.used);
                     return Ok(Pause::Hungry);

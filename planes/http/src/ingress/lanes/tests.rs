@@ -10,7 +10,7 @@ use tokio::runtime::LocalOptions;
 use tokio::task::spawn_local;
 
 use super::super::http3::{Driving, in_turns};
-use super::super::turn::Waiting;
+use super::super::turn::{Waiting, looked};
 use super::*;
 use crate::limits::TURN_STEPS;
 
@@ -127,6 +127,28 @@ fn who_has_little_to_do_waits_for_little() {
         assert!(waits[TIMES * 9 / 10] <= 2 * turn, "{what}");
         assert!(waits[TIMES - 1] <= (3 * sources + 6) * turn, "{what}");
     }
+}
+
+/// Whoever waits for a look, it is one.
+#[test]
+fn a_look_is_counted_once() {
+    const TIMES: u32 = 10;
+    run(async |_, _| {
+        let before = looks();
+        let all: Vec<_> = (0..5)
+            .map(|_| {
+                spawn_local(async {
+                    for _ in 0..TIMES {
+                        look().await;
+                    }
+                })
+            })
+            .collect();
+        for task in all {
+            task.await.unwrap();
+        }
+        assert_eq!(looks().wrapping_sub(before), TIMES);
+    });
 }
 
 /// While the answer to a request is likely to come, no turn of those that wait is begun, however long it took to send the
