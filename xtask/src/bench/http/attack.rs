@@ -2,9 +2,10 @@
 //!
 //! The edge, the visitor and the visitor's origin have one core, the attackers and the origin of their requests the other:
 //! there the system takes what they send, up to some milliseconds in one go, and whoever shares their core waits for
-//! that. The visitor and its origin go before all else on their core where the system allows that: what is told is then
-//! the edge's own delay, not that of a busy machine. The visitor asks at the same modest rate at rest and under each
-//! attack, in turn in every round.
+//! that. The visitor and its origin go before all else on their core where the system allows that, and the edge's workers
+//! after them: what is told is then the edge's own delay, not that of a busy machine, nor of what the attackers would not
+//! take if they were elsewhere. The visitor asks at the same modest rate at rest and under each attack, in turn in every
+//! round.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -136,6 +137,7 @@ impl<'s> Siege<'s> {
             api.call("POST", &format!("/zones/{zone}/dns_records"), &record)?;
         }
         drop(api);
+        turn.follow(edge.process())?;
         let siege = Siege { edge, attack, turn, attacked, _visited: visited, seconds };
         siege.wait()?;
         Ok(siege)

@@ -116,6 +116,10 @@ pub(super) fn by_address(host: &str, origin: SocketAddr) -> Value {
     })
 }
 
+/// Real-time priorities (sched(7)).
+const FIRST: &str = "2";
+const SECOND: &str = "1";
+
 /// When a process runs that others on its core are ready beside.
 #[derive(Clone, Copy)]
 pub(super) enum Turn {
@@ -127,8 +131,27 @@ pub(super) enum Turn {
 impl Turn {
     /// The first, where we may give it.
     pub(super) fn best() -> Turn {
-        let may = process::command("chrt").args(["--fifo", "1", "true"]).status();
-        if may.is_ok_and(|status| status.success()) { Turn::First } else { Turn::Any }
+        let may = process::command("chrt").args(["--fifo", FIRST, "true"]).status();
+        if may.is_ok_and(|status| status.success()) {
+            return Turn::First;
+        }
+        eprintln!("no real-time priority is given here (chrt): whatever else the machine does is in the figures");
+        Turn::Any
+    }
+
+    /// Lets the threads of an edge that serve visitors run after those that are first, and before all others.
+    pub(super) fn follow(self, edge: u32) -> Result<()> {
+        if matches!(self, Turn::Any) {
+            return Ok(());
+        }
+        for thread in fs::read_dir(format!("/proc/{edge}/task")).context("cannot list the threads of the edge")? {
+            let thread = thread?;
+            if fs::read_to_string(thread.path().join("comm")).is_ok_and(|name| name.starts_with("http-")) {
+                let number = thread.file_name();
+                process::run(process::command("chrt").args(["--fifo", "--pid", SECOND]).arg(number))?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn on_core(self, core: &str, program: &Path) -> Command {
@@ -136,7 +159,7 @@ impl Turn {
             Turn::Any => on_core(core, program),
             Turn::First => {
                 let mut command = on_core(core, Path::new("chrt"));
-                command.args(["--fifo", "1"]).arg(program);
+                command.args(["--fifo", FIRST]).arg(program);
                 command
             }
         }
