@@ -54,6 +54,8 @@ struct ClientCertificates;
 pub(crate) struct Params {
     /// `all` (the default), `active`, `revoked`, `pending_revocation` or `pending_reactivation`: nothing is ever pending here.
     status: Option<String>,
+    /// An extra of ours: only those whose common name this is, letter by letter.
+    common_name: Option<String>,
 }
 
 impl Resource for ClientCertificates {
@@ -81,6 +83,7 @@ impl Resource for ClientCertificates {
         let query = ClientCertificateQuery {
             zone: here.zone_id()?,
             status: params.status.filter(|status| status != "all"),
+            common_name: params.common_name,
             page: page.number,
             per_page: page.size,
         };

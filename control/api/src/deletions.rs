@@ -11,6 +11,7 @@
 //! which something is, and for slots and addresses that nobody holds: builds before this one could leave that behind, and
 //! so does an application that could not be read when it was deleted.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,8 +28,9 @@ use crate::writes::{By, Writes};
 /// For the change log. Who asked for it stands at the tombstone's revision.
 const INTERFACE: &str = bartizan_store::DELETION;
 
-/// Objects that are deleted in one revision. Well below what the store takes, so that others get their turn between.
-const PIECE_MAX: usize = 5_000;
+/// Objects that are deleted in one revision, at least and at most; within that as many as fit a turn, so that others get
+/// theirs between.
+const PIECE: RangeInclusive<usize> = 50..=5_000;
 
 /// Of which so many may be applications: what they hold is guarded one by one.
 const APPS_PIECE_MAX: usize = 500;
@@ -117,12 +119,13 @@ fn finish_all(writes: &Writes, stop: &Stop) -> Result<(), String> {
 }
 
 fn finish(writes: &Writes, zone: ZoneId, stop: &Stop) -> Result<(), Error> {
-    while writes.change(By::Edge(INTERFACE), |change| delete_piece(change, zone))? == Piece::OneOfMore {
-        if stop.is_set() {
-            break;
+    loop {
+        let size = writes.operations_in_a_turn().clamp(*PIECE.start(), *PIECE.end());
+        let piece = writes.change(By::Edge(INTERFACE), |change| delete_piece(change, zone, size))?;
+        if piece == Piece::Last || stop.is_set() {
+            return Ok(());
         }
     }
-    Ok(())
 }
 
 /// Whether there is more of a zone than one revision takes.
@@ -132,15 +135,15 @@ enum Piece {
     Last,
 }
 
-fn delete_piece(change: &mut Change, zone: ZoneId) -> Result<Piece, Error> {
+fn delete_piece(change: &mut Change, zone: ZoneId, size: usize) -> Result<Piece, Error> {
     let tombstone = Op::Del { key: Key::deletion(zone) };
     if change.has(&Key::zone(zone))? {
         tracing::error!(%zone, "a zone that is there has a tombstone; it stays");
         change.unguarded([tombstone]);
         return Ok(Piece::Last);
     }
-    let mut keys = change.keys(&Prefix::scope(Scope::Zone(zone)), None, PIECE_MAX)?;
-    let mut piece = if keys.len() < PIECE_MAX { Piece::Last } else { Piece::OneOfMore };
+    let mut keys = change.keys(&Prefix::scope(Scope::Zone(zone)), None, size)?;
+    let mut piece = if keys.len() < size { Piece::Last } else { Piece::OneOfMore };
     let apps = keys.iter().enumerate().filter(|(_, key)| key.kind() == Kind::App);
     if let Some((end, _)) = apps.clone().nth(APPS_PIECE_MAX) {
         keys.truncate(end);

@@ -80,6 +80,11 @@ impl Writes {
         self.certs.clock()
     }
 
+    /// How many operations whoever has very many should put into one change, so that others get their turn between.
+    pub(crate) fn operations_in_a_turn(&self) -> usize {
+        self.store.operations_in_a_turn()
+    }
+
     /// The newest state.
     pub(crate) fn view(&self) -> Result<View, Error> {
         Ok(View(self.store.read()?))

@@ -206,12 +206,15 @@ mod tests {
             assert!(plan.contains("SEARCH record USING INTEGER PRIMARY KEY"), "{query:?}\n{plan}");
             assert!(plan.contains("record_text VIRTUAL TABLE INDEX"), "{query:?}\n{plan}");
         }
-        for (status, index) in [
-            (None, "client_certificate_issued (zone=?)"),
-            (Some("revoked".to_owned()), "client_certificate_status (zone=? AND status=?)"),
+        for (status, common_name, index) in [
+            (None, None, "client_certificate_issued (zone=?)"),
+            (Some("revoked"), None, "client_certificate_status (zone=? AND status=?)"),
+            (None, Some("sensor-7"), "client_certificate_name (zone=? AND common_name=?)"),
+            (Some("active"), Some("sensor-7"), "client_certificate_name (zone=? AND common_name=?)"),
         ] {
-            let zone = ZoneId::from_bytes([1; 16]);
-            let query = ClientCertificateQuery { zone, status, page: 1, per_page: 50 };
+            let (zone, status, common_name) =
+                (ZoneId::from_bytes([1; 16]), status.map(str::to_owned), common_name.map(str::to_owned));
+            let query = ClientCertificateQuery { zone, status, common_name, page: 1, per_page: 50 };
             let plan = plan(&connection, &client_certificates::listed(&query));
             assert!(plan.contains(index) && !plan.contains("SCAN"), "{query:?}\n{plan}");
         }

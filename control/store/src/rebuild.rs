@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use crate::key::Key;
 use crate::kind::Kind;
 use crate::listing::{self, Age};
+use crate::writer::Step;
 
 /// What listings have beside their tables and indexes.
 const MORE: &str = include_str!("schema/listings.sql");
@@ -13,8 +14,13 @@ const MORE: &str = include_str!("schema/listings.sql");
 /// The tables that are not listings, without the engine's own.
 const KEPT: &str = "('about', 'object', 'state_hash', 'log', 'change', 'zone_change', 'audit', 'audit_share')";
 
-/// How many records have their letters read in one step: others can commit between two steps.
-const READ_STEP: u32 = 2_000;
+/// How many records have their letters read in one step at most: others can commit between two steps, which follow the time
+/// that they take.
+const READ_STEP_MAX: u32 = 2_000;
+
+pub(crate) const fn read_step() -> Step {
+    Step::up_to(READ_STEP_MAX)
+}
 
 /// Whether the file has the listings of this version.
 pub(crate) fn is_current(connection: &Connection) -> rusqlite::Result<bool> {
@@ -90,19 +96,19 @@ pub(crate) enum Reading {
     Unfinished,
 }
 
-/// Reads the letters of some records that wait for it.
+/// Reads the letters of so many of the records that wait for it.
 ///
 /// In three statements for all of them: the engine brings what it holds of its index of letters to the file at the beginning
 /// of each statement that changes it.
-pub(crate) fn read_records(connection: &Connection) -> rusqlite::Result<Reading> {
+pub(crate) fn read_records(connection: &Connection, step: u32) -> rusqlite::Result<Reading> {
     let (count, last): (u32, Option<i64>) = connection
         .prepare_cached("SELECT count(*), max(id) FROM (SELECT id FROM record_unread ORDER BY id LIMIT ?)")?
-        .query_row([READ_STEP], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        .query_row([step], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let Some(last) = last else { return Ok(Reading::Finished) };
-    for step in [FORGET_LETTERS, READ_LETTERS, "DELETE FROM record_unread WHERE id <= ?"] {
-        connection.prepare_cached(step)?.execute([last])?;
+    for sql in [FORGET_LETTERS, READ_LETTERS, "DELETE FROM record_unread WHERE id <= ?"] {
+        connection.prepare_cached(sql)?.execute([last])?;
     }
-    Ok(if count < READ_STEP { Reading::Finished } else { Reading::Unfinished })
+    Ok(if count < step { Reading::Finished } else { Reading::Unfinished })
 }
 
 /// What is read of them is in the engine's own table of sizes.

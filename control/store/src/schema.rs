@@ -128,8 +128,8 @@ fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     // It would make whoever commits wait: there is a thread for it (`writer/folder.rs`).
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    // A bulk load must not leave a file of its size behind.
-    connection.pragma_update(None, "journal_size_limit", 64 << 20)
+    // Cut by the writer when nobody waits for it (`writer/journal.rs`), and not by whoever commits next.
+    connection.pragma_update(None, "journal_size_limit", -1)
 }
 
 /// Makes the tables of today that derive from nothing, in an empty file.

@@ -25,10 +25,11 @@ use crate::lost::Lost;
 use crate::mend::{self, Mended};
 use crate::pause::{Pause, Pauses};
 use crate::readers::{Purpose, Readers};
+use crate::rebuild;
 use crate::schema::{self, Access};
 use crate::snapshot::Snapshot;
 use crate::state_hash::{Part, Wrong};
-use crate::writer::{Answer, Attempts, Folder, Folding, Outcome, Prepared, Queue, Work, Writer};
+use crate::writer::{Answer, Attempts, Folder, Folding, Outcome, Pace, Prepared, Queue, Waiting, Work, Writer};
 
 /// Steps through the audit that may find nothing too old, before it is enough for this time: all of it is looked through in a
 /// few of them, whatever the clocks did.
@@ -62,6 +63,7 @@ struct Told {
     epoch: Arc<AtomicU64>,
     damage: Arc<Damage>,
     gate: Arc<Gate>,
+    pace: Arc<Pace>,
     /// What it is told.
     pauses: Pauses,
 }
@@ -132,13 +134,15 @@ impl Store {
         let damage = Arc::new(Damage::new(Condition { lost, gone, ..Condition::default() }));
         let (queue, jobs) = Queue::new(Arc::clone(&damage));
         let audit_kept = Arc::<Kept>::default();
-        let (gate, pauses) = (Arc::<Gate>::default(), Pauses::default());
+        let (gate, pauses, pace) = <(Arc<Gate>, Pauses, Arc<Pace>)>::default();
         let not_writable = |source| OpenError::NotWritable { path: dir.to_owned(), source };
         let folder = Folder::start(dir, Arc::clone(&file), Arc::clone(&damage)).map_err(not_writable)?;
         let writer = Writer {
             folder,
             connection,
-            queue: jobs,
+            waiting: Waiting::of(jobs),
+            pace: Arc::clone(&pace),
+            letters: rebuild::read_step(),
             head: head_sender,
             epoch: Arc::clone(&epoch),
             folding,
@@ -157,7 +161,7 @@ impl Store {
             thread::Builder::new().name("store-writer".to_owned()).spawn(move || writer.run()).map_err(not_writable)?;
         let writing = Writing::Open { queue, writer };
         let mut shared =
-            Shared::new(dir, Access::Shared, writing, Told { head, epoch, damage, gate, pauses }, Some(file));
+            Shared::new(dir, Access::Shared, writing, Told { head, epoch, damage, gate, pauses, pace }, Some(file));
         shared.audit_kept = audit_kept;
         Ok(Store(Arc::new(shared)))
     }
@@ -178,8 +182,8 @@ impl Store {
         // Nobody will ever tell of a newer revision.
         let (_, head) = watch::channel(seen);
         let writing = Writing::Refused { reason: reason.into() };
-        let (epoch, gate, pauses) = Default::default();
-        let told = Told { head, epoch, damage, gate, pauses };
+        let (epoch, gate, pauses, pace) = Default::default();
+        let told = Told { head, epoch, damage, gate, pauses, pace };
         let shared = Shared::new(dir, access, writing, told, None);
         shared.readers.open_all();
         shared.listing_readers.open_all();
@@ -225,6 +229,12 @@ impl Store {
             Verdict::Foreign => self.append(Envelope::new(self.epoch(), set))?.rev(),
             verdict => verdict.rev(),
         }
+    }
+
+    /// How many operations whoever has very many should put into one change set, so that others get their turn between: what
+    /// was written in some milliseconds lately.
+    pub fn operations_in_a_turn(&self) -> usize {
+        self.0.told.pace.operations()
     }
 
     /// Whether `set` could become the next revision, as far as that does not depend on who is faster: the same as

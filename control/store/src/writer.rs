@@ -8,13 +8,16 @@ mod idle;
 mod journal;
 mod log_end;
 mod mending;
+mod pace;
 mod queue;
+mod waiting;
 
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use bartizan_names::Timestamp;
 use bartizan_quotas::Rarely;
@@ -22,13 +25,15 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::watch;
 
 pub(crate) use self::folder::Folder;
-use self::idle::{Chores, LOOK_EVERY};
+use self::idle::Chores;
 pub(crate) use self::journal::Folding;
 use self::log_end::LogEnd;
 pub(crate) use self::mending::Attempts;
 use self::mending::Urgency;
+pub(crate) use self::pace::{Pace, Step};
 use self::queue::Job;
 pub(crate) use self::queue::Queue;
+pub(crate) use self::waiting::Waiting;
 use crate::audit::{Dropped, Trim};
 use crate::change::{self, Encoded, Epoch, Op, Rev};
 use crate::condition::Survey;
@@ -55,13 +60,7 @@ const STEPS_MAX: usize = 200_000;
 
 /// Operations of a change set that shares no transaction with others: what is larger (an import goes in pieces of some
 /// hundreds) takes long enough to be felt by whoever lands with it.
-const SHARED_MAX: usize = 200;
-
-/// Change sets in one transaction: enough to share a sync among all who wait, few enough to answer soon.
-const GROUP_MAX: usize = 256;
-
-/// Their encoded operations together.
-const GROUP_BYTES_MAX: usize = CHANGE_BYTES_MAX;
+const SHARED_MAX: usize = 100;
 
 pub(crate) type Answer = Result<Outcome, CommitError>;
 
@@ -155,7 +154,10 @@ pub(crate) struct Writer {
     /// In front of the connection: the engine folds the journal when the last one is closed.
     pub(crate) folder: Folder,
     pub(crate) connection: Connection,
-    pub(crate) queue: Receiver<Job>,
+    pub(crate) waiting: Waiting,
+    pub(crate) pace: Arc<Pace>,
+    /// How many records have their letters read at once.
+    pub(crate) letters: Step,
     pub(crate) head: watch::Sender<Rev>,
     pub(crate) epoch: Arc<AtomicU64>,
     pub(crate) folding: Folding,
@@ -183,16 +185,16 @@ impl Writer {
         let mut written = 0;
         let mut chores = Chores::Waiting;
         loop {
-            match self.queue.recv_timeout(chores.after()) {
-                Ok(first) => {
-                    let group = self.gather(first);
-                    let group_operations = group.iter().map(|job| job.work.operations()).sum::<usize>();
-                    in_turn(group).into_iter().for_each(|together| self.answer(together));
+            match self.waiting.next(chores.after()) {
+                Ok(together) => {
+                    written += together.iter().map(|job| job.work.operations()).sum::<usize>();
+                    if !together.is_empty() {
+                        self.answer(together);
+                    }
                     self.folder.wake_if_large();
                     fold_at = self.fold_journal(fold_at);
                     self.trim_audit();
-                    written += group_operations;
-                    if written >= LOOK_EVERY {
+                    if written >= self.letters.size() as usize {
                         written = 0;
                         self.is_filled = true;
                         self.catch_up();
@@ -204,20 +206,6 @@ impl Writer {
             }
             self.settle(Urgency::InTurn);
         }
-    }
-
-    /// The first job and those that wait already.
-    fn gather(&self, first: Job) -> Vec<Job> {
-        let mut bytes = first.work.bytes();
-        let mut group: Vec<Job> = Some(first).into_iter().filter(|job| job.claim.begin()).collect();
-        while group.len() < GROUP_MAX && bytes < GROUP_BYTES_MAX {
-            let Ok(job) = self.queue.try_recv() else { break };
-            if job.claim.begin() {
-                bytes += job.work.bytes();
-                group.push(job);
-            }
-        }
-        group
     }
 
     fn answer(&mut self, mut group: Vec<Job>) {
@@ -314,6 +302,7 @@ impl Writer {
     /// All of the group in one transaction; the newest revision after it, and a verdict for each job.
     fn write(&mut self, group: &[Job]) -> Result<(Rev, Vec<Answer>), EngineError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let begun = Instant::now();
         let mut log = LogEnd::open(&transaction)?;
         let verdicts = group
             .iter()
@@ -327,60 +316,11 @@ impl Writer {
             })
             .collect::<Result<_, _>>()?;
         let closed = log.close()?;
+        let worked = begun.elapsed();
         transaction.commit()?;
+        let operations = group.iter().map(|job| job.work.operations()).sum();
+        self.pace.note(operations, worked, begun.elapsed().saturating_sub(worked));
         self.trim.landed(closed.audit_added, closed.audit_gone);
         Ok((closed.head, verdicts))
-    }
-}
-
-/// What of a group is written in one transaction: those who change little together and at first, then each that changes much.
-fn in_turn(group: Vec<Job>) -> Vec<Vec<Job>> {
-    let (large, small): (Vec<Job>, Vec<Job>) = group.into_iter().partition(|job| job.work.is_large());
-    let small = Some(small).filter(|small| !small.is_empty());
-    small.into_iter().chain(large.into_iter().map(|job| vec![job])).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc;
-
-    use super::*;
-    use crate::change::{ChangeSet, Meta, Value};
-    use crate::key::Key;
-
-    fn prepared(operations: usize) -> Box<Prepared> {
-        let put = |number: usize| {
-            let value = Value { format: 1, json: "{}".into() };
-            Op::Put { key: Key::meta(&number.to_string()), value }
-        };
-        let meta = Meta {
-            at: Timestamp::from_unix_micros(1),
-            actor: "test".to_owned(),
-            interface: "test".to_owned(),
-            client: None,
-            request_id: [1; 16],
-        };
-        let set = ChangeSet { guards: Vec::new(), ops: (0..operations).map(put).collect(), meta };
-        Box::new(Prepared::new(Envelope::new(Epoch(1), set)).unwrap())
-    }
-
-    /// A piece of an import is in nobody's transaction, and behind who came while the one before it was written.
-    #[test]
-    fn who_changes_little_waits_for_nobody_who_changes_much() {
-        let appended = |operations| Work::Append(prepared(operations));
-        for (group, expect) in [
-            (vec![appended(1)], vec![vec![1]]),
-            (vec![appended(500), appended(1), appended(2)], vec![vec![1, 2], vec![500]]),
-            (vec![appended(1), appended(500), appended(600)], vec![vec![1], vec![500], vec![600]]),
-            (vec![appended(SHARED_MAX), appended(SHARED_MAX)], vec![vec![SHARED_MAX; 2]]),
-            // In the order in which they were decided.
-            (vec![Work::Apply(prepared(500), Rev(1)), Work::Apply(prepared(1), Rev(2))], vec![vec![500, 1]]),
-        ] {
-            let job = |work| Job { work, reply: mpsc::sync_channel(1).0, claim: Arc::default() };
-            let written = in_turn(group.into_iter().map(job).collect());
-            let written: Vec<Vec<usize>> =
-                written.iter().map(|together| together.iter().map(|job| job.work.operations()).collect()).collect();
-            assert_eq!(written, expect);
-        }
     }
 }

@@ -692,6 +692,17 @@ fn certificates_are_issued_revoked_and_reactivated() {
     assert_eq!(ids("status=active"), std::slice::from_ref(&second["id"]));
     assert_eq!(ids("status=all").len(), 2);
     assert_eq!(ids("status=pending_revocation").len(), 0);
+    // By whom they are for: both are for the same.
+    for (query, count) in [
+        ("common_name=sensor%207", 2),
+        ("common_name=sensor%207&status=active", 1),
+        ("common_name=sensor", 0),
+        ("common_name=Sensor%207", 0),
+    ] {
+        assert_eq!(ids(query).len(), count, "{query}");
+    }
+    let page = edge.get(&format!("{path}?per_page=5&common_name=sensor%207&status=revoked")).json();
+    assert_eq!(page["result_info"]["total_count"], 1);
     let totals = || {
         ["all", "active", "revoked", "pending_revocation"].map(|status| {
             let list = edge.get(&format!("{path}?per_page=5&status={status}")).json();

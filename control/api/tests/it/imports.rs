@@ -354,8 +354,8 @@ fn a_large_file() {
     let file: String = (0..6_000).map(|number| format!("n{} TXT {number}\n", number % 4_000)).collect();
     assert_eq!(said(&import(&edge, &file)), ["6000 6000"]);
     assert_eq!(edge.get(&edge.records()).json()["result_info"]["total_count"], before + 6_000);
-    // The import itself, two dozen pieces or one more, its end.
-    assert!((26..=27).contains(&(edge.revision() - revision)), "{}", edge.revision() - revision);
+    // The import itself, as many pieces as it takes for others to have their turns, its end.
+    assert!((4..=122).contains(&(edge.revision() - revision)), "{}", edge.revision() - revision);
     let view = edge.store.read().unwrap();
     assert!(view.list_kind(Kind::Import, 1).unwrap().is_empty());
     let zone: ZoneId = edge.zone().parse().unwrap();

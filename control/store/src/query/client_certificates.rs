@@ -15,11 +15,15 @@ pub(crate) const CLIENT_CERTIFICATES: Listing = Listing {
     columns: &[
         Column::text("zone", |key, _| Some(key.zone_id()?.to_string().into())),
         Column::text("status", |_, certificate| Some(text(certificate, "/status")?.to_owned().into())),
+        Column::text("common_name", |_, certificate| {
+            Some(text(certificate, "/common_name").unwrap_or_default().to_owned().into())
+        }),
         Column::number("issued_on", |_, certificate| time(certificate, "/issued_on").filter(|at| *at != Value::Null)),
     ],
     indexes: &[
         "client_certificate_issued ON client_certificate (zone, issued_on)",
         "client_certificate_status ON client_certificate (zone, status, issued_on)",
+        "client_certificate_name ON client_certificate (zone, common_name, issued_on)",
     ],
     added: Some(added),
 };
@@ -36,6 +40,8 @@ pub struct ClientCertificateQuery {
     pub zone: ZoneId,
     /// `active` or `revoked`; none: all.
     pub status: Option<String>,
+    /// Those that say this of whom they are for, letter by letter.
+    pub common_name: Option<String>,
     /// From 1.
     pub page: u32,
     pub per_page: u32,
@@ -46,8 +52,13 @@ pub(crate) fn client_certificates(
     connection: &Connection,
     query: &ClientCertificateQuery,
 ) -> Result<Page<Entry>, ReadError> {
-    let total = client_certificates_in(connection, query.zone, query.status.as_deref())?;
-    listed(query).page(connection, total)
+    let listed = listed(query);
+    let total = match query.common_name {
+        // Of one name there are few.
+        Some(_) => listed.total(connection)?,
+        None => client_certificates_in(connection, query.zone, query.status.as_deref())?,
+    };
+    listed.page(connection, total)
 }
 
 /// How many there are in a zone, or of those with this status.
@@ -64,10 +75,9 @@ pub(crate) fn client_certificates_in(
 
 pub(super) fn listed(query: &ClientCertificateQuery) -> Listed {
     let zone = query.zone.to_string();
-    let condition = match &query.status {
-        Some(status) => Condition::new("zone = ? AND status = ?", [zone.into(), status.clone().into()]),
-        None => Condition::equal("zone", zone),
-    };
+    let columns = [("status", &query.status), ("common_name", &query.common_name)];
+    let wanted = columns.into_iter().filter_map(|(column, value)| Some(Condition::equal(column, value.clone()?)));
+    let condition = wanted.fold(Condition::equal("zone", zone), Condition::and);
     Listed {
         table: CLIENT_CERTIFICATES.table,
         condition,

@@ -686,7 +686,7 @@ mod tests {
             }
             assert!(some > 10, "{some}");
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
-            assert_eq!(rebuild::read_records(&transaction).unwrap(), rebuild::Reading::Finished);
+            assert_eq!(rebuild::read_records(&transaction, 2_000).unwrap(), rebuild::Reading::Finished);
             transaction.commit().unwrap();
         };
         look();

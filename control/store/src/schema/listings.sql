@@ -76,6 +76,9 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
     ('record', 'record_comment', '100000 50000 20'),
     ('record_tag', 'record_tag', '100000 50000 1000 20 1'),
     ('record_tag', 'record_tag_id', '100000 2'),
+    ('client_certificate', 'client_certificate_issued', '1000000 500000 1'),
+    ('client_certificate', 'client_certificate_status', '1000000 500000 250000 1'),
+    ('client_certificate', 'client_certificate_name', '1000000 500000 2 1'),
     ('access_rule', 'access_rule_target', '1000000 500000 200000 1 1'),
     ('access_rule', 'access_rule_value', '1000000 500000 2 1'),
     ('access_rule', 'access_rule_mode', '1000000 500000 200000 1');

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::{self, JoinHandle};
 
@@ -23,6 +24,10 @@ use crate::schema;
 /// through in a moment when the process comes back after a kill.
 const COPIED_AT_PAGES: c_int = 8192;
 
+/// And pages that it has more than were copied, before that is done again: a copy is a sync of the file, for which the disk
+/// lets commits wait. What is folded by force has less than this left to copy.
+const COPIED_AGAIN_AT_PAGES: c_int = 1024;
+
 /// Looks in a row. What is committed during one is copied by the next, which has less to do.
 const LOOKS: usize = 3;
 
@@ -30,6 +35,8 @@ const LOOKS: usize = 3;
 pub(crate) struct Folder {
     /// None only while dropping.
     wake: Option<SyncSender<()>>,
+    /// Pages of the journal that were copied, when that was done last.
+    copied: Arc<AtomicI32>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -42,12 +49,13 @@ impl Folder {
     /// `file` is the store's, to be open for as long as a connection of this process is.
     pub(crate) fn start(dir: &Path, file: Arc<File>, damage: Arc<Damage>) -> io::Result<Folder> {
         let (wake, woken) = mpsc::sync_channel(1);
-        let dir = dir.to_owned();
+        let (dir, copied) = (dir.to_owned(), Arc::<AtomicI32>::default());
+        let told = Arc::clone(&copied);
         let thread = thread::Builder::new().name("store-folder".to_owned()).spawn(move || {
-            work(&dir, &woken, &damage);
+            work(&dir, &woken, &told, &damage);
             drop(file);
         })?;
-        Ok(Folder { wake: Some(wake), thread: Some(thread) })
+        Ok(Folder { wake: Some(wake), copied, thread: Some(thread) })
     }
 
     /// Lets commits of this thread by `connection` tell how large the journal is, instead of copying it.
@@ -58,11 +66,24 @@ impl Folder {
         }));
     }
 
-    /// Has the journal copied if it is large.
+    /// Has the journal copied if it is large, and has much that was not.
     pub(super) fn wake_if_large(&self) {
-        if PAGES.get() >= COPIED_AT_PAGES {
+        let pages = PAGES.get();
+        // What was copied of a journal that began anew since says nothing.
+        let copied = Some(self.copied.load(Ordering::Relaxed)).filter(|copied| *copied <= pages).unwrap_or(0);
+        if pages >= COPIED_AT_PAGES && pages - copied >= COPIED_AGAIN_AT_PAGES {
             self.wake();
         }
+    }
+
+    /// Pages of the journal that the commits of this thread wrote since it began anew.
+    pub(super) fn journal_pages() -> u64 {
+        PAGES.get().max(0).cast_unsigned().into()
+    }
+
+    /// It begins anew with the next commit.
+    pub(super) fn journal_begins_anew() {
+        PAGES.set(0);
     }
 
     /// Has it copied, and does not wait for it.
@@ -84,10 +105,12 @@ impl Drop for Folder {
 }
 
 /// Until nobody can ask any more.
-fn work(dir: &Path, woken: &Receiver<()>, damage: &Damage) {
+fn work(dir: &Path, woken: &Receiver<()>, copied: &AtomicI32, damage: &Damage) {
     let mut connection = None;
     while woken.recv().is_ok() {
-        if let Err(error) = copy(dir, &mut connection) {
+        let pages = copy(dir, &mut connection);
+        copied.store(*pages.as_ref().unwrap_or(&0), Ordering::Relaxed);
+        if let Err(error) = pages {
             if damage::is_damage(&error) {
                 damage.note();
                 continue;
@@ -101,17 +124,20 @@ fn work(dir: &Path, woken: &Receiver<()>, damage: &Damage) {
     }
 }
 
-fn copy(dir: &Path, kept: &mut Option<Connection>) -> rusqlite::Result<()> {
+/// How many pages of the journal are in the file by then.
+fn copy(dir: &Path, kept: &mut Option<Connection>) -> rusqlite::Result<i32> {
     let connection = match kept {
         Some(connection) => connection,
         None => kept.insert(schema::open_folder(dir)?),
     };
+    let mut in_file = 0;
     for _ in 0..LOOKS {
-        let (pages, copied): (i64, i64) =
+        let (pages, copied): (i32, i32) =
             connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |row| Ok((row.get(1)?, row.get(2)?)))?;
+        in_file = copied;
         if copied >= pages {
             break;
         }
     }
-    Ok(())
+    Ok(in_file)
 }

@@ -1,6 +1,6 @@
 //! What may wait until nobody has anything to write.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bartizan_net::give_back_memory;
 use bartizan_quotas::Rarely;
@@ -16,9 +16,6 @@ const IDLE_AFTER: Duration = Duration::from_millis(200);
 
 /// How long damage that readers met may wait when nobody writes: to look is to read a flag.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
-
-/// Operations after which it is looked whether too many records wait: counting them takes a moment.
-pub(super) const LOOK_EVERY: usize = 2_000;
 
 /// Free pages that the file keeps for what comes next, and those that are given back in one step: some milliseconds.
 const FREE_PAGES_MAX: i64 = 1024;
@@ -82,6 +79,7 @@ impl Writer {
         }
         // Whoever copies the file alone has all of it.
         self.folder.wake();
+        self.cut_journal();
         Chores::Done
     }
 
@@ -100,11 +98,15 @@ impl Writer {
     }
 
     fn read_records(&mut self) -> Option<Reading> {
+        let (begun, size) = (Instant::now(), self.letters.size());
         let step = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|transaction| {
-            let reading = rebuild::read_records(&transaction)?;
+            let reading = rebuild::read_records(&transaction, size)?;
             transaction.commit()?;
             Ok(reading)
         });
+        if matches!(step, Ok(Reading::Unfinished)) {
+            self.letters.took(begun.elapsed());
+        }
         step.inspect_err(|error| self.met(error)).ok()
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bartizan_quotas::Rarely;
 
-use super::Writer;
+use super::{Folder, Writer};
 use crate::schema;
 
 /// When the journal is folded by force, and at what price.
@@ -23,27 +23,36 @@ impl Folding {
     pub(crate) const USUAL: Folding = Folding { bytes: 128 << 20, wait_max: Duration::from_millis(20) };
 }
 
+/// A page in the journal, and what says which one it is.
+const FRAME_BYTES: u64 = 4096 + 24;
+
+/// What its file may keep of a bulk load when nothing is to be done any more.
+const KEPT_BYTES: u64 = 64 << 20;
+
 /// One try to fold the journal. A waiting try holds locks that a new reader needs, and the wait may be for that very
 /// reader: several short tries get through where a long one does not.
 const FOLD_TRY_MAX: Duration = Duration::from_millis(20);
 
 impl Writer {
-    /// Folds the journal into the file once it is larger than `at`, and says when to look again.
+    /// Folds the journal into the file once more than `at` of it is in use, and says when to look again.
     ///
     /// What is in it is copied all the time, but it is begun anew only when nobody reads from it as a change is written.
     /// Under constant reads somebody always does. Here nothing is written while those who read the journal are waited
     /// for; a reader that begins when all of it is in the file reads only the file, and does not hold up the next fold.
+    /// Its own file keeps its length and is written from its beginning again: to cut off a hundred megabytes takes longer
+    /// than all else of it, and what is written where there was something before is sooner on the disk.
     ///
     /// Readers of lists are held back meanwhile, until it is folded or those who are at it should have ended. One that
     /// outlasts that keeps its state and the journal grows on; so a journal has at most [`Folding::bytes`], what is written
     /// during the longest read, and one such step more.
     pub(super) fn fold_journal(&self, at: u64) -> u64 {
-        let size = self.journal_bytes();
+        let size = Folder::journal_pages() * FRAME_BYTES;
         if size < at {
             return at;
         }
-        match self.truncate_journal() {
+        match self.checkpoint("PRAGMA wal_checkpoint(RESTART)") {
             Ok(true) => {
+                Folder::journal_begins_anew();
                 self.gate.open();
                 self.folding.bytes
             }
@@ -69,13 +78,25 @@ impl Writer {
         journal.and_then(|journal| std::fs::metadata(journal).ok()).map_or(0, |file| file.len())
     }
 
+    /// Gives back to the disk what a bulk load left of the journal, when nobody has anything to write.
+    pub(super) fn cut_journal(&self) {
+        if self.journal_bytes() <= KEPT_BYTES {
+            return;
+        }
+        match self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)") {
+            Ok(true) => Folder::journal_begins_anew(),
+            // Somebody reads; there will be another moment.
+            Ok(false) => {}
+            Err(error) => tracing::debug!(%error, "the store's journal keeps its length"),
+        }
+    }
+
     /// False if readers were in the way for all of the wait.
-    fn truncate_journal(&self) -> rusqlite::Result<bool> {
+    fn checkpoint(&self, how: &str) -> rusqlite::Result<bool> {
         let begun = Instant::now();
         self.connection.busy_timeout(FOLD_TRY_MAX)?;
         let folded = loop {
-            let busy: rusqlite::Result<i64> =
-                self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0));
+            let busy: rusqlite::Result<i64> = self.connection.query_row(how, (), |row| row.get(0));
             match busy {
                 Ok(0) => break Ok(true),
                 Ok(_) if begun.elapsed() < self.folding.wait_max => {}

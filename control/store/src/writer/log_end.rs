@@ -15,8 +15,9 @@ use crate::log::{self, Retention};
 use crate::state_hash::Sums;
 use crate::tables::{self, signed};
 
-/// Changes dropped in one step of compaction, so that commits get in between.
-const COMPACT_STEP: u64 = 10_000;
+/// Changes dropped in one step of compaction, and bytes of their operations, so that commits get in between.
+const COMPACT_STEP: u64 = 500;
+const COMPACT_STEP_BYTES: u64 = 4 << 20;
 
 /// The end of the change log, inside a transaction.
 pub(super) struct LogEnd<'t> {
@@ -152,7 +153,14 @@ impl<'t> LogEnd<'t> {
         let by_bytes = self.last_too_much(oldest, keep.bytes_max)?.0;
         // The newest one always stays: it is where the log knows its end from.
         let drop_until = by_number.max(by_time).max(by_bytes).min(self.head.0.saturating_sub(1));
-        let step_until = drop_until.min(oldest.0.saturating_add(COMPACT_STEP));
+        let mut step_until = drop_until.min(oldest.0.saturating_add(COMPACT_STEP));
+        let before = tables::bytes_before(self.transaction, oldest)?;
+        while step_until > oldest.0
+            && tables::bytes_until(self.transaction, Rev(step_until))?
+                .is_some_and(|until| until.saturating_sub(before) > COMPACT_STEP_BYTES)
+        {
+            step_until = oldest.0.midpoint(step_until);
+        }
         tables::drop_changes(self.transaction, Rev(step_until))?;
         Ok(tables::oldest(self.transaction)?.min(self.head))
     }

@@ -93,7 +93,7 @@ impl Claim {
     }
 
     /// False if the writer has begun.
-    fn give_up(&self) -> bool {
+    pub(super) fn give_up(&self) -> bool {
         self.take_for(Claimed::GivenUp)
     }
 

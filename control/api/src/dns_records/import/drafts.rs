@@ -15,7 +15,7 @@
 use std::io;
 
 use bartizan_model::Zone;
-use bartizan_names::{Name, RecordId, ZoneId};
+use bartizan_names::{Name, RecordId, RecordType, ZoneId};
 use bartizan_store::{Key, Rev};
 use bartizan_v4::StoredName;
 
@@ -33,6 +33,8 @@ pub(super) struct Draft {
     at: u64,
     length: usize,
     pub(super) records: u64,
+    /// Whether one of them leaves no room for others below it.
+    pub(super) has_dname: bool,
 }
 
 impl Draft {
@@ -57,7 +59,8 @@ impl Draft {
         }
         let pushed = spool.push(&bytes).and_then(|at| spool.flush().map(|()| at));
         let records = fitting.new.len() as u64;
-        Ok(pushed.ok().map(|at| Draft { at, length: bytes.len(), records }))
+        let has_dname = fitting.new.iter().any(|(record, _)| record.data.rtype() == RecordType::DNAME);
+        Ok(pushed.ok().map(|at| Draft { at, length: bytes.len(), records, has_dname }))
     }
 
     /// Puts what the draft says, if all of its names are still as they were.

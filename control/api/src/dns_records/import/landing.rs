@@ -3,7 +3,7 @@
 //! ```text
 //! up to 5,000 records ─► one revision
 //! more ─► each name is looked at, a draft of each piece ─► the import begins: an object with the beginning of its records' ids
-//!                                   ─► piece after piece, each a revision ─► the import's object goes: it is done
+//!                                   ─► pieces as fit a turn, a revision ─► the import's object goes: it is done
 //! ```
 //! What fails between the last two is undone: the records whose ids begin so are deleted. A process that ends there leaves
 //! the object, by which the next one finds what to undo ([`super::undo`]). Until it is done, or undone, what has landed is
@@ -11,6 +11,8 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::iter::Peekable;
+use std::ops::Range;
 
 use bartizan_model::{Record, RecordData, Stamp, Zone};
 use bartizan_names::{Name, RecordId, RecordType, Timestamp, ZoneId};
@@ -20,7 +22,7 @@ use bartizan_v4::{RecordBody, StoredImport};
 use super::drafts::{self, Draft};
 use super::file::ZoneFile;
 use super::told::Told;
-use super::undo::undo;
+use super::undo::{OPERATIONS, undo};
 use crate::caller::Caller;
 use crate::dns_records::dnames::Dnames;
 use crate::dns_records::lines;
@@ -33,9 +35,11 @@ use crate::writes::{By, Writes};
 /// Records that land in one revision if there are no more.
 const ONE_REVISION_MAX: usize = 5_000;
 
-/// Records of a revision that is one of many: others get their turn between. Some 40 µs a record: whoever changes something
-/// meanwhile waits for 10 ms at most.
-pub(super) const PIECE_MAX: usize = 250;
+/// Records of a piece, a draft each. A revision that is one of many has as many of them as fit a turn.
+pub(super) const PIECE_MAX: usize = 50;
+
+/// Pieces that are looked at in one state.
+const LOOKED_AT: usize = 5;
 
 /// Lines of a preview.
 const CHANGES_MAX: usize = 1_000;
@@ -71,31 +75,38 @@ pub(super) fn land(
     }
     let pieces = file.pieces(if file.len() > ONE_REVISION_MAX { PIECE_MAX } else { ONE_REVISION_MAX });
     let ids = Ids::new();
-    let (mut drafts, mut said) = (Vec::new(), Vec::new());
+    let mut looked_at = Vec::new();
     if mode == Mode::Preview || pieces.len() > 1 {
         let (mut outcome, at) = (Outcome::default(), writes.clock().now());
-        for piece in &pieces {
+        for some in pieces.chunks(LOOKED_AT) {
             go_on(is_over)?;
             let view = writes.view()?;
             let zone = view.zone_of(caller, zone)?;
-            let mut seen = Told::default();
-            let fitting = fitting(Some(&view), &zone, file.bodies(piece.clone()), &ids, at, &mut seen)?;
-            // Writing the draft takes a while, and the journal waits for who looks.
+            let look = |piece: &Range<usize>| {
+                let mut said = Told::default();
+                let fitting = fitting(Some(&view), &zone, file.bodies(piece.clone()), &ids, at, &mut said)?;
+                Ok::<_, Error>((piece.clone(), fitting, said))
+            };
+            let looks = some.iter().map(look).collect::<Result<Vec<_>, _>>()?;
+            // Writing drafts takes a while, and the journal waits for who looks.
             drop(view);
-            outcome.note(&fitting.new);
-            if mode == Mode::Land && !seen.is_faulty() {
-                drafts.push(Draft::of(&fitting, &mut file.spool)?);
+            for (piece, fitting, said) in looks {
+                outcome.note(&fitting.new);
+                let draft = match mode == Mode::Land && !said.is_faulty() {
+                    true => Draft::of(&fitting, &mut file.spool)?,
+                    false => None,
+                };
+                looked_at.push(LookedAt { piece, draft, said });
             }
-            said.push(seen);
         }
-        if mode == Mode::Preview || said.iter().any(Told::is_faulty) {
-            said.into_iter().for_each(|seen| told.take(seen));
+        if mode == Mode::Preview || looked_at.iter().any(|one| one.said.is_faulty()) {
+            looked_at.into_iter().for_each(|one| told.take(one.said));
             return Ok(outcome);
         }
     }
     let file = &*file;
     let by = By::Caller(caller);
-    let piece = |change: &mut Change, piece: &std::ops::Range<usize>| {
+    let piece = |change: &mut Change, piece: &Range<usize>| {
         let zone = change.zone_of(caller, zone)?;
         let mut seen = Told::default();
         let (now, bodies) = (change.now(), file.bodies(piece.clone()));
@@ -117,20 +128,28 @@ pub(super) fn land(
     let by = By::Caller(caller);
     begin(writes, by, zone, &ids)?;
     let mut added = 0;
-    for ((one, draft), said) in pieces.iter().zip(drafts).zip(said) {
+    let mut rest = looked_at.into_iter().peekable();
+    while let Some(first) = rest.next() {
         // What has landed is undone by the next start.
         go_on(is_over)?;
-        let draft = Cell::new(draft.map(|draft| (draft, said)));
+        let turn = turn(first, &mut rest, writes.operations_in_a_turn() / OPERATIONS);
+        let lines = turn[0].piece.start..turn[turn.len() - 1].piece.end;
+        let drafts = Cell::new(turn.into_iter().map(LookedAt::drafted).collect::<Option<Vec<_>>>());
         let landed = writes.change(by, |change| {
             change.require(Key::import(zone));
-            match draft.take() {
+            match drafts.take() {
                 // What somebody else put at one of its names, or above, meanwhile is met by looking again.
-                Some((draft, said)) if !change.has_dnames(zone)? => {
+                Some(drafts) if !change.has_dnames(zone)? => {
                     let zone = change.zone_of(caller, zone)?;
-                    draft.put(change, &zone, &file.spool)?;
-                    Ok((draft.records, said))
+                    let (mut count, mut seen) = (0, Told::default());
+                    for (draft, said) in drafts {
+                        draft.put(change, &zone, &file.spool)?;
+                        count += draft.records;
+                        seen.take(said);
+                    }
+                    Ok((count, seen))
                 }
-                _ => piece(change, one),
+                _ => piece(change, &lines),
             }
         });
         match landed {
@@ -159,6 +178,33 @@ pub(super) fn land(
         return Err(error);
     }
     Ok(Outcome { added, changes: Vec::new() })
+}
+
+/// A piece that was looked at.
+struct LookedAt {
+    piece: Range<usize>,
+    draft: Option<Draft>,
+    said: Told,
+}
+
+impl LookedAt {
+    fn drafted(self) -> Option<(Draft, Told)> {
+        self.draft.map(|draft| (draft, self.said))
+    }
+}
+
+/// A piece and those behind it that land in one revision with it: so many records, but for what one piece has more. What
+/// comes behind a DNAME is looked at when that is there.
+fn turn(first: LookedAt, rest: &mut Peekable<impl Iterator<Item = LookedAt>>, records_max: usize) -> Vec<LookedAt> {
+    let mut turn = vec![first];
+    let mut records = turn[0].piece.len();
+    while turn.last().is_some_and(|last| last.draft.as_ref().is_some_and(|draft| !draft.has_dname))
+        && let Some(next) = rest.next_if(|next| records + next.piece.len() <= records_max)
+    {
+        records += next.piece.len();
+        turn.push(next);
+    }
+    turn
 }
 
 /// An error if the process is to end: nobody waits for the answer.

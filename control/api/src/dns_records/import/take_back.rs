@@ -17,13 +17,16 @@ use bartizan_v4::StoredImport;
 
 use super::OTHERS_MAX;
 use super::landing::{Mode, go_on};
-use super::undo::{PIECE_MAX, Piece, undo};
+use super::undo::{Piece, piece_size, undo};
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::owner_names;
 use crate::transaction::{Change, View};
 use crate::turns::Turns;
 use crate::writes::{By, Writes};
+
+/// Records that are looked at in one go.
+const LOOKED_AT: usize = 2_000;
 
 /// Records that are shown of those that go.
 const SHOWN_MAX: usize = 1_000;
@@ -77,10 +80,11 @@ pub(crate) fn take_back(
     loop {
         // What is left goes with the next start.
         go_on(is_over)?;
+        let size = piece_size(writes);
         let landed = writes.change(by, |change| {
             change.require(Key::import(zone));
             let zone = change.zone_of(caller, zone)?;
-            piece(change, &zone, &import)
+            piece(change, &zone, &import, size)
         });
         match landed {
             Ok((count, Piece::OneOfMore)) => gone += count,
@@ -115,7 +119,7 @@ fn look(
         go_on(is_over)?;
         let view = writes.view()?;
         let of = view.zone_of(caller, zone)?;
-        let keys = keys_of(&view, zone, import, &after)?;
+        let keys = keys_of(&view, zone, import, &after, LOOKED_AT)?;
         let Some(last) = keys.last() else { return Ok(taken) };
         after = last.clone();
         for key in keys {
@@ -139,8 +143,8 @@ fn look(
 }
 
 /// The next keys of an import's records.
-fn keys_of(view: &View, zone: ZoneId, import: &StoredImport, after: &Key) -> Result<Vec<Key>, Error> {
-    let mut keys = view.keys(&Prefix::of(Scope::Zone(zone), Kind::Record), Some(after), PIECE_MAX)?;
+fn keys_of(view: &View, zone: ZoneId, import: &StoredImport, after: &Key, count: usize) -> Result<Vec<Key>, Error> {
+    let mut keys = view.keys(&Prefix::of(Scope::Zone(zone), Kind::Record), Some(after), count)?;
     let end = keys.iter().position(|key| !key.id_as().is_some_and(|id: RecordId| import.has(id)));
     keys.truncate(end.unwrap_or(keys.len()));
     Ok(keys)
@@ -164,11 +168,11 @@ fn at(
 }
 
 /// Takes away the records of some names; those of one name go together, as they came.
-fn piece(change: &mut Change, zone: &Zone, import: &StoredImport) -> Result<(u64, Piece), Error> {
-    let keys = keys_of(change, zone.id, import, &Key::record(zone.id, import.ids_from))?;
+fn piece(change: &mut Change, zone: &Zone, import: &StoredImport, size: usize) -> Result<(u64, Piece), Error> {
+    let keys = keys_of(change, zone.id, import, &Key::record(zone.id, import.ids_from), size)?;
     let (mut gone, mut names) = (0, HashSet::new());
     for id in keys.iter().filter_map(Key::id_as::<RecordId>) {
-        if gone >= PIECE_MAX {
+        if gone >= size {
             break;
         }
         let Some(owner) = change.0.record_owner(zone.id, id)? else {
