@@ -79,7 +79,7 @@ impl Background {
         let applied = given.observed.applied.clone();
         let acme =
             acme_worker::start(given.store.clone(), given.seal.clone(), writes.clone(), applied, Arc::clone(numbers));
-        let fetcher = CrlFetcher::new(given.reach.clone(), given.certs.clock().clone());
+        let fetcher = CrlFetcher::new(given.reach.clone(), given.certs.clock());
         let crls = crl_worker::start(given.store.clone(), fetcher, writes.clone(), Arc::clone(numbers));
         let (undo, turns) = (writes.clone(), imports.clone());
         Background {

@@ -26,7 +26,7 @@ mod sweep;
 
 pub use account::{AcmeAccount, AcmeAccountError, LETS_ENCRYPT, TERMS};
 pub use authority::{Authority, Hands, Outcome, Proof, Renewal, Wanted, Window};
-pub use document::{AcmeCertificate, AcmeState, AcmeToken, Held, Method};
+pub use document::{AcmeCertificate, AcmeStage, AcmeState, AcmeToken, Held, Method};
 pub use failure::{Failure, Kind as FailureKind, Whose};
 pub use keeper::{INTERFACE, Keeper, KeeperError, Paused, Progress};
 pub use order::Acme;

@@ -29,11 +29,12 @@ mod sealed;
 mod upload;
 
 pub use acme::{
-    Acme, AcmeAccount, AcmeAccountError, AcmeCertificate, AcmeState, AcmeToken, Authority, Failure, FailureKind, Hands,
-    Held, INTERFACE, Keeper, KeeperError, LETS_ENCRYPT, Method, Outcome, Paused, Progress, Proof, Renewal, TERMS,
-    Wanted, Whose, Window,
+    Acme, AcmeAccount, AcmeAccountError, AcmeCertificate, AcmeStage, AcmeState, AcmeToken, Authority, Failure,
+    FailureKind, Hands, Held, INTERFACE, Keeper, KeeperError, LETS_ENCRYPT, Method, Outcome, Paused, Progress, Proof,
+    Renewal, TERMS, Wanted, Whose, Window,
 };
 pub use anchor::{Anchor, AnchorError};
+pub use bartizan_fetch::Url as CrlUrl;
 pub use ca::{Ca, Issued, REMEDY as CA_REMEDY, Validity, Warning};
 pub use certs::Certs;
 pub use chain::{At, Chain, ChainError};
@@ -41,7 +42,7 @@ pub use clients::{
     Authorities, CLIENT_VALIDITY_DAYS, ClientCa, ClientCaError, IssuedToClient, ReadCrl, Subject as ClientSubject,
     read_crl,
 };
-pub use crl::{CrlFetchError, CrlFetcher, CrlUrl, crl_as_pem, crl_begun, crl_fetched, crl_not_fetched};
+pub use crl::{CrlFetchError, CrlFetcher, crl_as_pem, crl_begun, crl_fetched, crl_not_fetched};
 pub use document::{Document, Purpose};
 pub use error::CertsError;
 pub use upload::{Kept, PRIORITY_MAX, Upload};

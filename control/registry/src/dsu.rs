@@ -8,18 +8,15 @@
 //! The password goes in the call, so nothing but TLS carries it, or this machine.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bartizan_dial::Destinations;
-use bartizan_names::{Protocol, ZoneName};
+use bartizan_dial::{Destinations, NameServers, Reach};
+use bartizan_fetch::{Bounds, Clear, Fetch, FetchError, Trust, Url};
+use bartizan_names::ZoneName;
 use bartizan_signer::Ds;
-use bartizan_tls::{ClientConfig, Now, Roots, TlsError, client_config_by};
+use bartizan_tls::Now;
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use http::{Request, StatusCode, header};
 
 /// DS records of one call.
 const SETS_MAX: usize = 5;
@@ -34,24 +31,21 @@ const DELETE: &str = "DELETE_DS";
 /// The field of the answer that says which fault it is.
 const FAULT_FIELD: &str = "x-dsu";
 
-/// All of a call, and the octets of its answer.
-const CALL_MAX: Duration = Duration::from_secs(30);
-const ANSWER_MAX: usize = 64 << 10;
+/// What an answer says beside its head is for people, and not needed.
+const BOUNDS: Bounds = Bounds { time: Duration::from_secs(30), answer: 1 << 20, redirects: 0 };
 
-/// A registry, and who we are there. Clones share the TLS settings.
+/// A registry, and who we are there.
 #[derive(Clone)]
 pub struct Dsu {
-    host: String,
-    port: u16,
-    path: String,
-    tls: Option<Arc<ClientConfig>>,
+    url: Url,
+    now: Now,
     userid: String,
     password: String,
 }
 
 impl fmt::Debug for Dsu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dsu").field("host", &self.host).field("userid", &self.userid).finish_non_exhaustive()
+        f.debug_struct("Dsu").field("host", &self.url.host()).field("userid", &self.userid).finish_non_exhaustive()
     }
 }
 
@@ -62,8 +56,6 @@ pub enum DsuAddressError {
     Url(String),
     #[error("{0:?} would carry the password in clear; it must begin with https://")]
     Clear(String),
-    #[error("TLS: {0}")]
-    Tls(#[from] TlsError),
 }
 
 /// Why the DS records of a domain are as they were.
@@ -171,19 +163,12 @@ impl DsuError {
 impl Dsu {
     /// What is at this URL. Its certificate is judged by this time.
     pub fn at(url: &str, userid: &str, password: &str, now: &Now) -> Result<Dsu, DsuAddressError> {
-        let refused = || DsuAddressError::Url(url.to_owned());
-        let uri: Uri = url.parse().map_err(|_| refused())?;
-        let host = uri.host().ok_or_else(refused)?.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let (tls, usual) = match uri.scheme_str() {
-            Some("https") => (Some(client_config_by(now, &Roots::System, &[b"http/1.1"])?), 443),
-            // Nobody listens on the way.
-            Some("http") if host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback()) => (None, 80),
-            Some("http") => return Err(DsuAddressError::Clear(url.to_owned())),
-            _ => return Err(refused()),
-        };
-        let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        let (port, userid, password) = (uri.port_u16().unwrap_or(usual), userid.to_owned(), password.to_owned());
-        Ok(Dsu { host, port, path, tls, userid, password })
+        let parsed = Url::parse(url).map_err(|_| DsuAddressError::Url(url.to_owned()))?;
+        if !parsed.is_private() {
+            return Err(DsuAddressError::Clear(url.to_owned()));
+        }
+        let (userid, password) = (userid.to_owned(), password.to_owned());
+        Ok(Dsu { url: parsed, now: now.clone(), userid, password })
     }
 
     /// Whether DS records of keys of this algorithm get into its zone at all.
@@ -194,13 +179,17 @@ impl Dsu {
     /// Puts these DS records in the place of all that a domain has; none: they all go. The registry is dialled where
     /// `destinations` let anybody be.
     pub async fn replace(&self, domain: &ZoneName, ds: &[Ds], destinations: &Destinations) -> Result<(), DsuError> {
-        let form = self.form(domain, ds)?;
-        let call = tokio::time::timeout(CALL_MAX, self.call(form, destinations)).await;
-        let (status, fault) = match call {
-            Err(_) => return Err(DsuError::Unreachable(format!("no answer in {} s", CALL_MAX.as_secs()))),
-            Ok(Err(error)) => return Err(DsuError::Unreachable(error.to_string())),
-            Ok(Ok(answer)) => answer,
-        };
+        let form = Bytes::from(self.form(domain, ds)?);
+        let request = Request::post("/").header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
+        let request = request.map_err(|error| DsuError::Unreachable(error.to_string()))?;
+        let reach = Reach::new(NameServers::default(), destinations.clone());
+        let fetch = Fetch::new(reach, Trust::OfSystem(self.now.clone()), Clear::ThisMachine, BOUNDS);
+        let answer = fetch.call(&self.url, request).await.map_err(|error| match error {
+            FetchError::Unreachable { reason, .. } => DsuError::Unreachable(reason),
+            error => DsuError::Unreachable(error.to_string()),
+        })?;
+        let fault = answer.headers().get(FAULT_FIELD).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let status = answer.status();
         match (status, fault.and_then(DsuFault::of_code)) {
             (StatusCode::OK, _) => Ok(()),
             (_, Some(fault)) => Err(DsuError::Refused { fault }),
@@ -246,57 +235,6 @@ impl Dsu {
         }
         Ok(form)
     }
-
-    /// Each address is judged when it is dialled, whatever the name meant before.
-    async fn dial(&self, destinations: &Destinations) -> Result<TcpStream, CallError> {
-        let mut failed: CallError = "its name has no address".into();
-        for address in tokio::net::lookup_host((self.host.as_str(), self.port)).await? {
-            match destinations.judge(Protocol::Tcp, address) {
-                Ok(()) => match TcpStream::connect(address).await {
-                    Ok(socket) => return Ok(socket),
-                    Err(error) => failed = error.into(),
-                },
-                Err(refusal) => failed = refusal.into(),
-            }
-        }
-        Err(failed)
-    }
-
-    /// The status of the answer, and the code of the fault, if it names one.
-    async fn call(&self, form: String, destinations: &Destinations) -> Result<(StatusCode, Option<u16>), CallError> {
-        let authority = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(&self.path)
-            .header(header::HOST, format!("{authority}:{}", self.port))
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header(header::USER_AGENT, concat!("bartizan/", env!("CARGO_PKG_VERSION")))
-            .body(Full::new(Bytes::from(form)))?;
-        let socket = self.dial(destinations).await?;
-        let response = match &self.tls {
-            Some(config) => {
-                send(TokioIo::new(bartizan_tls::connect(config, &self.host, socket).await?), request).await?
-            }
-            None => send(TokioIo::new(socket), request).await?,
-        };
-        let status = response.status();
-        let fault = response.headers().get(FAULT_FIELD).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        // Read to its end, so that the registry sees a client that behaves; what it says is for people, and not needed.
-        let _ = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
-        Ok((status, fault))
-    }
-}
-
-type CallError = Box<dyn std::error::Error + Send + Sync>;
-
-async fn send<IO>(io: IO, request: Request<Full<Bytes>>) -> hyper::Result<http::Response<hyper::body::Incoming>>
-where
-    IO: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
-{
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
-    // It ends when the answer is read or dropped: there is no second request.
-    tokio::spawn(connection);
-    sender.send_request(request).await
 }
 
 /// As forms have it (WHATWG URL, §5.1).
@@ -314,7 +252,7 @@ fn encode(value: &str, form: &mut String) {
 mod tests {
     use bartizan_dial::{Listener, Own, Private};
     use bartizan_lab::registry::{self, answer};
-    use bartizan_names::Name;
+    use bartizan_names::{Name, Protocol};
 
     use super::*;
 
@@ -335,14 +273,14 @@ mod tests {
     async fn it_is_dialled_where_anybody_may_be() {
         let (url, seen) = registry::start(vec![answer("200 OK", None)]);
         let dsu = Dsu::at(&url, "u", "p", &now()).unwrap();
-        let address = std::net::SocketAddr::from(([127, 0, 0, 1], dsu.port));
+        let address = url["http://".len()..].split('/').next().unwrap().parse().unwrap();
         let listeners = vec![Listener { protocol: Protocol::Tcp, address }];
         for (destinations, expect) in [
             (Destinations::new(Own { listeners, ..Own::default() }, Private::Allowed), "it is this edge itself"),
             (Destinations::new(Own::default(), Private::Refused), "it is a loopback or private address"),
         ] {
             let error = dsu.replace(&zone(), &[], &destinations).await.unwrap_err();
-            assert!(matches!(&error, DsuError::Unreachable(why) if why.starts_with(expect)), "{error}");
+            assert!(matches!(&error, DsuError::Unreachable(why) if why.contains(expect)), "{error}");
         }
         assert!(seen.try_recv().is_err());
         let allowed = Destinations::new(Own::default(), Private::Allowed);

@@ -33,8 +33,8 @@ const CONTROL: &[(&str, &[&str])] = &[
     ("api", &["publish", "store", "stats", "certs", "registry", "dnssec", "dashboard"]),
     ("dnssec", &["publish", "store", "registry"]),
     ("publish", &["store", "certs"]),
-    ("certs", &["store"]),
-    ("registry", &["store"]),
+    ("certs", &["store", "fetch"]),
+    ("registry", &["store", "fetch"]),
 ];
 
 /// What a plane must not see of `base`: a plane's configuration is a struct of engine values.

@@ -31,7 +31,7 @@ const RULES: &[Rule] = &[
     Rule {
         what: "HTTP stacks",
         libraries: &["hyper", "hyper-util", "h2", "reqwest", "ureq"],
-        folders: &["control/api", "control/publish", "control/certs", "control/registry", "bin/"],
+        folders: &["control/api", "control/fetch", "bin/"],
     },
     Rule {
         what: "QUIC stacks",

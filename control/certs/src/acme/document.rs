@@ -55,6 +55,30 @@ impl AcmeState {
     }
 }
 
+/// What is done for a certificate at some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcmeStage {
+    /// It is to be asked for, and waits for its turn.
+    Waiting,
+    /// The authority is asked.
+    Asking,
+    /// Nothing, until it is looked at again.
+    Resting,
+    /// Nothing at all.
+    None,
+}
+
+impl AcmeStage {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            AcmeStage::Waiting => "waiting",
+            AcmeStage::Asking => "asking",
+            AcmeStage::Resting => "resting",
+            AcmeStage::None => "none",
+        }
+    }
+}
+
 /// A certificate that was issued, and its private key as sealed text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
@@ -176,6 +200,17 @@ impl AcmeCertificate {
                 let state = if self.held.is_some() { AcmeState::Active } else { AcmeState::Pending };
                 Ok(AcmeCertificate { state, renew_on: None, next_on: Some(now), modified_on: now, ..self })
             }
+        }
+    }
+
+    /// What is done for it now.
+    pub fn stage(&self, now: Timestamp) -> AcmeStage {
+        match self.next_on {
+            None => AcmeStage::None,
+            Some(next) if next <= now => AcmeStage::Waiting,
+            // A try notes when it began, and nothing else.
+            Some(_) if self.last_try_on >= Some(self.modified_on) => AcmeStage::Asking,
+            Some(_) => AcmeStage::Resting,
         }
     }
 
@@ -301,4 +336,30 @@ fn id(text: &str) -> CertificateId {
 
 fn context(id: CertificateId) -> Vec<u8> {
     format!("acme_certificate/{id}").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_done_for_a_certificate() {
+        let at = |second: u64| Timestamp::from_unix_micros(second * 1_000_000);
+        let names = vec!["a.test".to_owned()];
+        let wish = AcmeCertificate::ordered(ZoneId::from_bytes([1; 16]), names, Method::Txt, at(10));
+        for (next, tried, modified, now, expect) in [
+            (Some(10), None, 10, 10, AcmeStage::Waiting),
+            (Some(10), None, 10, 9, AcmeStage::Resting),
+            // Claimed by who asks, and given up by them when they were killed.
+            (Some(900), Some(11), 10, 12, AcmeStage::Asking),
+            (Some(900), Some(11), 10, 900, AcmeStage::Waiting),
+            // Something came of it.
+            (Some(900), Some(11), 12, 12, AcmeStage::Resting),
+            (None, Some(11), 12, 12, AcmeStage::None),
+        ] {
+            let (next_on, last_try_on, modified_on) = (next.map(at), tried.map(at), at(modified));
+            let certificate = AcmeCertificate { next_on, last_try_on, modified_on, ..wish.clone() };
+            assert_eq!(certificate.stage(at(now)), expect, "{next:?} {tried:?} {modified} {now}");
+        }
+    }
 }
