@@ -143,8 +143,10 @@ pub struct CertificatePack {
     #[schema(value_type = String)]
     pub zone_id: ZoneId,
     pub zone_name: String,
-    /// `pending`, `active`, `failing` or `off`.
+    /// `pending`, `active`, `failing` or `off`: what came of it so far.
     pub state: String,
+    /// What is done for it now: `waiting` for its turn, `asking` the authority, `resting` until `next_try_on`, or `none`.
+    pub stage: String,
     #[schema(value_type = Option<String>, format = DateTime)]
     pub renew_on: Option<Timestamp>,
     #[schema(value_type = Option<String>, format = DateTime)]

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use bartizan_clock::Clock;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -163,7 +162,7 @@ pub async fn run(action: CertAction, api: &Api, output: Output) -> anyhow::Resul
                 let pack = api.post(&format!("/zones/{zone}/ssl/certificate_packs/order"), &body).await?;
                 vec![text(&pack, "id").to_owned()]
             };
-            tell(api, &zone, &ids, None, wait, output).await
+            tell(api, &zone, &ids, wait.then_some(Until::There), output).await
         }
         CertAction::Renew { zone, id, wait } => {
             let zone = id_of(api, &zone).await?;
@@ -177,12 +176,10 @@ pub async fn run(action: CertAction, api: &Api, output: Output) -> anyhow::Resul
                     .remedy(format!("`bartizan cert issue {word}` has it issue"))
                     .into());
             }
-            let mut since = Vec::new();
             for id in &ids {
-                let pack = api.patch(&pack_path(&zone, id), &json!({})).await?;
-                since.push(text(&pack, "modified_on").to_owned());
+                api.patch(&pack_path(&zone, id), &json!({})).await?;
             }
-            tell(api, &zone, &ids, Some(&since), wait, output).await
+            tell(api, &zone, &ids, wait.then_some(Until::Anew), output).await
         }
         CertAction::Off { zone } => {
             let zone = id_of(api, &zone).await?;
@@ -298,27 +295,21 @@ async fn list(zone: Option<String>, state: Option<String>, api: &Api, output: Ou
         }
     }
     output.result(&Value::Array(all.clone()), || {
-        let now = now();
-        let rows: Vec<_> = all.iter().map(|certificate| row(certificate, &now)).collect();
+        let rows: Vec<_> = all.iter().map(row).collect();
         table(&["names", "state", "issuer", "until", "next try", "id"], &rows)
     })
 }
 
-/// Written as the API does, so that the texts of times are in their order.
-fn now() -> String {
-    Clock::default().now().to_string()
-}
-
 /// When it is tried next, as far as that is not when its turn comes.
-fn next_try(certificate: &Value, now: &str) -> String {
-    match certificate["next_try_on"].as_str() {
-        Some(next) if next <= now => "at its turn".to_owned(),
-        next => next.map(day).unwrap_or_default(),
+fn next_try(certificate: &Value) -> String {
+    match text(certificate, "stage") {
+        "waiting" => "at its turn".to_owned(),
+        _ => certificate["next_try_on"].as_str().map(day).unwrap_or_default(),
     }
 }
 
-fn row(certificate: &Value, now: &str) -> Vec<String> {
-    let next = next_try(certificate, now);
+fn row(certificate: &Value) -> Vec<String> {
+    let next = next_try(certificate);
     vec![
         names(certificate),
         state(certificate),
@@ -379,7 +370,7 @@ fn described(certificate: &Value) -> String {
     add("issued by", issuer(certificate));
     add("until", until(certificate));
     add("renewed on", certificate["renew_on"].as_str().map(day).unwrap_or_default());
-    add("next try", next_try(certificate, &now()));
+    add("next try", next_try(certificate));
     add("last try", certificate["last_try_on"].as_str().map(day).unwrap_or_default());
     add("last error", one_line(text(certificate, "last_error")));
     lines.join("\n")
@@ -393,35 +384,38 @@ async fn resting(api: &Api) -> Option<String> {
     Some(format!("nothing is asked of the public authority before {}: {why}", day(until)))
 }
 
+/// What is waited for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// One is there, or a try has failed.
+    There,
+    /// The try that was asked for is over.
+    Anew,
+}
+
 /// Says how some are, at once or when something has come of each.
-async fn tell(
-    api: &Api,
-    zone: &str,
-    ids: &[String],
-    since: Option<&[String]>,
-    wait: bool,
-    output: Output,
-) -> anyhow::Result<()> {
+async fn tell(api: &Api, zone: &str, ids: &[String], wait: Option<Until>, output: Output) -> anyhow::Result<()> {
     // What was only tried is nowhere.
     if api.only_tries() {
         return Ok(());
     }
-    if wait && let Some(resting) = resting(api).await {
+    if wait.is_some()
+        && let Some(resting) = resting(api).await
+    {
         let remedy =
             "it is asked then by itself, and what is there stays in force; `bartizan cert account show` tells this too";
         return Err(Failure::new(Cause::Failed, resting).remedy(remedy).into());
     }
     let (mut packs, mut said) = (Vec::new(), Said::new());
     let waiting = async {
-        for (index, id) in ids.iter().enumerate() {
-            let since = since.map(|since| since[index].as_str());
+        for id in ids {
             loop {
                 let pack = api.get(&pack_path(zone, id)).await?;
-                if !wait || is_over(&pack, since) {
+                if wait.is_none_or(|until| is_over(&pack, until)) {
                     packs.push(pack);
                     break;
                 }
-                said.now(&how_far(&pack, &now()), output);
+                said.now(&how_far(&pack), output);
                 tokio::time::sleep(LOOK).await;
             }
         }
@@ -434,7 +428,7 @@ async fn tell(
             return Err(Failure::new(Cause::Failed, message).remedy("`bartizan cert list` says how far it is").into());
         }
     }
-    if let Some(failed) = packs.iter().find(|pack| wait && text(pack, "state") == "failing") {
+    if let Some(failed) = packs.iter().find(|pack| wait.is_some() && text(pack, "state") == "failing") {
         let message = format!("{}: {}", names(failed), one_line(text(failed, "last_error")));
         let next = day(text(failed, "next_try_on"));
         return Err(Failure::new(Cause::Failed, message)
@@ -467,27 +461,21 @@ impl Said {
 }
 
 /// How far one is that nothing has come of yet.
-fn how_far(pack: &Value, now: &str) -> String {
-    let next = text(pack, "next_try_on");
-    let how = match next > now {
-        // A try notes when it began, and nothing else.
-        true if text(pack, "last_try_on") >= text(pack, "modified_on") => "the public authority is asked".to_owned(),
-        true => format!("it is tried next at {}", day(next)),
-        false => "it waits for its turn".to_owned(),
+fn how_far(pack: &Value) -> String {
+    let how = match text(pack, "stage") {
+        "asking" => "the public authority is asked".to_owned(),
+        "waiting" => "it waits for its turn".to_owned(),
+        _ => format!("it is tried next at {}", day(text(pack, "next_try_on"))),
     };
     let why = one_line(text(pack, "last_error"));
     let why = if why.is_empty() { why } else { format!("; the last try: {why}") };
     format!("{}: {how}{why}", names(pack))
 }
 
-/// Whether something has come of what was asked for, `since` that.
-fn is_over(pack: &Value, since: Option<&str>) -> bool {
-    match text(pack, "state") {
-        "pending" => false,
-        // Times are written alike, so that their texts are in their order.
-        "active" | "failing" => since.is_none_or(|since| text(pack, "modified_on") > since),
-        _ => true,
-    }
+/// Whether something has come of what was asked for.
+fn is_over(pack: &Value, until: Until) -> bool {
+    let is_under_way = ["waiting", "asking"].contains(&text(pack, "stage"));
+    text(pack, "state") != "pending" && (until == Until::There || !is_under_way)
 }
 
 async fn ids_of(api: &Api, zone: &str) -> anyhow::Result<Vec<String>> {
@@ -514,35 +502,35 @@ mod tests {
 
     #[test]
     fn what_has_come_of_a_wish() {
-        let pack = |state: &str, at: &str| json!({"state": state, "modified_on": at});
-        for (state, at, since, expect) in [
-            ("pending", "2026-11-30T06:00:01.000000Z", None, false),
-            ("active", "2026-11-30T06:00:01.000000Z", None, true),
-            ("failing", "2026-11-30T06:00:01.000000Z", None, true),
-            ("active", "2026-11-30T06:00:01.000000Z", Some("2026-11-30T06:00:01.000000Z"), false),
-            ("active", "2026-11-30T06:00:02.000000Z", Some("2026-11-30T06:00:01.000000Z"), true),
-            ("off", "2026-11-30T06:00:01.000000Z", Some("2026-11-30T06:00:01.000000Z"), true),
+        let pack = |state: &str, stage: &str| json!({"state": state, "stage": stage});
+        for (state, stage, until, expect) in [
+            ("pending", "asking", Until::There, false),
+            ("pending", "resting", Until::There, false),
+            ("active", "waiting", Until::There, true),
+            ("failing", "resting", Until::There, true),
+            ("active", "waiting", Until::Anew, false),
+            ("active", "asking", Until::Anew, false),
+            ("active", "resting", Until::Anew, true),
+            ("failing", "resting", Until::Anew, true),
+            ("off", "none", Until::Anew, true),
         ] {
-            assert_eq!(is_over(&pack(state, at), since), expect, "{state} {since:?}");
+            assert_eq!(is_over(&pack(state, stage), until), expect, "{state} {stage}");
         }
     }
 
     #[test]
     fn who_waits_hears_how_far_it_is() {
-        let now = "2026-11-30T06:00:00.000000Z";
-        let pack = |next: &str, tried: &str, error: &str| {
+        let pack = |stage: &str, error: &str| {
             json!({
-                "hosts": ["a.test"], "modified_on": "2026-11-30T05:00:00.000000Z", "next_try_on": next,
-                "last_try_on": tried, "last_error": error,
+                "hosts": ["a.test"], "stage": stage, "next_try_on": "2026-11-30T06:15:00.000000Z", "last_error": error,
             })
         };
-        let (early, late) = ("2026-11-30T04:00:00.000000Z", "2026-11-30T06:15:00.000000Z");
         for (pack, expect) in [
-            (pack(now, "", ""), "a.test: it waits for its turn"),
-            (pack(late, "2026-11-30T05:59:00.000000Z", ""), "a.test: the public authority is asked"),
-            (pack(late, early, "no\nTXT"), "a.test: it is tried next at 2026-11-30 06:15; the last try: no\\nTXT"),
+            (pack("waiting", ""), "a.test: it waits for its turn"),
+            (pack("asking", ""), "a.test: the public authority is asked"),
+            (pack("resting", "no\nTXT"), "a.test: it is tried next at 2026-11-30 06:15; the last try: no\\nTXT"),
         ] {
-            assert_eq!(how_far(&pack, now), expect);
+            assert_eq!(how_far(&pack), expect);
         }
     }
 
@@ -555,13 +543,14 @@ mod tests {
 
     #[test]
     fn a_row_says_how_it_is() {
-        let pack = json!({
+        let mut pack = json!({
             "id": "1", "hosts": ["a.test", "b.test", "c.test", "d.test"], "status": "active", "state": "failing",
+            "stage": "resting",
             "next_try_on": "2026-11-30T06:00:01.000000Z", "last_error": "no TXT record",
             "certificates": [{"issuer": "Some CA", "expires_on": "2027-01-30T06:00:01.000000Z"}],
         });
         assert_eq!(
-            row(&pack, "2026-11-30T05:00:00.000000Z"),
+            row(&pack),
             [
                 "a.test b.test c.test and 1 more",
                 &bad("failing"),
@@ -571,9 +560,10 @@ mod tests {
                 "1"
             ]
         );
-        assert_eq!(row(&pack, "2026-11-30T06:00:01.000000Z")[4], "at its turn");
         assert!(described(&pack).contains("last error no TXT record"));
+        pack["stage"] = json!("waiting");
+        assert_eq!(row(&pack)[4], "at its turn");
         let brought = json!({"id": "2", "hosts": ["a.test"], "status": "active", "issuer": "X", "expires_on": ""});
-        assert_eq!(row(&brought, "2026"), ["a.test", &good("brought"), "X", "", "", "2"]);
+        assert_eq!(row(&brought), ["a.test", &good("brought"), "X", "", "", "2"]);
     }
 }

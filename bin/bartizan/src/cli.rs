@@ -40,17 +40,20 @@ pub struct Cli {
     pub global: Global,
 }
 
+/// Over what every command understands, in its help.
+const EVERYWHERE: &str = "With every command";
+
 /// What every command understands.
 #[derive(Args)]
 pub struct Global {
     /// Print results as JSON, for scripts.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub json: bool,
     /// No progress on stderr, only results and errors.
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = EVERYWHERE)]
     pub quiet: bool,
     /// Say what the edge would change, and change nothing
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub dry_run: bool,
 }
 
@@ -283,6 +286,25 @@ mod tests {
         let (mut unasked, mut asked) = (Vec::new(), 0);
         walk(&super::Cli::command(), "bartizan", &mut unasked, &mut asked);
         assert_eq!((unasked, asked), (Vec::<String>::new(), 14));
+    }
+
+    /// Whoever reads `--help` of a command sees first what is its own, and apart from it what it has in common with others.
+    #[test]
+    fn what_commands_have_in_common_stands_apart() {
+        fn walk(command: &clap::Command, path: &str, mixed: &mut Vec<String>) {
+            let is_mixed = |argument: &&clap::Arg| argument.is_global_set() != argument.get_help_heading().is_some();
+            let arguments = command.get_arguments().filter(|argument| !argument.is_hide_set()).filter(is_mixed);
+            let own = ["help", "version"];
+            let arguments = arguments.filter(|argument| !own.contains(&argument.get_id().as_str()));
+            mixed.extend(arguments.map(|argument| format!("{path}: {}", argument.get_id())));
+            for below in command.get_subcommands().filter(|below| !below.is_hide_set() && below.get_name() != "help") {
+                walk(below, &format!("{path} {}", below.get_name()), mixed);
+            }
+        }
+        let (mut cli, mut mixed) = (super::Cli::command(), Vec::new());
+        cli.build();
+        walk(&cli, "bartizan", &mut mixed);
+        assert_eq!(mixed, Vec::<String>::new());
     }
 
     #[test]

@@ -34,15 +34,19 @@ pub enum ClientCertAction {
         #[arg(long, value_parser = ["active", "revoked"])]
         status: Option<String>,
     },
-    /// Revoke one: it is let in no more, on connections that are open too
+    /// Revoke one, or all of a client: they are let in no more, on connections that are open too
     Revoke {
-        #[command(flatten)]
-        one: One,
+        /// The zone, by name or id
+        zone: String,
+        /// The certificate, by its id, or whom it is for, by their common name
+        certificate: String,
     },
     /// Take a revocation back
     Reactivate {
-        #[command(flatten)]
-        one: One,
+        /// The zone, by name or id
+        zone: String,
+        /// The certificate, by its id, or by its common name if there is one revoked of this name
+        certificate: String,
     },
     /// Authorities whose certificates clients may show: add, list, crl, delete
     Authority {
@@ -60,7 +64,7 @@ pub enum ClientCertAction {
 pub struct One {
     /// The zone, by name or id
     pub zone: String,
-    /// The certificate, by its id
+    /// The authority, by its id
     pub id: String,
 }
 
@@ -152,27 +156,39 @@ pub async fn run(action: ClientCertAction, api: &Api, output: Output) -> anyhow:
         ClientCertAction::Issue { zone, csr, days } => {
             let zone = id_of(api, &zone).await?;
             let body = json!({"csr": read(&csr)?, "validity_days": days});
-            let issued = api.post(&format!("/zones/{zone}/client_certificates"), &body).await?;
-            output.result(&issued, || text(&issued, "certificate").trim_end().to_owned())
+            let made = api.post(&issued(&zone), &body).await?;
+            output.result(&made, || text(&made, "certificate").trim_end().to_owned())
         }
         ClientCertAction::List { zone, status } => {
             let zone = id_of(api, &zone).await?;
             let parameters: Vec<_> = status.as_deref().map(|status| ("status", status)).into_iter().collect();
-            let all = api.list(&with_query(&format!("/zones/{zone}/client_certificates"), &parameters)).await?;
+            let all = api.list(&with_query(&issued(&zone), &parameters)).await?;
             output.result(&Value::Array(all.clone()), || {
                 let rows: Vec<_> = all.iter().map(row).collect();
                 table(&["name", "status", "until", "number", "id"], &rows)
             })
         }
-        ClientCertAction::Revoke { one } => {
-            let path = path(api, &one).await?;
-            let revoked = api.delete(&path).await?;
-            output.result(&revoked, || format!("{} is revoked", one.id))
+        ClientCertAction::Revoke { zone, certificate } => {
+            let base = issued(&id_of(api, &zone).await?);
+            let mut revoked = Vec::new();
+            for one in named(api, &base, &certificate, "active").await? {
+                revoked.push(api.delete(&format!("{base}/{}", text(&one, "id"))).await?);
+            }
+            let is_by_id = revoked.len() == 1 && text(&revoked[0], "id") == certificate;
+            let result = if is_by_id { revoked[0].clone() } else { Value::Array(revoked.clone()) };
+            output.result(&result, || told_of(&revoked, "revoked"))
         }
-        ClientCertAction::Reactivate { one } => {
-            let path = path(api, &one).await?;
-            let active = api.patch(&path, &json!({})).await?;
-            output.result(&active, || format!("{} is active", one.id))
+        ClientCertAction::Reactivate { zone, certificate } => {
+            let base = issued(&id_of(api, &zone).await?);
+            let found = named(api, &base, &certificate, "revoked").await?;
+            let [one] = found.as_slice() else {
+                let ids: Vec<_> = found.iter().map(|one| text(one, "id")).collect();
+                let message = format!("{} revoked certificates are for {}", ids.len(), one_line(&certificate));
+                let remedy = format!("say which one by its id: {}", ids.join(", "));
+                return Err(Failure::new(Cause::Usage, message).remedy(remedy).into());
+            };
+            let active = api.patch(&format!("{base}/{}", text(one, "id")), &json!({})).await?;
+            output.result(&active, || told_of(std::slice::from_ref(&active), "active"))
         }
         ClientCertAction::Authority { action } => authority(action, api, output).await,
         ClientCertAction::Host { action } => host(action, api, output).await,
@@ -355,8 +371,30 @@ async fn id_of(api: &Api, zone: &str) -> anyhow::Result<String> {
     Ok(text(&zone::by_name_or_id(api, zone).await?, "id").to_owned())
 }
 
-async fn path(api: &Api, one: &One) -> anyhow::Result<String> {
-    Ok(format!("/zones/{}/client_certificates/{}", id_of(api, &one.zone).await?, one.id))
+/// The certificates that a zone's own authority has issued.
+fn issued(zone: &str) -> String {
+    format!("/zones/{zone}/client_certificates")
+}
+
+/// The one with this id, or else those that are for this name and have this status: one at least.
+async fn named(api: &Api, base: &str, asked: &str, status: &str) -> anyhow::Result<Vec<Value>> {
+    let is_id = asked.len() == 32 && asked.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_id && let Some(one) = api.find(&format!("{base}/{asked}")).await? {
+        return Ok(vec![one]);
+    }
+    let found = api.list(&with_query(base, &[("common_name", asked), ("status", status)])).await?;
+    if found.is_empty() {
+        let message = format!("no {status} certificate has the id or the common name {}: not found", one_line(asked));
+        return Err(Failure::new(Cause::NotFound, message)
+            .remedy("`bartizan client-cert list ZONE` has all of them")
+            .into());
+    }
+    Ok(found)
+}
+
+fn told_of(certificates: &[Value], how: &str) -> String {
+    let line = |one: &Value| format!("{} ({}) is {how}", text(one, "id"), one_line(text(one, "common_name")));
+    certificates.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn roots(zone: &str) -> String {

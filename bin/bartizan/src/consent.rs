@@ -21,6 +21,11 @@ impl Consent {
         Err(Failure::new(Cause::Failed, format!("{what} stays")).into())
     }
 
+    /// Whether something is wanted that goes beyond the command: a person is asked who has not said that they are not to be.
+    pub fn is_wanted(&self, question: &str, output: Output) -> anyhow::Result<bool> {
+        Ok(!self.yes && !output.is_dry_run() && can_ask() && agrees(question)?)
+    }
+
     /// Whether a part of what the command does is meant, without which the rest is done: where nobody can be asked it is not.
     pub fn is_given(&self, question: &str, output: Output) -> anyhow::Result<bool> {
         Ok(self.yes || output.is_dry_run() || (can_ask() && agrees(question)?))

@@ -12,22 +12,25 @@ use crate::failure::{Cause, Failure};
 use crate::token::{self, Secret, Seen};
 use crate::{settings, text_file, user};
 
+/// Over these flags in the help of each command.
+const WHICH_EDGE: &str = "Which edge";
+
 /// How a command finds its edge: these flags, then the environment, then a local `up`, then what `login` stored.
 #[derive(Args, Clone, Default)]
 pub struct Edge {
     /// The API's URL, with /client/v4
-    #[arg(long, global = true, value_name = "URL", env = "BARTIZAN_API")]
+    #[arg(long, global = true, help_heading = WHICH_EDGE, value_name = "URL", env = "BARTIZAN_API")]
     pub api: Option<String>,
     #[command(flatten)]
     pub api_token: Seen<ApiToken>,
     /// A file with the API token
-    #[arg(long = "api-token-file", global = true, value_name = "FILE", env = "BARTIZAN_API_TOKEN_FILE")]
+    #[arg(long = "api-token-file", global = true, help_heading = WHICH_EDGE, value_name = "FILE", env = "BARTIZAN_API_TOKEN_FILE")]
     pub api_token_file: Option<PathBuf>,
     /// The CA that the edge's certificates are from [default: ca.pem of the data directory, or what `login` stored]
-    #[arg(long, global = true, value_name = "FILE", env = "BARTIZAN_CACERT")]
+    #[arg(long, global = true, help_heading = WHICH_EDGE, value_name = "FILE", env = "BARTIZAN_CACERT")]
     pub cacert: Option<PathBuf>,
     /// The data directory of a local `up`
-    #[arg(long, global = true, value_name = "DIR", env = "BARTIZAN_DATA")]
+    #[arg(long, global = true, help_heading = WHICH_EDGE, value_name = "DIR", env = "BARTIZAN_DATA")]
     pub data: Option<PathBuf>,
 }
 
@@ -35,7 +38,7 @@ pub struct Edge {
 #[derive(Args, Clone, Default)]
 pub struct ApiToken {
     /// An API token; `-` reads it from standard input. On the command line everybody on this machine sees it
-    #[arg(long = "api-token", global = true, value_name = "TOKEN", env = "BARTIZAN_API_TOKEN", hide_env_values = true)]
+    #[arg(long = "api-token", global = true, help_heading = WHICH_EDGE, value_name = "TOKEN", env = "BARTIZAN_API_TOKEN", hide_env_values = true)]
     api_token: Option<String>,
 }
 

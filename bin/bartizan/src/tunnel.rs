@@ -25,6 +25,9 @@ use crate::zone::{self, text};
 const HOST_TAKEN: u64 = 81053;
 const TUNNEL_IN_USE: u64 = 1022;
 
+/// Zones that are looked through for names that lead to a tunnel: a question for each.
+const ZONES_MAX: usize = 200;
+
 /// What the edge has to be asked is asked by this thread alone, with the rights that the files of tokens need. Then they
 /// are given up, for each thread apart and so before there are others.
 pub fn run(tunnel: Tunnel, output: Output) -> anyhow::Result<()> {
@@ -337,10 +340,11 @@ async fn manage(action: TunnelAction, api: &Api, output: Output) -> anyhow::Resu
             document["connectors"] = connectors.clone();
             output.result(&document, || describe(&tunnel, &connectors))
         }
-        TunnelAction::Delete { tunnel, force, consent } => {
+        TunnelAction::Delete { tunnel, force, routes, consent } => {
             let tunnel = by_name_or_id(api, &account, &tunnel).await?;
             let name = text(&tunnel, "name");
             consent.ask(&format!("delete the tunnel {name}?"), &format!("the tunnel {name}"), output)?;
+            let leading = Leading::to(api, text(&tunnel, "id"), routes).await?;
             let cascade = if force { "?cascade=true" } else { "" };
             let gone = api.delete(&format!("{base}/{}{cascade}", text(&tunnel, "id"))).await;
             let gone = gone.map_err(|error| {
@@ -348,6 +352,21 @@ async fn manage(action: TunnelAction, api: &Api, output: Output) -> anyhow::Resu
                     refused.remedy("stop its connectors first, or give --force, which ends their connections")
                 })
             })?;
+            if !leading.records.is_empty() {
+                let question = format!("delete the records of the names that lead to it ({})?", leading.names());
+                if routes || consent.is_wanted(&question, output)? {
+                    leading.delete(api).await?;
+                    output.progress(format!("{}: deleted", leading.names()));
+                } else {
+                    output.progress(format!(
+                        "{} still led to it, and are answered with an error now: `bartizan record delete NAME`",
+                        leading.names()
+                    ));
+                }
+            }
+            if leading.is_cut_short {
+                output.progress(format!("names in zones behind the first {ZONES_MAX} were not looked for"));
+            }
             output.result(&gone, || format!("{name} is deleted"))
         }
         TunnelAction::Cleanup { tunnel } => {
@@ -367,6 +386,49 @@ async fn manage(action: TunnelAction, api: &Api, output: Output) -> anyhow::Resu
             let done = done.map_err(|error| taken(&hostname, error, "--overwrite-dns replaces it"))?;
             output.result(&done, || format!("{hostname} → tunnel {} ({})", text(&tunnel, "name"), text(&done, "cname")))
         }
+    }
+}
+
+/// The records by which names lead to a tunnel, with their zones' ids.
+struct Leading {
+    records: Vec<(String, Value)>,
+    /// Whether there are zones in which nobody looked.
+    is_cut_short: bool,
+}
+
+impl Leading {
+    /// Those that the caller may see. Whoever is to delete them has to be able to.
+    async fn to(api: &Api, tunnel: &str, is_asked_for: bool) -> anyhow::Result<Leading> {
+        let mut leading = Leading { records: Vec::new(), is_cut_short: false };
+        let zones = match api.list("/zones").await {
+            Ok(zones) => zones,
+            Err(error) if is_asked_for => return Err(error),
+            Err(_) => return Ok(leading),
+        };
+        leading.is_cut_short = zones.len() > ZONES_MAX;
+        let content = format!("{tunnel}.cfargotunnel.com");
+        for zone in zones.iter().take(ZONES_MAX) {
+            let id = text(zone, "id");
+            let path = with_query(&format!("/zones/{id}/dns_records"), &[("type", "CNAME"), ("content", &content)]);
+            match api.list(&path).await {
+                Ok(found) => leading.records.extend(found.into_iter().map(|record| (id.to_owned(), record))),
+                Err(error) if is_asked_for => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(leading)
+    }
+
+    async fn delete(&self, api: &Api) -> anyhow::Result<()> {
+        for (zone, record) in &self.records {
+            api.delete(&format!("/zones/{zone}/dns_records/{}", text(record, "id"))).await?;
+        }
+        Ok(())
+    }
+
+    fn names(&self) -> String {
+        let names: Vec<_> = self.records.iter().map(|(_, record)| text(record, "name")).collect();
+        names.join(", ")
     }
 }
 

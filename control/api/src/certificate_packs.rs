@@ -139,13 +139,13 @@ async fn list(
     Ids((id,)): Ids<(ZoneId,)>,
     Query(paging): Query<Paging>,
 ) -> Result<Reply<Vec<CertificatePack>>, Error> {
-    let page = paging.of(SIZES);
+    let (page, now) = (paging.of(SIZES), api.clock().now());
     let listed = api
         .read_list(move |view| {
             let zone = view.zone_of(&caller, id)?;
             let issuer = view.authority_word()?;
             let listed: Listed<AcmeCertificate> = view.page(&prefix(id), page)?;
-            listed.try_map(|certificate| Ok(pack(certificate, &zone.name.to_string(), &issuer)))
+            listed.try_map(|certificate| Ok(pack(certificate, &zone.name.to_string(), &issuer, now)))
         })
         .await?;
     Ok(Reply::page(listed.documents, page, listed.total).without(listed.left_out))
@@ -203,7 +203,7 @@ async fn order(
             change.count_certificate(&zone, wish.id)?;
             change.put(wish.store_key(), &wish)?;
             change.wake_acme(&shared);
-            Ok(pack(wish, &zone.name.to_string(), &word_of(&account)))
+            Ok(pack(wish, &zone.name.to_string(), &word_of(&account), change.now()))
         })
         .await?;
     Ok(Reply::of(pack))
@@ -222,12 +222,13 @@ async fn get(
     caller: Caller,
     Ids((zone, id)): Ids<(ZoneId, CertificateId)>,
 ) -> Result<Reply<CertificatePack>, Error> {
+    let now = api.clock().now();
     let pack = api
         .read(move |view| {
             let zone = view.zone_of(&caller, zone)?;
             let certificate = view.acme_certificate(zone.id, id)?;
             let chain = certificate.held.as_ref().map(|held| held.chain_pem.clone());
-            let mut pack = pack(certificate, &zone.name.to_string(), &view.authority_word()?);
+            let mut pack = pack(certificate, &zone.name.to_string(), &view.authority_word()?, now);
             pack.certificates.iter_mut().for_each(|shown| shown.certificate.clone_from(&chain));
             Ok(pack)
         })
@@ -366,6 +367,7 @@ async fn all(
         place.ok_or_else(|| Fault::BadQuery.because("after: no ids of a zone and a certificate"))
     };
     let mut after = after.map(place).transpose()?;
+    let now = api.clock().now();
     let found = api
         .read_list(move |view| {
             let issuer = view.authority_word()?;
@@ -387,7 +389,7 @@ async fn all(
                     let Some((_, Some(zone))) = &last else { continue };
                     // What cannot be read is told elsewhere.
                     let Ok(Some(certificate)) = view.if_readable::<AcmeCertificate>(key) else { continue };
-                    found.push(pack(certificate, &zone.name.to_string(), &issuer));
+                    found.push(pack(certificate, &zone.name.to_string(), &issuer, now));
                     if found.len() == limit {
                         return Ok(found);
                     }
@@ -436,7 +438,7 @@ async fn change_one(
             let certificate = certificate.clone().asked_again(change.now()).map_err(rests)?;
             change.put(certificate.store_key(), &certificate)?;
             change.wake_acme(&shared);
-            Ok(pack(certificate, &zone.name.to_string(), &word_of(&account)))
+            Ok(pack(certificate, &zone.name.to_string(), &word_of(&account), change.now()))
         })
         .await?;
     Ok(Reply::of(pack))
@@ -612,7 +614,8 @@ fn status(certificate: &AcmeCertificate) -> &'static str {
     }
 }
 
-fn pack(certificate: AcmeCertificate, zone_name: &str, issuer: &str) -> CertificatePack {
+fn pack(certificate: AcmeCertificate, zone_name: &str, issuer: &str, now: Timestamp) -> CertificatePack {
+    let stage = certificate.stage(now).as_str().to_owned();
     let status = status(&certificate).to_owned();
     let issuer = match certificate.held.as_ref().map(|held| &held.directory).filter(|directory| !directory.is_empty()) {
         // Another one may be asked by now.
@@ -640,6 +643,7 @@ fn pack(certificate: AcmeCertificate, zone_name: &str, issuer: &str) -> Certific
         zone_id: certificate.zone_id,
         zone_name: zone_name.to_owned(),
         state: certificate.state.as_str().to_owned(),
+        stage,
         renew_on: certificate.renew_on,
         next_try_on: certificate.next_on,
         last_try_on: certificate.last_try_on,

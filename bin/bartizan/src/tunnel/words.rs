@@ -35,36 +35,39 @@ pub struct Tunnel {
     pub edge: Edge,
 }
 
+/// Over what a connector may be told, in the help.
+const CONNECTOR: &str = "The connector";
+
 /// What a connector may be told.
 #[derive(Args, Clone)]
 pub struct Connector {
     /// The local service, as a flag
-    #[arg(long, global = true, value_name = "URL", env = "TUNNEL_URL")]
+    #[arg(long, global = true, help_heading = CONNECTOR, value_name = "URL", env = "TUNNEL_URL")]
     pub url: Option<String>,
     /// Do not verify the certificate of an https service
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = CONNECTOR)]
     pub no_tls_verify: bool,
     /// The name in the service's certificate, where it differs from the URL's host
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, help_heading = CONNECTOR, value_name = "NAME")]
     pub origin_server_name: Option<String>,
     /// The service speaks HTTP/2: it gets requests of gRPC
     #[arg(long, global = true)]
     pub http2_origin: bool,
     /// The edge's tunnel address, repeatable; else the API or the token says it
-    #[arg(long = "edge", global = true, value_name = "HOST:PORT", env = "TUNNEL_EDGE", value_delimiter = ',')]
+    #[arg(long = "edge", global = true, help_heading = CONNECTOR, value_name = "HOST:PORT", env = "TUNNEL_EDGE", value_delimiter = ',')]
     pub edges: Vec<String>,
     /// That of the edge, which both its API and its tunnel address show.
     #[arg(skip)]
     pub cacert: Option<PathBuf>,
     /// Connections to keep
-    #[arg(long, global = true, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=16))]
+    #[arg(long, global = true, help_heading = CONNECTOR, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub connections: u8,
     /// How long work in flight may go on after a stop, in seconds
-    #[arg(long, global = true, value_name = "S", default_value_t = 30)]
+    #[arg(long, global = true, help_heading = CONNECTOR, value_name = "S", default_value_t = 30)]
     pub grace_period: u64,
     /// Whom to serve as when root starts it, without any right; `root` stays root [default: `bartizan-tunnel`, else a user
     /// number of its own, 60788]
-    #[arg(long, global = true, value_name = "USER")]
+    #[arg(long, global = true, help_heading = CONNECTOR, value_name = "USER")]
     pub user: Option<String>,
 }
 
@@ -100,6 +103,9 @@ pub enum TunnelAction {
         /// Even with connections
         #[arg(long, short)]
         force: bool,
+        /// And the records by which names lead to it. Without it they stay, as with the stock client, and are named
+        #[arg(long)]
+        routes: bool,
         #[command(flatten)]
         consent: Consent,
     },

@@ -104,6 +104,7 @@ fn a_private_authority_issues_for_private_names() {
     for (field, expect) in [
         ("type", json!("universal")),
         ("state", json!("failing")),
+        ("stage", json!("resting")),
         ("status", json!("pending_validation")),
         ("validation_method", json!("txt")),
         ("certificate_authority", json!("127.0.0.1:1")),

@@ -1,5 +1,5 @@
-//! What well-known programs send, in their order, where they cannot be run here: cert-manager, external-dns, Terraform's
-//! provider, and the Go client that Caddy and lego are built on. Each goes on with what the answer before said.
+//! What well-known programs send, in their order, where they cannot be run here: acme.sh, cert-manager, external-dns,
+//! Terraform's provider, and the Go client that Caddy and lego are built on. Each goes on with what the answer before said.
 
 use serde_json::{Value, json};
 
@@ -18,6 +18,48 @@ fn go(edge: &Edge, method: &str, path: &str, body: &Value) -> Answer {
 
 fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no text at {pointer} of {value}"))
+}
+
+/// A shell script: it reads no JSON, but looks for texts in it. The first thing in the list of zones has to be the zone's id,
+/// a count has to stand behind `"count":`, and the first id of a list of records is that of the first record.
+#[test]
+fn acme_sh_puts_a_challenge_and_takes_it_away() {
+    let edge = Edge::new();
+    let bearer = format!("Bearer {TOKEN}");
+    let headers =
+        [("content-type", "application/json"), ("authorization", bearer.as_str()), ("user-agent", "acme.sh/3.1.2")];
+    let call =
+        |method: &str, path: &str, body: &str| edge.send_as(&headers, method, &format!("{BASE}{path}"), body).text;
+    let behind = |text: &str, mark: &str| -> String {
+        let (_, rest) = text.split_once(mark).unwrap_or_else(|| panic!("no {mark} in {text}"));
+        rest.chars().take_while(char::is_ascii_alphanumeric).collect()
+    };
+    let domain = "_acme-challenge.www.bartizan.localhost";
+    let account = edge.account();
+    for miss in [domain, "www.bartizan.localhost"] {
+        let zones = call("GET", &format!("/zones?name={miss}&account.id={account}"), "");
+        assert!(!zones.contains(&format!("\"name\":\"{miss}\"")) && !zones.contains("\"total_count\":1"), "{zones}");
+    }
+    let zones = call("GET", &format!("/zones?name=bartizan.localhost&account.id={account}"), "");
+    assert!(zones.contains("\"name\":\"bartizan.localhost\"") && zones.contains("\"total_count\":1"), "{zones}");
+    let records = format!("/zones/{}/dns_records", behind(&zones, "[{\"id\":\""));
+    let succeeded = |text: String| assert!(text.contains("\"success\":true"), "{text}");
+    succeeded(call("GET", &format!("{records}?type=TXT&name={domain}"), ""));
+    for key in ["first-key_0", "other-key_1"] {
+        let body = format!("{{\"type\":\"TXT\",\"name\":\"{domain}\",\"content\":\"{key}\",\"ttl\":120}}");
+        let made = call("POST", &records, &body);
+        assert!(made.contains(key), "{made}");
+        // Run once more it goes on: what it asks for is there.
+        let again = call("POST", &records, &body);
+        assert!(again.contains("identical record already exists") || again.contains("\"code\":81058"), "{again}");
+    }
+    for key in ["first-key_0", "other-key_1"] {
+        let list = format!("{records}?type=TXT&name={domain}&content={key}");
+        let found = call("GET", &list, "");
+        assert_eq!(behind(&found, "\"count\":"), "1", "{found}");
+        succeeded(call("DELETE", &format!("{records}/{}", behind(&found, "\"id\":\"")), ""));
+        assert_eq!(behind(&call("GET", &list, ""), "\"count\":"), "0");
+    }
 }
 
 /// It asks for each suffix of the name until exactly one zone is found, and deletes at the zone that the record names.

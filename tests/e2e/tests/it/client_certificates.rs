@@ -334,6 +334,17 @@ fn the_life_of_a_device() {
     assert!(run(&edge, &["list", &domain, "--status", "revoked"]).contains("device"));
     run(&edge, &["reactivate", &domain, &id]);
     wait::until_eq("it is active", &"200".to_owned(), || status(&edge, &host, "--http1.1", &words));
+    // By its name: all that the device ever got, and back only which one is said.
+    run(&edge, &["issue", &domain, "--csr", &pki.path("device.csr"), "--days", "30"]);
+    let told = run(&edge, &["revoke", &domain, "device"]);
+    assert_eq!(told.matches("(device) is revoked").count(), 2, "{told}");
+    wait::until_eq("it is revoked", &"403".to_owned(), || status(&edge, &host, "--http1.1", &words));
+    let told = finish(&mut edge.command(["client-cert", "reactivate", &domain, "device"])).failed_with(2);
+    assert!(told.contains("2 revoked certificates") && told.contains(&id), "{told}");
+    finish(&mut edge.command(["client-cert", "revoke", &domain, "device"])).failed_with(3);
+    run(&edge, &["reactivate", &domain, &id]);
+    wait::until_eq("it is active", &"200".to_owned(), || status(&edge, &host, "--http1.1", &words));
+    run(&edge, &["reactivate", &domain, "device"]);
 }
 
 /// An application in which no page could say why.
