@@ -35,6 +35,7 @@ pub(crate) const TESTS: &[Program] = &[
     program("kdig", "knot-dnsutils"),
     program("nginx", "nginx-light"),
     program("openssl", "openssl"),
+    program("testssl", "testssl.sh"),
     program("python3", "python3"),
     // Debian's python3 has no `venv` without it; this file is how we see that it is there.
     program("python3-venv", "python3-venv"),

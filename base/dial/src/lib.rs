@@ -25,6 +25,7 @@ mod origin_tls;
 mod places;
 mod race;
 mod resolver;
+mod trusts;
 
 pub use destinations::{Destinations, Known, Listener, Own, Private, Refusal, Serves, is_private};
 pub use dialer::{Group, OriginDialer, Reach};
@@ -34,3 +35,4 @@ pub use origin_tls::{NoRoots, OriginTls};
 pub use resolver::{
     NameServers, NotAnswered, NotTransferred, PublicAddresses, PublicNames, Question, Questions, Transfer,
 };
+pub use trusts::{OwnSums, OwnTls, Trusts};

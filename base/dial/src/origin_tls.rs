@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bartizan_names::Encryption;
-use bartizan_tls::{ClientConfig, Now, Roots, TlsError, TrustStore, client_config_by, client_config_trusting};
+use bartizan_tls::{
+    ClientConfig, Identity, Now, Roots, TlsError, TrustStore, client_config_by, client_config_trusting, showing,
+};
 
 /// Made once; remembers TLS sessions.
 #[derive(Clone)]
@@ -58,6 +60,15 @@ impl OriginTls {
         let alpn: Vec<&[u8]> = self.alpn.iter().map(Vec::as_slice).collect();
         let config = client_config_trusting(&self.now, &trusted, &alpn)?;
         Ok(OriginTls { system: Some((trusted, config)), ..self.clone() })
+    }
+
+    /// The same, that shows this certificate to origins which ask for one. It takes up no session that others have made.
+    pub fn showing(&self, identity: &Identity) -> Result<OriginTls, TlsError> {
+        let system = match &self.system {
+            Some((trusted, config)) => Some((trusted.clone(), showing(config, identity)?)),
+            None => None,
+        };
+        Ok(OriginTls { unverified: showing(&self.unverified, identity)?, system, ..self.clone() })
     }
 
     /// The settings for an origin; none where it is spoken to without TLS.

@@ -73,7 +73,6 @@ fixed! {
     "sort_query_string_for_cache": "off", NO_CACHE;
     "ssl_recommender": "off", "nobody is sent recommendations";
     "tls_1_2_only": "off", "tls_1_3 and min_tls_version say which versions are spoken";
-    "tls_client_auth": "off", "origins are shown no certificate of the edge";
     "true_client_ip_header": "off", "a visitor's address is told in CF-Connecting-IP";
     "waf": "off", NOT_HERE;
     "webp": "off", AS_SENT;

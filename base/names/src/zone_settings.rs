@@ -133,6 +133,9 @@ settings! {
     SecurityHeader security_header: TransportSecurity = SecurityHeader, default TransportSecurity::default();
     /// How the edge reaches origins.
     Ssl ssl: Ssl = OneOf<Ssl>, default Ssl::Flexible, strict Ssl::Strict;
+    /// Origins over TLS are shown the certificate that the zone has for them. Where it cannot be read they are: an origin that
+    /// wants one lets nobody in without it.
+    TlsClientAuth tls_client_auth: bool = Switch, default false, strict true;
     /// Whether TLS 1.3 is spoken. Whether with early data says `0rtt`, which is changed with it.
     Tls13 tls_1_3: Tls13 = OneOf<Tls13>, default Tls13::On;
     /// WebSockets are let through.
@@ -201,6 +204,7 @@ mod tests {
             (SettingId::OriginMaxHttpVersion, "1", Some(Word("1"))),
             (SettingId::OriginMaxHttpVersion, "3", None),
             (SettingId::OriginH2c, "on", Some(Word("on"))),
+            (SettingId::TlsClientAuth, "on", Some(Word("on"))),
             (SettingId::Ipv6, "off", Some(Word("on"))),
             (SettingId::Ipv6, "no", None),
             (SettingId::MinTlsVersion, "1.0", Some(Word("1.2"))),

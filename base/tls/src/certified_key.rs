@@ -75,6 +75,11 @@ impl CertifiedKey {
         &self.0.chain[0]
     }
 
+    /// All of its certificates in DER, the end entity's first.
+    pub(crate) fn chain(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.chain.iter().map(|certificate| &**certificate)
+    }
+
     /// What a handshake signs with. The chain is copied for it: a microsecond, where the signature takes a hundred.
     pub(crate) fn signer(&self) -> Result<Arc<sign::CertifiedKey>, TlsError> {
         let chain = self.0.chain.to_vec();

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bartizan_names::Timestamp;
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::pki_types::{ServerName, UnixTime};
+use rustls::sign::SingleCertAndKey;
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -19,7 +20,7 @@ use crate::plain::explain;
 use crate::provider::provider;
 use crate::stream::ClientStream;
 use crate::verifier::{Trust, Verifier};
-use crate::{Pin, TlsError};
+use crate::{Identity, Pin, TlsError};
 
 /// Whom a server's certificate must come from.
 pub enum Roots {
@@ -112,6 +113,15 @@ fn with_verifier(verifier: Arc<dyn ServerCertVerifier>, alpn: &[&[u8]]) -> Resul
     let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(config)
+}
+
+/// The same, that shows this certificate to servers which ask for one. It takes up no session that others have made, for those
+/// are known as whom they were made by.
+pub fn showing(config: &ClientConfig, identity: &Identity) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut config = config.clone();
+    config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(identity.key().signer()?));
+    config.resumption = Resumption::default();
+    Ok(Arc::new(config))
 }
 
 /// Shakes hands over `io` with `server_name`: a host name, which is also sent, or an address, which is only checked.

@@ -21,7 +21,9 @@ use std::sync::Arc;
 use bartizan_live::PersistentMap;
 use bartizan_names::{CertificateId, Timestamp, ZoneId, ZoneName};
 
-use crate::{CertifiedKey, ClientAuth, ClientHosts, RevokedId, TlsPolicy};
+use crate::{
+    CertifiedKey, ClientAuth, ClientHosts, Identity, IdentityLevel, OriginRoots, RevokedId, TlsPolicy, ToOrigins,
+};
 
 /// Octets of a name in text, without a final dot (RFC 1035 §2.3.4 limits the wire form to 255, which has two more).
 const NAME_TEXT_MAX: usize = 253;
@@ -70,6 +72,8 @@ pub struct Hosts {
     zones: PersistentMap<Arc<[u8]>, ZoneTls>,
     /// What hosts want of their clients, by the apex of their zone.
     clients: PersistentMap<Arc<[u8]>, Arc<ClientHosts>>,
+    /// What zones have of their own for TLS with their origins, for the few that have something.
+    to_origins: PersistentMap<ZoneId, Arc<ToOrigins>>,
     /// Certificates of clients that the edge's own authorities have revoked.
     revoked: PersistentMap<RevokedId, ()>,
     /// In lower case.
@@ -120,6 +124,7 @@ impl Hosts {
             by_id: PersistentMap::with_seed(seed),
             zones: PersistentMap::with_seed(seed),
             clients: PersistentMap::with_seed(seed),
+            to_origins: PersistentMap::with_seed(seed),
             revoked: PersistentMap::with_seed(seed),
             default_name: None,
         }
@@ -173,6 +178,15 @@ impl Hosts {
     /// The zone with this apex and what holds for its names, as it was put.
     pub fn zone(&self, apex: &ZoneName) -> Option<(ZoneId, TlsPolicy)> {
         self.zones.get(&*text_of(apex)).map(|zone| (zone.id, zone.policy))
+    }
+
+    /// What a zone has of its own for TLS with its origins, if it has anything.
+    // Hot: once a request that goes to an origin. No allocation.
+    pub fn to_origins(&self, zone: ZoneId) -> Option<&Arc<ToOrigins>> {
+        if self.to_origins.is_empty() {
+            return None;
+        }
+        self.to_origins.get(&zone)
     }
 
     /// Whether a handshake for this name asks for a certificate.
@@ -391,6 +405,44 @@ impl HostsEdit {
             self.0.clients.remove(&*text_of(apex));
         } else {
             self.0.clients.insert(text_of(apex), Arc::clone(hosts));
+        }
+    }
+
+    /// Says whether origins of a zone are shown its certificate, and which authorities it trusts for theirs.
+    pub fn put_to_origins(&mut self, zone: ZoneId, is_shown: bool, roots: Option<OriginRoots>) {
+        self.change_to_origins(zone, |own| own.set(is_shown, roots));
+    }
+
+    /// Adds a certificate that origins of a zone may be shown.
+    pub fn put_identity(
+        &mut self,
+        zone: ZoneId,
+        level: IdentityLevel,
+        (id, brought): (CertificateId, Timestamp),
+        identity: Identity,
+    ) {
+        self.change_to_origins(zone, |own| own.put(level, id, brought, identity));
+    }
+
+    /// Forgets one, if it is there.
+    pub fn remove_identity(&mut self, zone: ZoneId, level: IdentityLevel, id: CertificateId) {
+        if self.0.to_origins.get(&zone).is_some() {
+            self.change_to_origins(zone, |own| own.remove(level, id));
+        }
+    }
+
+    /// Says which certificate the origin of a host is shown (none: nothing at all), or that it has none of its own.
+    pub fn put_identity_of_host(&mut self, zone: ZoneId, host: &str, shown: Option<Option<CertificateId>>) {
+        self.change_to_origins(zone, |own| own.put_host(host, shown));
+    }
+
+    fn change_to_origins(&mut self, zone: ZoneId, change: impl FnOnce(&mut ToOrigins)) {
+        let mut own = self.0.to_origins.get(&zone).map(|own| ToOrigins::clone(own)).unwrap_or_default();
+        change(&mut own);
+        if own.is_empty() {
+            self.0.to_origins.remove(&zone);
+        } else {
+            self.0.to_origins.insert(zone, Arc::new(own));
         }
     }
 

@@ -29,11 +29,12 @@ mod revocation;
 mod server;
 mod sessions;
 mod stream;
+mod to_origins;
 mod verifier;
 
 pub use acceptor::{Acceptor, HELLO_BYTES_MAX};
 pub use certified_key::CertifiedKey;
-pub use client::{Now, Roots, TrustStore, client_config, client_config_by, client_config_trusting, connect};
+pub use client::{Now, Roots, TrustStore, client_config, client_config_by, client_config_trusting, connect, showing};
 pub use client_certificate::{ClientCertificate, ClientFacts};
 pub use clients::{Client, ClientAuth, ClientHosts, ClientRoot, ClientTrust, RevokedId, revoked_id};
 pub use error::{AcceptError, TlsError};
@@ -43,6 +44,7 @@ pub use pin::Pin;
 pub use policy::{Agreed, TlsPolicy};
 pub use quic::{QuicHost, QuicRefusal, quic_server_config};
 pub use stream::{ClientStream, ServerStream};
+pub use to_origins::{Identity, IdentityLevel, OriginRoots, ToOrigins};
 
 /// Names of QUIC's hand-over: `quinn` takes these very types.
 pub use rustls::{ClientConfig, ServerConfig};

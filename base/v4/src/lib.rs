@@ -27,6 +27,7 @@ pub mod http_trace;
 mod integer;
 mod ips;
 pub mod load_balancing;
+pub mod origin_client;
 mod page_rule;
 mod patch;
 pub mod phishing;

@@ -18,6 +18,7 @@ use crate::firewall::FirewallAction;
 use crate::history::HistoryWords;
 use crate::import::ImportSource;
 use crate::login::Login;
+use crate::origin_tls::{OriginCaAction, OriginCertAction};
 use crate::output::{DryRun, Form, Output};
 use crate::people::UserAction;
 use crate::record::RecordAction;
@@ -107,6 +108,20 @@ pub enum Command {
     ClientCert {
         #[command(subcommand)]
         action: ClientCertAction,
+        #[command(flatten)]
+        edge: Edge,
+    },
+    /// Authorities that a zone trusts for the certificates of its origins: list, add, remove
+    OriginCa {
+        #[command(subcommand)]
+        action: OriginCaAction,
+        #[command(flatten)]
+        edge: Edge,
+    },
+    /// Certificates by which a zone's origins know this edge: list, add, remove, on, off, release
+    OriginCert {
+        #[command(subcommand)]
+        action: OriginCertAction,
         #[command(flatten)]
         edge: Edge,
     },

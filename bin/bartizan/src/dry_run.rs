@@ -20,6 +20,7 @@ use crate::dns::DnsAction;
 use crate::dnssec::{DnssecAction, RegistryAction};
 use crate::failure::{Cause, Failure};
 use crate::firewall::FirewallAction;
+use crate::origin_tls::{OriginCaAction, OriginCertAction};
 use crate::output::{DryRun, Output};
 use crate::people::UserAction;
 use crate::record::RecordAction;
@@ -108,6 +109,18 @@ fn trial(command: &Command) -> Trial {
             | ClientCertAction::Host { action: HostAction::List { .. } }
             | ClientCertAction::List { .. } => Reads,
             ClientCertAction::Authority { .. } | ClientCertAction::Host { .. } => Calls,
+        },
+        Command::OriginCa { action, .. } => match action {
+            OriginCaAction::Add { .. } | OriginCaAction::Remove { .. } => Calls,
+            OriginCaAction::List { .. } => Reads,
+        },
+        Command::OriginCert { action, .. } => match action {
+            OriginCertAction::Add { .. }
+            | OriginCertAction::Remove { .. }
+            | OriginCertAction::On { .. }
+            | OriginCertAction::Off { .. }
+            | OriginCertAction::Release { .. } => Calls,
+            OriginCertAction::List { .. } => Reads,
         },
         Command::Import { .. } | Command::Undo { .. } => Preview,
         Command::App { action, .. } => match action {

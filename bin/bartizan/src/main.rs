@@ -43,6 +43,7 @@ mod listen;
 mod login;
 mod memory;
 mod octodns;
+mod origin_tls;
 mod output;
 mod people;
 mod planes;
@@ -187,6 +188,12 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Clock { action, edge } => {
             on_edge(&edge, "clock", output, async |api| clock::run(action, api, output).await)
+        }
+        Command::OriginCa { action, edge } => {
+            on_edge(&edge, "origin-ca", output, async |api| origin_tls::run_ca(action, api, output).await)
+        }
+        Command::OriginCert { action, edge } => {
+            on_edge(&edge, "origin-cert", output, async |api| origin_tls::run_cert(action, api, output).await)
         }
         Command::ClientCert { action, edge } => {
             on_edge(&edge, "cert", output, async |api| client_cert::run(action, api, output).await)

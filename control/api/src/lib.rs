@@ -15,7 +15,7 @@
 //! ```text
 //! whole       bootstrap · page · router · serve
 //! background  deletions · renewals · acme_worker · crl_bounds · crl_worker
-//! resources   accounts · certificates · certificate_packs · acme · zones · phishing · resource · custom_certificates · origin_roots · client_hosts · client_roots · client_certificates · tokens · sessions · users ·
+//! resources   accounts · certificates · certificate_packs · acme · zones · phishing · resource · custom_certificates · origin_roots · origin_clients · client_hosts · client_roots · client_certificates · tokens · sessions · users ·
 //!             members · user · organizations · invites · settings · zone_facts · dnssec · registries · tunnels · apps · owner_names · dns_records · dns_trace · http_trace · delegation · page_rules · tunnel_routes · pops · app_addresses ·
 //!             spectrum · load_balancers · pools · monitors · access_rules · firewall · audit_logs · edge · clock · status · ips · probes
 //! guard       here · state (Api) · auth
@@ -79,6 +79,7 @@ mod numbers;
 mod openapi;
 mod organizations;
 mod origin;
+mod origin_clients;
 mod origin_roots;
 mod owner_names;
 mod page;

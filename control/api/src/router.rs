@@ -32,9 +32,9 @@ use crate::writes::Writes;
 use crate::{
     access_rules, accounts, acme, acme_worker, audit_logs, certificate_packs, client_certificates, client_hosts,
     client_roots, clock, crl_worker, custom_certificates, delegation, dns_records, dns_trace, dnssec, edge, firewall,
-    front, http_trace, invites, ips, load_balancers, members, monitors, openapi, organizations, origin_roots, page,
-    page_rules, phishing, pools, pops, probes, registries, sessions, settings, spectrum, status, tokens, tunnel_routes,
-    tunnels, user, users, zone_facts, zones,
+    front, http_trace, invites, ips, load_balancers, members, monitors, openapi, organizations, origin_clients,
+    origin_roots, page, page_rules, phishing, pools, pops, probes, registries, sessions, settings, spectrum, status,
+    tokens, tunnel_routes, tunnels, user, users, zone_facts, zones,
 };
 
 /// The whole API as a service, for [`crate::serve()`] and for tests.
@@ -114,6 +114,7 @@ fn dialect(api: &Api) -> OpenApiRouter<Api> {
         .merge(registries::routes(api))
         .merge(custom_certificates::routes(api))
         .merge(origin_roots::routes(api))
+        .merge(origin_clients::routes(api))
         .merge(client_roots::routes(api))
         .merge(client_hosts::routes(api))
         .merge(client_certificates::routes(api))

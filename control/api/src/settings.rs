@@ -50,7 +50,7 @@ impl View {
 }
 
 impl Change {
-    fn put_settings(&mut self, zone: ZoneId, settings: &StoredSettings) -> Result<(), Error> {
+    pub(crate) fn put_settings(&mut self, zone: ZoneId, settings: &StoredSettings) -> Result<(), Error> {
         self.put(Key::settings(zone), settings)
     }
 }

@@ -36,6 +36,15 @@ pub struct Chain {
     /// The organisation that issued it, else its common name.
     pub issuer: String,
     pub signature: &'static str,
+    /// Of the leaf, in hexadecimal digits.
+    pub serial_number: String,
+}
+
+/// What a certificate is to be shown as.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Server,
+    Client,
 }
 
 impl fmt::Debug for Chain {
@@ -90,6 +99,8 @@ pub enum ChainError {
     ExpiredAbove { subject: String, at: Timestamp },
     #[error("it is not for servers (RFC 5280 §4.2.1.12)")]
     NotForServers,
+    #[error("it is not for clients, which the edge is towards origins (RFC 5280 §4.2.1.12)")]
+    NotForClients,
     #[error("its key may not sign, which each handshake takes (keyUsage, RFC 5280 §4.2.1.3)")]
     MaySignNothing,
     #[error("its signature algorithm {0} is one that clients do not take")]
@@ -133,15 +144,21 @@ impl Chain {
     /// Reads a certificate, with whatever of its chain is there in whatever order, and its key.
     pub fn read(certificate: &str, private_key: &str, now: Timestamp) -> Result<Chain, ChainError> {
         let ders = certificates(certificate)?;
-        Chain::of(&ders, key(private_key)?, now)
+        Chain::of(&ders, key(private_key)?, Side::Server, now)
+    }
+
+    /// The same of one that is shown by a client, and needs no names.
+    pub fn read_for_client(certificate: &str, private_key: &str, now: Timestamp) -> Result<Chain, ChainError> {
+        let ders = certificates(certificate)?;
+        Chain::of(&ders, key(private_key)?, Side::Client, now)
     }
 
     /// The same with a key that is DER.
     pub fn of_key(certificate: &str, key_der: Vec<u8>, now: Timestamp) -> Result<Chain, ChainError> {
-        Chain::of(&certificates(certificate)?, key_der, now)
+        Chain::of(&certificates(certificate)?, key_der, Side::Server, now)
     }
 
-    fn of(ders: &[Vec<u8>], key_der: Vec<u8>, now: Timestamp) -> Result<Chain, ChainError> {
+    fn of(ders: &[Vec<u8>], key_der: Vec<u8>, side: Side, now: Timestamp) -> Result<Chain, ChainError> {
         let mut parsed = Vec::new();
         for (der, number) in ders.iter().zip(1..) {
             match X509Certificate::from_der(der) {
@@ -166,8 +183,10 @@ impl Chain {
             }
         }
         let usage = leaf.extended_key_usage().map_err(|_| ChainError::Unreadable { number: leaf_at + 1 })?;
-        if usage.is_some_and(|usage| !usage.value.server_auth && !usage.value.any) {
-            return Err(ChainError::NotForServers);
+        match (usage.map(|usage| usage.value), side) {
+            (Some(usage), Side::Server) if !usage.server_auth && !usage.any => return Err(ChainError::NotForServers),
+            (Some(usage), Side::Client) if !usage.client_auth && !usage.any => return Err(ChainError::NotForClients),
+            _ => {}
         }
         let key_usage = leaf.key_usage().map_err(|_| ChainError::Unreadable { number: leaf_at + 1 })?;
         if key_usage.is_some_and(|usage| !usage.value.digital_signature()) {
@@ -176,13 +195,14 @@ impl Chain {
         let signature = signature(&leaf.signature_algorithm.algorithm.to_id_string())?;
         let names = names(leaf).map_err(|_| ChainError::Unreadable { number: leaf_at + 1 })?;
         match names.len() {
-            0 => return Err(ChainError::Nameless),
-            1..=NAMES_MAX => {}
+            0 if side == Side::Server => return Err(ChainError::Nameless),
+            0..=NAMES_MAX => {}
             _ => return Err(ChainError::ManyNames),
         }
         let issuer = organisation(leaf.issuer());
         let chain_pem = order.iter().map(|index| pem(&ders[*index])).collect();
-        Ok(Chain { chain_pem, key_der, names, not_before, not_after, issuer, signature })
+        let serial_number = hex::encode(leaf.raw_serial());
+        Ok(Chain { chain_pem, key_der, names, not_before, not_after, issuer, signature, serial_number })
     }
 
     /// Those of its names that lie in a zone: an error if none does.

@@ -10,7 +10,8 @@
 //! without a search. Visitors get the leaf alone, because the CA is what they trust already (RFC 8446 §4.4.2 lets a trust
 //! anchor out); connectors get the CA too, for they may know it by its fingerprint only.
 //!
-//! What others issue stands beside it: the public authority ([`acme`]), and owners of zones who bring theirs ([`Upload`]).
+//! What others issue stands beside it: the public authority ([`acme`]), and owners of zones who bring theirs ([`Upload`]). What they bring
+//! for the edge to show to origins is an [`OriginClient`].
 //!
 //! Certificates of clients are issued and read here too ([`ClientCa`], [`Authorities`]).
 //!
@@ -25,6 +26,7 @@ mod clients;
 mod crl;
 mod document;
 mod error;
+mod origin_client;
 mod sealed;
 mod upload;
 
@@ -45,4 +47,5 @@ pub use clients::{
 pub use crl::{CrlFetchError, CrlFetcher, crl_as_pem, crl_begun, crl_fetched, crl_not_fetched};
 pub use document::{Document, Purpose};
 pub use error::CertsError;
+pub use origin_client::OriginClient;
 pub use upload::{Kept, PRIORITY_MAX, Upload};

@@ -180,6 +180,8 @@ fn shape(kind: Kind) -> fn(&Entry) -> Result<(), Fault> {
         Kind::ClockWord => is::<v4::clock::ClockWord>,
         Kind::AcmeToken => is::<certs::AcmeToken>,
         Kind::OriginRoot => is::<v4::certificate::StoredOriginRoot>,
+        Kind::OriginClient | Kind::OriginHostClient => is::<certs::OriginClient>,
+        Kind::OriginClientHost => is::<v4::origin_client::StoredOriginClientHost>,
         Kind::ClientRoot => is::<v4::client_auth::StoredClientRoot>,
         Kind::ClientHost => is::<v4::client_auth::ClientHost>,
         Kind::ClientAuthority => is::<v4::client_auth::StoredClientAuthority>,

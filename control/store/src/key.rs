@@ -308,6 +308,19 @@ impl Key {
         Key::new(Scope::Zone(zone), Kind::OriginRoot, id)
     }
 
+    pub fn origin_client(zone: ZoneId, id: CertificateId) -> Key {
+        Key::new(Scope::Zone(zone), Kind::OriginClient, id)
+    }
+
+    pub fn origin_host_client(zone: ZoneId, id: CertificateId) -> Key {
+        Key::new(Scope::Zone(zone), Kind::OriginHostClient, id)
+    }
+
+    /// By the host's name.
+    pub fn origin_client_host(zone: ZoneId, host: &Name) -> Key {
+        Key::new(Scope::Zone(zone), Kind::OriginClientHost, host)
+    }
+
     pub fn client_authority(zone: ZoneId) -> Key {
         Key::one(Scope::Zone(zone), Kind::ClientAuthority)
     }

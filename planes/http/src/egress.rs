@@ -13,7 +13,6 @@ mod http2;
 mod link;
 mod patience;
 mod pool;
-mod trusts;
 mod upload;
 
 use std::fmt;
@@ -22,11 +21,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bartizan_dial::{Failure, OriginDialer, OriginTls, Reach};
+use bartizan_dial::{Failure, OriginDialer, OriginTls, OwnTls, Reach, Trusts};
 use bartizan_exchange::{Body, Io, Request, Upgrade, Upstream, UpstreamError};
 use bartizan_names::{Encryption, Origin, OriginFault, OriginHttp, TransportSecurity, TunnelId, ZoneId, ZoneSettings};
 use bartizan_observed::HttpStage;
-use bartizan_policy::OriginRoots;
 use bartizan_quotas::Gate;
 use bartizan_routes::{Scheme, Server, Target};
 use bartizan_steering::Balancer;
@@ -39,6 +37,7 @@ use crate::clients::Told;
 use crate::counters::Counters;
 use crate::forward::{self, FIELDS_TO_ORIGIN, Provenance, SourceFields};
 use crate::ingress::RequestGuard;
+use crate::limits::SWEEPS_MAX;
 use crate::page::Problem;
 use crate::ray::Ray;
 use crate::spare::Spare;
@@ -48,7 +47,9 @@ use http2::{Answer, Asking, Exchange, Opening, Session, Sessions};
 use link::{Head, Link, Lost};
 use patience::Patience;
 use pool::{Key, Lease, Offer, Place, Pool};
-use trusts::Trusts;
+
+/// The other version that origins are offered.
+const HTTP1: &[u8] = b"http/1.1";
 
 /// Where one request goes, and under which settings.
 pub(crate) struct Destination<'r> {
@@ -57,8 +58,8 @@ pub(crate) struct Destination<'r> {
     /// What the target is, if that is a load balancer which is there.
     pub(crate) balancer: Option<&'r Arc<Balancer>>,
     pub(crate) settings: &'r ZoneSettings,
-    /// Authorities that the zone trusts, beside those of the machine.
-    pub(crate) roots: Option<&'r OriginRoots>,
+    /// What the zone has of its own for TLS with its origins.
+    pub(crate) own: OwnTls<'r>,
     /// Whose it is. To be told when a connection is made for it.
     pub(crate) request: &'r RequestGuard,
     /// Whom it is from.
@@ -85,7 +86,7 @@ impl Destination<'_> {
 /// One worker's way out.
 pub(crate) struct Egress {
     upstream: Arc<dyn Upstream>,
-    tls: Trusts,
+    tls: Trusts<Offers>,
     origins: OriginDialer,
     /// How many connections there may be to origins: a visitor has no more of them than are left free for others.
     gate: Gate,
@@ -102,7 +103,7 @@ impl Egress {
         spare: Rc<Spare>,
     ) -> Egress {
         let pool = Rc::new(Pool::new(Arc::clone(&counters)));
-        let (tls, sessions) = (Trusts::new(tls), Rc::default());
+        let (tls, sessions) = (Trusts::new(tls, Offers::new), Rc::default());
         Egress { upstream, tls, origins: OriginDialer::new(reach), gate, pool, sessions, spare, counters }
     }
 
@@ -148,7 +149,7 @@ impl Egress {
     pub(crate) fn sweep(&self) {
         self.pool.sweep();
         self.sessions.sweep();
-        self.tls.sweep();
+        self.tls.sweep(SWEEPS_MAX);
     }
 
     async fn send_to_tunnel(
@@ -203,7 +204,7 @@ impl Egress {
     ) -> Result<Answered, Failed> {
         let origin = server.spoken_to(to.settings.ssl, arrived.scheme);
         let offer = offer(&origin, to.settings, arrived);
-        let key = Key::new(origin, arrived.host.bare_name(), offer, to.roots).of(to.zone);
+        let key = Key::new(origin, arrived.host.bare_name(), offer, &to.own).of(to.zone);
         self.send_by(key, to, (arrived, body), patience).await
     }
 
@@ -403,9 +404,8 @@ impl Egress {
         to: &Destination<'_>,
     ) -> Result<(Box<dyn Io>, bool), Problem> {
         let Origin { encryption, hosts, port } = origin;
-        // Of a key without authorities, those of the zone do not count.
-        let offers = self.tls.of(to.roots.filter(|roots| key.roots() == Some(roots.sum))).map_err(|error| {
-            tracing::debug!(zone = %to.zone, %error, "authorities of its own that cannot be used");
+        let offers = self.tls.of(key.own(&to.own)).map_err(|error| {
+            tracing::debug!(zone = %to.zone, %error, "what it has of its own for its origins cannot be used");
             Problem::Origin(OriginFault::Tls)
         })?;
         let tls = if key.offer() == Offer::Http1 { &offers.http1 } else { &offers.both };
@@ -499,6 +499,22 @@ impl Failed {
 impl From<Problem> for Failed {
     fn from(problem: Problem) -> Failed {
         Failed { problem, again: None }
+    }
+}
+
+/// What an origin over TLS is offered (RFC 7301).
+#[derive(Clone)]
+struct Offers {
+    http1: OriginTls,
+    /// The same, with an offer of HTTP/2.
+    both: OriginTls,
+}
+
+impl Offers {
+    /// `http1` offers HTTP/1.1 alone.
+    fn new(http1: OriginTls) -> Offers {
+        let both = http1.offering(&[http2::ALPN, HTTP1]);
+        Offers { http1, both }
     }
 }
 

@@ -239,10 +239,6 @@ pub(crate) const ORIGIN_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 /// The same on all streams of a connection. What came makes room at once, so it bounds what is under way alone.
 pub(crate) const ORIGIN_CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 
-/// Sets of authorities that zones trust for their origins, as a worker has them ready: some 300 KB each beside many authorities of
-/// the machine.
-pub(crate) const TRUSTS_MAX: usize = 64;
-
 /// How long an idle connection to an origin is kept: below the 60 s of common servers, so that we close first.
 pub(crate) const ORIGIN_IDLE_TIME: Duration = Duration::from_secs(55);
 

@@ -13,6 +13,7 @@ use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
 
+use bartizan_dial::OwnTls;
 use bartizan_exchange::{Length, Service, Upgrade};
 use bartizan_firewall::Verdict;
 use bartizan_names::{ClientMode, ClientStatus, Ssl, TransportSecurity, ZoneSettings};
@@ -190,12 +191,16 @@ async fn send(arrived: &mut Arrived, known: &Known, ray: Ray, guard: &RequestGua
     guard.record().note_target(target);
     arrived.body.meter(guard.record().received());
     let settings = &known.site.policy.settings;
-    let roots = known.site.policy.origin_roots.as_deref();
+    let own = guard.worker.to_origins(zone);
+    let own = own.as_deref().map_or_else(OwnTls::default, |own| OwnTls {
+        roots: own.roots().map(|roots| (&*roots.certificates, roots.sum)),
+        identity: own.identity(arrived.host.name()),
+    });
     let client = known.client.as_ref().and_then(Standing::told);
     let source = trace::source(arrived, guard);
     let source = source.as_ref().unwrap_or(&guard.connection.source_fields);
     let balancer = known.balancer.as_ref();
-    let destination = Destination { zone, target, balancer, settings, roots, request: guard, source, ray, client };
+    let destination = Destination { zone, target, balancer, settings, own, request: guard, source, ray, client };
     guard.worker.egress.send(&destination, arrived).await
 }
 

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use bartizan_exchange::DnsAnswerer;
 use bartizan_firewall::{Source, Verdict};
 use bartizan_live::{Generation, Reader};
-use bartizan_names::Host;
+use bartizan_names::{Host, ZoneId};
 use bartizan_policy::Policy;
 use bartizan_quic::Inboxes;
 use bartizan_quotas::{Door, Memory};
 use bartizan_routes::{Route, Site, Target};
 use bartizan_steering::Balancer;
-use bartizan_tls::{Acceptor, Hosts};
+use bartizan_tls::{Acceptor, Hosts, ToOrigins};
 use tokio::sync::Notify;
 
 use crate::access_log::Pen;
@@ -156,6 +156,11 @@ impl Worker {
     }
 
     /// What is looked up in handshakes.
+    /// What a zone has of its own for TLS with its origins.
+    pub(crate) fn to_origins(&self, zone: ZoneId) -> Option<Arc<ToOrigins>> {
+        self.config.borrow_mut().take().value.hosts.to_origins(zone).cloned()
+    }
+
     pub(crate) fn hosts(&self) -> Hosts {
         self.config.borrow_mut().take().value.hosts.clone()
     }

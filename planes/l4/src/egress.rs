@@ -5,19 +5,20 @@ mod datagram;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use bartizan_dial::{Failure, Group, OriginDialer, OriginTls, Question, Reach};
+use bartizan_dial::{Failure, Group, OriginDialer, OriginTls, OwnTls, Question, Reach, Trusts};
 use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow};
 use bartizan_names::{
     AppOrigin, AppTls, DirectOrigin, Encryption, Name, OriginAddress, OriginFault, OriginHost, Protocol, ProxyProtocol,
     TunnelId,
 };
 use bartizan_routes::App;
-use bartizan_tls::ClientConfig;
+use bartizan_tls::{ClientConfig, Hosts};
 use bartizan_wire::proxy::{self, HeaderBytes, Hop};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
 use crate::counters::OriginFailure;
+use crate::limits::SWEEPS_MAX;
 use crate::pipeline;
 use crate::relay::Origin;
 use crate::session::Session;
@@ -27,13 +28,13 @@ pub(crate) use datagram::send_datagram;
 /// One worker's way out.
 pub(crate) struct Egress {
     dialer: Arc<dyn Dialer>,
-    tls: OriginTls,
+    tls: Trusts<OriginTls>,
     origins: OriginDialer,
 }
 
 impl Egress {
     pub(crate) fn new(dialer: Arc<dyn Dialer>, tls: OriginTls, reach: Reach) -> Egress {
-        Egress { dialer, tls, origins: OriginDialer::new(reach) }
+        Egress { dialer, tls: Trusts::new(tls, std::convert::identity), origins: OriginDialer::new(reach) }
     }
 
     /// A connection to the session's origin, ready for the client's first byte.
@@ -52,12 +53,35 @@ impl Egress {
                     }
                 }
             }
-            match self.tls.client(encryption(session.app.tls)).map_err(|_| OriginFailure::Tls)? {
-                Some(client) => link.encrypt(client, &session.app).await,
-                None => Ok(link.into_origin()),
+            match encryption(session.app.tls) {
+                Encryption::None => Ok(link.into_origin()),
+                encryption => {
+                    let client = self.client(&config.value.hosts, &session.app, encryption)?;
+                    link.encrypt(&client, &session.app).await
+                }
             }
         };
         tokio::time::timeout(config.value.limits.connect_time, connecting).await.unwrap_or(Err(OriginFailure::TimedOut))
+    }
+
+    /// How its origin is judged, and what that is shown: by what the zone of an application has of its own.
+    fn client(&self, hosts: &Hosts, app: &App, encryption: Encryption) -> Result<Arc<ClientConfig>, OriginFailure> {
+        let (zone, name) = (hosts.to_origins(app.zone), app.name.to_string());
+        let own = zone.map_or_else(OwnTls::default, |own| OwnTls {
+            roots: own.roots().map(|roots| (&*roots.certificates, roots.sum)),
+            identity: own.identity(&name),
+        });
+        let tls = self.tls.of(own).map_err(|error| {
+            tracing::debug!(app = %app.id, %error, "what its zone has of its own for its origins cannot be used");
+            OriginFailure::Tls
+        })?;
+        let client = tls.client(encryption).map_err(|_| OriginFailure::Tls)?;
+        client.cloned().ok_or(OriginFailure::Tls)
+    }
+
+    /// Forgets what was not used for a while. To be called now and then.
+    pub(crate) fn sweep(&self) {
+        self.tls.sweep(SWEEPS_MAX);
     }
 
     /// A way to send the session's datagrams to its origin. UDP has no handshake: only a reply shows that it is there.

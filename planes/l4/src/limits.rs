@@ -124,6 +124,9 @@ pub(crate) const REPLIES_A_TURN: usize = 32;
 /// How often a worker looks for connections and flows that are idle, at least.
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_millis(500);
 
+/// So many looks see what a zone has of its own for its origins unused, and it is made anew when it is asked for again.
+pub(crate) const SWEEPS_MAX: u64 = 120;
+
 /// The pause after a look at all connections because the configuration changed: with 50,000 of them a look takes some
 /// 10 ms, and many changes may come at once.
 pub(crate) const RECHECK_PAUSE: Duration = Duration::from_millis(200);

@@ -38,6 +38,7 @@ fn look(worker: &Worker, limits: &Limits) {
     let now = Instant::now();
     worker.sessions.sweep(Patience { open: limits.idle_time, half_closed: limits.half_closed_time }, now);
     worker.flows.sweep(limits.flow_idle_time, now);
+    worker.egress.sweep();
     let config = worker.hold_config();
     worker.sessions.judge(|session| pipeline::has_run_out(&config.value, session).then_some(End::Blocked));
 }

@@ -94,6 +94,12 @@ impl Origin {
         Origin::start_nginx(ip, "ssl http2", &server, folder)
     }
 
+    /// nginx that speaks HTTP/2 over TLS, with certificates that `server` names.
+    #[track_caller]
+    pub fn nginx_tls_with(ip: &str, server: &str) -> Origin {
+        Origin::nginx_on(ip, "ssl http2", server)
+    }
+
     /// nginx that speaks HTTP/2 in the clear, and nothing else.
     #[track_caller]
     pub fn nginx_h2c(ip: &str, server: &str) -> Origin {
@@ -103,22 +109,25 @@ impl Origin {
     /// `openssl s_server` with this chain and key, as PEM: it says about the connection what it knows.
     #[track_caller]
     pub fn openssl(certificate: &str, key: &str) -> Origin {
+        Origin::openssl_with(certificate, key, &[], &[])
+    }
+
+    /// The same with more words, which may name these files.
+    #[track_caller]
+    pub fn openssl_with(certificate: &str, key: &str, files: &[(&str, &str)], words: &[&str]) -> Origin {
         let folder = temporary();
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).expect("a temporary directory is writable");
+        }
         std::fs::write(folder.path().join("cert.pem"), certificate).expect("a temporary directory is writable");
         std::fs::write(folder.path().join("key.pem"), key).expect("a temporary directory is writable");
         let address = free("127.0.0.1".parse().expect("an address"));
         let mut program = Program::start(
             "openssl s_server",
-            Command::new("openssl").current_dir(folder.path()).args([
-                "s_server",
-                "-www",
-                "-accept",
-                &address.to_string(),
-                "-cert",
-                "cert.pem",
-                "-key",
-                "key.pem",
-            ]),
+            Command::new("openssl")
+                .current_dir(folder.path())
+                .args(["s_server", "-www", "-accept", &address.to_string(), "-cert", "cert.pem", "-key", "key.pem"])
+                .args(words),
         );
         wait::until("openssl listens", || {
             assert!(program.is_running(), "openssl ended:\n{}", program.output());

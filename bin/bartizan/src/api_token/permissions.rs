@@ -7,12 +7,14 @@ use crate::failure::{Cause, Failure};
 use crate::zone::text;
 
 /// Commands, each with the permission groups that its calls need.
-const COMMANDS: [(&str, &[&str]); 16] = [
+const COMMANDS: [(&str, &[&str]); 18] = [
     ("zone", &["Zone Write"]),
     ("record", &["DNS Write"]),
     ("app", &["Zone Settings Write"]),
     ("cert", &["SSL and Certificates Write"]),
     ("client-cert", &["SSL and Certificates Write"]),
+    ("origin-ca", &["SSL and Certificates Write"]),
+    ("origin-cert", &["SSL and Certificates Write"]),
     ("dnssec", &["Zone Settings Write"]),
     ("firewall", &["Firewall Services Write", OF_ALL_ZONES]),
     // Beside the tunnel itself: the records that lead to it, and the applications for its ports.

@@ -5,6 +5,7 @@ use bartizan_store::{Kind, Scope};
 use bartizan_v4::certificate::StoredOriginRoot;
 use bartizan_v4::client_auth::{ClientCertificate, ClientHost, StoredClientRoot};
 use bartizan_v4::clock::ClockWord;
+use bartizan_v4::origin_client::StoredOriginClientHost;
 use bartizan_v4::{
     Account, LoadBalancer, Monitor, Pool, Record, StoredAccessRule, StoredApp, StoredMembership, StoredSettings,
     TunnelConfiguration, Zone, registry::Registry,
@@ -14,7 +15,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::shown::{
-    AcmeAccount, AcmeCertificate, ClientAuthority, CustomCertificate, Dnssec, Session, Token, Tunnel, User,
+    AcmeAccount, AcmeCertificate, ClientAuthority, CustomCertificate, Dnssec, OriginClient, Session, Token, Tunnel,
+    User,
 };
 use crate::permission::Permission;
 
@@ -73,6 +75,11 @@ fn declared(kind: Kind) -> Option<Declared> {
         // It comes back by an upload alone: its key is not in the history.
         Kind::CustomCertificate => Declared::of::<CustomCertificate>(|_| Some(SslRead)),
         Kind::OriginRoot => Declared::of::<StoredOriginRoot>(|_| Some(SslRead)).put_back(|_| Some(SslWrite)),
+        // As certificates of visitors: their keys are not in the history.
+        Kind::OriginClient | Kind::OriginHostClient => Declared::of::<OriginClient>(|_| Some(SslRead)),
+        Kind::OriginClientHost => {
+            Declared::of::<StoredOriginClientHost>(|_| Some(SslRead)).put_back(|_| Some(SslWrite))
+        }
         Kind::ClientRoot => Declared::of::<StoredClientRoot>(|scope| match scope {
             Scope::Zone(_) => Some(SslRead),
             _ => Some(MtlsRead),

@@ -123,3 +123,14 @@ pub(super) struct CustomCertificate {
     uploaded_on: Timestamp,
     modified_on: Timestamp,
 }
+
+/// Without the key.
+#[derive(Serialize, Deserialize)]
+pub(super) struct OriginClient {
+    id: CertificateId,
+    certificate: String,
+    issuer: String,
+    serial_number: String,
+    expires_on: Timestamp,
+    uploaded_on: Timestamp,
+}

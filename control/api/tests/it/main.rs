@@ -26,6 +26,7 @@ mod honest;
 mod http_trace;
 mod imports;
 mod load_balancing;
+mod origin_clients;
 mod origin_roots;
 mod others;
 mod people;

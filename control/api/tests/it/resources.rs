@@ -125,6 +125,17 @@ fn no_write_passes_over_a_tag() {
             made(&format!("/zones/{zone}/acm/custom_trust_store"), &crate::clients_known::authority("certificate")),
         ),
         (
+            "origin_certificate_id",
+            made(&format!("/zones/{zone}/origin_tls_client_auth"), &crate::origin_clients::brought()),
+        ),
+        (
+            "origin_host_certificate_id",
+            made(
+                &format!("/zones/{zone}/origin_tls_client_auth/hostnames/certificates"),
+                &crate::origin_clients::brought(),
+            ),
+        ),
+        (
             "custom_certificate_id",
             made(&format!("/zones/{zone}/custom_certificates"), &crate::custom_certificates::brought()),
         ),

@@ -5,17 +5,21 @@
 //! and they are for the names of that zone alone, never for those of another zone of the edge in it.
 //!
 //! Beside them is what the settings of a zone say about TLS: both are needed in a handshake, before anybody asks for anything;
-//! and what hosts want of their clients, with the certificates of those that are revoked.
+//! and what hosts want of their clients, with the certificates of those that are revoked. What zones have of their own for TLS with
+//! their origins is there too, since all planes that speak it find it there.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bartizan_certs::{AcmeCertificate, Document, Purpose, Upload};
+use bartizan_certs::{AcmeCertificate, Document, OriginClient, Purpose, Upload};
 use bartizan_live::Generation;
-use bartizan_names::{CertificateId, ZoneSettings};
+use bartizan_names::{CertificateId, Timestamp, ZoneId, ZoneSettings};
 use bartizan_seal::Key as SealKey;
 use bartizan_store::{Entry, Kind, ReadError};
-use bartizan_tls::{Certificate, CertifiedKey, Hosts, HostsEdit, RevokedId, TlsPolicy, revoked_id};
+use bartizan_tls::{
+    Certificate, CertifiedKey, Hosts, HostsEdit, Identity, IdentityLevel, OriginRoots, RevokedId, TlsPolicy, revoked_id,
+};
+use bartizan_v4::origin_client::StoredOriginClientHost;
 use serde::de::IgnoredAny;
 
 use crate::part::{Edge, Part, secret_seed};
@@ -29,10 +33,22 @@ const PUBLIC: u32 = 2;
 /// And those among them with a higher priority.
 const BROUGHT: u32 = 3;
 
+/// Certificates for origins, and which names they are for.
+const LEVELS: [(Kind, IdentityLevel); 2] =
+    [(Kind::OriginClient, IdentityLevel::Zone), (Kind::OriginHostClient, IdentityLevel::Host)];
+
 /// A certificate, and which clients it is shown to.
 pub(super) enum Served {
     Visitors(Certificate),
     Connectors(CertifiedKey),
+}
+
+/// A certificate for origins that came, with the time when it was brought, or that went.
+struct IdentityChange {
+    zone: ZoneId,
+    level: IdentityLevel,
+    id: CertificateId,
+    now: Option<(Timestamp, Identity)>,
 }
 
 /// What a step changes.
@@ -41,6 +57,9 @@ pub(super) struct CertificatesPatch {
     certificates: Vec<(CertificateId, Option<Served>)>,
     /// Certificates of clients, and whether they are revoked.
     revocations: Vec<(RevokedId, bool)>,
+    identities: Vec<IdentityChange>,
+    /// Which of them are shown to the origins of hosts.
+    identity_hosts: Vec<(ZoneId, String, Option<Option<CertificateId>>)>,
 }
 
 pub(super) struct CertificatesPart {
@@ -85,9 +104,31 @@ impl CertificatesPart {
                 edit.get_or_insert_with(|| hosts.edit()).put_clients(apex, clients);
             }
         }
+        // What zones say about TLS with their origins; of one that is not served nothing.
+        for (id, change) in &zones.by_id {
+            let policy = change.after.as_deref().map(|served| &served.policy);
+            let (is_shown, roots) = policy
+                .map_or((false, None), |policy| (policy.settings.tls_client_auth, policy.origin_roots.as_deref()));
+            let is_as_before = match hosts.to_origins(*id) {
+                None => !is_shown && roots.is_none(),
+                Some(own) => own.is_shown() == is_shown && own.roots().map(|own| own.sum) == roots.map(|own| own.sum),
+            };
+            if !is_as_before {
+                let roots =
+                    roots.map(|roots| OriginRoots { certificates: (*roots.certificates).into(), sum: roots.sum });
+                edit.get_or_insert_with(|| hosts.edit()).put_to_origins(*id, is_shown, roots);
+            }
+        }
         if let Some(edit) = edit {
             self.hosts = Generation { number: at, value: edit.finish() };
         }
+    }
+
+    fn open_identity(&self, entry: &Entry) -> Result<(Timestamp, Identity), Fault> {
+        let stored = OriginClient::from_entry(entry)?;
+        let key = stored.key(&self.seal, &entry.key)?;
+        let key = CertifiedKey::from_checked_pem(&stored.certificate, &key)?;
+        Ok((stored.uploaded_on, Identity::new(key)))
     }
 
     /// None: nothing was issued yet.
@@ -137,8 +178,15 @@ impl CertificatesPart {
 }
 
 impl Part for CertificatesPart {
-    const KINDS: &'static [Kind] =
-        &[Kind::Certificate, Kind::AcmeCertificate, Kind::CustomCertificate, Kind::ClientRevocation];
+    const KINDS: &'static [Kind] = &[
+        Kind::Certificate,
+        Kind::AcmeCertificate,
+        Kind::CustomCertificate,
+        Kind::ClientRevocation,
+        Kind::OriginClient,
+        Kind::OriginHostClient,
+        Kind::OriginClientHost,
+    ];
 
     type Patch = CertificatesPatch;
 
@@ -166,12 +214,34 @@ impl Part for CertificatesPart {
             };
             patch.certificates.push((id, served));
         }
+        for (kind, level) in LEVELS {
+            for key in touched.of(kind) {
+                let (Some(zone), Some(id)) = (key.zone_id(), key.id_as()) else { continue };
+                let now = match reading.get(key, |entry| self.open_identity(entry))? {
+                    Found::Value(identity) => Some(identity),
+                    Found::Nothing => None,
+                    // What was shown stays.
+                    Found::Bad => continue,
+                };
+                patch.identities.push(IdentityChange { zone, level, id, now });
+            }
+        }
+        for key in touched.of(Kind::OriginClientHost) {
+            let Some(zone) = key.zone_id() else { continue };
+            let shown = match reading.get(key, document::<StoredOriginClientHost>)? {
+                Found::Value(host) => Some(Some(host.cert_id).filter(|_| host.enabled)),
+                Found::Nothing => None,
+                Found::Bad => continue,
+            };
+            patch.identity_hosts.push((zone, key.id().to_owned(), shown));
+        }
         Ok(patch)
     }
 
     fn apply(&mut self, patch: Self::Patch, at: u64) {
-        let CertificatesPatch { certificates, revocations } = patch;
-        if certificates.is_empty() && revocations.is_empty() {
+        let CertificatesPatch { certificates, revocations, identities, identity_hosts } = patch;
+        let is_nothing = certificates.is_empty() && revocations.is_empty();
+        if is_nothing && identities.is_empty() && identity_hosts.is_empty() {
             return;
         }
         let mut hosts = self.hosts.value.edit();
@@ -191,6 +261,15 @@ impl Part for CertificatesPart {
                 Some(Served::Visitors(certificate)) => hosts.put(certificate),
                 None => {}
             }
+        }
+        for IdentityChange { zone, level, id, now } in identities {
+            hosts.remove_identity(zone, level, id);
+            if let Some((brought, identity)) = now {
+                hosts.put_identity(zone, level, (id, brought), identity);
+            }
+        }
+        for (zone, host, shown) in identity_hosts {
+            hosts.put_identity_of_host(zone, &host, shown);
         }
         self.hosts = Generation { number: at, value: hosts.finish() };
     }

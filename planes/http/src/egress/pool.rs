@@ -7,9 +7,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bartizan_dial::{OwnSums, OwnTls};
 use bartizan_exchange::{Body, BodyError, Frame, Length};
 use bartizan_names::{Encryption, Host, Origin, TunnelId, ZoneId};
-use bartizan_policy::OriginRoots;
 use bartizan_quotas::Whose;
 use bartizan_wire::http1::{self, BodyReader, Persistence};
 use futures_util::Stream;
@@ -27,8 +27,9 @@ pub(crate) struct Key {
     /// handshake.
     host: Option<Rc<str>>,
     offer: Offer,
-    /// With a certificate that was judged: by which authorities of the zone's own. Others would judge otherwise.
-    roots: Option<[u8; 32]>,
+    /// What of the zone's own is in a connection over TLS: by which authorities a certificate was judged (others would judge
+    /// otherwise), and which one was shown (as another one the edge is somebody else).
+    own: OwnSums,
     /// For HTTP/2 in the clear, where requests share a connection and its fate: no zone shares them with another.
     zone: Option<ZoneId>,
 }
@@ -53,13 +54,13 @@ pub(crate) enum Offer {
 
 impl Key {
     // Hot: once a request. No allocation without TLS.
-    pub(crate) fn new(origin: Origin, host: &str, offer: Offer, roots: Option<&OriginRoots>) -> Key {
+    pub(crate) fn new(origin: Origin, host: &str, offer: Offer, own: &OwnTls<'_>) -> Key {
         let host = match origin.encryption {
             Encryption::None => None,
             Encryption::Unverified | Encryption::Verified => Some(host.to_ascii_lowercase().into()),
         };
-        let roots = roots.filter(|_| origin.encryption == Encryption::Verified).map(|roots| roots.sum);
-        Key { place: Place::Address(origin), host, offer, roots, zone: None }
+        let own = used(origin.encryption, own).sums();
+        Key { place: Place::Address(origin), host, offer, own, zone: None }
     }
 
     /// The same for an origin of this zone.
@@ -71,7 +72,7 @@ impl Key {
     /// For HTTP/2 with the service of a host behind a tunnel.
     pub(crate) fn behind(tunnel: TunnelId, host: &Host) -> Key {
         let host = Some(host.bare_name().to_ascii_lowercase().into());
-        Key { place: Place::Tunnel(tunnel), host, offer: Offer::Http2, roots: None, zone: None }
+        Key { place: Place::Tunnel(tunnel), host, offer: Offer::Http2, own: OwnSums::default(), zone: None }
     }
 
     pub(crate) fn place(&self) -> &Place {
@@ -82,13 +83,25 @@ impl Key {
         self.offer
     }
 
-    /// The sum of the zone's own authorities, where they count.
-    pub(crate) fn roots(&self) -> Option<[u8; 32]> {
-        self.roots
+    /// What of the zone's own a connection for it takes.
+    pub(crate) fn own<'z>(&self, own: &OwnTls<'z>) -> OwnTls<'z> {
+        match &self.place {
+            Place::Address(origin) => used(origin.encryption, own),
+            Place::Tunnel(_) => OwnTls::default(),
+        }
     }
 
     pub(crate) fn host(&self) -> &str {
         self.host.as_deref().unwrap_or_default()
+    }
+}
+
+/// Without TLS nothing is judged or shown, and what is not judged needs no authorities.
+fn used<'z>(encryption: Encryption, own: &OwnTls<'z>) -> OwnTls<'z> {
+    match encryption {
+        Encryption::None => OwnTls::default(),
+        Encryption::Unverified => OwnTls { roots: None, ..*own },
+        Encryption::Verified => *own,
     }
 }
 
@@ -294,7 +307,7 @@ mod tests {
 
     fn key(port: usize) -> Key {
         let origin = Origin { encryption: Encryption::None, hosts: [].into(), port: port as u16 };
-        Key::new(origin, "a.test", Offer::Http1, None)
+        Key::new(origin, "a.test", Offer::Http1, &OwnTls::default())
     }
 
     fn link() -> (Box<Link>, DuplexStream) {
@@ -428,7 +441,7 @@ mod tests {
             ((Plain, "a.test"), (Verified, "a.test"), false),
         ] {
             let key = |(encryption, host)| {
-                Key::new(Origin { encryption, hosts: [].into(), port: 443 }, host, Offer::Http1, None)
+                Key::new(Origin { encryption, hosts: [].into(), port: 443 }, host, Offer::Http1, &OwnTls::default())
             };
             assert_eq!(key(one) == key(other), same, "{one:?} {other:?}");
         }
@@ -439,7 +452,7 @@ mod tests {
     fn zones_share_no_connection_of_http2_in_the_clear() {
         let key = |offer, zone| {
             let origin = Origin { encryption: Encryption::None, hosts: [].into(), port: 80 };
-            Key::new(origin, "a.test", offer, None).of(ZoneId::from_bytes([zone; 16]))
+            Key::new(origin, "a.test", offer, &OwnTls::default()).of(ZoneId::from_bytes([zone; 16]))
         };
         assert_eq!(key(Offer::Http1, 1), key(Offer::Http1, 2));
         assert_eq!(key(Offer::Http2, 1), key(Offer::Http2, 1));

@@ -20,10 +20,10 @@ use bartizan_observed::{HttpQuestion, HttpTrace, TracesBusy};
 use bartizan_plane_http::{
     AccessLog, Config, Limits, Neighbours, Offer, Plane, Quic, ServerFacts, Sockets, Totals, start,
 };
-use bartizan_policy::{OriginRoots, Policy};
+use bartizan_policy::Policy;
 use bartizan_routes::{Challenges, Routes, Server, Target};
 use bartizan_steering::Balancers;
-use bartizan_tls::{Certificate, CertifiedKey, Hosts, HostsEdit, TlsPolicy};
+use bartizan_tls::{Certificate, CertifiedKey, Hosts, HostsEdit, OriginRoots, TlsPolicy};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use super::dns_over_https::Told;
@@ -178,7 +178,7 @@ impl Edge {
 
     /// Puts other sites in force, all of which trust these authorities for their origins.
     pub(crate) fn publish_trusting(&self, sites: &[Site<'_>], certificates: &str, sum: u8) {
-        let roots = Arc::new(OriginRoots { certificates: certificates.to_owned(), sum: [sum; 32] });
+        let roots = OriginRoots { certificates: certificates.into(), sum: [sum; 32] };
         self.put_in_force(config_trusting(sites, Firewall::empty(), &self.ca, Some(&roots)));
     }
 
@@ -295,7 +295,7 @@ fn config(sites: &[Site<'_>], firewall: Firewall, ca: &Ca) -> Config {
     config_trusting(sites, firewall, ca, None)
 }
 
-fn config_trusting(sites: &[Site<'_>], firewall: Firewall, ca: &Ca, origin_roots: Option<&Arc<OriginRoots>>) -> Config {
+fn config_trusting(sites: &[Site<'_>], firewall: Firewall, ca: &Ca, origin_roots: Option<&OriginRoots>) -> Config {
     let (mut edit, mut zones) = (Routes::empty().edit(), Zones::empty().edit());
     for (number, (host, target, settings)) in sites.iter().enumerate() {
         let host = Name::parse(host).unwrap();
@@ -305,11 +305,7 @@ fn config_trusting(sites: &[Site<'_>], firewall: Firewall, ca: &Ca, origin_roots
         let site = edit.add_site(bartizan_routes::Site {
             zone: zone_id(number as u8),
             apex: apex.clone(),
-            policy: Arc::new(Policy {
-                settings: settings.clone(),
-                asks_clients: true,
-                origin_roots: origin_roots.cloned(),
-            }),
+            policy: Arc::new(Policy { settings: settings.clone(), asks_clients: true, origin_roots: None }),
         });
         edit.put(site, &host, target.clone());
     }
@@ -326,6 +322,7 @@ fn config_trusting(sites: &[Site<'_>], firewall: Firewall, ca: &Ca, origin_roots
     for (number, (host, _, settings)) in sites.iter().enumerate() {
         let apex = ZoneName::new(Name::parse(host).unwrap()).unwrap();
         hosts.put_zone(&apex, zone_id(number as u8), TlsPolicy::of(settings));
+        hosts.put_to_origins(zone_id(number as u8), settings.tls_client_auth, origin_roots.cloned());
     }
     let server = ServerFacts {
         pop: "LAB".to_owned(),

@@ -41,6 +41,7 @@ mod settings;
 mod signed_zones;
 mod slow_readers;
 mod strangers;
+mod testssl;
 mod tls;
 mod tools;
 mod traces;

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use bartizan_e2e::origin::Origin;
-use bartizan_e2e::{Connector, Edge, wait};
+use bartizan_e2e::{Connector, Edge, finish, wait};
 use serde_json::{Value, json};
 
 const MB: usize = 1024 * 1024;
@@ -163,9 +163,20 @@ fn each_setting_changes_what_a_visitor_sees() {
     ];
     let edge = Edge::start();
     let origin = Origin::echo();
-    let new = Origin::nginx_tls_http2("127.0.0.1", "location / { return 200 \"$server_protocol\"; }");
+    let new = Origin::nginx_tls_http2(
+        "127.0.0.1",
+        "ssl_verify_client optional_no_ca; \
+         location / { add_header X-Shown $ssl_client_verify; return 200 \"$server_protocol\"; }",
+    );
     let host = edge.proxied("seen", "A", "127.0.0.1", origin.port());
     let over_tls = edge.proxied("new", "A", "127.0.0.1", new.port());
+    let words =
+        ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=edge"];
+    let files = ["-keyout", "own.key", "-out", "own.pem"];
+    finish(Command::new("openssl").current_dir(edge.folder()).args(words).args(files)).ok();
+    let text = |name: &str| std::fs::read_to_string(edge.folder().join(name)).expect("openssl has written it");
+    let own = json!({"certificate": text("own.pem"), "private_key": text("own.key")});
+    edge.post(&format!("/zones/{}/origin_tls_client_auth", edge.zone()), &own);
     let mut large = tempfile::NamedTempFile::new().expect("a file");
     large.write_all(&vec![b'x'; MB + 1]).expect("room");
     let large = format!("@{}", large.path().display());
@@ -181,7 +192,7 @@ fn each_setting_changes_what_a_visitor_sees() {
     };
     let promise = json!({"strict_transport_security": {"enabled": true, "max_age": 60}});
     type See<'s> = Box<dyn Fn() -> String + 's>;
-    let rows: [(&str, Value, Value, See<'_>, [&str; 2]); 15] = [
+    let rows: [(&str, Value, Value, See<'_>, [&str; 2]); 16] = [
         (
             "0rtt",
             json!("on"),
@@ -243,6 +254,13 @@ fn each_setting_changes_what_a_visitor_sees() {
             Box::new(|| edge.https_get(&over_tls, "/", &[]).text()),
             ["HTTP/1.1", "HTTP/2.0"],
         ),
+        (
+            "tls_client_auth",
+            json!("on"),
+            json!("off"),
+            Box::new(|| edge.https_get(&over_tls, "/", &[]).header("x-shown").chars().take(6).collect()),
+            ["NONE", "FAILED"],
+        ),
     ];
     let listed = edge.ask("GET", &format!("/zones/{}/settings", edge.zone()), None).result();
     let editable = listed.as_array().expect("a list").iter().filter(|setting| setting["editable"] == true);
@@ -263,7 +281,7 @@ fn each_setting_changes_what_a_visitor_sees() {
         }
     }
     // What cannot be changed has the value that is true.
-    for (id, value) in [("ipv6", "on"), ("opportunistic_encryption", "off"), ("tls_client_auth", "off")] {
+    for (id, value) in [("ipv6", "on"), ("opportunistic_encryption", "off")] {
         let setting = edge.ask("GET", &format!("/zones/{}/settings/{id}", edge.zone()), None).result();
         assert_eq!((&setting["value"], &setting["editable"]), (&json!(value), &json!(false)), "{id}");
     }

@@ -9,6 +9,7 @@ use bartizan_model::{Record, TunnelConfig, Zone};
 use bartizan_names::{AccountId, Name, TunnelId, ZoneId};
 use bartizan_store::{AuditPlace, Key, Kind, Prefix, Scope};
 use bartizan_v4::certificate::StoredOriginRoot;
+use bartizan_v4::origin_client::StoredOriginClientHost;
 use bartizan_v4::zone::Meta;
 use bartizan_v4::{
     StoredAccessRule, StoredApp, StoredDnssec, StoredMembership, StoredSettings, StoredToken, StoredTunnel, StoredUser,
@@ -79,6 +80,7 @@ pub(super) fn put(
             Kind::LoadBalancer => balancing::balancer(change, object, &back)?,
             Kind::TunnelConfig => tunnel_config(change, object, &tunnels)?,
             Kind::OriginRoot => origin_root(change, object)?,
+            Kind::OriginClientHost => origin_client_host(change, object)?,
             Kind::Token => token(api, caller, change, object)?,
             Kind::Dnssec => unsigned.extend(dnssec(api, caller, change, object, &back, force)?),
             Kind::Zone | Kind::Settings | Kind::Record | Kind::Tunnel => {}
@@ -104,6 +106,14 @@ fn document<T: DeserializeOwned>(object: &Object) -> Result<Option<T>, Error> {
 fn origin_root(change: &mut Change, object: &Object) -> Result<(), Error> {
     match document::<StoredOriginRoot>(object)? {
         Some(root) => change.put_origin_root(object.key.clone(), &root),
+        None => change.delete(object.key.clone()),
+    }
+}
+
+/// Its certificate may be gone meanwhile: then nothing is shown for it, which is seen where it is asked for.
+fn origin_client_host(change: &mut Change, object: &Object) -> Result<(), Error> {
+    match document::<StoredOriginClientHost>(object)? {
+        Some(host) => change.put(object.key.clone(), &host),
         None => change.delete(object.key.clone()),
     }
 }
@@ -155,6 +165,9 @@ fn zone(
                 Kind::ClientHost,
                 Kind::ClientRoot,
                 Kind::OriginRoot,
+                Kind::OriginClient,
+                Kind::OriginHostClient,
+                Kind::OriginClientHost,
                 Kind::ClientAuthority,
                 Kind::ClientCertificate,
             ] {
