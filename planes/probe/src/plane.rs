@@ -21,7 +21,7 @@ use tokio::task::LocalSet;
 
 use crate::Config;
 use crate::look::{Outcome, Ways, look};
-use crate::rounds::{Begin, Rounds, Turn};
+use crate::rounds::{Begin, Begun, Ended, Rounds};
 use crate::seen::{Pool, Seen};
 
 /// How long it rests at most where nobody is due.
@@ -133,9 +133,9 @@ async fn run(worker: &Rc<Worker>, live: &Live<Config>, looks: usize) {
         loop {
             let begun = worker.rounds.borrow_mut().begin(Instant::now(), looks);
             match begun {
-                Begin::Look(turn, check) => {
+                Begin::Look(begun, check) => {
                     let worker = Rc::clone(worker);
-                    tokio::task::spawn_local(async move { worker.look(turn, &check).await });
+                    tokio::task::spawn_local(async move { worker.look(begun, &check).await });
                 }
                 Begin::Delayed => worker.seen.count_delayed(),
                 Begin::Gone => {}
@@ -165,27 +165,28 @@ impl Worker {
         }
     }
 
-    async fn look(&self, turn: Turn, check: &Arc<Check>) {
-        let (Some(node), Some(monitor)) = (check.pool.nodes().get(turn.node), &check.monitor) else { return };
+    async fn look(&self, begun: Begun, check: &Arc<Check>) {
+        let (Some(node), Some(monitor)) = (check.pool.nodes().get(begun.node), &check.monitor) else { return };
         let outcome = look(&self.ways, node, monitor).await;
         let went_well = outcome.fault.is_none();
         self.seen.count(went_well);
+        let Some(ended) = self.rounds.borrow_mut().end(begun, check, went_well) else { return };
         if went_well {
-            check.pool.marks.note_took(turn.node, outcome.took);
+            ended.check.pool.marks.note_took(ended.node, outcome.took);
         }
-        let Some((check, turned)) = self.rounds.borrow_mut().end(turn, check, went_well) else { return };
-        self.note(&check, turn.node, &outcome, turned);
+        self.note(&ended, &outcome);
     }
 
-    fn note(&self, check: &Check, index: usize, outcome: &Outcome, turned: Option<bool>) {
-        let node = &check.pool.nodes()[index];
+    fn note(&self, ended: &Ended, outcome: &Outcome) {
+        let Ended { check, node: index, turned } = ended;
+        let node = &check.pool.nodes()[*index];
         let mut pools = self.seen.pools();
         let Some(pool) = pools.get_mut(&check.pool.id) else { return };
-        let Some(shown) = pool.nodes.get_mut(index) else { return };
+        let Some(shown) = pool.nodes.get_mut(*index) else { return };
         shown.took = Some(outcome.took);
         shown.code = outcome.code;
         shown.reason = outcome.fault.clone().unwrap_or_default();
-        if let Some(healthy) = turned {
+        if let Some(healthy) = *turned {
             shown.healthy = healthy;
             let (at, name) = (self.clock.read().at(), node.name.to_string());
             pool.turn(NodeTurn { at, node: name, healthy, reason: shown_reason(outcome) });

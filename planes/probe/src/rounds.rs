@@ -32,6 +32,8 @@ pub(crate) struct Rounds {
     due: BinaryHeap<Reverse<(Instant, Turn)>>,
     /// Of the pool that was added last: whoever refers to an older one comes to nothing.
     newest: u64,
+    /// Looks that were begun.
+    begun: u64,
     /// For what is spread.
     draw: u64,
     room: Room,
@@ -61,10 +63,13 @@ struct Watched {
     nodes: Vec<Watch>,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Watch {
     known: Known,
-    is_looked_at: bool,
+    /// The look that is under way.
+    look: Option<u64>,
+    /// When it is due.
+    at: Instant,
 }
 
 /// A server whose turn it is.
@@ -75,13 +80,32 @@ pub(crate) struct Turn {
     number: u64,
 }
 
+/// A look that is under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begun {
+    pub(crate) pool: PoolId,
+    /// Where the server was in its pool then.
+    pub(crate) node: usize,
+    number: u64,
+}
+
+/// What an outcome was taken for.
+pub(crate) struct Ended {
+    /// The pool as it is now, and where the server is in it.
+    pub(crate) check: Arc<Check>,
+    pub(crate) node: usize,
+    /// Whether the server turned, and into what.
+    pub(crate) turned: Option<bool>,
+}
+
 impl Rounds {
     /// Spreads by this number.
     pub(crate) fn with_seed(seed: u64) -> Rounds {
         Rounds { draw: seed, ..Rounds::default() }
     }
 
-    /// Takes what is in force now.
+    /// Takes what is in force now. A server that is what it was, and asked the same, is due when it was, and the look at it that is
+    /// under way counts: whoever edits a pool all the time does not keep anybody from finding out about its servers.
     pub(crate) fn take(&mut self, checks: &Checks, now: Instant) {
         self.pools.retain(|id, _| checks.get(id).is_some_and(|check| check.monitor.is_some()));
         for (id, check) in checks.iter() {
@@ -94,32 +118,31 @@ impl Rounds {
                 continue;
             }
             self.newest += 1;
-            let before = self.pools.remove(id);
+            let mut before = self.pools.remove(id).filter(|before| before.check.account == check.account);
+            let asks_the_same = before.as_ref().is_some_and(|before| before.check.monitor == check.monitor);
             let nodes = check.pool.nodes();
-            let watch = |(index, node): (usize, &bartizan_steering::Node)| {
-                let same = before.as_ref().and_then(|before| {
-                    let at = before
-                        .check
-                        .pool
-                        .nodes()
-                        .iter()
-                        .position(|it| it.target == node.target && it.port == node.port)?;
-                    before.nodes.get(at).map(|watch| watch.known)
-                });
-                let is_down = check.pool.marks.down() >> index & 1 == 1;
-                let known = same.filter(|known| known.is_down() == is_down).unwrap_or(Known::being(is_down));
-                Watch { known, is_looked_at: false }
-            };
-            let watched = Watched {
-                check: Arc::clone(check),
-                number: self.newest,
-                nodes: nodes.iter().enumerate().map(watch).collect(),
-            };
-            for node in (0..nodes.len()).filter(|node| nodes[*node].enabled) {
-                let turn = Turn { pool: *id, node, number: self.newest };
-                let at = now + self.spread(FIRST_WITHIN);
-                self.due.push(Reverse((at, turn)));
+            let mut watches = Vec::with_capacity(nodes.len());
+            for (index, node) in nodes.iter().enumerate() {
+                let first = now + self.spread(FIRST_WITHIN);
+                let mut watch =
+                    Watch { known: Known::being(check.pool.marks.down() >> index & 1 == 1), look: None, at: first };
+                if let Some(before) = &mut before
+                    && let Some(at) = before.check.pool.nodes().iter().position(|it| is_same(it, node))
+                    && let Some(was) = before.nodes.get_mut(at)
+                {
+                    watch.known = was.known;
+                    if asks_the_same && node.enabled && before.check.pool.nodes()[at].enabled {
+                        (watch.look, watch.at) = (was.look.take(), was.at);
+                    }
+                    // A look may have ended after the pool was made.
+                    check.pool.marks.mark(index, watch.known.is_down());
+                }
+                if node.enabled {
+                    self.due.push(Reverse((watch.at, Turn { pool: *id, node: index, number: self.newest })));
+                }
+                watches.push(watch);
             }
+            let watched = Watched { check: Arc::clone(check), number: self.newest, nodes: watches };
             self.pools.insert(*id, watched);
         }
         let live: usize = self.pools.values().map(|watched| watched.nodes.len()).sum();
@@ -149,37 +172,51 @@ impl Rounds {
         let Some(watch) = watched.nodes.get_mut(turn.node) else { return Begin::Gone };
         let check = Arc::clone(&watched.check);
         let Some(node) = check.pool.nodes().get(turn.node) else { return Begin::Gone };
-        let begins = !watch.is_looked_at;
+        let begins = watch.look.is_none();
         if begins && !self.room.enter(check.account, node, now, looks) {
-            self.due.push(Reverse((now + DELAY, turn)));
+            watch.at = now + DELAY;
+            self.due.push(Reverse((watch.at, turn)));
             return Begin::Delayed;
         }
-        watch.is_looked_at = true;
         // A twentieth earlier at most, so that those of one moment part. Behind a pause of the process nobody comes twice.
-        let next = at + monitor.interval - self.spread(monitor.interval / 20);
-        self.due.push(Reverse((next.max(now), turn)));
-        if begins { Begin::Look(turn, check) } else { Begin::Gone }
+        watch.at = now.max(at + monitor.interval - spread(&mut self.draw, monitor.interval / 20));
+        self.due.push(Reverse((watch.at, turn)));
+        if !begins {
+            return Begin::Gone;
+        }
+        self.begun += 1;
+        watch.look = Some(self.begun);
+        Begin::Look(Begun { pool: turn.pool, node: turn.node, number: self.begun }, check)
     }
 
-    /// Takes the outcome of a look that `begun` was begun for. Gives the pool it was at, and whether the server turned; none if it
-    /// is not in force any more.
-    pub(crate) fn end(&mut self, turn: Turn, begun: &Check, went_well: bool) -> Option<(Arc<Check>, Option<bool>)> {
-        if let Some(node) = begun.pool.nodes().get(turn.node) {
-            self.room.leave(begun.account, node);
+    /// Takes the outcome of a look at a server of `then`. None if it says nothing about what is in force now.
+    pub(crate) fn end(&mut self, begun: Begun, then: &Check, went_well: bool) -> Option<Ended> {
+        if let Some(node) = then.pool.nodes().get(begun.node) {
+            self.room.leave(then.account, node);
         }
-        let watched = self.pools.get_mut(&turn.pool).filter(|watched| watched.number == turn.number)?;
-        let watch = watched.nodes.get_mut(turn.node)?;
-        watch.is_looked_at = false;
+        let watched = self.pools.get_mut(&begun.pool)?;
+        let node = watched.nodes.iter().position(|watch| watch.look == Some(begun.number))?;
+        let watch = &mut watched.nodes[node];
+        watch.look = None;
         let monitor = watched.check.monitor.as_ref()?;
         let turned = watch.known.observe(monitor, went_well).then_some(!watch.known.is_down());
-        watched.check.pool.marks.mark(turn.node, watch.known.is_down());
-        Some((Arc::clone(&watched.check), turned))
+        watched.check.pool.marks.mark(node, watch.known.is_down());
+        Some(Ended { check: Arc::clone(&watched.check), node, turned })
     }
 
     fn spread(&mut self, over: Duration) -> Duration {
-        self.draw = self.draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        over.mul_f64((self.draw >> 11) as f64 / (1_u64 << 53) as f64)
+        spread(&mut self.draw, over)
     }
+}
+
+fn spread(draw: &mut u64, over: Duration) -> Duration {
+    *draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    over.mul_f64((*draw >> 11) as f64 / (1_u64 << 53) as f64)
+}
+
+/// Whether looks at both are looks at one server.
+fn is_same(one: &Node, other: &Node) -> bool {
+    one.target == other.target && one.port == other.port
 }
 
 impl Room {
@@ -231,7 +268,7 @@ impl Room {
 
 /// What comes of asking who is due.
 pub(crate) enum Begin {
-    Look(Turn, Arc<Check>),
+    Look(Begun, Arc<Check>),
     /// It was not in force any more, or is being looked at: ask again.
     Gone,
     Delayed,
@@ -280,11 +317,11 @@ mod tests {
         checks.iter().for_each(|(id, check)| drop(all.insert(*id, Arc::clone(check))));
     }
 
-    fn looks(rounds: &mut Rounds, now: Instant) -> Vec<(Turn, Arc<Check>)> {
+    fn looks(rounds: &mut Rounds, now: Instant) -> Vec<(Begun, Arc<Check>)> {
         let mut looks = Vec::new();
         loop {
             match rounds.begin(now, LOOKS) {
-                Begin::Look(turn, check) => looks.push((turn, check)),
+                Begin::Look(begun, check) => looks.push((begun, check)),
                 Begin::Gone | Begin::Delayed => {}
                 Begin::Nobody => return looks,
             }
@@ -299,8 +336,8 @@ mod tests {
         rounds.take(&checks(60, interval), start);
         let (mut count, mut now) = (0, start);
         while now < start + interval * 10 {
-            for (turn, check) in looks(&mut rounds, now) {
-                rounds.end(turn, &check, true);
+            for (begun, check) in looks(&mut rounds, now) {
+                rounds.end(begun, &check, true);
                 count += 1;
             }
             // The thread comes late by up to a second.
@@ -320,7 +357,7 @@ mod tests {
         assert_eq!(first.len(), 2);
         // They hang: nobody looks again, and the one that had no room has its turn.
         assert_eq!(looks(&mut rounds, now + interval * 3).len(), 1);
-        assert!(rounds.end(first[0].0, &first[0].1, false).is_some_and(|(_, turned)| turned == Some(false)));
+        assert!(rounds.end(first[0].0, &first[0].1, false).is_some_and(|ended| ended.turned == Some(false)));
         assert_eq!(looks(&mut rounds, now + interval * 6).len(), 1);
     }
 
@@ -356,7 +393,7 @@ mod tests {
             add(&mut all, &pool(2, 99, (0..64).map(|at| [10, 1, 0, at]), interval));
             rounds.take(&all, now);
             let of_other = looks(&mut rounds, now + FIRST_WITHIN);
-            let is_other = |(_, check): &&(Turn, Arc<Check>)| check.account == AccountId::from_bytes([2; 16]);
+            let is_other = |(_, check): &&(Begun, Arc<Check>)| check.account == AccountId::from_bytes([2; 16]);
             assert_eq!(of_other.iter().filter(is_other).count(), 64);
         }
     }
@@ -371,8 +408,8 @@ mod tests {
         rounds.take(&all, start);
         let (mut now, mut count) = (start, 0);
         while now < start + Duration::from_secs(10) {
-            for (turn, check) in looks(&mut rounds, now) {
-                rounds.end(turn, &check, true);
+            for (begun, check) in looks(&mut rounds, now) {
+                rounds.end(begun, &check, true);
                 count += 1;
             }
             now += Duration::from_millis(10);
@@ -381,19 +418,56 @@ mod tests {
         assert!(count >= 9 * SERVER_RATE_MAX as usize, "{count}");
     }
 
-    /// A look that began before a change says nothing about what is there after it.
+    /// A look that began before a change of the server, or of what it is asked, says nothing about what is there after it.
     #[test]
     fn what_went_is_not_marked() {
         let (interval, start) = (Duration::from_secs(5), Instant::now());
+        for after in [checks(2, interval * 2), pool(1, 1, [[192, 0, 2, 9], [192, 0, 2, 8]].into_iter(), interval)] {
+            let mut rounds = Rounds::with_seed(7);
+            rounds.take(&checks(2, interval), start);
+            let before = looks(&mut rounds, start + FIRST_WITHIN);
+            rounds.take(&after, start + FIRST_WITHIN);
+            assert!(rounds.end(before[0].0, &before[0].1, false).is_none());
+            assert_eq!(rounds.room.open, 1, "its place is free again");
+            assert!(after.values().all(|check| check.pool.marks.down() == 0));
+            rounds.take(&Checks::default(), start + FIRST_WITHIN);
+            assert!(looks(&mut rounds, start + interval).is_empty());
+        }
+    }
+
+    /// However often a pool is edited, a look at a server that stays what it is counts, wherever it is in the pool then, and
+    /// nobody is looked at more often.
+    #[test]
+    fn edits_keep_what_is_under_way() {
+        let (interval, start) = (Duration::from_secs(5), Instant::now());
         let mut rounds = Rounds::with_seed(7);
         rounds.take(&checks(2, interval), start);
-        let before = looks(&mut rounds, start + FIRST_WITHIN);
+        let mut now = start + FIRST_WITHIN;
+        let begun = looks(&mut rounds, now);
+        let down = begun.iter().find(|(begun, _)| begun.node == 1).unwrap();
+        let well = begun.iter().find(|(begun, _)| begun.node == 0).unwrap();
+        // The server that hangs goes from the second place to the third, and back.
+        let longer = {
+            let after = checks(2, interval);
+            let check = after.values().next().unwrap();
+            let mut nodes = check.pool.nodes().to_vec();
+            nodes.insert(0, Node { port: Some(99), ..nodes[0].clone() });
+            let pool = Arc::new(Pool::new(check.pool.id, nodes, Some(&check.pool)));
+            [(pool.id, Arc::new(Check { pool, ..(**check).clone() }))].into_iter().collect::<Checks>()
+        };
+        for at in 0..40 {
+            rounds.take(&if at % 2 == 0 { longer.clone() } else { checks(2, interval) }, now);
+            now += interval / 100;
+            assert!(looks(&mut rounds, now).iter().all(|(begun, _)| begun.node == 0), "only the new one is due");
+        }
+        rounds.take(&longer, now);
+        let ended = rounds.end(down.0, &down.1, false).unwrap();
+        assert_eq!((ended.node, ended.turned), (2, Some(false)));
+        assert!(rounds.end(well.0, &well.1, true).is_some_and(|ended| ended.node == 1));
+        assert_eq!(longer.values().next().unwrap().pool.marks.down(), 0b100);
+        // What is known goes along into a pool that was made before it was known.
         let after = checks(2, interval);
-        rounds.take(&after, start + FIRST_WITHIN);
-        assert!(rounds.end(before[0].0, &before[0].1, false).is_none());
-        assert_eq!(rounds.room.open, 1, "its place is free again");
-        assert!(after.values().all(|check| check.pool.marks.down() == 0));
-        rounds.take(&Checks::default(), start + FIRST_WITHIN);
-        assert!(looks(&mut rounds, start + interval).is_empty());
+        rounds.take(&after, now);
+        assert_eq!(after.values().next().unwrap().pool.marks.down(), 0b10);
     }
 }
