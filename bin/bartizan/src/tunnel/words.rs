@@ -51,7 +51,7 @@ pub struct Connector {
     #[arg(long, global = true, help_heading = CONNECTOR, value_name = "NAME")]
     pub origin_server_name: Option<String>,
     /// The service speaks HTTP/2: it gets requests of gRPC
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = CONNECTOR)]
     pub http2_origin: bool,
     /// The edge's tunnel address, repeatable; else the API or the token says it
     #[arg(long = "edge", global = true, help_heading = CONNECTOR, value_name = "HOST:PORT", env = "TUNNEL_EDGE", value_delimiter = ',')]
