@@ -60,6 +60,16 @@ fn exit_codes() {
         assert_eq!(finished.status.code(), Some(code), "{line}\n{}\n{}", finished.out, finished.err);
         assert_eq!(code == 0, finished.err.is_empty() || !finished.err.contains("error"), "{line}\n{}", finished.err);
     }
+    // Names that lead to a tunnel are told of when it goes, and go with it where that is asked for.
+    let name = format!("led.{}", edge.domain());
+    for (line, left) in [("tunnel delete led --yes", 1), ("tunnel delete led --routes --yes", 0)] {
+        finish(&mut edge.command(["tunnel", "create", "led"])).ok();
+        finish(&mut edge.command(["tunnel", "route", "dns", "--overwrite-dns", "led", &name])).ok();
+        let done = finish(&mut edge.command(line.split(' ')));
+        assert!(done.status.success() && done.err.contains(&name), "{line}\n{}\n{}", done.out, done.err);
+        let found = edge.get(&format!("/zones/{}/dns_records?name={name}", edge.zone()));
+        assert_eq!(found.as_array().map(Vec::len), Some(left), "{line}: {found}");
+    }
     // What is said by `create` is said by `update` too, and half of it by neither.
     finish(&mut edge.command(["record", "create", &www, "MX", "10 mail.example.com"])).ok();
     let update = |content: &str| finish(&mut edge.command(["record", "update", &www, "MX", "--content", content]));
