@@ -242,8 +242,12 @@ impl Change {
             }
         }
         let parsed = Parsed::parse(pool)?;
+        // A tunnel that it had before may be deleted by now. That is no reason to keep the others as they are.
+        let had = old.and_then(|old| Parsed::parse(old).ok()).map(|old| old.nodes).unwrap_or_default();
         for (index, node) in parsed.nodes.iter().enumerate() {
-            if let NodeTarget::Tunnel(tunnel) = node.target {
+            if let NodeTarget::Tunnel(tunnel) = node.target
+                && !had.iter().any(|had| had.target == node.target)
+            {
                 let unknown = |_| {
                     let why = format!("the account has no tunnel {tunnel}");
                     Fault::BalancingInvalid.because(why).at(format!("/origins/{index}/address"))

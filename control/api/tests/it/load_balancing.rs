@@ -206,6 +206,28 @@ fn edits() {
     assert_eq!(edge.revision(), before);
 }
 
+/// On the day that a tunnel is gone its pool can be switched off, and its other servers changed; it leads to no other such tunnel.
+#[test]
+fn a_deleted_tunnel_does_not_freeze_its_pool() {
+    let edge = Edge::new();
+    let tunnels = format!("/accounts/{}/cfd_tunnel", edge.account());
+    let tunnel = |name: &str| id(&edge.post(&tunnels, &json!({"name": name}).to_string()).result());
+    let (one, two) = (tunnel("one"), tunnel("two"));
+    let origin = |tunnel: &str| json!({"name": tunnel, "address": format!("{tunnel}.cfargotunnel.com")});
+    let made = pool(&edge, "one", json!({"origins": [origin(&one), {"name": "b", "address": "192.0.2.2"}]}));
+    for tunnel in [&one, &two] {
+        edge.call("DELETE", &format!("{tunnels}/{tunnel}"), "").result();
+    }
+    let path = format!("{}/{}", path(&edge, "pools"), id(&made));
+    let patched = edge.call("PATCH", &path, r#"{"enabled":false}"#).result();
+    assert_eq!((&patched["enabled"], &patched["origins"]), (&json!(false), &made["origins"]));
+    let weighted =
+        json!({"name": "one", "origins": [origin(&one), {"name": "b", "address": "192.0.2.2", "weight": 0.5}]});
+    assert_eq!(edge.call("PUT", &path, &weighted.to_string()).result()["origins"][1]["weight"], json!(0.5));
+    let other = json!({"origins": [origin(&one), origin(&two)]}).to_string();
+    assert_eq!(edge.call("PATCH", &path, &other).verdict(), "400 1002 /origins/1/address");
+}
+
 #[test]
 fn regions() {
     let edge = Edge::new();
