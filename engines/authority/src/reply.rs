@@ -103,17 +103,17 @@ impl<'r, 'a> Reply<'r, 'a> {
         }
     }
 
-    /// Adds the SOA record of a zone that has nothing to say, which is at `spot` (RFC 2308 §3).
-    pub(crate) fn put_denying_soa(&mut self, spot: Spot<'_>, zone: &Zone) -> Fit {
+    /// Adds the SOA record of a zone that has nothing to say for so long, which is at `spot` (RFC 2308 §3).
+    pub(crate) fn put_denying_soa(&mut self, spot: Spot<'_>, zone: &Zone, ttl: u32) -> Fit {
         let (section, rtype, data) = (Section::Authority, RecordType::SOA, std::iter::once(&zone.soa));
         let mark = self.answer.mark();
         let fit = match (spot.owner, &zone.denying_soa) {
-            (Owner::Question(skipped), Some(soa)) => self.answer.soa(section, skipped, soa),
-            (owner, _) => self.answer.record_set(section, owner, rtype, NEGATIVE_TTL, data.clone()),
+            (Owner::Question(skipped), Some(soa)) if ttl == NEGATIVE_TTL => self.answer.soa(section, skipped, soa),
+            (owner, _) => self.answer.record_set(section, owner, rtype, ttl, data.clone()),
         };
-        self.note_set(section, spot, rtype, NEGATIVE_TTL);
+        self.note_set(section, spot, rtype, ttl);
         match fit {
-            Fit::Whole => self.sign(section, spot, mark, rtype, NEGATIVE_TTL, data),
+            Fit::Whole => self.sign(section, spot, mark, rtype, ttl, data),
             Fit::Dropped => self.too_long(),
         }
     }

@@ -68,6 +68,10 @@ impl Steered {
         if qtype == RecordType::A { self.v4_count > 0 } else { self.v6_count > 0 }
     }
 
+    pub(crate) fn ttl(&self) -> u32 {
+        self.ttl
+    }
+
     pub(crate) fn put(
         &self,
         reply: &mut Reply<'_, '_>,

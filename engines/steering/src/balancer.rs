@@ -234,13 +234,12 @@ impl Balancer {
     }
 
     /// Addresses of the nodes that are up in the pool for somebody: the IPv4 ones and then the IPv6 ones, of each kind the one
-    /// first that is chosen among them. Nodes by name and behind tunnels have none.
+    /// first that is chosen among them; of a kind of which none is up, all. Nodes by name and behind tunnels have none.
     // Hot: once a query for a name that is not proxied. No allocation.
     pub fn addresses<R>(&self, asked: &Asked, take: impl FnOnce(&mut dyn Iterator<Item = IpAddr>, ToldTo) -> R) -> R {
         let pool = self.pool(asked).look();
-        let up = pool.candidates();
         let mut addresses = pool.families().into_iter().flat_map(|family| {
-            let mask = up & family;
+            let mask = pool.candidates_of(family);
             let first = pool.choose(mask, pool.choice, asked.client, asked.draw).unwrap_or(0);
             let from_first = bits(mask & u64::MAX << first).chain(bits(mask & !(u64::MAX << first)));
             from_first.filter_map(|at| pool.nodes()[at].address())

@@ -207,6 +207,15 @@ impl Pool {
         }
     }
 
+    /// The same of those of a family: who has no other one is not told that there is none, because of a few that are down.
+    pub(crate) fn candidates_of(&self, family: u64) -> u64 {
+        match self.up() & family {
+            _ if !self.enabled => 0,
+            0 => self.usable & family,
+            up => up,
+        }
+    }
+
     /// One of the nodes of `mask`, for a client with this hash of its address; none if there is none.
     // Hot: once a request. No allocation.
     pub(crate) fn choose(&self, mask: u64, choice: NodeChoice, client: u64, draw: u64) -> Option<usize> {

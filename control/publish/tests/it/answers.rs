@@ -89,7 +89,7 @@ pub(crate) fn ask_signed(bundle: &Bundle, name: &str, rtype: RecordType) -> Mess
     ask_with(bundle, name, rtype, None, Some(Edns { dnssec_ok: true, ..Edns::of_size(1_232) }))
 }
 
-fn ask_with(
+pub(crate) fn ask_with(
     bundle: &Bundle,
     name: &str,
     rtype: RecordType,

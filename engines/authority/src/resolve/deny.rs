@@ -7,7 +7,9 @@ use bartizan_wire::dns::{Rcode, Section};
 use super::chain::Chain;
 use super::types::{Standing, denied, standing};
 use crate::answer::Authority;
+use crate::entry::Flags;
 use crate::reply::Reply;
+use crate::steer::steered;
 use crate::trail::Step;
 use crate::zone::NEGATIVE_TTL;
 use crate::zones::Location;
@@ -22,9 +24,10 @@ pub(super) fn deny(
     reply: &mut Reply<'_, '_>,
 ) -> Rcode {
     let standing = standing(authority, location, chain.name());
+    let ttl = ttl(authority, location);
     if let Some(zone) = authority.zones.zone(location.zone) {
         let spot = chain.spot_above(location.zone, zone.apex().as_wire().len());
-        reply.put_denying_soa(spot, zone);
+        reply.put_denying_soa(spot, zone, ttl);
     }
     let proof = prove(authority, qtype, location, chain, standing, Section::Authority, reply);
     reply.trail.note(|| Step::Denied { form: proof });
@@ -40,6 +43,13 @@ pub(super) fn deny(
     }
 }
 
+/// How long it may be kept: which addresses a name has now whose servers are chosen, no longer than those themselves.
+fn ttl(authority: &Authority<'_>, location: Location<'_>) -> u32 {
+    let entry = location.node.entry().filter(|entry| entry.flags().has(Flags::STEERED));
+    let steered = entry.and_then(|entry| steered(authority, entry));
+    steered.map_or(NEGATIVE_TTL, |steered| steered.ttl().min(NEGATIVE_TTL))
+}
+
 /// Adds which types the name has, if its zone is signed and signatures were asked for; tells how that was said.
 pub(super) fn prove(
     authority: &Authority<'_>,
@@ -51,7 +61,7 @@ pub(super) fn prove(
     reply: &mut Reply<'_, '_>,
 ) -> Option<Denial> {
     let denial = reply.keys(location.zone)?.denial;
-    reply.put_nsec(section, chain.spot(location), NEGATIVE_TTL, |types| {
+    reply.put_nsec(section, chain.spot(location), ttl(authority, location), |types| {
         denied(authority, location, standing, (denial, qtype), types);
     });
     Some(denial)

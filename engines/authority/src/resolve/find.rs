@@ -97,10 +97,13 @@ pub(super) fn find<'z>(authority: &Authority<'z>, location: Location<'z>, qtype:
     }
 }
 
-/// Addresses of servers, if one of them has some of this kind.
+/// Addresses of servers, if one of them has some of this kind. What nobody knows is not said to be nothing.
 pub(super) fn steered<'z>(authority: &Authority<'z>, entry: Entry<'z>, qtype: RecordType) -> Find<'z> {
-    let has = steer::steered(authority, entry).is_some_and(|steered| steered.has(qtype));
-    if has { Find::Steered(entry) } else { Find::Nothing }
+    match steer::steered(authority, entry) {
+        Some(steered) if steered.has(qtype) => Find::Steered(entry),
+        Some(_) => Find::Nothing,
+        None => Find::Unknown,
+    }
 }
 
 /// Both families at once, or where one leads to by a CNAME.

@@ -56,8 +56,11 @@ pub(super) fn find<'z>(authority: &Authority<'z>, cname: Set<'z>, qtype: RecordT
             has.then_some(Source::Pop)
         }
         End::Entry(entry, false) if entry.flags().has(Flags::STEERED) => {
-            let found = super::find::steered(authority, entry, qtype);
-            matches!(found, Find::Steered(_)).then_some(Source::Steered(entry))
+            match super::find::steered(authority, entry, qtype) {
+                Find::Steered(_) => Some(Source::Steered(entry)),
+                Find::Unknown => return Find::Unknown,
+                _ => None,
+            }
         }
         End::Entry(entry, false) => entry.set(qtype).map(|set| {
             ttl = ttl.min(set.ttl());

@@ -476,3 +476,32 @@ fn the_nearest_pool() {
     (0..2).for_each(|pool: usize| pools[pool].marks.mark(0, true));
     assert_eq!(from("MY"), 3, "nobody knows where it is");
 }
+
+/// Of a family whose servers are all down all are told, as of a pool of which all are: who has no other family is not sent away.
+#[test]
+fn a_family_that_is_down_is_told() {
+    let node = |(tag, address): (u64, &str)| Node {
+        name: tag.to_string().into(),
+        target: NodeTarget::Host([OriginHost::Address(address.parse().unwrap())].into()),
+        port: None,
+        enabled: tag != 4,
+        disabled_at: None,
+        weight: 1,
+        tag,
+    };
+    let addresses = ["192.0.2.1", "2001:db8::1", "2001:db8::2", "192.0.2.2"];
+    let one = Arc::new(Pool::new(PoolId::from_bytes([1; 16]), (1..).zip(addresses).map(node).collect(), None));
+    let balancer = balancer(vec![Arc::clone(&one)], Arc::clone(&one), |_| {});
+    let told = || {
+        let mut told =
+            balancer.addresses(&asked(0), |told, _| told.map(|address| address.to_string()).collect::<Vec<_>>());
+        told.sort_unstable();
+        told.join(" ")
+    };
+    one.marks.mark(1, true);
+    assert_eq!(told(), "192.0.2.1 2001:db8::2");
+    one.marks.mark(0, true);
+    assert_eq!(told(), "192.0.2.1 2001:db8::2");
+    one.marks.mark(2, true);
+    assert_eq!(told(), "192.0.2.1 2001:db8::1 2001:db8::2");
+}
