@@ -46,6 +46,12 @@ pub(crate) const fn meanwhile(kind: Kind) -> &'static str {
         Kind::Certificate | Kind::AcmeCertificate | Kind::CustomCertificate => {
             "it stays as it was in force, or, after a start, the next best for its names is shown"
         }
+        Kind::LoadBalancer => {
+            "it stays as it was in force, or, after a start, its name is answered SERVFAIL if it has records, and nothing is carried there"
+        }
+        Kind::Monitor => {
+            "it stays as it was in force, or, after a start, nobody looks at the servers of its pools, which are shown as not healthy"
+        }
         _ => "it stays as it was in force, or, after a start, it is not there",
     }
 }

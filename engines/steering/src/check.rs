@@ -19,6 +19,8 @@ pub struct Check {
     pub pool: Arc<Pool>,
     /// None: its nodes are taken to be well.
     pub monitor: Option<Arc<Monitor>>,
+    /// It has a monitor that cannot be read: nobody looks, and nobody knows how its nodes are.
+    pub is_unread: bool,
 }
 
 /// How it is told whether a node is well.

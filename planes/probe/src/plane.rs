@@ -222,6 +222,9 @@ fn shown_reason(outcome: &Outcome) -> String {
     outcome.fault.clone().unwrap_or_default()
 }
 
+/// What is said of a server where nobody looks because of that.
+const UNREAD: &str = "the monitor of its pool cannot be read: nobody looks";
+
 /// What is shown of a pool before anybody has looked anew: of the same servers what was shown before.
 fn show(shown: &mut Pool, check: &Check) {
     (shown.enabled, shown.minimum) = (check.pool.enabled, check.pool.minimum);
@@ -230,6 +233,9 @@ fn show(shown: &mut Pool, check: &Check) {
     let one = |(index, node): (usize, &Node)| {
         let (name, address) = (node.name.to_string(), address_of(node));
         let same = before.iter().find(|before| before.address == address && before.name == name).cloned();
+        if check.is_unread {
+            return NodeSeen { name, address, reason: UNREAD.to_owned(), ..NodeSeen::default() };
+        }
         let healthy = node.enabled && down >> index & 1 == 0;
         NodeSeen { name, address, healthy, ..same.filter(|_| check.monitor.is_some()).unwrap_or_default() }
     };

@@ -113,8 +113,10 @@ impl Rounds {
                 continue;
             }
             if check.monitor.is_none() {
-                // Nobody looks: all are taken to be well.
-                (0..check.pool.nodes().len()).for_each(|node| check.pool.marks.mark(node, false));
+                // Nobody looks: all are taken to be well, but for those of whom somebody should know.
+                if !check.is_unread {
+                    (0..check.pool.nodes().len()).for_each(|node| check.pool.marks.mark(node, false));
+                }
                 continue;
             }
             self.newest += 1;
@@ -310,7 +312,9 @@ mod tests {
         };
         let (account, id) = (AccountId::from_bytes([account; 16]), PoolId::from_bytes(u128::from(id).to_be_bytes()));
         let pool = Arc::new(Pool::new(id, (0..).zip(addresses).map(node).collect(), None));
-        [(id, Arc::new(Check { account, pool, monitor: Some(Arc::new(monitor)) }))].into_iter().collect()
+        [(id, Arc::new(Check { account, pool, monitor: Some(Arc::new(monitor)), is_unread: false }))]
+            .into_iter()
+            .collect()
     }
 
     fn add(all: &mut Checks, checks: &Checks) {

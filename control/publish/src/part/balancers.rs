@@ -15,7 +15,7 @@ use bartizan_steering::{
     Affinity, Balancer, Balancers, Check, Checks, Cookie, Lists, Monitor, MonitorKind, Node, NodeChoice, NodeTarget,
     Place, Pool, PoolSlot, Request, SameSite, Steering,
 };
-use bartizan_store::{Key, Kind, ReadError, Scope};
+use bartizan_store::{Key, Kind, Prefix, ReadError, Scope};
 
 use crate::part::secret_seed;
 use crate::reading::{Found, Reading, Touched, document};
@@ -26,6 +26,10 @@ pub(super) struct BalancersPart {
     pub(super) checks: Generation<Checks>,
     pools: HashMap<PoolId, (AccountId, Arc<PoolSlot>, Option<MonitorId>)>,
     monitors: HashMap<MonitorId, (AccountId, Arc<Monitor>)>,
+    /// Monitors that cannot be read, and never could be.
+    unread_monitors: BTreeSet<MonitorId>,
+    /// And such load balancers. Their names are not known, but which names are theirs is.
+    unread: BTreeMap<ZoneId, BTreeSet<LoadBalancerId>>,
     wanted: HashMap<LoadBalancerId, (ZoneId, model::LoadBalancer)>,
     /// Which load balancers lead to a pool, and which pools go by a monitor.
     users: HashMap<PoolId, BTreeSet<LoadBalancerId>>,
@@ -41,6 +45,8 @@ pub(crate) struct BalancersPatch {
     pools: BTreeMap<PoolId, PoolAfter>,
     monitors: BTreeMap<MonitorId, Option<(AccountId, Arc<Monitor>)>>,
     balancers: BTreeMap<LoadBalancerId, Option<(ZoneId, model::LoadBalancer)>>,
+    unread_monitors: BTreeSet<MonitorId>,
+    unread: BTreeSet<(ZoneId, LoadBalancerId)>,
     /// The PoP's name, if it may have changed.
     pub(super) place: Option<String>,
     /// Names whose meaning may change with them.
@@ -64,6 +70,8 @@ impl BalancersPart {
             checks: Generation { number: 0, value: Checks::default() },
             pools: HashMap::new(),
             monitors: HashMap::new(),
+            unread_monitors: BTreeSet::new(),
+            unread: BTreeMap::new(),
             wanted: HashMap::new(),
             users: HashMap::new(),
             watched: HashMap::new(),
@@ -86,7 +94,10 @@ impl BalancersPart {
             match reading.get(key, |entry| Ok(model::Monitor::parse(&document(entry)?)?))? {
                 Found::Value(it) => drop(patch.monitors.insert(id, Some((account, Arc::new(monitor(it)))))),
                 Found::Nothing => drop(patch.monitors.insert(id, None)),
-                Found::Bad => patch.monitors.extend(self.monitors.get(&id).map(|it| (id, Some(it.clone())))),
+                Found::Bad => match self.monitors.get(&id) {
+                    Some(before) => drop(patch.monitors.insert(id, Some(before.clone()))),
+                    None => drop(patch.unread_monitors.insert(id)),
+                },
             }
         }
         for key in touched.of(Kind::Pool) {
@@ -105,6 +116,7 @@ impl BalancersPart {
         for zone in zones.by_id.iter().filter(|(_, change)| change.after.is_none()).map(|(zone, _)| zone) {
             let from = self.by_name.range((*zone, Name::root())..);
             patch.balancers.extend(from.take_while(|((of, _), _)| of == zone).map(|(_, id)| (*id, None)));
+            patch.balancers.extend(self.unread.get(zone).into_iter().flatten().map(|id| (*id, None)));
         }
         let keys: BTreeSet<&Key> = touched.of(Kind::LoadBalancer).chain(&zones.balancers).collect();
         for key in keys {
@@ -117,7 +129,23 @@ impl BalancersPart {
             match found {
                 Found::Value(it) => drop(patch.balancers.insert(id, it.enabled.then_some((zone, it)))),
                 Found::Nothing => drop(patch.balancers.insert(id, None)),
-                Found::Bad => patch.balancers.extend(self.wanted.get(&id).map(|it| (id, Some(it.clone())))),
+                Found::Bad => match self.wanted.get(&id) {
+                    Some(before) => drop(patch.balancers.insert(id, Some(before.clone()))),
+                    None => drop(patch.unread.insert((zone, id))),
+                },
+            }
+            // What it hid is no longer hidden, or is now: whoever has the id has the name.
+            let was_unread = self.unread.get(&zone).is_some_and(|unread| unread.contains(&id));
+            if was_unread != patch.unread.contains(&(zone, id)) {
+                let names = match reading.snapshot.keys(&Prefix::of(Scope::Zone(zone), Kind::Name), None, usize::MAX) {
+                    Ok(names) => names,
+                    Err(error) => {
+                        reading.damaged(key, error)?;
+                        Vec::new()
+                    }
+                };
+                let owners = names.iter().filter_map(Key::id_as::<Name>).filter(|name| id_of(zone, name) == id);
+                patch.owners.extend(owners.map(|owner| (zone, owner)));
             }
         }
         for (id, after) in &patch.balancers {
@@ -129,7 +157,9 @@ impl BalancersPart {
 
     pub(super) fn apply(&mut self, patch: BalancersPatch, known: &KnownZones, at: u64) {
         let place = patch.place.map(|place| place.to_ascii_uppercase()).filter(|place| *place != self.place);
-        if patch.pools.is_empty() && patch.monitors.is_empty() && patch.balancers.is_empty() && place.is_none() {
+        let has_unread = !patch.unread.is_empty() || !patch.unread_monitors.is_empty();
+        let is_same = patch.pools.is_empty() && patch.monitors.is_empty() && patch.balancers.is_empty();
+        if is_same && !has_unread && place.is_none() {
             return;
         }
         let (mut to_make, mut to_check) = (BTreeSet::new(), BTreeSet::new());
@@ -138,7 +168,12 @@ impl BalancersPart {
             let by_place = self.wanted.iter().filter(|(_, (_, it))| !it.by_pop.is_empty());
             to_make.extend(by_place.map(|(id, _)| *id));
         }
+        for id in patch.unread_monitors {
+            to_check.extend(self.watched.get(&id).into_iter().flatten().copied());
+            self.unread_monitors.insert(id);
+        }
         for (id, after) in patch.monitors {
+            self.unread_monitors.remove(&id);
             to_check.extend(self.watched.get(&id).into_iter().flatten().copied());
             match after {
                 Some(monitor) => drop(self.monitors.insert(id, monitor)),
@@ -178,8 +213,15 @@ impl BalancersPart {
                 self.pools.insert(id, (account, slot, monitor));
             }
         }
+        for (zone, id) in patch.unread {
+            self.unread.entry(zone).or_default().insert(id);
+        }
         for (id, after) in patch.balancers {
             to_make.insert(id);
+            self.unread.retain(|_, unread| {
+                unread.remove(&id);
+                !unread.is_empty()
+            });
             if let Some((zone, before)) = self.wanted.remove(&id) {
                 self.by_name.remove(&(zone, before.name.clone()));
                 before.pools().for_each(|pool| remove_from(&mut self.users, &pool, &id));
@@ -205,9 +247,10 @@ impl BalancersPart {
         for id in &to_check {
             match self.pools.get(id) {
                 Some((account, slot, monitor)) => {
+                    let is_unread = monitor.is_some_and(|monitor| self.unread_monitors.contains(&monitor));
                     let monitor = monitor.and_then(|monitor| self.monitors.get(&monitor));
                     let monitor = monitor.filter(|(of, _)| of == account).map(|(_, monitor)| Arc::clone(monitor));
-                    let check = Check { account: *account, pool: slot.pool(), monitor };
+                    let check = Check { account: *account, pool: slot.pool(), monitor, is_unread };
                     self.checks.value.insert(*id, Arc::new(check));
                 }
                 None => drop(self.checks.value.remove(id)),
@@ -220,6 +263,10 @@ impl BalancersPart {
 
     /// What DNS answers at a name in place of its records; none if it is no load balancer's.
     pub(super) fn proxied(&self, zone: ZoneId, owner: &Name) -> Option<Proxied> {
+        if self.is_unread(zone, owner) {
+            // By nobody: whoever asks is told to ask again, and no request is carried.
+            return Some(Proxied::Steered);
+        }
         let (_, balancer) = self.at(zone, owner)?;
         Some(if balancer.proxied { Proxied::Always } else { Proxied::Steered })
     }
@@ -233,6 +280,11 @@ impl BalancersPart {
     /// All names of load balancers.
     pub(super) fn owners(&self) -> impl Iterator<Item = &(ZoneId, Name)> {
         self.by_name.keys()
+    }
+
+    /// Whether a name is that of a load balancer which cannot be read. What that hides stays hidden.
+    fn is_unread(&self, zone: ZoneId, owner: &Name) -> bool {
+        self.unread.get(&zone).is_some_and(|unread| unread.contains(&id_of(zone, owner)))
     }
 
     fn at(&self, zone: ZoneId, owner: &Name) -> Option<(LoadBalancerId, &model::LoadBalancer)> {
@@ -298,6 +350,12 @@ impl BalancersPart {
         };
         Some(balancer)
     }
+}
+
+/// The id of the load balancer of a name, as the API makes it.
+fn id_of(zone: ZoneId, name: &Name) -> LoadBalancerId {
+    let hash = bartizan_seal::sha256(format!("load-balancer/{zone}/{name}").as_bytes());
+    LoadBalancerId::from_bytes(hash.first_chunk().copied().unwrap_or_default())
 }
 
 fn remove_from<K: std::hash::Hash + Eq, V: Ord>(sets: &mut HashMap<K, BTreeSet<V>>, key: &K, value: &V) {

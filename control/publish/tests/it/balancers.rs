@@ -1,13 +1,13 @@
 //! Load balancers and their pools: what steps put in force, and that a new start agrees.
 
 use bartizan_authority::{Steer, Steered};
-use bartizan_names::{AccountId, LoadBalancerId, MonitorId, PoolId};
+use bartizan_names::{AccountId, LoadBalancerId, MonitorId, Name, PoolId, RecordType};
 use bartizan_publish::Bundle;
 use bartizan_steering::Asked;
 use bartizan_store::{Key, Op};
 use serde_json::{Value, json};
 
-use crate::answers::steered;
+use crate::answers::{ask_with, leads_here, steered};
 use crate::lab::{ACCOUNT, AT, Lab, ZONE, add, put, zone};
 
 fn pool_id(number: u8) -> PoolId {
@@ -147,4 +147,95 @@ fn checks_follow_pools_and_monitors() {
     assert_eq!(bundle.checks.value.get(&pool_id(1)).unwrap().pool.marks.down(), 1);
     lab.commit(vec![Op::Del { key: Key::monitor(ACCOUNT, monitor) }]);
     assert_eq!(interval(follower.follow().unwrap().unwrap()), None);
+}
+
+/// What no server has now is denied no longer than what they have is kept, and a family whose servers are all down is told.
+#[test]
+fn what_is_not_there_now_is_soon_asked_again() {
+    let mut lab = Lab::new();
+    let both = json!([{"name": "a", "address": "192.0.2.1", "enabled": true, "weight": 1.0}, {"name": "b", "address": "2001:db8::1", "enabled": true, "weight": 1.0}]);
+    let balancers =
+        [balancer("both", &[1], json!({"proxied": false})), balancer("one", &[2], json!({"proxied": false}))];
+    let pools = [pool(ACCOUNT, 1, json!({"origins": both})), pool(ACCOUNT, 2, json!({}))];
+    lab.commit([vec![zone(false)], balancers.into(), pools.into()].concat());
+    let publisher = lab.publisher();
+    let bundle = publisher.bundle();
+    bundle.checks.value.get(&pool_id(1)).unwrap().pool.marks.mark(0, true);
+    assert_eq!(leads(bundle, "both"), "192.0.2.1 2001:db8::1");
+    let steering = Steering { bundle, asked: Asked::by([198, 51, 100, 1].into(), None, 0) };
+    for (name, rtype, ttl) in
+        [("one", RecordType::AAAA, 30), ("one", RecordType::TXT, 30), ("none", RecordType::AAAA, 3_600)]
+    {
+        let denied = ask_with(bundle, &format!("{name}.example.com"), rtype, Some(&steering), None);
+        assert_eq!((denied.answers.len(), denied.authority[0].ttl), (0, ttl), "{name} {rtype}");
+    }
+}
+
+/// After a start whoever asks for a load balancer that cannot be read is not led to the records that it hid; from then on, if it is
+/// mended or deleted, to what is there.
+#[test]
+fn what_cannot_be_read_hides_what_it_hid() {
+    let mut lab = Lab::new();
+    let of = |host: &str| {
+        let name = Name::parse(host).unwrap();
+        let hash = bartizan_seal::sha256(format!("load-balancer/{ZONE}/{name}").as_bytes());
+        LoadBalancerId::from_bytes(*hash.first_chunk().unwrap())
+    };
+    let keys = ["web.example.com", "dns.example.com"].map(|host| Key::load_balancer(ZONE, of(host)));
+    let whole = |at: usize| {
+        let label = ["web", "dns"][at];
+        match balancer(label, &[1], json!({"id": of(&format!("{label}.example.com")), "proxied": at == 0})) {
+            Op::Put { value, .. } => Op::Put { key: keys[at].clone(), value },
+            del => del,
+        }
+    };
+    let damaged = || keys.clone().map(|key| put(key, &json!("damaged"))).to_vec();
+    let records = ["web A 203.0.113.9 proxied", "dns A 203.0.113.10", "plain A 203.0.113.11"];
+    let records = (1..).zip(records).flat_map(|(number, words)| add(number, words)).collect();
+    lab.commit([vec![zone(false), pool(ACCOUNT, 1, json!({}))], records].concat());
+    let is_held = |bundle: &Bundle| bundle.routes.value.find(&bundle.zones.value, "web.example.com").is_none();
+    let all = |bundle: &Bundle| ["web", "dns", "plain"].map(|label| leads(bundle, label));
+    for mends in [true, false] {
+        lab.commit(damaged());
+        let mut follower = lab.publisher();
+        assert_eq!(all(follower.bundle()), ["SERVFAIL", "SERVFAIL", "203.0.113.11"]);
+        assert!(is_held(follower.bundle()));
+        assert_eq!(follower.problems().count(), 2);
+        // Whatever becomes of the records.
+        lab.commit([add(1, "web A 203.0.113.12 proxied"), add(2, "dns A 203.0.113.10")].concat());
+        if let Some(bundle) = follower.follow().unwrap() {
+            assert_eq!(all(bundle)[..2], ["SERVFAIL", "SERVFAIL"]);
+            assert!(is_held(bundle));
+        }
+        let ops = (0..2).map(|at| if mends { whole(at) } else { Op::Del { key: keys[at].clone() } });
+        lab.commit(ops.collect());
+        follower.follow().unwrap().expect("something was committed");
+        let fresh = lab.publisher();
+        for bundle in [follower.bundle(), fresh.bundle()] {
+            let [web, dns, _] = all(bundle);
+            assert!(!is_held(bundle), "{mends}");
+            if mends {
+                assert_eq!([web, dns], ["Host([Address(192.0.2.1)])", "192.0.2.1"]);
+            } else {
+                assert!(leads_here(bundle, "web.example.com"));
+                assert_eq!(dns, "203.0.113.10");
+            }
+        }
+        assert_eq!(follower.problems().count(), 0);
+    }
+}
+
+/// After a start nobody looks at servers whose monitor cannot be read, and that is known.
+#[test]
+fn a_monitor_that_cannot_be_read() {
+    let mut lab = Lab::new();
+    let monitor = MonitorId::from_bytes([5; 16]);
+    let key = Key::monitor(ACCOUNT, monitor);
+    let pools = vec![pool(ACCOUNT, 1, json!({"monitor": monitor})), pool(ACCOUNT, 2, json!({}))];
+    lab.commit([vec![zone(false), put(key.clone(), &json!("damaged"))], pools].concat());
+    let mut publisher = lab.publisher();
+    let is_unread = |bundle: &Bundle| [1, 2].map(|number| bundle.checks.value.get(&pool_id(number)).unwrap().is_unread);
+    assert_eq!(is_unread(publisher.bundle()), [true, false]);
+    lab.commit(vec![Op::Del { key }]);
+    assert_eq!(is_unread(publisher.follow().unwrap().unwrap()), [false, false]);
 }

@@ -64,7 +64,15 @@ fn check(address: SocketAddr, number: u8, kind: MonitorKind, timeout: Duration) 
     let monitor = Monitor { kind, port: None, timeout, interval, retries: 0, down_after: 1, up_after: 1 };
     let id = PoolId::from_bytes([number; 16]);
     let pool = Arc::new(Pool::new(id, vec![node], None));
-    (id, Arc::new(Check { account: AccountId::from_bytes([1; 16]), pool, monitor: Some(Arc::new(monitor)) }))
+    (
+        id,
+        Arc::new(Check {
+            account: AccountId::from_bytes([1; 16]),
+            pool,
+            monitor: Some(Arc::new(monitor)),
+            is_unread: false,
+        }),
+    )
 }
 
 /// What was found at the only server of a pool.
