@@ -14,7 +14,7 @@ use crate::reading::{Found, Reading, document};
 /// The kinds of a zone's objects that policies are made of.
 pub(super) const KINDS: &[Kind] = &[Kind::Settings, Kind::OriginRoot];
 
-/// What cannot be read keeps its last value.
+/// Settings that cannot be read keep their last value.
 pub(super) fn read(
     reading: &mut Reading<'_>,
     zone: ZoneId,
@@ -28,22 +28,18 @@ pub(super) fn read(
     })
 }
 
-/// Of one that cannot be read nobody is trusted whom it did not let in before.
+/// One that cannot be read is trusted by nobody. The others are as they are now: what was deleted is not trusted again for its sake.
 fn origin_roots(
     reading: &mut Reading<'_>,
     zone: ZoneId,
     last: Option<&Arc<OriginRoots>>,
 ) -> Result<Option<Arc<OriginRoots>>, ReadError> {
-    let (mut certificates, mut is_whole) = (String::new(), true);
+    let mut certificates = String::new();
     for key in reading.keys_in(zone, Kind::OriginRoot)? {
         match reading.get(&key, document::<StoredOriginRoot>)? {
             Found::Value(root) => certificates.push_str(&root.certificate),
-            Found::Nothing => {}
-            Found::Bad => is_whole = false,
+            Found::Nothing | Found::Bad => {}
         }
-    }
-    if let (false, Some(last)) = (is_whole, last) {
-        return Ok(Some(Arc::clone(last)));
     }
     if certificates.is_empty() {
         return Ok(None);

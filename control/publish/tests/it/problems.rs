@@ -1,6 +1,6 @@
 //! What cannot be read keeps what it was before, is told, and holds up nobody else.
 
-use bartizan_names::{AccountId, AppId, RecordId, RuleId, Ssl, Timestamp, TunnelId, ZoneId};
+use bartizan_names::{AccountId, AppId, CertificateId, RecordId, RuleId, Ssl, Timestamp, TunnelId, ZoneId};
 use bartizan_publish::{Changes, Publisher};
 use bartizan_routes::Target;
 use bartizan_store::{Filter, Index, Key, Op, Scope, State};
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::answers::{Questions, Serials, addresses, route};
 use crate::lab::{
-    ACCOUNT, Issuer, Lab, ZONE, add, app_document, name, put, record_at, record_document, remove, rule_document,
+    ACCOUNT, AT, Issuer, Lab, ZONE, add, app_document, name, put, record_at, record_document, remove, rule_document,
     settings_document, tunnel_config_document, tunnel_document, zone, zone_called, zone_document,
 };
 
@@ -287,6 +287,37 @@ fn a_start_lets_in_nobody_whom_a_rule_may_keep_out() {
         started.follow().unwrap().unwrap();
         assert_eq!(verdicts(&started), [let_in, let_in, let_in], "{document}");
     }
+}
+
+/// An authority of origins that cannot be read is trusted by none, and keeps nothing else in force: not what was deleted since.
+#[test]
+fn authorities_of_origins() {
+    let key = |number: u8| Key::origin_root(ZONE, CertificateId::from_bytes([number; 16]));
+    let document = |number: u8| {
+        json!({
+            "id": CertificateId::from_bytes([number; 16]), "certificate": format!("authority {number}\n"), "issuer": "A",
+            "signature": "B", "expires_on": AT, "uploaded_on": AT, "updated_at": AT,
+        })
+    };
+    let trusted = |publisher: &Publisher| {
+        let found = route(publisher.bundle(), "www.example.com").unwrap();
+        found.site.policy.origin_roots.as_ref().map_or_else(String::new, |roots| roots.certificates.clone())
+    };
+    let mut lab = Lab::new();
+    let roots = (1..=3).map(|number| put(key(number), &document(number))).collect();
+    lab.commit([vec![zone(false)], add(1, "www A 192.0.2.1 proxied"), roots].concat());
+    let mut follower = lab.publisher();
+    assert_eq!(trusted(&follower), "authority 1\nauthority 2\nauthority 3\n");
+    lab.damage(&key(1));
+    for (deleted, expect) in [(2, "authority 3\n"), (3, "")] {
+        lab.commit(vec![Op::Del { key: key(deleted) }]);
+        follower.follow().unwrap().unwrap();
+        assert_eq!((trusted(&follower).as_str(), trusted(&lab.publisher()).as_str()), (expect, expect));
+        assert_eq!(told(&follower).len(), 1, "{:?}", told(&follower));
+    }
+    lab.commit(vec![put(key(1), &document(1))]);
+    follower.follow().unwrap().unwrap();
+    assert_eq!((trusted(&follower).as_str(), told(&follower).len()), ("authority 1\n", 0));
 }
 
 /// The rules of an account other than the edge's own are for its zones, whichever comes first; so is what stands in for one
