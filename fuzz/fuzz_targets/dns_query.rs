@@ -29,7 +29,7 @@ fuzz_target!(|packet: &[u8]| {
 fn answer(transport: Transport, query: &[u8]) -> Option<Vec<u8>> {
     static CONFIG: LazyLock<Config> = LazyLock::new(|| Config {
         zones: zones(),
-        addresses: Addresses { v4: vec![[192, 0, 2, 1].into()], v6: vec![[0x20; 16].into()], http3: true },
+        addresses: Addresses { v4: vec![[192, 0, 2, 1].into()], v6: vec![[0x20; 16].into()], http3: true, https_port: None },
         identity: Identity { id_server: "fuzz".to_owned(), version: "0".to_owned() },
         cookies: Some(CookieSecrets::new(CookieSecret::new([7; 16]), None)),
         ..Config::default()

@@ -27,6 +27,9 @@ use crate::clock;
 use crate::fd_store::FdStore;
 use crate::listen::Listeners;
 
+/// The port of `https` where none is named (RFC 9110 §4.2.2).
+const HTTPS_PORT: u16 = 443;
+
 /// How long the publisher waits after a failed read before it tries again. What is in force stays in force.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -381,7 +384,11 @@ fn dns_config(bundle: &Bundle, fixed: &Fixed, outside: &Live<dns::Outside>) -> G
         zones: newest.of(&bundle.zones).clone(),
         balancers: newest.of(&bundle.balancers).clone(),
         geo: fixed.geo.clone(),
-        addresses: dns::Addresses { http3: fixed.speaks_http3, ..pop.addresses.clone() },
+        addresses: dns::Addresses {
+            http3: fixed.speaks_http3,
+            https_port: fixed.public_ports.https.filter(|port| *port != HTTPS_PORT),
+            ..pop.addresses.clone()
+        },
         identity: dns::Identity {
             id_server: pop.name.clone(),
             version: concat!("bartizan ", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -90,6 +90,8 @@ pub struct Addresses {
     pub v6: Vec<Ipv6Addr>,
     /// Whether HTTP/3 is spoken there.
     pub http3: bool,
+    /// The port at which visitors find HTTPS, if it is not 443.
+    pub https_port: Option<u16>,
 }
 
 /// What this server says about itself in class CHAOS (RFC 4892).

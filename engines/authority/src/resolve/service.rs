@@ -8,6 +8,7 @@ const HINTS_MAX: usize = 8;
 
 /// Parameters by their keys (RFC 9460 §14.3.2).
 const ALPN: u16 = 1;
+const PORT: u16 = 3;
 const IPV4HINT: u16 = 4;
 const IPV6HINT: u16 = 6;
 
@@ -20,9 +21,10 @@ const HERE: &[u8] = &[0, 1, 0];
 
 const PARAM_HEADER: usize = 4;
 const BYTES_MAX: usize = HERE.len()
-    + 3 * PARAM_HEADER
+    + 4 * PARAM_HEADER
     + HTTP3.len()
     + HTTP2.len()
+    + size_of::<u16>()
     + HINTS_MAX * (size_of::<[u8; 4]>() + size_of::<[u8; 16]>());
 
 /// The data of the record.
@@ -40,6 +42,10 @@ impl Service {
         if length > 0 {
             service.header(ALPN, length);
             spoken.iter().for_each(|name| service.push(name));
+        }
+        if let Some(port) = addresses.https_port {
+            service.header(PORT, size_of::<u16>());
+            service.push(&port.to_be_bytes());
         }
         let v4 = addresses.v4.iter().take(HINTS_MAX);
         if !addresses.v4.is_empty() {

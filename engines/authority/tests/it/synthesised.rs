@@ -201,6 +201,10 @@ fn proxied_names_have_a_service() {
     let mut deaf = with(facts("example", 8));
     deaf.addresses.http3 = false;
     assert_eq!(deaf.ask("www.example HTTPS"), format!("NOERROR aa www.example 300 HTTPS 1 . 00010003026832{http1}"));
+    // Another port than that of `https` is named (RFC 9460 §7.2).
+    deaf.addresses.https_port = Some(8443);
+    let expect = format!("NOERROR aa www.example 300 HTTPS 1 . 000100030268320003000220fb{http1}");
+    assert_eq!(deaf.ask("www.example HTTPS"), expect);
 }
 
 /// As the post printed it: IPv4 first, each record set in its own order.

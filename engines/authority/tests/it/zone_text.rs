@@ -124,6 +124,7 @@ impl Server {
                 v4: vec![Ipv4Addr::new(203, 0, 113, 1), Ipv4Addr::new(203, 0, 113, 2)],
                 v6: vec!["2001:db8::1".parse().unwrap()],
                 http3: true,
+                https_port: None,
             },
             outside: Outside::default(),
             identity: Identity { id_server: "pop-1".to_owned(), version: "bartizan 0".to_owned() },

@@ -201,6 +201,7 @@ fn serve(zones: Zones) -> (Plane, SocketAddr) {
             v4: vec![Ipv4Addr::new(203, 0, 113, 1)],
             v6: vec!["2001:db8::1".parse().unwrap()],
             http3: true,
+            https_port: None,
         },
         ..Config::default()
     });
