@@ -9,7 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::error::{Error, Fault};
 use crate::permission::Permission;
-use crate::reply::PageSizes;
+use crate::reply::{Page, PageSizes};
 use crate::resource::{self, All, Call, Edit, Editable, Here, Owner, Place, Resource};
 use crate::state::Api;
 use crate::transaction::{Change, View};
@@ -17,7 +17,11 @@ use crate::transaction::{Change, View};
 /// Of a zone. Each new connection to an origin is judged by all of them.
 const ROOTS_MAX: u64 = 20;
 
-/// Octets of the certificates of one.
+/// Of those, with one name. What an origin shows may be signed by any that is called what it says, so that each is a signature
+/// to be checked: an authority has its next key beside the last, and some more.
+const OF_ONE_NAME_MAX: usize = 4;
+
+/// Octets of the certificate of one.
 const BYTES_MAX: usize = 16 * 1024;
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
@@ -63,6 +67,7 @@ impl Editable for OriginRoots {
             return Err(Fault::CertificateInvalid.because(why).at("/certificate"));
         }
         let Authorities { pem, issuer, signature, expires_on, .. } = Authorities::read(text, change.now())?;
+        refuse_namesakes(change, zone, &pem)?;
         Ok(StoredOriginRoot {
             id: CertificateId::from_bytes(bartizan_seal::random()),
             certificate: pem,
@@ -101,6 +106,24 @@ impl Change {
         }
         self.put(key, root)
     }
+}
+
+/// One certificate at a time: nobody needs the way to an authority that is trusted itself.
+fn refuse_namesakes(change: &Change, zone: ZoneId, pem: &str) -> Result<(), Error> {
+    let names = Authorities::names(pem)?;
+    let [name] = names.as_slice() else {
+        let why = format!("there are {} certificates in the text; each authority is brought by itself", names.len());
+        return Err(Fault::CertificateInvalid.because(why).at("/certificate"));
+    };
+    let page = Page { number: 1, size: ROOTS_MAX as u32 };
+    let listed = change.page::<StoredOriginRoot>(&Prefix::of(Scope::Zone(zone), Kind::OriginRoot), page)?;
+    let is_called_so =
+        |root: &&StoredOriginRoot| Authorities::names(&root.certificate).is_ok_and(|names| names.contains(name));
+    if listed.documents.iter().filter(is_called_so).count() >= OF_ONE_NAME_MAX {
+        let why = format!("the zone has {OF_ONE_NAME_MAX} of this name, which is the most; delete one");
+        return Err(Fault::CertificateInvalid.because(why).at("/certificate"));
+    }
+    Ok(())
 }
 
 fn refuse_many(change: &Change, zone: ZoneId) -> Result<(), Error> {

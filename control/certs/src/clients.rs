@@ -57,6 +57,16 @@ pub struct Authorities {
 }
 
 impl Authorities {
+    /// What the certificates of a text are called, as names of issuers are compared (RFC 5280 §7.1).
+    pub fn names(text: &str) -> Result<Vec<Vec<u8>>, ChainError> {
+        let ders = certificates(text)?;
+        let named = ders.iter().zip(1..).map(|(der, number)| match X509Certificate::from_der(der) {
+            Ok((_, certificate)) => Ok(certificate.subject().as_raw().to_vec()),
+            Err(_) => Err(ChainError::Unreadable { number }),
+        });
+        named.collect()
+    }
+
     pub fn read(text: &str, now: Timestamp) -> Result<Authorities, ChainError> {
         let ders = certificates(text)?;
         let mut ends = Vec::new();

@@ -1,5 +1,6 @@
 //! Authorities of a zone's own, for the certificates of its origins.
 
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
 use serde_json::{Value, json};
 
 use crate::clients_known::authority;
@@ -47,14 +48,42 @@ fn brought_shown_and_taken_out() {
     assert_eq!(edge.get(&path).result(), json!([]));
 }
 
+/// An authority of this name.
+fn called(name: &str) -> String {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem()
+}
+
+fn body(pem: &str) -> String {
+    json!({ "certificate": pem }).to_string()
+}
+
 /// As many as are looked at for each new connection.
 #[test]
 fn there_may_be_some() {
     let edge = Edge::new();
     let path = path(&edge);
-    for _ in 0..20 {
-        edge.call("POST", &path, &authority("certificate")).result();
+    for number in 0..20 {
+        edge.call("POST", &path, &body(&called(&format!("authority {}", number / 2)))).result();
     }
-    let refused = edge.call("POST", &path, &authority("certificate"));
+    let refused = edge.call("POST", &path, &body(&called("another")));
     assert!(refused.verdict().starts_with("400 1160") && refused.text.contains("20 of them"), "{}", refused.text);
+}
+
+/// Each that is called what a certificate names as its issuer is a signature to be checked with each new connection.
+#[test]
+fn few_of_one_name() {
+    let edge = Edge::new();
+    let path = path(&edge);
+    let made: Vec<Value> = (0..4).map(|_| edge.call("POST", &path, &body(&called("one"))).result()).collect();
+    let refused = edge.call("POST", &path, &body(&called("one")));
+    assert_eq!(refused.verdict(), "400 1160 /certificate", "{}", refused.text);
+    assert!(refused.text.contains("4 of this name"), "{}", refused.text);
+    edge.call("POST", &path, &body(&called("other"))).result();
+    let several = body(&[called("a"), called("b")].concat());
+    assert_eq!(edge.call("POST", &path, &several).verdict(), "400 1160 /certificate");
+    edge.call("DELETE", &format!("{path}/{}", made[0]["id"].as_str().unwrap()), "").result();
+    edge.call("POST", &path, &body(&called("one"))).result();
 }
