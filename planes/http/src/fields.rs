@@ -77,7 +77,7 @@ impl Fields {
         }
     }
 
-    /// Octets that they take up: of the head that they lie in, or of names and values.
+    /// Octets that they take up: those of the head that they lie in, or of a map.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Fields::Lines(lines) => lines.head.len(),
@@ -113,9 +113,12 @@ impl Fields {
     }
 }
 
-/// Octets of a map's names and values.
+/// What a field of a map takes up beside its name and its value.
+const MAP_FIELD_BYTES: usize = 128;
+
+/// Octets that a map takes up.
 pub(crate) fn bytes_of(map: &HeaderMap) -> usize {
-    map.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
+    map.iter().map(|(name, value)| name.as_str().len() + value.len() + MAP_FIELD_BYTES).sum()
 }
 
 /// What takes fields: the next head, or a map for who writes none.

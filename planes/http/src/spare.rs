@@ -15,6 +15,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use crate::limits::{FLOW_BYTES, READ_BYTES, SPARE_MAX, SPARE_READ_BYTES, SPARE_TEXT_BYTES, SPARE_TEXT_BYTES_MAX};
 
+/// One of so many parts of what was read is a large one.
+const LARGE_PART: usize = 4;
+
 /// What is not given back is only lost to others.
 pub(crate) struct Spare {
     /// Where bytes of all connections are read to, so that those that wait hold no buffer.
@@ -108,9 +111,17 @@ pub(crate) struct Unread {
     is_spare: bool,
     /// Whether the last read brought so much that the next one is made to memory of its own.
     flows: bool,
+    /// How large the memory is that it lies in.
+    size: usize,
 }
 
 impl Unread {
+    /// A piece that was taken out of it, for who may keep it for long: a small one does not keep all else that came with it.
+    // Hot: once a piece. No allocation for one that is a large part.
+    pub(crate) fn part(&self, piece: BytesMut) -> BytesMut {
+        if piece.len().saturating_mul(LARGE_PART) >= self.size { piece } else { BytesMut::from(&piece[..]) }
+    }
+
     /// Reads once, `most` bytes at most, and says how many: none at the end. What waits holds no large buffer.
     // Hot: once a read. No allocation for what is small; while much comes, it is read to where it stays.
     pub(crate) fn poll_read<IO: AsyncRead + Unpin>(
@@ -148,6 +159,7 @@ impl Unread {
             self.bytes = BytesMut::with_capacity(most);
             self.is_spare = false;
         }
+        self.size = self.bytes.capacity();
         let mut limited = (&mut self.bytes).limit(most);
         pin!(io.read_buf(&mut limited)).poll(cx)
     }
@@ -163,6 +175,9 @@ impl Unread {
             }
         }
         self.bytes.extend_from_slice(bytes);
+        if !has_room {
+            self.size = self.bytes.capacity();
+        }
     }
 
     /// Gives the memory back if nothing is left in it. What was taken out may still be in use.
@@ -248,6 +263,30 @@ mod tests {
             assert_eq!(unread.capacity(), 0);
         }
         assert_eq!(spare.reads.borrow().len(), 0);
+    }
+
+    /// A piece that waits keeps four times itself at most.
+    #[test]
+    fn small_parts_are_copied() {
+        let spare = Spare::default();
+        for (length, part, is_copied) in [
+            (100, 100, true),
+            (SPARE_READ_BYTES, SPARE_READ_BYTES / 4, false),
+            (SPARE_READ_BYTES, SPARE_READ_BYTES / 4 - 1, true),
+            (READ_BYTES, READ_BYTES / 4, false),
+            (READ_BYTES, 1, true),
+            (READ_BYTES, 0, true),
+        ] {
+            let mut unread = Unread::default();
+            for _ in 0..2 {
+                assert_eq!(read(&mut unread, &vec![b'x'; length], &spare), Poll::Ready(length));
+                let piece = unread.split_to(part);
+                let place = piece.as_ptr();
+                let kept = unread.part(piece);
+                assert_eq!((kept.len(), kept.as_ptr() != place), (part, is_copied), "{part} of {length}");
+                unread.clear();
+            }
+        }
     }
 
     #[test]

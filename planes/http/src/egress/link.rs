@@ -163,9 +163,16 @@ impl Link {
         let _ = self.poll_upload(cx);
         loop {
             let step = body.next(&self.unread).map_err(io::Error::other)?;
-            let used = self.unread.split_to(step.used);
+            let mut used = self.unread.split_to(step.used);
             match step.event {
-                Event::Data(range) => return Poll::Ready(Some(Ok(used.freeze().slice(range)))),
+                Event::Data(range) => {
+                    used.truncate(range.end);
+                    used.advance(range.start);
+                    // Where many answers share a connection, many pieces may wait.
+                    let is_one_of_many = self.piece_bytes < ORIGIN_READ_BYTES_MAX;
+                    let piece = if is_one_of_many { self.unread.part(used) } else { used };
+                    return Poll::Ready(Some(Ok(piece.freeze())));
+                }
                 Event::End => return Poll::Ready(None),
                 Event::Hungry => {}
             }
@@ -175,9 +182,9 @@ impl Link {
         }
     }
 
-    /// A body of this length, if all of it is here and nothing of the request is still to be sent.
+    /// A body of this length, if all of it is here, with nothing that it would keep, and nothing of the request is still to be sent.
     pub(crate) fn take_whole(&mut self, body: &mut BodyReader, length: u64) -> Option<Bytes> {
-        if (self.unread.len() as u64) < length || self.upload.as_ref().is_some_and(|upload| !upload.is_over()) {
+        if self.unread.len() as u64 != length || self.upload.as_ref().is_some_and(|upload| !upload.is_over()) {
             return None;
         }
         let step = body.next(&self.unread).ok()?;

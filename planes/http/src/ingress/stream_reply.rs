@@ -19,7 +19,7 @@ use super::refusal::Refusal;
 use super::stream_relay::relay;
 use crate::answered::Answered;
 use crate::arrived::Arrived;
-use crate::fields::Fields;
+use crate::fields::{Fields, bytes_of};
 use crate::forward;
 use crate::limits::ORIGIN_READ_BYTES_MIN;
 use crate::page::Problem;
@@ -143,7 +143,8 @@ async fn switch(
     relay(ends, guard, way).await
 }
 
-/// Writes the head of an answer, with this length if it is stated. So much waits behind a head that has no room.
+/// Writes the head of an answer, with this length if it is stated. So much waits behind a head that has no room, which itself is
+/// there as well.
 // Hot: once an answer. No allocation.
 async fn write_head(
     answered: &mut Answered,
@@ -162,8 +163,9 @@ async fn write_head(
             }
         });
         if polled.is_pending() && waiting == 0 {
-            waiting = behind;
+            waiting = behind + answered.fields.bytes();
             if !way.hold(waiting) {
+                waiting = 0;
                 return Poll::Ready(Err(Cut::Starved));
             }
         }
@@ -328,11 +330,21 @@ impl<'g> Reply<'g> {
     }
 
     async fn write_trailers(&mut self, fields: &HeaderMap, way: &impl Channel) -> Result<(), Cut> {
+        // It is given back with the stream if this ends before.
+        let mut waiting = 0;
         poll_fn(|cx| {
             let polled = way.poll_head(cx, EndStream::Set, |mut block| block.all(fields));
+            if polled.is_pending() && waiting == 0 {
+                waiting = bytes_of(fields);
+                if !way.hold(waiting) {
+                    return Poll::Ready(Err(Cut::Starved));
+                }
+            }
             patience(polled, self.guard, way, cx)
         })
-        .await
+        .await?;
+        way.let_go(waiting);
+        Ok(())
     }
 }
 

@@ -200,3 +200,40 @@ fn long_heads_of_requests_that_wait() {
     });
     wait_for("it comes back", || held(&edge) == 0);
 }
+
+/// Heads of answers that nobody reads, from an origin and from a tunnel.
+#[test]
+fn long_heads_of_answers_that_nobody_reads() {
+    const FIELDS: usize = 50;
+    let long = "x".repeat(1_000);
+    let answer =
+        format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{}\r\n", format!("X-Long: {long}\r\n").repeat(FIELDS));
+    let origin = Origin::raw(move |mut stream| {
+        while read_head(&mut stream).ends_with("\r\n\r\n") {
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    let behind = move |_| {
+        let value = http::HeaderValue::from_str(&long).unwrap();
+        let mut map = HeaderMap::new();
+        for _ in 0..FIELDS {
+            map.append(http::HeaderName::from_static("x-long"), value.clone());
+        }
+        Ok(Response { status: StatusCode::OK, headers: map, body: Body::empty(), upgraded: None })
+    };
+    let sites = [("a.test", origin_at(origin.address), plain()), ("b.test", tunnel(), plain())];
+    let edge = Edge::with(&sites, NameServers::System, limits(), behind);
+    for (host, last) in [("a.test", 1), ("b.test", 2)] {
+        let before = edge.counters().visitors.memory;
+        run(async {
+            let mut greedy = dial(last, &edge, host).await.with_preface(&[]).await;
+            let head = block(&request("GET", host, &[]));
+            for number in 0..120 {
+                greedy.send(&frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, &head)).await;
+            }
+            wait_for("no more is held", || edge.counters().visitors.memory > before);
+            assert!((OF_A_SOURCE / 2..=OF_A_SOURCE).contains(&held(&edge)), "{host}: {}", held(&edge));
+        });
+        wait_for("it comes back", || held(&edge) == 0);
+    }
+}

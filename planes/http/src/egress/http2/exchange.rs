@@ -16,7 +16,7 @@ use super::session::{Session, StreamClosed};
 use super::stream::{Closed, Stream};
 use crate::arrived::Arrived;
 use crate::clients::Told;
-use crate::fields::Fields;
+use crate::fields::{Fields, bytes_of};
 use crate::forward::{self, Provenance};
 use crate::ingress::{Block, RequestGuard};
 
@@ -151,6 +151,7 @@ impl Exchange {
         }
         let mut intake = self.stream.intake.borrow_mut();
         if let Some(head) = intake.head.take() {
+            self.stream.release(head.1.bytes());
             return Poll::Ready(Ok(head));
         }
         match intake.closed {
@@ -204,7 +205,9 @@ impl Exchange {
             return Poll::Ready(Some(Ok(Frame::Data(data))));
         }
         if intake.is_over {
-            return Poll::Ready(intake.trailers.take().map(|trailers| Ok(Frame::Trailers(trailers))));
+            let trailers = intake.trailers.take();
+            self.stream.release(trailers.as_ref().map_or(0, bytes_of));
+            return Poll::Ready(trailers.map(|trailers| Ok(Frame::Trailers(trailers))));
         }
         match intake.closed {
             Some(_) => Poll::Ready(Some(Err(BodyError::new("the origin broke off")))),

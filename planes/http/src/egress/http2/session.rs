@@ -391,7 +391,7 @@ impl Session {
                     frame.truncate(at.end);
                     frame.advance(at.start);
                     let bytes = frame.len();
-                    let received = stream.receive(frame, ends);
+                    let received = stream.receive(state.unread.part(frame), ends);
                     let out = state.outlet.open(&self.spare);
                     match received {
                         Ok(()) => state.wire.keep(stream.number.get(), bytes, out),
@@ -406,7 +406,11 @@ impl Session {
                         give_up(&mut state.wire, &stream, state.outlet.open(&self.spare));
                     }
                 }
-                Event::Trailers { owner: Some(stream) } => stream.receive_trailers(forward::trailers(heads.fields())),
+                Event::Trailers { owner: Some(stream) } => {
+                    if stream.receive_trailers(forward::trailers(heads.fields())) == Err(Unwanted) {
+                        give_up(&mut state.wire, &stream, state.outlet.open(&self.spare));
+                    }
+                }
                 Event::Reset { owner: Some(stream), refused } => {
                     stream.close(if refused { Closed::Refused } else { Closed::Broken });
                 }

@@ -9,7 +9,7 @@ use bartizan_wire::http2::AnswerHead;
 use bytes::BytesMut;
 use http::{HeaderMap, StatusCode};
 
-use crate::fields::Fields;
+use crate::fields::{Fields, bytes_of};
 use crate::ingress::{Connection, RequestGuard, UnderWay};
 use crate::worker::Worker;
 
@@ -119,6 +119,7 @@ impl Stream {
             self.wake();
             return if self.interim.get() > INTERIM_MAX { Err(Unwanted) } else { Ok(()) };
         }
+        self.hold(fields.bytes())?;
         let mut intake = self.intake.borrow_mut();
         intake.head = Some((head, fields));
         intake.is_over = ends;
@@ -129,10 +130,7 @@ impl Stream {
 
     /// An error if its visitor has no memory for it.
     pub(super) fn receive(&self, data: BytesMut, ends: bool) -> Result<(), Unwanted> {
-        if !self.visitor.hold(data.len(), &self.worker) {
-            return Err(Unwanted);
-        }
-        self.held.set(self.held.get() + data.len());
+        self.hold(data.len())?;
         let mut intake = self.intake.borrow_mut();
         intake.is_over = ends;
         if intake.data.is_empty() {
@@ -145,12 +143,23 @@ impl Stream {
         Ok(())
     }
 
-    pub(super) fn receive_trailers(&self, trailers: HeaderMap) {
+    /// An error if its visitor has no memory for them.
+    pub(super) fn receive_trailers(&self, trailers: HeaderMap) -> Result<(), Unwanted> {
+        self.hold(bytes_of(&trailers))?;
         let mut intake = self.intake.borrow_mut();
         intake.trailers = Some(trailers).filter(|trailers| !trailers.is_empty());
         intake.is_over = true;
         drop(intake);
         self.wake();
+        Ok(())
+    }
+
+    fn hold(&self, bytes: usize) -> Result<(), Unwanted> {
+        if !self.visitor.hold(bytes, &self.worker) {
+            return Err(Unwanted);
+        }
+        self.held.set(self.held.get() + bytes);
+        Ok(())
     }
 
     /// So much of it is held no more.

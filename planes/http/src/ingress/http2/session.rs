@@ -358,7 +358,7 @@ impl Session {
                     frame.truncate(at.end);
                     frame.advance(at.start);
                     let out = state.outlet.open(&self.worker.spare);
-                    match stream.receive(frame, ends, &self.worker) {
+                    match stream.receive(state.unread.part(frame), ends, &self.worker) {
                         Some(0) => {}
                         Some(wasted) => state.wire.took(stream.number, wasted, out),
                         None => {
