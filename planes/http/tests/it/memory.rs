@@ -204,8 +204,9 @@ fn long_heads_of_requests_that_wait() {
 /// Heads of answers that nobody reads, from an origin and from a tunnel.
 #[test]
 fn long_heads_of_answers_that_nobody_reads() {
-    const FIELDS: usize = 50;
-    let long = "x".repeat(1_000);
+    const FIELDS: usize = 10;
+    // No table takes it in (RFC 7541 §4.4), nor is it shorter by its code.
+    let long = "~".repeat(5_000);
     let answer =
         format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{}\r\n", format!("X-Long: {long}\r\n").repeat(FIELDS));
     let origin = Origin::raw(move |mut stream| {
