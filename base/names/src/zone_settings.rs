@@ -133,11 +133,11 @@ settings! {
     SecurityHeader security_header: TransportSecurity = SecurityHeader, default TransportSecurity::default();
     /// How the edge reaches origins.
     Ssl ssl: Ssl = OneOf<Ssl>, default Ssl::Flexible, strict Ssl::Strict;
+    /// Whether TLS 1.3 is spoken. Whether with early data says `0rtt`, which is changed with it.
+    Tls13 tls_1_3: Tls13 = OneOf<Tls13>, default Tls13::On;
     /// Origins over TLS are shown the certificate that the zone has for them. Where it cannot be read they are: an origin that
     /// wants one lets nobody in without it.
     TlsClientAuth tls_client_auth: bool = Switch, default false, strict true;
-    /// Whether TLS 1.3 is spoken. Whether with early data says `0rtt`, which is changed with it.
-    Tls13 tls_1_3: Tls13 = OneOf<Tls13>, default Tls13::On;
     /// WebSockets are let through.
     Websockets websockets: bool = Switch, default true;
 }
