@@ -12,6 +12,9 @@ const RANDOM_BYTES: usize = 8;
 const MARK_BYTES: usize = 4;
 const ID_BYTES: usize = RANDOM_BYTES + MARK_BYTES;
 
+/// Of anybody (§17.2).
+const LONGEST_ID: usize = 20;
+
 /// Random ids with a mark by which only we know that they are ours, and only as long as we run: packets for a predecessor are
 /// answered by a reset, and bear no mark.
 #[derive(Default)]
@@ -40,13 +43,15 @@ impl Ids {
 
 /// Whom a datagram is for: the first packet in it, which all others go with (RFC 9000 §12.2). None: no packet of ours.
 pub(crate) fn id_of(datagram: &[u8]) -> Option<ConnectionId> {
-    let id = match datagram {
-        // A long header says how long it is (§17.2), a short one does not (§17.3).
-        [0x80..=0xFF, _, _, _, _, length, rest @ ..] if usize::from(*length) == ID_BYTES => rest,
-        [0..0x80, rest @ ..] => rest,
+    // A long header says how long it is (§17.2), a short one does not (§17.3).
+    let (id, length) = match datagram {
+        [0x80..=0xFF, _, _, _, _, length, rest @ ..] if usize::from(*length) <= LONGEST_ID => {
+            (rest, usize::from(*length))
+        }
+        [0..0x80, rest @ ..] => (rest, ID_BYTES),
         _ => return None,
     };
-    id.get(..ID_BYTES).map(ConnectionId::new)
+    id.get(..length).map(ConnectionId::new)
 }
 
 /// Makes those of an endpoint.

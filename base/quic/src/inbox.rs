@@ -8,10 +8,14 @@
 //! faster than a driver can open them: a flood of copies of one datagram would take all memory. So what waits is counted here,
 //! and what has no room is dropped, as a network would drop it: its sender slows down (RFC 9002 §7).
 //!
-//! Whose a datagram is its connection id says, whatever address it comes from. The ids of an endpoint are known by a [mark],
-//! and that of the handshake belongs to an inbox. What bears another one that is ours has no inbox: it is for a connection that
-//! has changed its id, or is gone, or began with a retry, and all of that together has a bound in time. What bears none of ours
-//! begins a connection, and waits within the library's own bounds.
+//! Whose a datagram is its connection id says, whatever address it comes from. An inbox is known by the ids of its handshake:
+//! ours, and the one that the client made up. The ids of an endpoint have a [mark]: what bears another one that is ours is for
+//! a connection that has changed its id, as some clients do at once, and goes by its address, where that has one connection
+//! alone. Else its connection has moved, or is gone, or began with a retry, and all of that together has a bound in time. What
+//! bears none of these begins a connection, and waits within the library's own bounds.
+//!
+//! Not all that is counted is handed on: the library drops what is no packet. So what is counted for a driver that has done
+//! nothing for a while is forgotten once others have no room for it.
 //!
 //! [mark]: crate::ids
 
@@ -20,9 +24,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -44,6 +48,9 @@ const STEP_LEAST: u32 = 32;
 const STRANGERS_PER_SECOND: u32 = 20_000;
 const STRANGERS_BURST: Duration = Duration::from_millis(100);
 
+/// A driver that something was handed on to does something sooner.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(1);
+
 thread_local! {
     /// Whose driver is spawned next.
     static ACCEPTED: RefCell<Option<Driver>> = const { RefCell::new(None) };
@@ -64,6 +71,8 @@ struct Shared {
 
 pub(crate) struct Table {
     by_id: HashMap<ConnectionId, Arc<Inbox>>,
+    /// None: there are several.
+    by_peer: HashMap<SocketAddr, Option<Arc<Inbox>>>,
     by_source: HashMap<SourceKey, Weak<Source>>,
     /// When those without an inbox that came are paid for.
     strangers: Instant,
@@ -73,27 +82,42 @@ pub(crate) struct Table {
 struct Inbox {
     waiting: AtomicU32,
     source: Arc<Source>,
+    /// Whether its driver has done something since it was looked at last.
+    is_read: AtomicBool,
 }
 
 /// What waits for all connections of one source.
 struct Source {
     key: SourceKey,
     waiting: AtomicU32,
+    /// When its inboxes were looked at last.
+    looked: Mutex<Instant>,
 }
 
 impl Inboxes {
     /// With room for so many datagrams. Calls `dropped` for each that found none.
     pub fn new(room: u32, dropped: impl Fn() + Send + Sync + 'static) -> Inboxes {
-        let table = Table { by_id: HashMap::new(), by_source: HashMap::new(), strangers: Instant::now() };
+        let table = Table {
+            by_id: HashMap::new(),
+            by_peer: HashMap::new(),
+            by_source: HashMap::new(),
+            strangers: Instant::now(),
+        };
         let (waiting, ids, dropped) = (AtomicU32::new(0), Ids::default(), Box::new(dropped));
         Inboxes(Arc::new(Shared { room, waiting, ids, table: Mutex::new(table), dropped }))
     }
 
-    /// Takes up the handshake of a connection from there, which gets an inbox. The driver that the library spawns meanwhile is
-    /// to be run by what [`Driver::take`] gives, on this thread.
-    pub fn accept<T>(&self, from: IpAddr, accept: impl FnOnce() -> T) -> T {
-        let inbox = Arc::new(Inbox { waiting: AtomicU32::new(0), source: self.0.source(from) });
-        ACCEPTED.replace(Some(Driver { shared: Arc::clone(&self.0), inbox, id: None }));
+    /// Takes up the handshake of a connection from there, which gets an inbox; `first` is the id that the client made up for us.
+    /// The driver that the library spawns meanwhile is to be run by what [`Driver::take`] gives, on this thread.
+    pub fn accept<T>(&self, from: SocketAddr, first: ConnectionId, accept: impl FnOnce() -> T) -> T {
+        let (source, is_read) = (self.0.source(from.ip()), AtomicBool::new(true));
+        let inbox = Arc::new(Inbox { waiting: AtomicU32::new(0), source, is_read });
+        let mut table = self.0.table();
+        let both = table.by_peer.contains_key(&from);
+        table.by_peer.insert(from, (!both).then(|| Arc::clone(&inbox)));
+        let first = table.claim(first, &inbox);
+        drop(table);
+        ACCEPTED.replace(Some(Driver { shared: Arc::clone(&self.0), inbox, peer: from, ids: [first, None] }));
         let accepted = accept();
         // If nothing was spawned.
         drop(ACCEPTED.take());
@@ -104,13 +128,9 @@ impl Inboxes {
     pub(crate) fn id(&self) -> ConnectionId {
         let id = self.0.ids.make();
         ACCEPTED.with_borrow_mut(|accepted| {
-            if let Some(Driver { inbox, id: none @ None, .. }) = accepted {
+            if let Some(Driver { inbox, ids: [_, none @ None], .. }) = accepted {
                 // One that exists is not taken by the library, which asks for another.
-                let mut table = self.0.table();
-                if let Entry::Vacant(free) = table.by_id.entry(id) {
-                    free.insert(Arc::clone(inbox));
-                    *none = Some(id);
-                }
+                *none = self.0.table().claim(id, inbox);
             }
         });
         id
@@ -123,13 +143,16 @@ impl Inboxes {
 
     /// Whether this datagram may wait, and is counted.
     // Hot: once a datagram.
-    pub(crate) fn hears(&self, table: &mut Table, datagram: &[u8]) -> bool {
-        let is_heard = match id_of(datagram) {
-            Some(id) => match table.by_id.get(&id) {
-                Some(inbox) => self.0.put_into(inbox),
-                None => !self.0.ids.are(&id) || table.hears_stranger(),
-            },
-            None => true,
+    pub(crate) fn hears(&self, table: &mut Table, from: SocketAddr, datagram: &[u8]) -> bool {
+        let Some(id) = id_of(datagram) else { return true };
+        let inbox = match table.by_id.get(&id) {
+            None if !self.0.ids.are(&id) => return true,
+            None => table.by_peer.get(&from).and_then(Option::as_ref),
+            known => known,
+        };
+        let is_heard = match inbox.cloned() {
+            Some(inbox) => self.0.put_into(&inbox) || self.0.forget(table, &inbox.source) && self.0.put_into(&inbox),
+            None => table.hears_stranger(),
         };
         if !is_heard {
             (self.0.dropped)();
@@ -154,7 +177,7 @@ impl Shared {
         let by_source = &mut self.table().by_source;
         let known = by_source.get(&key).and_then(Weak::upgrade);
         known.unwrap_or_else(|| {
-            let source = Arc::new(Source { key, waiting: AtomicU32::new(0) });
+            let source = Arc::new(Source { key, waiting: AtomicU32::new(0), looked: Mutex::new(Instant::now()) });
             by_source.insert(key, Arc::downgrade(&source));
             source
         })
@@ -174,13 +197,43 @@ impl Shared {
     }
 
     fn take_from(&self, inbox: &Inbox, datagrams: u32) {
-        for waiting in [&inbox.waiting, &inbox.source.waiting, &self.waiting] {
-            waiting.fetch_sub(datagrams, Ordering::Relaxed);
+        let less = |waiting: u32| Some(waiting.saturating_sub(datagrams));
+        let waited = inbox.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).unwrap_or_default();
+        for waiting in [&inbox.source.waiting, &self.waiting] {
+            waiting.fetch_sub(waited.min(datagrams), Ordering::Relaxed);
         }
+    }
+
+    /// Forgets what was counted for drivers that have done nothing since the last look; says whether there was one.
+    fn forget(&self, table: &Table, source: &Arc<Source>) -> bool {
+        let mut looked = source.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        if looked.elapsed() < FORGOTTEN_AFTER {
+            return false;
+        }
+        *looked = Instant::now();
+        // Each has one id of ours.
+        let own = table.by_id.iter().filter(|(id, _)| self.ids.are(id)).map(|(_, inbox)| inbox);
+        for inbox in own.filter(|inbox| Arc::ptr_eq(&inbox.source, source)) {
+            if !inbox.is_read.swap(false, Ordering::Relaxed) {
+                self.take_from(inbox, inbox.waiting.load(Ordering::Relaxed));
+            }
+        }
+        true
     }
 }
 
 impl Table {
+    /// Lets the inbox be known by this id, if no other is.
+    fn claim(&mut self, id: ConnectionId, inbox: &Arc<Inbox>) -> Option<ConnectionId> {
+        match self.by_id.entry(id) {
+            Entry::Vacant(free) => {
+                free.insert(Arc::clone(inbox));
+                Some(id)
+            }
+            Entry::Occupied(_) => None,
+        }
+    }
+
     fn hears_stranger(&mut self) -> bool {
         let now = Instant::now();
         let paid = self.strangers.max(now) + Duration::from_secs(1) / STRANGERS_PER_SECOND;
@@ -196,7 +249,8 @@ impl Table {
 pub struct Driver {
     shared: Arc<Shared>,
     inbox: Arc<Inbox>,
-    id: Option<ConnectionId>,
+    peer: SocketAddr,
+    ids: [Option<ConnectionId>; 2],
 }
 
 impl Driver {
@@ -207,6 +261,7 @@ impl Driver {
 
     /// Does a step of the driver's work.
     pub fn poll<W: Future<Output = ()> + ?Sized>(&self, work: Pin<&mut W>, cx: &mut Context<'_>) -> Poll<()> {
+        self.inbox.is_read.store(true, Ordering::Relaxed);
         let waited = self.inbox.waiting.load(Ordering::Relaxed);
         let polled = work.poll(cx);
         // Where the runtime did not end the step, nothing is left of what waited.
@@ -225,8 +280,16 @@ impl Drop for Driver {
     fn drop(&mut self) {
         let mut table = self.shared.table();
         // From here on nothing is put into it.
-        if let Some(id) = &self.id {
+        for id in self.ids.iter().flatten() {
             table.by_id.remove(id);
+        }
+        // Where there were several, what comes for those that are left is nobody's, until one of them goes.
+        if table
+            .by_peer
+            .get(&self.peer)
+            .is_some_and(|inbox| inbox.as_ref().is_none_or(|one| Arc::ptr_eq(one, &self.inbox)))
+        {
+            table.by_peer.remove(&self.peer);
         }
         self.shared.take_from(&self.inbox, self.inbox.waiting.load(Ordering::Relaxed));
         let source = &self.inbox.source;
@@ -249,14 +312,28 @@ mod tests {
 
     /// A connection from there: its id and its driver.
     fn connect(inboxes: &Inboxes, from: [u8; 4]) -> (ConnectionId, Driver) {
-        inboxes.accept(from.into(), || {
-            let id = inboxes.id();
-            (id, Driver::take().unwrap())
-        })
+        let first = ConnectionId::new(&rand());
+        // All of them from one port.
+        inboxes.accept(peer(from), first, || (inboxes.id(), Driver::take().unwrap()))
+    }
+
+    /// An id that a client makes up.
+    fn rand() -> [u8; 16] {
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).unwrap();
+        id
+    }
+
+    fn peer(from: [u8; 4]) -> SocketAddr {
+        (from, 4_433).into()
     }
 
     fn heard(inboxes: &Inboxes, datagram: &[u8], most: u32) -> u32 {
-        (0..most).take_while(|_| inboxes.hears(&mut inboxes.table(), datagram)).count() as u32
+        heard_from(peer([198, 51, 100, 1]), inboxes, datagram, most)
+    }
+
+    fn heard_from(from: SocketAddr, inboxes: &Inboxes, datagram: &[u8], most: u32) -> u32 {
+        (0..most).take_while(|_| inboxes.hears(&mut inboxes.table(), from, datagram)).count() as u32
     }
 
     async fn read_all(driver: &Driver) {
@@ -332,10 +409,53 @@ mod tests {
         drop(driver);
         let late = [inboxes.id(), gone].map(|id| heard(&inboxes, &packets(&id)[0], 1_000_000));
         assert!((burst..2 * burst).contains(&late[0]) && late[1] < burst, "{late:?}");
+        // From who has one connection it is for that, which has changed its id.
+        let (_, driver) = connect(&inboxes, [192, 0, 2, 1]);
+        let other_id = &packets(&inboxes.id())[0];
+        assert_eq!(heard_from(peer([192, 0, 2, 1]), &inboxes, other_id, 1_000_000), 500);
+        assert_eq!(inboxes.0.waiting.load(Ordering::Relaxed), 500);
+        drop(driver);
         // One of somebody else, and what is no packet at all.
         let mine = Inboxes::new(1_000, || ());
         for datagram in [packets(&inboxes.id())[0].clone(), packets(&inboxes.id())[1].clone(), vec![], vec![0x40; 5]] {
             assert_eq!(heard(&mine, &datagram, 10 * burst), 10 * burst);
         }
+    }
+
+    /// What the client made up is an id of its connection too, for as long as that lives (RFC 9000 §7.2).
+    #[tokio::test]
+    async fn the_first_id_is_counted_too() {
+        let inboxes = Inboxes::new(1_000, || ());
+        let first = ConnectionId::new(&[7; 9]);
+        let (_, driver) = inboxes.accept(peer([192, 0, 2, 1]), first, || (inboxes.id(), Driver::take().unwrap()));
+        let [_, long] = packets(&first);
+        assert_eq!(heard(&inboxes, &long, 10_000), 500);
+        read_all(&driver).await;
+        assert_eq!(heard(&inboxes, &long, 10_000), 500);
+        drop(driver);
+        assert_eq!(heard(&inboxes, &long, 10_000), 10_000);
+        assert!(inboxes.table().by_id.is_empty() && inboxes.table().by_peer.is_empty());
+    }
+
+    /// The library drops what is no packet, and then no driver reads it.
+    #[tokio::test]
+    async fn what_was_counted_in_vain_is_forgotten() {
+        let inboxes = Inboxes::new(1_000, || ());
+        let (junk, _driver) = connect(&inboxes, [192, 0, 2, 1]);
+        let (good, good_driver) = connect(&inboxes, [192, 0, 2, 1]);
+        let past = |inboxes: &Inboxes| {
+            let table = inboxes.table();
+            let source = &table.by_id[&good].source;
+            *source.looked.lock().unwrap() -= FORGOTTEN_AFTER;
+        };
+        assert_eq!(heard(&inboxes, &packets(&junk)[0], 10_000), 500);
+        assert_eq!(heard(&inboxes, &packets(&good)[0], 10_000), 0);
+        // At the first look each may have been read before it.
+        past(&inboxes);
+        assert_eq!(heard(&inboxes, &packets(&good)[0], 10_000), 0);
+        read_all(&good_driver).await;
+        past(&inboxes);
+        assert_eq!(heard(&inboxes, &packets(&good)[0], 10_000), 500);
+        assert_eq!(inboxes.0.waiting.load(Ordering::Relaxed), 500);
     }
 }

@@ -65,13 +65,13 @@ impl Batches {
     /// Copies the next datagram. One that is not heard is an empty one, as is one that has no room: it is longer than we say
     /// that they may be.
     // Hot: once a datagram.
-    fn next(&mut self, to: &mut [u8], mut hears: impl FnMut(&[u8]) -> bool) -> Option<RecvMeta> {
+    fn next(&mut self, to: &mut [u8], mut hears: impl FnMut(SocketAddr, &[u8]) -> bool) -> Option<RecvMeta> {
         let batch = self.metas[..self.filled].get(self.batch)?;
         let left = batch.len.min(BATCH_BYTES) - self.offset;
         let length = batch.stride.min(left);
         let from = self.batch * BATCH_BYTES + self.offset;
         let datagram = &self.bytes[from..from + length];
-        let taken = to.get_mut(..length).filter(|_| hears(datagram)).map_or(0, |to| {
+        let taken = to.get_mut(..length).filter(|_| hears(batch.addr, datagram)).map_or(0, |to| {
             to.copy_from_slice(datagram);
             length
         });
@@ -107,7 +107,9 @@ impl AsyncUdpSocket for Socket {
         let table = &mut *self.inboxes.table();
         let mut taken = 0;
         for (to, meta) in bufs.iter_mut().zip(meta) {
-            let Some(next) = batches.next(to, |datagram| self.inboxes.hears(table, datagram)) else { break };
+            let Some(next) = batches.next(to, |from, datagram| self.inboxes.hears(table, from, datagram)) else {
+                break;
+            };
             *meta = next;
             taken += 1;
         }

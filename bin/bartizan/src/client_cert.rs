@@ -378,6 +378,12 @@ fn issued(zone: &str) -> String {
 
 /// The one with this id, or else those that are for this name and have this status: one at least.
 async fn named(api: &Api, base: &str, asked: &str, status: &str) -> anyhow::Result<Vec<Value>> {
+    // Of a script whose variable is not set: that is no name, and must not be that of all which have none.
+    if asked.is_empty() {
+        return Err(Failure::new(Cause::Usage, "which certificate is not said")
+            .remedy("its id or its common name: `bartizan client-cert list ZONE` has them")
+            .into());
+    }
     let is_id = asked.len() == 32 && asked.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_id && let Some(one) = api.find(&format!("{base}/{asked}")).await? {
         return Ok(vec![one]);

@@ -150,6 +150,9 @@ fn within(what: &'static str, size: usize, max: usize) -> Result<(), CommitError
     if size > max { Err(CommitError::TooLarge { what, size, max }) } else { Ok(()) }
 }
 
+/// How often letters of records are read after a change at most.
+const STEPS_A_TURN: usize = 4;
+
 pub(crate) struct Writer {
     /// In front of the connection: the engine folds the journal when the last one is closed.
     pub(crate) folder: Folder,
@@ -194,10 +197,15 @@ impl Writer {
                     self.folder.wake_if_large();
                     fold_at = self.fold_journal(fold_at);
                     self.trim_audit();
-                    if written >= self.letters.size() as usize {
-                        written = 0;
-                        self.is_filled = true;
-                        self.catch_up();
+                    // As much is read as was written, or what is unread would grow for as long as somebody writes; but not all
+                    // of what one large change wrote before anybody else's.
+                    for _ in 0..STEPS_A_TURN {
+                        let size = self.letters.size() as usize;
+                        if written >= size {
+                            written -= size;
+                            self.is_filled = true;
+                            self.catch_up();
+                        }
                     }
                     chores = Chores::Waiting;
                 }

@@ -148,7 +148,8 @@ enum ArrivalError {
 
 async fn arrive(incoming: Incoming, edge: &Edge) -> Result<Arrived, ArrivalError> {
     let Limits { handshake_time, register_time, .. } = edge.limits;
-    let connecting = edge.inboxes.accept(incoming.remote_address().ip(), || incoming.accept())?;
+    let (from, first) = (incoming.remote_address(), incoming.orig_dst_cid());
+    let connecting = edge.inboxes.accept(from, first, || incoming.accept())?;
     let quic = timeout(handshake_time, connecting).await.map_err(|_| ArrivalError::HandshakeTime)??;
     match timeout(register_time, first_call(&quic, edge)).await {
         Ok(Ok((registration, reply, control))) => register(quic, *registration, reply, control, edge).await,

@@ -47,6 +47,11 @@ impl Writer {
     /// during the longest read, and one such step more.
     pub(super) fn fold_journal(&self, at: u64) -> u64 {
         let size = Folder::journal_pages() * FRAME_BYTES;
+        if size < self.folding.bytes {
+            // It may have begun anew by itself, when whoever was in the way had left.
+            self.gate.open();
+            return self.folding.bytes;
+        }
         if size < at {
             return at;
         }

@@ -74,8 +74,9 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    /// No step is smaller than a `SMALLEST`th of the largest.
-    const SMALLEST: u32 = 32;
+    /// No step is smaller than a `SMALLEST`th of the largest: where a disk takes longer than a turn to make it durable, more of
+    /// them would only wait for it more often.
+    const SMALLEST: u32 = 8;
 
     pub(crate) const fn up_to(max: u32) -> Step {
         Step { size: max / 8, max }
@@ -135,7 +136,7 @@ mod tests {
         }
         assert!((120..=290).contains(&step.size()), "{}", step.size());
         (0..50).for_each(|_| step.took(Duration::from_secs(1)));
-        assert_eq!(step.size(), 62);
+        assert_eq!(step.size(), 250);
         (0..50).for_each(|_| step.took(Duration::ZERO));
         assert_eq!(step.size(), 2_000);
     }

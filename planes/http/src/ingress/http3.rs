@@ -118,8 +118,9 @@ impl Drop for UnderWay<'_> {
 
 async fn shake(incoming: Incoming, connection: &Connection, worker: &Worker) -> Option<quinn::Connection> {
     let is_proven = incoming.remote_address_validated();
+    let (from, first) = (incoming.remote_address(), incoming.orig_dst_cid());
     let accept = || driving::in_turns(&connection.turn, || incoming.accept());
-    let mut connecting = worker.inboxes.accept(connection.peer.ip(), accept).ok()?;
+    let mut connecting = worker.inboxes.accept(from, first, accept).ok()?;
     let greeting = connecting.handshake_data().await.ok()?.downcast::<Greeting>().ok()?;
     let time = worker.limits.handshake_time;
     // What came in the first flight may be from an address that is not its sender's (RFC 9000 §8.1), by which it would be

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bartizan_quic::Inboxes;
-use quinn::Runtime;
+use quinn::{ConnectionId, Runtime};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::runtime::LocalOptions;
@@ -341,7 +341,7 @@ fn drivers_of_quic_take_turns() {
         let turns: Vec<_> = (0..CONNECTIONS).map(|_| lanes.turn_of(from(0))).collect();
         for turn in &turns {
             let work = Box::pin(driver(20, step, Arc::clone(&all)));
-            inboxes.accept(from(0), || in_turns(turn, || Driving.spawn(work)));
+            inboxes.accept((from(0), 1).into(), ConnectionId::new(&[]), || in_turns(turn, || Driving.spawn(work)));
         }
         let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
         near.set_nonblocking(true).unwrap();
