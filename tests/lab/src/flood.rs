@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -116,6 +117,18 @@ impl Drop for Path {
         self.shared.is_over.store(true, Ordering::Relaxed);
         self.threads.drain(..).for_each(|thread| thread.join().unwrap());
     }
+}
+
+/// Runs the test of this name in a process of its own, where nothing else takes memory; true is said there.
+pub fn is_alone(test: &str) -> bool {
+    const ALONE: &str = "BARTIZAN_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let own = std::env::current_exe().unwrap();
+    let ended = Command::new(own).args([test, "--exact", "--nocapture"]).env(ALONE, "yes").status().unwrap();
+    assert!(ended.success(), "{test}: {ended}");
+    false
 }
 
 /// What this process has in memory.
