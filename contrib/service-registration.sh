@@ -32,7 +32,7 @@ while [ "$try" -lt 20 ]; do
     try=$((try + 1))
     call --fail --dump-header "$folder/head" --output "$folder/pool" "$pool"
     tag=$(tr -d '\r' < "$folder/head" | sed -n 's/^[Ee][Tt][Aa][Gg]: *//p')
-    others=$(nodes | grep -v "\"address\":\"$ADDRESS\"[^}]*${port:+\"port\":$port}" | paste -s -d , -) || others=""
+    others=$(nodes | grep -v "\"address\":\"$ADDRESS\"[^}]*${port:+\"port\":$port[,\}]}" | paste -s -d , -) || others=""
     own="{\"name\":\"$(hostname)\",\"address\":\"$ADDRESS\",\"enabled\":true${port:+,\"port\":$port}}"
     case $action in
     start) origins="${others:+$others,}$own" ;;

@@ -394,6 +394,10 @@ pub struct LoadBalancerBody {
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<RandomSteering>)]
     pub random_steering: Patch<RandomSteering>,
+    /// Not offered: none, or refused.
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub rules: Patch<Vec<serde_json::Value>>,
 }
 
 /// How the servers of a pool are, as this edge sees them.

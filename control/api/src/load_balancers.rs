@@ -66,7 +66,7 @@ impl Editable for LoadBalancers {
         let zone = here.zone()?;
         let text = body.name.value().ok_or(BalancingError::Missing { pointer: "/name" })?;
         let name = Parsed::parse_name(text, &zone.name)?;
-        let id = id_of(zone.id, &name);
+        let id = Key::load_balancer_id(zone.id, &name);
         let mut document = Parsed::document((id, &zone.name), None, body, change.now())?;
         if let Some(before) = change.find::<LoadBalancer>(&Key::load_balancer(zone.id, id))? {
             (document.created_on, document.modified_on) = (before.created_on, before.modified_on);
@@ -180,13 +180,6 @@ fn shown(region: Region) -> Shown {
     Shown { region_code: region.to_string(), countries: region.countries().map(country).collect() }
 }
 
-fn id_of(zone: ZoneId, name: &Name) -> LoadBalancerId {
-    let hash = bartizan_seal::sha256(format!("load-balancer/{zone}/{name}").as_bytes());
-    let mut id = [0; 16];
-    id.copy_from_slice(&hash[..16]);
-    LoadBalancerId::from_bytes(id)
-}
-
 impl View {
     /// The zones that have some.
     pub(crate) fn zones_with_balancers(&self) -> Result<Vec<ZoneId>, Error> {
@@ -209,7 +202,7 @@ impl View {
 impl Change {
     /// No application may have the name of a load balancer: the name is told with addresses that lead elsewhere.
     pub(crate) fn refuse_name_of_balancer(&mut self, zone: ZoneId, name: &Name) -> Result<(), Error> {
-        let key = Key::load_balancer(zone, id_of(zone, name));
+        let key = Key::load_balancer(zone, Key::load_balancer_id(zone, name));
         self.guard(&key)?;
         match self.has(&key)? {
             true => Err(Fault::HostTaken.because(format_args!("{name} is a load balancer's")).at("/dns/name")),

@@ -215,6 +215,12 @@ impl Key {
         Key::new(Scope::Zone(zone), Kind::LoadBalancer, id)
     }
 
+    /// The id that the load balancer of a name has: it follows from the name, so that two who make one at once meet.
+    pub fn load_balancer_id(zone: ZoneId, name: &Name) -> LoadBalancerId {
+        let hash = bartizan_seal::sha256(format!("load-balancer/{zone}/{name}").as_bytes());
+        LoadBalancerId::from_bytes(hash.first_chunk().copied().unwrap_or_default())
+    }
+
     pub fn account(id: AccountId) -> Key {
         Key::one(Scope::Account(id), Kind::Account)
     }

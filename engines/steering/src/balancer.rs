@@ -369,6 +369,13 @@ impl Balancer {
             let index = pool.with_tag(tag)?;
             Some((pool, index))
         })?;
+        // A cookie is the same for all who have it: it leads to no pool that its bearer would not be sent to.
+        let list = self.list(asked);
+        let is_meant = list.iter().any(|slot| slot.id == pool.id)
+            || pool.id == self.lists.fallback.id && !list.iter().any(|slot| slot.look().is_up());
+        if !is_meant {
+            return None;
+        }
         let has = |mask: u64| mask >> index & 1 == 1;
         let drains =
             pool.nodes()[index].disabled_at.is_some_and(|at| asked.now < at.saturating_add(cookie.drain.as_secs()));

@@ -85,17 +85,15 @@ async fn once(ways: &Ways, node: &Node, monitor: &Monitor) -> Looked {
         }
     };
     let mut path = request.path.clone();
+    let port = monitor.port.or(node.port).unwrap_or(usual_port(request));
+    let host = host_of(request, &node.target, port);
     for _ in 0..=REDIRECTS_MAX {
         let answer = match &node.target {
-            NodeTarget::Host(hosts) => {
-                let usual = if request.tls { 443 } else { 80 };
-                let port = monitor.port.or(node.port).unwrap_or(usual);
-                ask(ways, hosts, port, request, &path).await.map_err(failed)?
-            }
-            NodeTarget::Tunnel(tunnel) => ask_through(ways, *tunnel, request, &path).await.map_err(failed)?,
+            NodeTarget::Host(hosts) => ask(ways, (hosts, port), request, (&host, &path)).await.map_err(failed)?,
+            NodeTarget::Tunnel(tunnel) => ask_through(ways, *tunnel, request, (&host, &path)).await.map_err(failed)?,
         };
         if request.redirects && (300..400).contains(&answer.code) {
-            match answer.location.as_deref().and_then(|location| same_place(location, request)) {
+            match answer.location.as_deref().and_then(|location| same_place(location, request, &host)) {
                 Some(next) => {
                     path = next;
                     continue;
@@ -117,30 +115,39 @@ fn judged(request: &Request, answer: &Answer) -> Looked {
     if has { Ok(answer.code) } else { Err((answer.code, "the body is not as expected".to_owned())) }
 }
 
-/// The path of a redirect, if it leads to the same server.
-fn same_place(location: &str, request: &Request) -> Option<String> {
+/// The path of a redirect, if it leads to the same server, which is called `host`.
+fn same_place(location: &str, request: &Request, host: &str) -> Option<String> {
     let uri: Uri = location.parse().ok()?;
     let is_same = match uri.authority() {
         None => true,
-        Some(authority) => request.host.as_deref().is_some_and(|host| authority.as_str().eq_ignore_ascii_case(host)),
+        Some(authority) => {
+            let usual = format!(":{}", usual_port(request));
+            let bare = |name: &str| name.strip_suffix(&usual).unwrap_or(name).to_ascii_lowercase();
+            let scheme = if request.tls { "https" } else { "http" };
+            uri.scheme_str() == Some(scheme) && bare(authority.as_str()) == bare(host)
+        }
     };
     let path = uri.path_and_query()?.as_str();
     (is_same && path.starts_with('/')).then(|| path.to_owned())
 }
 
+const fn usual_port(request: &Request) -> u16 {
+    if request.tls { 443 } else { 80 }
+}
+
 /// What the server is called in a request.
-fn host_of(request: &Request, hosts: &[OriginHost], port: u16) -> String {
+fn host_of(request: &Request, target: &NodeTarget, port: u16) -> String {
     if let Some(host) = &request.host {
         return host.clone();
     }
-    let usual = if request.tls { 443 } else { 80 };
+    let NodeTarget::Host(hosts) = target else { return "localhost".to_owned() };
     let name = match hosts.first() {
         Some(OriginHost::Address(IpAddr::V6(address))) => format!("[{address}]"),
         Some(OriginHost::Address(address)) => address.to_string(),
         Some(OriginHost::Name(name)) => name.to_string().trim_end_matches('.').to_owned(),
         None => String::new(),
     };
-    if port == usual { name } else { format!("{name}:{port}") }
+    if port == usual_port(request) { name } else { format!("{name}:{port}") }
 }
 
 fn method(request: &Request) -> Method {
@@ -159,9 +166,13 @@ fn fields(request: &Request) -> HeaderMap {
     map
 }
 
-async fn ask(ways: &Ways, hosts: &[OriginHost], port: u16, request: &Request, path: &str) -> Result<Answer, String> {
+async fn ask(
+    ways: &Ways,
+    (hosts, port): (&[OriginHost], u16),
+    request: &Request,
+    (host, path): (&str, &str),
+) -> Result<Answer, String> {
     let stream = ways.dialer.connect_to(None, hosts, port).await.map_err(|failure| failure.to_string())?;
-    let host = host_of(request, hosts, port);
     let encryption = match (request.tls, request.insecure) {
         (false, _) => Encryption::None,
         (true, true) => Encryption::Unverified,
@@ -171,13 +182,13 @@ async fn ask(ways: &Ways, hosts: &[OriginHost], port: u16, request: &Request, pa
         None => Box::new(stream),
         Some(config) => {
             let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|it| it.is_ascii_digit()));
-            let name = name.map_or(host.as_str(), |(name, _)| name).trim_matches(['[', ']']);
+            let name = name.map_or(host, |(name, _)| name).trim_matches(['[', ']']);
             let stream =
                 bartizan_tls::connect(config, name, stream).await.map_err(|error| format!("no TLS: {error}"))?;
             Box::new(stream)
         }
     };
-    converse(io, request, &host, path).await
+    converse(io, request, host, path).await
 }
 
 /// Asks on a connection that is for this alone, and reads as much of the answer as matters.
@@ -237,12 +248,16 @@ async fn read_body(io: &mut Box<dyn Io>, framed: http1::Body, mut unread: BytesM
     Ok(read)
 }
 
-async fn ask_through(ways: &Ways, tunnel: TunnelId, request: &Request, path: &str) -> Result<Answer, String> {
-    let host = request.host.clone().unwrap_or_else(|| "localhost".to_owned());
+async fn ask_through(
+    ways: &Ways,
+    tunnel: TunnelId,
+    request: &Request,
+    (host, path): (&str, &str),
+) -> Result<Answer, String> {
     let asked = bartizan_exchange::Request {
         visitor: IpAddr::V4(Ipv4Addr::LOCALHOST),
         method: method(request),
-        host: Host::parse(&host).ok_or_else(|| format!("{host} is no host"))?,
+        host: Host::parse(host).ok_or_else(|| format!("{host} is no host"))?,
         path: PathAndQuery::try_from(path).map_err(|error| error.to_string())?,
         headers: fields(request),
         body: Body::empty(),

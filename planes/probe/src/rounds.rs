@@ -176,7 +176,8 @@ impl Rounds {
         let Some(node) = check.pool.nodes().get(turn.node) else { return Begin::Gone };
         let begins = watch.look.is_none();
         if begins && !self.room.enter(check.account, node, now, looks) {
-            watch.at = now + DELAY;
+            // Not all at once again, in the order in which they came to nothing.
+            watch.at = now + DELAY / 2 + spread(&mut self.draw, DELAY);
             self.due.push(Reverse((watch.at, turn)));
             return Begin::Delayed;
         }
@@ -222,10 +223,12 @@ fn is_same(one: &Node, other: &Node) -> bool {
 }
 
 impl Room {
-    /// Takes a place for a look, if there is one. An account gets no more than is left free for others.
+    /// Takes a place for a look, if there is one. An account gets no more than is left free for others, and the last eighth of
+    /// all is for those that have none: however many have servers that hang, the next one is looked at.
     fn enter(&mut self, account: AccountId, node: &Node, now: Instant, looks: usize) -> bool {
         let own = self.accounts.get(&account).copied().unwrap_or(0);
-        if own >= looks.saturating_sub(self.open) {
+        let free = looks.saturating_sub(self.open);
+        if free == 0 || own > 0 && own >= free.saturating_sub(looks / 8) {
             return false;
         }
         self.tidy(now);
@@ -383,8 +386,8 @@ mod tests {
             pools.map(move |id| pool(account, id, (0..64).map(move |at| address(id, at)), interval))
         };
         for (address, expect) in [
-            // Half of all for one who is alone, and no more of one server than is good for it.
-            ((|id, at| [10, 0, id as u8, at]) as fn(u32, u8) -> [u8; 4], LOOKS / 2),
+            // Nearly half of all for one who is alone, and no more of one server than is good for it.
+            ((|id, at| [10, 0, id as u8, at]) as fn(u32, u8) -> [u8; 4], LOOKS * 7 / 16),
             (|_, _| [10, 0, 0, 1], SERVER_OPEN_MAX as usize),
         ] {
             let mut rounds = Rounds::with_seed(7);
@@ -400,6 +403,31 @@ mod tests {
             let is_other = |(_, check): &&(Begun, Arc<Check>)| check.account == AccountId::from_bytes([2; 16]);
             assert_eq!(of_other.iter().filter(is_other).count(), 64);
         }
+    }
+
+    /// Servers that hang of however many accounts keep nobody from the first look at a server of theirs.
+    #[test]
+    fn many_accounts_leave_room_for_one_more() {
+        let (interval, start) = (Duration::from_secs(60), Instant::now());
+        let mut rounds = Rounds::with_seed(7);
+        let mut all = Checks::default();
+        let mut now = start;
+        for account in 1..=40 {
+            for id in 0..20 {
+                let id = u32::from(account) * 100 + id;
+                let address = move |at| [10, account, id as u8, at];
+                add(&mut all, &pool(account, id, (0..64).map(address), interval));
+            }
+            rounds.take(&all, now);
+            now += FIRST_WITHIN;
+            looks(&mut rounds, now);
+        }
+        assert!(rounds.room.open > LOOKS * 7 / 8, "{}", rounds.room.open);
+        add(&mut all, &pool(99, 99, [[10, 99, 0, 1]].into_iter(), interval));
+        rounds.take(&all, now);
+        now += FIRST_WITHIN;
+        let last = AccountId::from_bytes([99; 16]);
+        assert_eq!(looks(&mut rounds, now).iter().filter(|(_, check)| check.account == last).count(), 1);
     }
 
     /// A server that answers at once is not asked more often than is good for it.

@@ -37,6 +37,8 @@ pub enum BalancingError {
     Header { given: String },
     #[error("codes are such as 200, 2xx or 200,301; {given:?} is none")]
     Codes { given: String },
+    #[error("an answer to HEAD has no body: expect none, or ask by GET")]
+    BodyOfHead,
     #[error("a monitor over TCP has a port")]
     PortOfTcp,
     #[error("interval must be more than timeout")]
@@ -78,6 +80,7 @@ impl BalancingError {
             Path => "/path".to_owned(),
             Header { .. } => "/header".to_owned(),
             Codes { .. } => "/expected_codes".to_owned(),
+            BodyOfHead => "/expected_body".to_owned(),
             PortOfTcp => "/port".to_owned(),
             Interval => "/interval".to_owned(),
             Host { .. } => "/name".to_owned(),

@@ -109,6 +109,9 @@ impl LoadBalancer {
         body: &v4::LoadBalancerBody,
         now: Timestamp,
     ) -> Result<v4::LoadBalancer, Refused> {
+        if body.rules.value().is_some_and(|rules| !rules.is_empty()) {
+            return Err(Refused::NotOffered { pointer: "/rules".to_owned() });
+        }
         let was = |field: fn(&v4::LoadBalancer) -> &String| before.map(|before| field(before).clone());
         let name = match (&body.name, before) {
             (Patch::Value(text), _) => LoadBalancer::parse_name(text, zone)?.to_string(),

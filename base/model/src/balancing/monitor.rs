@@ -202,6 +202,9 @@ fn http(document: &v4::Monitor, tls: bool) -> Result<MonitorKind, Refused> {
     if document.expected_body.len() > BODY_MAX {
         return Err(Refused::Text { pointer: "/expected_body", max: BODY_MAX });
     }
+    if head && !document.expected_body.is_empty() {
+        return Err(Refused::BodyOfHead);
+    }
     let (mut fields, mut host) = (Vec::new(), None);
     for (name, values) in &document.header {
         for value in values {
@@ -258,6 +261,7 @@ mod tests {
             (json!({"type": "smtp"}), "/type"),
             (json!({"type": "gopher"}), "/type"),
             (json!({"method": "POST"}), "/method"),
+            (json!({"method": "HEAD", "expected_body": "ok"}), "/expected_body"),
             (json!({"path": "health"}), "/path"),
             (json!({"path": "/a b"}), "/path"),
             (json!({"interval": 4}), "/interval"),

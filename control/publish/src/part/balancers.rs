@@ -144,7 +144,8 @@ impl BalancersPart {
                         Vec::new()
                     }
                 };
-                let owners = names.iter().filter_map(Key::id_as::<Name>).filter(|name| id_of(zone, name) == id);
+                let owners =
+                    names.iter().filter_map(Key::id_as::<Name>).filter(|name| Key::load_balancer_id(zone, name) == id);
                 patch.owners.extend(owners.map(|owner| (zone, owner)));
             }
         }
@@ -284,7 +285,7 @@ impl BalancersPart {
 
     /// Whether a name is that of a load balancer which cannot be read. What that hides stays hidden.
     fn is_unread(&self, zone: ZoneId, owner: &Name) -> bool {
-        self.unread.get(&zone).is_some_and(|unread| unread.contains(&id_of(zone, owner)))
+        self.unread.get(&zone).is_some_and(|unread| unread.contains(&Key::load_balancer_id(zone, owner)))
     }
 
     fn at(&self, zone: ZoneId, owner: &Name) -> Option<(LoadBalancerId, &model::LoadBalancer)> {
@@ -350,12 +351,6 @@ impl BalancersPart {
         };
         Some(balancer)
     }
-}
-
-/// The id of the load balancer of a name, as the API makes it.
-fn id_of(zone: ZoneId, name: &Name) -> LoadBalancerId {
-    let hash = bartizan_seal::sha256(format!("load-balancer/{zone}/{name}").as_bytes());
-    LoadBalancerId::from_bytes(hash.first_chunk().copied().unwrap_or_default())
 }
 
 fn remove_from<K: std::hash::Hash + Eq, V: Ord>(sets: &mut HashMap<K, BTreeSet<V>>, key: &K, value: &V) {

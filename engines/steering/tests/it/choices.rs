@@ -323,6 +323,41 @@ fn cookies_of_many_pools() {
     }
 }
 
+/// A cookie that somebody else was given leads nobody past the pools of their place, nor to the fallback while these are up.
+#[test]
+fn a_cookie_leads_to_no_other_place() {
+    let node = |number: u8| {
+        let mut nodes = pool(number, &[1]).nodes().to_vec();
+        nodes[0].tag = u64::from(number) << 32;
+        Arc::new(Pool::new(PoolId::from_bytes([number; 16]), nodes, None))
+    };
+    let (europe, other, fallback) = (node(1), node(2), node(3));
+    let mut balancer = balancer(vec![Arc::clone(&other)], Arc::clone(&fallback), |lists| {
+        lists.by_country = vec![("DE".parse().unwrap(), [slot(&europe)].into())];
+    });
+    balancer.steering = Steering::Geo;
+    let cookie = Cookie {
+        max_age: Duration::from_secs(60),
+        same_site: SameSite::Lax,
+        secure: None,
+        fails_over: false,
+        drain: Duration::ZERO,
+    };
+    balancer.affinity = Affinity::Cookie { cookie, by_address: false };
+    let from = |country: &str, tag: u64| {
+        let asked = Asked { country: country.parse().ok(), stays_with: Some(tag << 32), ..asked(0) };
+        let chosen = balancer.choose(&asked).unwrap();
+        (chosen.node().name.to_string(), chosen.stayed)
+    };
+    assert_eq!(from("DE", 1), ("1.0".to_owned(), true));
+    assert_eq!(from("DE", 2), ("1.0".to_owned(), false));
+    assert_eq!(from("DE", 3), ("1.0".to_owned(), false));
+    assert_eq!(from("JP", 1), ("2.0".to_owned(), false));
+    europe.marks.mark(0, true);
+    assert_eq!(from("DE", 3), ("3.0".to_owned(), true));
+    assert_eq!(from("DE", 2), ("3.0".to_owned(), false));
+}
+
 /// Each zone answers by its own load balancer, though the one above has one with the same name.
 #[test]
 fn one_name_in_two_zones() {

@@ -233,6 +233,25 @@ fn what_a_server_says_decides() {
             (200, ""),
         ),
         (
+            "a redirect to the same server by its address",
+            server(|asked, stream| {
+                let there = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nalive".to_owned();
+                let host = asked.lines().find_map(|line| line.strip_prefix("Host: ")).unwrap_or_default();
+                let away = format!("HTTP/1.1 302 Found\r\nLocation: http://{host}/there\r\nContent-Length: 0\r\n\r\n");
+                drop(stream.write_all(if asked.starts_with("GET /there ") { there } else { away }.as_bytes()));
+            }),
+            MonitorKind::Http(Request { host: None, ..request() }),
+            patient,
+            (200, ""),
+        ),
+        (
+            "a redirect to another port of it",
+            server(says("HTTP/1.1 302 Found\r\nLocation: https://example.com/there\r\nContent-Length: 0\r\n\r\n")),
+            http.clone(),
+            patient,
+            (302, "it sends elsewhere"),
+        ),
+        (
             "a redirect elsewhere",
             server(says("HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/latest/\r\nContent-Length: 0\r\n\r\n")),
             http.clone(),
