@@ -57,11 +57,14 @@ pub struct Exchange<'b> {
     /// At least 512 bytes, so that every error fits; a shorter one may get no answer.
     pub reply: &'b mut [u8],
     pub end: End,
+    /// How many signatures were made for it.
+    pub signatures: u64,
 }
 
 impl<'b> Exchange<'b> {
     pub fn new(client: SocketAddr, transport: Transport, query: &'b [u8], reply: &'b mut [u8]) -> Exchange<'b> {
-        Exchange { client, transport, query, keepalive: None, kept: false, reply, end: End::Silent(Silence::Short) }
+        let end = End::Silent(Silence::Short);
+        Exchange { client, transport, query, keepalive: None, kept: false, reply, end, signatures: 0 }
     }
 }
 
@@ -287,7 +290,8 @@ fn serve_batch<const SIZE: usize>(
             };
         }
         let bytes = if let End::Reply { len, .. } = exchange.end { len } else { 0 };
-        room.take(bytes, turn.signing.signer.made() - made);
+        exchange.signatures = turn.signing.signer.made() - made;
+        room.take(bytes, exchange.signatures);
         answered += 1;
     }
     answered

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! read ─► answer all that is complete ─► write ─┬─ all of it ─► read …
-//!                                               └─ a part: keep the rest, and write on when there is room ─► read …
+//!      └─ one query: hand it in, and let ─┘     └─ a part: keep the rest, and write on when there is room ─► read …
+//!         others do so ─► collect the answer
 //! ```
 //! It is read into memory of the thread and answered there: a connection that waits has nothing but what is not complete
 //! yet, or what its client does not read.
@@ -20,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tokio::time::{self, Sleep};
 
-use super::desk::{Desk, Progress, Then};
+use super::desk::{Answered, Progress, Then, Ticket};
 use super::rounds::{TURN_QUERIES, Turn, cost};
 use super::{LINGER_BYTES_MAX, Limits, Visit};
 use crate::counters::Event;
@@ -35,6 +36,8 @@ pub(super) struct Connection<S> {
     /// What was read and is not answered.
     unanswered: Vec<u8>,
     then: Then,
+    /// For an answer that it has not collected.
+    ticket: Option<Ticket>,
     unwritten: Option<Unwritten>,
     held: Held,
     /// Complete queries since the connection began.
@@ -74,6 +77,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             stream,
             unanswered: Vec::new(),
             then: Then::Wait,
+            ticket: None,
             unwritten: None,
             held: Held::default(),
             answered: 0,
@@ -145,7 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if let Err(closed) = ready!(self.poll_write_on(cx)) {
                 return Poll::Ready(closed);
             }
-            if self.then != Then::Full {
+            if self.then != Then::Full && self.ticket.is_none() {
                 return Poll::Ready(Closed::Ours);
             }
             if let Err(closed) = ready!(self.poll_exchange(cx)) {
@@ -159,28 +163,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     ///
     /// Hot: once for what a client sent at once.
     fn poll_on(&mut self, cx: &mut Context<'_>, place: &Place, ticks: &mut Ticks<'_>) -> Poll<Closed> {
-        if !self.turn.begin(cx) {
-            return Poll::Pending;
+        let (mut last, before) = (None, self.answered);
+        // What was handed in has had its turn.
+        if self.ticket.is_some() {
+            match self.poll_exchange(cx) {
+                Poll::Ready(Ok(now)) => last = Some(now),
+                Poll::Ready(Err(closed)) => return Poll::Ready(closed),
+                Poll::Pending => {}
+            }
+            self.turn.end(cx, std::mem::take(&mut self.used));
         }
-        let mut last = None;
-        self.used = 0;
-        while self.used < TURN_QUERIES {
-            let answered = self.answered;
+        let may_go_on = self.turn.begin(cx);
+        while may_go_on && self.used < TURN_QUERIES {
+            // Whoever always has more to say lets no tick pass.
+            self.is_over |= last.is_some_and(|now| now >= self.end);
             let polled = if self.is_over { self.poll_last(cx).map(Err) } else { self.poll_exchange(cx) };
             match polled {
-                Poll::Ready(Ok(now)) => {
-                    if self.answered > answered {
-                        place.rest(now);
-                    }
-                    // Whoever always has more to say lets no tick pass.
-                    self.is_over = now >= self.end;
-                    last = Some(now);
-                }
+                Poll::Ready(Ok(now)) => last = Some(now),
                 Poll::Ready(Err(closed)) => return Poll::Ready(closed),
                 Poll::Pending => break,
             }
         }
-        self.turn.end(cx, self.used);
+        if self.answered > before
+            && let Some(now) = last
+        {
+            place.rest(now);
+        }
+        if !may_go_on {
+            return Poll::Pending;
+        }
+        self.turn.end(cx, std::mem::take(&mut self.used));
         let now = last.unwrap_or_else(Instant::now);
         while ticks.poll(cx, now).is_ready() {
             if self.has_had_enough(now) {
@@ -191,8 +203,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Poll::Pending
     }
 
-    /// Writes what is left, or else reads, answers and writes. Gives when that was.
+    /// Writes what is left, or else reads, answers and writes; or hands in, and is called again. Gives when it was answered.
     fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<Result<Instant, Closed>> {
+        if let Some(ticket) = self.ticket.take() {
+            return self.poll_collect(cx, &ticket);
+        }
         if self.unwritten.is_some() {
             ready!(self.poll_write_on(cx))?;
         }
@@ -213,6 +228,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             };
         }
         desk.input[..unanswered.len()].copy_from_slice(unanswered);
+        self.ticket = desk.hand_in(visit, filled, visit.keepalive());
+        if self.ticket.is_some() {
+            *unanswered = Vec::new();
+            // When all that came at the same time have been read.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let now = desk.now();
         let Progress { bytes, queries, signatures, kept, then } = desk.answer(visit, filled, visit.keepalive(), now);
         unanswered.clear();
@@ -225,12 +247,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.then = then;
         // What is enough for a write is a turn, however few ask for it.
         self.used += if then == Then::Full { TURN_QUERIES } else { cost(queries, signatures) };
-        self.poll_write(cx, desk, now.monotonic).map_ok(|()| now.monotonic)
+        self.poll_write(cx, desk.output(), now.monotonic).map_ok(|()| now.monotonic)
     }
 
-    /// Writes the answers, and keeps what the client does not take.
-    fn poll_write(&mut self, cx: &mut Context<'_>, desk: &Desk, now: Instant) -> Poll<Result<(), Closed>> {
-        let answers = desk.output();
+    /// Writes the answer to what was handed in.
+    fn poll_collect(&mut self, cx: &mut Context<'_>, ticket: &Ticket) -> Poll<Result<Instant, Closed>> {
+        let shared = Rc::clone(&self.visit.shared);
+        let desk = &mut *shared.desk.borrow_mut();
+        let Answered { frame, kept, signatures, at } = desk.collect(ticket);
+        self.then = if frame.is_empty() { Then::Close } else { Then::Wait };
+        self.answered += u64::from(!frame.is_empty());
+        self.kept |= kept;
+        self.used += cost(1, signatures);
+        self.poll_write(cx, frame, at.monotonic).map_ok(|()| at.monotonic)
+    }
+
+    /// Writes answers, and keeps what the client does not take.
+    fn poll_write(&mut self, cx: &mut Context<'_>, answers: &[u8], now: Instant) -> Poll<Result<(), Closed>> {
         if answers.is_empty() {
             return Poll::Ready(Ok(()));
         }

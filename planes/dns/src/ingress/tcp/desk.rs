@@ -1,4 +1,13 @@
-//! Where the queries of connections are answered, one connection after the other: what a thread has once.
+//! Where the queries of connections are answered: what a thread has once.
+//!
+//! Who has sent several at once is answered by itself. Queries that came one at a time, on several connections at about the
+//! same time, are answered together ([`Together`]): the waits for memory overlap, and the answers leave one right behind the
+//! other, so that a client that has them on several connections is not woken for each.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use bartizan_authority::BATCH_MAX;
 use bartizan_live::Reader;
@@ -6,7 +15,8 @@ use bartizan_wire::dns::TCP_ANSWER_MAX;
 
 use super::Visit;
 use crate::Config;
-use crate::pipeline::{self, End, Exchange, Now, Room};
+use crate::counters::Tally;
+use crate::pipeline::{self, End, Exchange, Now, Room, Silence, Transport};
 
 /// What a connection may send before we answer, lengths included: about a hundred pipelined queries. No useful query is
 /// as long as this alone.
@@ -19,6 +29,9 @@ const OUTPUT_MAX: usize = 65_536;
 /// New signatures that are made for one write, and for the last answer that needs some: each takes some 20 microseconds of
 /// a thread on which others wait.
 const SIGNATURES_MAX: u64 = 8;
+
+/// A longer query is not answered together with others. One with every option that clients send has less.
+const HANDED_IN_MAX: usize = 512;
 
 /// The length in front of each query and each answer (RFC 1035 §4.2.2).
 const LENGTH_BYTES: usize = 2;
@@ -38,6 +51,53 @@ pub(super) struct Desk {
     written: usize,
     /// The answers of a batch.
     replies: Box<[u8]>,
+    together: Together,
+}
+
+/// Queries that are answered together, in the places of their tickets.
+struct Together {
+    asked: Vec<Asked>,
+    /// Of all of them.
+    tally: Option<Arc<Tally>>,
+    answered_at: Option<Now>,
+    /// How many tickets there are: when the last one is gone others may come.
+    tickets: Rc<Cell<usize>>,
+    queries: Box<[u8]>,
+    replies: Box<[u8]>,
+}
+
+/// One of them, and what became of it.
+struct Asked {
+    client: SocketAddr,
+    transport: Transport,
+    keepalive: u16,
+    /// Of the query.
+    len: usize,
+    end: End,
+    kept: bool,
+    signatures: u64,
+}
+
+/// What became of a query that was handed in.
+pub(super) struct Answered<'d> {
+    /// As it is to be written: nothing if there is no answer.
+    pub(super) frame: &'d [u8],
+    /// The client asked how long it may be silent.
+    pub(super) kept: bool,
+    pub(super) signatures: u64,
+    pub(super) at: Now,
+}
+
+/// For the answer to a query that was handed in. Its place is kept until it is dropped.
+pub(super) struct Ticket {
+    place: usize,
+    tickets: Rc<Cell<usize>>,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.tickets.set(self.tickets.get() - 1);
+    }
 }
 
 /// What became of an input.
@@ -87,7 +147,34 @@ impl Desk {
             output: vec![0; OUTPUT_MAX + TCP_ANSWER_MAX + LENGTH_BYTES * BATCH_MAX].into(),
             written: 0,
             replies: vec![0; REPLY_BYTES * BATCH_MAX].into(),
+            together: Together {
+                asked: Vec::with_capacity(BATCH_MAX),
+                tally: None,
+                answered_at: None,
+                tickets: Rc::default(),
+                queries: vec![0; HANDED_IN_MAX * BATCH_MAX].into(),
+                replies: vec![0; REPLY_BYTES * BATCH_MAX].into(),
+            },
         }
+    }
+
+    /// Takes the first `filled` bytes of the input if they are one query, to be answered with others that come meanwhile; none
+    /// if they are not, or there is no place.
+    pub(super) fn hand_in(&mut self, visit: &Visit, filled: usize, keepalive: u16) -> Option<Ticket> {
+        let mut frames = Frames(&self.input[..filled]);
+        let query = frames.next().filter(|query| frames.0.is_empty() && query.len() <= HANDED_IN_MAX)?;
+        self.together.take(visit, query, keepalive)
+    }
+
+    /// What became of a query that was handed in.
+    pub(super) fn collect(&mut self, ticket: &Ticket) -> Answered<'_> {
+        let Desk { config, worker, together, .. } = self;
+        let at = match together.answered_at {
+            Some(at) => at,
+            None => together.answer(&config.take().value, worker),
+        };
+        together.answered_at = Some(at);
+        together.answered(ticket, at)
     }
 
     /// What was answered last, as it is to be written.
@@ -158,7 +245,7 @@ impl Desk {
         keepalive: u16,
         now: Now,
     ) -> Progress {
-        let Desk { config, worker, input: all, output, written, replies } = self;
+        let Desk { config, worker, input: all, output, written, replies, .. } = self;
         let mut frames = Frames(&all[input]);
         let mut replies = replies.chunks_exact_mut(REPLY_BYTES);
         let mut count = 0;
@@ -195,6 +282,70 @@ impl Desk {
         let exchanges = &mut exchanges[..count];
         let signatures = pipeline::serve_counted(exchanges, config, worker, &visit.tally, now, room, send);
         Progress { signatures, ..done }
+    }
+}
+
+impl Together {
+    fn take(&mut self, visit: &Visit, query: &[u8], keepalive: u16) -> Option<Ticket> {
+        if self.tickets.get() == 0 {
+            self.asked.clear();
+            self.answered_at = None;
+        }
+        let place = self.asked.len();
+        if self.tally.as_ref().is_none_or(|tally| place == 0 && !Arc::ptr_eq(tally, &visit.tally)) {
+            self.tally = Some(Arc::clone(&visit.tally));
+        }
+        let is_same = self.tally.as_ref().is_some_and(|tally| Arc::ptr_eq(tally, &visit.tally));
+        if self.answered_at.is_some() || place == BATCH_MAX || !is_same {
+            return None;
+        }
+        self.queries[place * HANDED_IN_MAX..][..query.len()].copy_from_slice(query);
+        let Visit { client, transport, .. } = *visit;
+        let (len, end) = (query.len(), End::Silent(Silence::Short));
+        self.asked.push(Asked { client, transport, keepalive, len, end, kept: false, signatures: 0 });
+        self.tickets.set(self.tickets.get() + 1);
+        Some(Ticket { place, tickets: Rc::clone(&self.tickets) })
+    }
+
+    /// Hot: once for what came on several connections at once. No allocation.
+    fn answer(&mut self, config: &Config, worker: &mut pipeline::Worker) -> Now {
+        let now = Now::read(&config.clock);
+        match self.asked.len() {
+            1 => self.answer_up_to::<1>(config, worker, now),
+            2..=4 => self.answer_up_to::<4>(config, worker, now),
+            _ => self.answer_up_to::<BATCH_MAX>(config, worker, now),
+        }
+        now
+    }
+
+    /// The same for `SIZE` queries at most.
+    fn answer_up_to<const SIZE: usize>(&mut self, config: &Config, worker: &mut pipeline::Worker, now: Now) {
+        let Together { asked, tally, queries, replies, .. } = self;
+        let (Some(first), Some(tally)) = (asked.first(), tally) else { return };
+        let mut rooms = replies.chunks_exact_mut(REPLY_BYTES);
+        let mut exchanges: [Exchange<'_>; SIZE] = std::array::from_fn(|place| {
+            let reply = rooms.next().and_then(|room| room.get_mut(LENGTH_BYTES..LENGTH_BYTES + TCP_ANSWER_MAX));
+            let Asked { client, transport, keepalive, len, .. } = *asked.get(place).unwrap_or(first);
+            let query = &queries[place * HANDED_IN_MAX..][..len];
+            let exchange = Exchange::new(client, transport, query, reply.unwrap_or_default());
+            Exchange { keepalive: Some(keepalive), ..exchange }
+        });
+        let all = &mut exchanges[..asked.len().min(SIZE)];
+        pipeline::serve_counted(all, config, worker, tally, now, Room::ALL, |all| all.len());
+        for (one, exchange) in asked.iter_mut().zip(&exchanges) {
+            (one.end, one.kept, one.signatures) = (exchange.end, exchange.kept, exchange.signatures);
+        }
+        for (one, room) in asked.iter().zip(replies.chunks_exact_mut(REPLY_BYTES)) {
+            if let End::Reply { len, .. } = one.end {
+                room[..LENGTH_BYTES].copy_from_slice(&(len as u16).to_be_bytes()); // it was given room for no more
+            }
+        }
+    }
+
+    fn answered(&self, ticket: &Ticket, at: Now) -> Answered<'_> {
+        let Asked { end, kept, signatures, .. } = self.asked[ticket.place];
+        let len = if let End::Reply { len, .. } = end { LENGTH_BYTES + len } else { 0 };
+        Answered { frame: &self.replies[ticket.place * REPLY_BYTES..][..len], kept, signatures, at }
     }
 }
 
@@ -268,6 +419,53 @@ mod tests {
         desk.written = 0;
         let rest = desk.answer_batch(&visit, first.bytes..input.len(), SIGNATURES_MAX, 0, now);
         assert_eq!((rest.queries, rest.then, made(desk)), (7, Then::Wait, 7));
+    }
+
+    /// Whoever asks one thing at a time collects the answer to it, whoever else asked meanwhile.
+    #[test]
+    fn what_comes_at_the_same_time_is_answered_together() {
+        let live = Live::new(Config::default());
+        let counters = Counters::default();
+        let worker = Worker::new(Vec::new(), Vec::new(), live.reader(), &counters, Default::default()).unwrap();
+        let (_, _, shared) = worker.open();
+        let visit = |transport| {
+            let client = ([192, 0, 2, 1], 53_000).into();
+            let tally = Arc::clone(shared.tallies.of(transport, [192, 0, 2, 1].into()));
+            Visit { shared: Rc::clone(&shared), client, transport, tally }
+        };
+        let (tcp, tls) = (visit(Transport::Tcp), visit(Transport::Tls));
+        let desk = &mut *shared.desk.borrow_mut();
+        let hand_in = |desk: &mut Desk, visit: &Visit, input: &[u8]| {
+            desk.input[..input.len()].copy_from_slice(input);
+            desk.hand_in(visit, input.len(), 300)
+        };
+        let query = |id: usize| {
+            let mut query = QUERY.to_vec();
+            query[2..4].copy_from_slice(&(id as u16).to_be_bytes());
+            query
+        };
+        let too_long = [&[2, 1][..], &[0; 0x201]].concat();
+        for input in [&QUERY[..5], &[QUERY, QUERY].concat(), &[QUERY, b"\0"].concat(), &too_long] {
+            assert!(hand_in(desk, &tcp, input).is_none(), "{input:?} is not one query that is short");
+        }
+        for count in [1, 3, BATCH_MAX] {
+            let tickets: Vec<Ticket> = (0..count).map(|id| hand_in(desk, &tcp, &query(id)).unwrap()).collect();
+            assert!(hand_in(desk, &tls, QUERY).is_none(), "it is counted apart");
+            assert!(count < BATCH_MAX || hand_in(desk, &tcp, QUERY).is_none(), "there is no room");
+            for (id, ticket) in tickets.iter().enumerate().rev() {
+                let Answered { frame, kept, signatures, .. } = desk.collect(ticket);
+                assert_eq!((&frame[2..4], frame.len()), (&(id as u16).to_be_bytes()[..], QUERY.len()));
+                assert_eq!((frame[5] & 0xf, kept, signatures), (5, false, 0), "it is refused");
+            }
+            assert!(hand_in(desk, &tcp, QUERY).is_none(), "others have not collected");
+        }
+        // Nor does it hold up anybody who went without.
+        drop(hand_in(desk, &tcp, QUERY));
+        let alone = hand_in(desk, &tls, &query(7)).unwrap();
+        assert_eq!(desk.collect(&alone).frame[2..4], [0, 7]);
+        drop(alone);
+        let answer = hand_in(desk, &tcp, b"\0\x0c\0\x07\x80\0\0\0\0\0\0\0\0\0").unwrap();
+        assert_eq!(desk.collect(&answer).frame, b"", "an answer gets none");
     }
 
     /// A zone of which every name has an address.
