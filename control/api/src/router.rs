@@ -47,12 +47,14 @@ pub fn router(given: Dependencies) -> Router {
     let edge = given.facts.account;
     let background = Background::start(&writes, &given, &numbers, &last_used);
     let api = Api::new(given, writes, background, numbers, last_used);
-    let (v4, document) = dialect(&api).split_for_parts();
-    let document: Arc<str> = match openapi::finished(&document) {
-        Ok(text) => text.into(),
+    let (v4, document) = {
+        let (v4, document) = dialect(&api).split_for_parts();
         // Types that serde can write always make a document; an empty one shows the mistake in the first test.
-        Err(_) => "{}".into(),
+        let text: Arc<str> = openapi::finished(&document).map_or_else(|_| "{}".into(), Into::into);
+        (v4, text)
     };
+    // It was made of some twenty megabytes, in small pieces.
+    bartizan_net::give_back_memory();
     let v4 = v4.route("/openapi.json", get(move || async move { openapi::response(&document) }));
     let inner = Router::new()
         .nest(BASE, v4)

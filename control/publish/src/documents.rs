@@ -69,7 +69,7 @@ impl Documents {
             bad.extend(object.map_or_else(Some, |entry| fault(&entry, read_token)));
         });
         // All pages of the file pass by, and would fill the room of all connections.
-        let piece = piece.and_then(|at| snapshot.forget_pages().map(|()| at));
+        snapshot.forget_pages();
         bad.into_iter().for_each(|bad| self.note(bad, units));
         match (piece, &mut self.pass) {
             (Ok(Some(at)), Some(pass)) => {

@@ -46,8 +46,9 @@ use hosts::{HostsPart, Owners};
 use zones::{Others, ZonesPart};
 pub use zones::{soa_rname, soa_serial};
 
-/// Objects that a start puts in force in one go: some tens of megabytes, however many there are.
+/// Objects that a start puts in force in one go, and bytes of their documents: some tens of megabytes, however many there are.
 const PIECE_OBJECTS: usize = 8_192;
+const PIECE_BYTES: usize = 16 << 20;
 
 /// A part that is made of objects of its own.
 trait Part {
@@ -259,14 +260,19 @@ impl Parts {
 
     /// Everything but names and records, by one scan and a piece at a time.
     fn load_objects(&mut self, last: &Parts, reading: &mut Reading<'_>, at: Rev) -> Result<(), ReadError> {
-        let (mut touched, mut handed, mut loaded) = (Touched::default(), 0, Ok(()));
+        let (mut touched, mut loaded) = (Touched::default(), Ok(()));
+        let (mut objects, mut bytes) = (0, 0);
         let snapshot = reading.snapshot;
         let unreadable = for_each_ahead(snapshot, Parts::loaded(), &mut |entry| {
+            if loaded.is_err() {
+                return;
+            }
             touched.note(&entry.key);
+            (objects, bytes) = (objects + 1, bytes + entry.value.json.len());
             reading.hand_ahead(entry);
-            handed += 1;
-            if handed % PIECE_OBJECTS == 0 && loaded.is_ok() {
+            if objects >= PIECE_OBJECTS || bytes >= PIECE_BYTES {
                 loaded = self.load_piece(last, reading, &std::mem::take(&mut touched), at);
+                (objects, bytes) = (0, 0);
             }
         })?;
         loaded?;

@@ -75,7 +75,7 @@ impl Publisher {
         let copier = parts.load(last, &mut reading, store.folder(), generation)?;
         reading.settle(&Touched::default(), &mut problems);
         let bundle = parts.bundle(applied);
-        snapshot.forget_pages()?;
+        snapshot.forget_pages();
         drop((snapshot, pause));
         // All that was read on the way.
         give_back_memory();

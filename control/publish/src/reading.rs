@@ -115,11 +115,8 @@ impl<'s> Reading<'s> {
 
     /// Reads at once what a start needs for each zone beside the zone itself. What is damaged is looked up one by one later.
     pub(crate) fn read_zones_ahead(&mut self) -> Result<(), ReadError> {
-        self.ahead.serials = match self.snapshot.zones_changed() {
-            Ok(serials) => Some(serials),
-            Err(error) if error.is_damage() => None,
-            Err(error) => return Err(error),
-        };
+        let serials = self.snapshot.zones_changed();
+        self.ahead.serials = serials.inspect_err(|error| tracing::warn!(%error, "serials are read zone by zone")).ok();
         let snapshot = self.snapshot;
         if for_each_ahead(snapshot, OF_ZONES.to_vec(), &mut |entry| self.hand_ahead(entry))?.is_empty() {
             self.ahead.of_zones = OfZones::AllRead;
@@ -272,46 +269,89 @@ impl<'s> Reading<'s> {
     }
 }
 
-/// Objects that are read ahead, in so many pieces of so many: some megabytes.
+/// Objects that are read ahead, in so many pieces of so many at most; and of so many bytes, with the object that goes beyond it.
 const AHEAD_PIECES: usize = 8;
 const AHEAD_PIECE: usize = 512;
+const AHEAD_PIECE_BYTES: usize = 256 << 10;
 
 /// In a store of fewer objects than these no thread is begun.
 const AHEAD_FROM: NonZeroU32 = NonZeroU32::new(16_384).expect("not zero");
 
 /// Hands every object of these kinds to `f`, as [`Snapshot::for_each`] does. Where there are many, another thread reads what
-/// comes next meanwhile: to get them out of the file, to see that they are whole, and to make something of them takes about as long.
+/// comes next meanwhile: to get them out of the file, to see that they are whole, and to make something of them takes about as
+/// long. What keeps it from that makes a start slower, and no worse.
 pub(crate) fn for_each_ahead(
     snapshot: &Snapshot,
     kinds: Vec<Kind>,
     f: &mut dyn FnMut(Entry),
 ) -> Result<Vec<Unreadable>, ReadError> {
     let all = Filter::Kinds(kinds);
-    let is_large = snapshot.stretches(AHEAD_FROM)?.len() > 1;
+    let is_large = snapshot.stretches(AHEAD_FROM).is_ok_and(|stretches| stretches.len() > 1);
     // None where somebody commits just now.
     let beside = if is_large { snapshot.beside().ok().flatten() } else { None };
     let Some(beside) = beside else { return snapshot.for_each(&all, f) };
     thread::scope(|scope| {
         let (sender, pieces) = mpsc::sync_channel(AHEAD_PIECES);
-        let reader = scope.spawn(move || {
-            let mut piece = Vec::with_capacity(AHEAD_PIECE);
-            let unreadable = beside.for_each(&all, &mut |entry| {
-                piece.push(entry);
-                if piece.len() == AHEAD_PIECE {
+        let kinds = &all;
+        let reader = thread::Builder::new().spawn_scoped(scope, move || {
+            let mut piece = Piece::default();
+            let unreadable = beside.for_each(kinds, &mut |entry| {
+                if let Some(full) = piece.push(entry) {
                     // It fails only if this start has ended by a panic.
-                    let _ = sender.send(std::mem::replace(&mut piece, Vec::with_capacity(AHEAD_PIECE)));
+                    let _ = sender.send(full);
                 }
-            })?;
-            let _ = sender.send(piece);
-            beside.forget_pages()?;
-            Ok(unreadable)
+            });
+            let _ = sender.send(piece.entries);
+            beside.forget_pages();
+            unreadable
         });
+        // None where the system has no more threads.
+        let Ok(reader) = reader else { return snapshot.for_each(&all, f) };
         pieces.into_iter().flatten().for_each(f);
         reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
+/// Objects that were read ahead, and how long their documents are together.
+#[derive(Default)]
+struct Piece {
+    entries: Vec<Entry>,
+    bytes: usize,
+}
+
+impl Piece {
+    /// Gives all of them when there are enough.
+    fn push(&mut self, entry: Entry) -> Option<Vec<Entry>> {
+        self.bytes += entry.value.json.len();
+        self.entries.push(entry);
+        let is_full = self.entries.len() >= AHEAD_PIECE || self.bytes >= AHEAD_PIECE_BYTES;
+        is_full.then(|| std::mem::take(self).entries)
+    }
+}
+
 /// Reads an object's document.
 pub(crate) fn document<D: DeserializeOwned>(entry: &Entry) -> Result<D, Fault> {
     Ok(serde_json::from_str(&entry.value.json)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use bartizan_store::Value;
+
+    use super::*;
+
+    #[test]
+    fn what_is_read_ahead_is_bounded_by_objects_and_by_bytes() {
+        for (octets, expect) in [(2, AHEAD_PIECE), (AHEAD_PIECE_BYTES / 4, 4), (AHEAD_PIECE_BYTES - 1, 2), (1 << 20, 1)]
+        {
+            let mut piece = Piece::default();
+            let key = Key::zone(ZoneId::from_bytes([1; 16]));
+            let value = Value { format: 1, json: "x".repeat(octets).into() };
+            let mut push = || piece.push(Entry { key: key.clone(), rev: Rev::ZERO, value: value.clone() });
+            for _ in 0..2 {
+                assert!((1..expect).all(|_| push().is_none()), "{octets}");
+                assert_eq!(push().map(|full| full.len()), Some(expect), "{octets}");
+            }
+        }
+    }
 }

@@ -184,7 +184,12 @@ impl RecordCopy {
         snapshot: &Snapshot,
         is_served: impl Fn(ZoneId) -> bool,
     ) -> Result<RecordCopy, Useless> {
-        let file = File::open(folder.join(FILE))?;
+        let path = folder.join(FILE);
+        // What is no file may never give anything.
+        if !fs::metadata(&path)?.is_file() {
+            return Err(Useless::Because("it is no file"));
+        }
+        let file = File::open(path)?;
         let mut head = [0; HEAD_BYTES];
         file.read_exact_at(&mut head, 0)?;
         let head = Head::read(&head, &program()?);
@@ -192,6 +197,10 @@ impl RecordCopy {
         let changed = changed(snapshot, begun, is_served)?;
         let records = usize::try_from(records).map_err(|_| DAMAGED)?;
         let blocks = blocks_of(&file, blocks)?;
+        // A record has more octets than one: so much memory there is.
+        if blocks.iter().map(|block| block.bytes).sum::<usize>() < records {
+            return Err(DAMAGED);
+        }
         Ok(RecordCopy { file, records, blocks, since: begun.rev, changed })
     }
 

@@ -14,7 +14,7 @@ use std::num::{NonZero, NonZeroU32};
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::thread::{self, Builder};
 
 use bartizan_authority::NameContent;
 use bartizan_names::{Name, ZoneId};
@@ -130,7 +130,11 @@ impl Loaded {
         let (stretches, next, place) = (&stretches, &next, &place);
         let read = move |snapshot: &Snapshot| Pile::read(snapshot, stretches, next, place);
         let piles = thread::scope(|scope| {
-            let others: Vec<_> = beside.into_iter().map(|snapshot| scope.spawn(move || read(&snapshot))).collect();
+            // Where the system has no more threads, the work is done by fewer too.
+            let others: Vec<_> = beside
+                .into_iter()
+                .map_while(|snapshot| Builder::new().spawn_scoped(scope, move || read(&snapshot)).ok())
+                .collect();
             let own = read(snapshot);
             let joined =
                 others.into_iter().map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
@@ -203,7 +207,7 @@ impl Pile {
             })?;
             pile.unreadable.extend(unreadable);
         }
-        snapshot.forget_pages()?;
+        snapshot.forget_pages();
         pile.records.sort();
         Ok(pile)
     }
@@ -218,10 +222,13 @@ fn processors() -> usize {
 pub(crate) fn on_all_processors<T: Send>(records: usize, work: impl Fn(usize, usize) -> T + Sync) -> Vec<T> {
     let (count, work) = (processors().min(THREADS_MAX).min(records / THREAD_RECORDS + 1), &work);
     thread::scope(|scope| {
-        let others: Vec<_> = (1..count).map(|part| scope.spawn(move || work(part, count))).collect();
-        let own = work(0, count);
+        let others: Vec<_> =
+            (1..count).map_while(|part| Builder::new().spawn_scoped(scope, move || work(part, count)).ok()).collect();
+        // With those for which the system has no thread.
+        let (own, left): (T, Vec<T>) =
+            (work(0, count), (others.len() + 1..count).map(|part| work(part, count)).collect());
         let joined =
             others.into_iter().map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        std::iter::once(own).chain(joined).collect()
+        std::iter::once(own).chain(joined).chain(left).collect()
     })
 }

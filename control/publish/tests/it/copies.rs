@@ -196,6 +196,57 @@ fn a_damaged_copy_is_not_used() {
     assert!(is_used(&lab));
 }
 
+/// One that is whole, but says of itself what this program does not write: another form, another program, and more records than it
+/// has, or than fit anywhere.
+#[test]
+fn a_foreign_copy_is_not_used() {
+    const SUMMED: usize = 68;
+    let lab = lab();
+    let sound = fs::read(file(&lab)).unwrap();
+    let with_head = |edit: &dyn Fn(&mut [u8])| {
+        let mut foreign = sound.clone();
+        edit(&mut foreign[..SUMMED]);
+        let sum = bartizan_seal::sha256(&foreign[..SUMMED]);
+        foreign[SUMMED..SUMMED + 16].copy_from_slice(&sum[..16]);
+        fs::write(file(&lab), foreign).unwrap();
+    };
+    with_head(&|_| {});
+    assert!(is_used(&lab), "the sum is the one that the program makes");
+    let records = |head: &mut [u8], records: u64| head[56..64].copy_from_slice(&records.to_le_bytes());
+    for (what, edit) in [
+        ("a newer form", &(|head: &mut [u8]| head[7] = 2) as &dyn Fn(&mut [u8])),
+        ("an older form", &|head| head[7] = 0),
+        ("a longer program", &|head| head[8] ^= 1),
+        ("a program of another time", &|head| head[16] ^= 1),
+        ("more records than octets", &|head| records(head, 1 << 40)),
+        ("more records than can be", &|head| records(head, u64::MAX)),
+        ("more blocks", &|head| head[64] += 1),
+        ("no blocks", &|head| head[64..68].fill(0)),
+    ] {
+        with_head(edit);
+        assert!(!is_used(&lab), "{what}");
+    }
+}
+
+/// Whatever keeps it from being read, a start reads the documents.
+#[test]
+fn what_cannot_be_read_as_a_copy_ends_no_start() {
+    let lab = lab();
+    let file = file(&lab);
+    fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink(&file, &file).unwrap();
+    assert!(!is_used(&lab), "a link to itself");
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    assert!(!is_used(&lab), "a folder");
+    fs::remove_dir(&file).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+    assert!(!is_used(&lab), "a pipe to which nobody writes");
+    fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink("/proc/self/mem", &file).unwrap();
+    assert!(!is_used(&lab), "the disk gives an error");
+}
+
 #[test]
 fn the_copy_of_another_store_is_not_used() {
     let lab = lab();

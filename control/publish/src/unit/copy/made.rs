@@ -225,7 +225,7 @@ fn write(store: &Store, path: &Path, stop: &AtomicBool) -> Result<(), Failed> {
         }
         each_record(&snapshot, stretch, &mut |record| blocks.push(record))?;
         // All records pass by, and nobody asks for their pages again.
-        snapshot.forget_pages()?;
+        snapshot.forget_pages();
         drop(snapshot);
         if stop.load(Ordering::Relaxed) {
             return Err(Failed::Stopped);
