@@ -72,6 +72,8 @@ pub struct Api {
     command: &'static str,
     /// How long the head of an answer may take.
     head_max: Duration,
+    /// The tag that what is changed must still have.
+    if_match: Option<String>,
     /// What calls said that were only tried; none if calls are meant.
     tried: Option<Arc<Mutex<Vec<Value>>>>,
 }
@@ -91,7 +93,7 @@ impl Api {
 
     fn without_pass(base: &str, ca: Option<String>) -> Api {
         let base = base.trim_end_matches('/').to_owned();
-        Api { base, pass: None, ca, when_refused: "", command: "", head_max: HEAD_MAX, tried: None }
+        Api { base, pass: None, ca, when_refused: "", command: "", head_max: HEAD_MAX, if_match: None, tried: None }
     }
 
     /// Begins a session.
@@ -113,6 +115,11 @@ impl Api {
     /// For calls whose work may take so long.
     pub fn waiting(self, head_max: Duration) -> Api {
         Api { head_max, ..self }
+    }
+
+    /// For a change of what must still be as it was seen; whatever it is like, if it has no tag.
+    pub fn if_still(self, tag: Option<String>) -> Api {
+        Api { if_match: tag, ..self }
     }
 
     /// With the token of the administrator's file.
@@ -174,11 +181,13 @@ impl Api {
 
     /// The same; none if there is nothing.
     pub async fn find(&self, path: &str) -> anyhow::Result<Option<Value>> {
-        let found = self.get(path).await;
-        match found.as_ref().err().and_then(|error| error.downcast_ref::<Failure>()) {
-            Some(Failure { cause: Cause::NotFound, .. }) => Ok(None),
-            _ => found.map(Some),
-        }
+        if_there(self.get(path).await)
+    }
+
+    /// The same, with the tag of the state that was seen, for [`Api::if_still`].
+    pub async fn find_tagged(&self, path: &str) -> anyhow::Result<Option<(Value, Option<String>)>> {
+        let found = self.exchange(Method::GET, &format!("{}{path}", self.base), None).await;
+        Ok(if_there(found)?.map(|(envelope, tag)| (with_messages(envelope).0, tag)))
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
@@ -255,10 +264,10 @@ impl Api {
         let exchange = self.exchange(method, &url, body);
         tokio::pin!(exchange);
         let answer = match tokio::time::timeout(QUIET_MAX, &mut exchange).await {
-            Ok(answer) => answer?,
+            Ok(answer) => answer?.0,
             Err(_) => {
                 tracing::info!("waiting for {url} to answer");
-                exchange.await?
+                exchange.await?.0
             }
         };
         if let Some(tried) = tried {
@@ -267,15 +276,22 @@ impl Api {
         Ok(answer)
     }
 
-    async fn exchange(&self, method: Method, url: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+    /// An answer that went well, and the tag of what it shows.
+    async fn exchange(
+        &self,
+        method: Method,
+        url: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<(Value, Option<String>)> {
         let (content_type, payload) = match body {
             Some(body) => (Some("application/json"), Bytes::from(serde_json::to_vec(body)?)),
             None => (None, Bytes::new()),
         };
         let payload = Full::new(payload).map_err(|never| match never {}).boxed();
         let response = self.ask(method, url, content_type, payload, self.head_max).await?;
+        let tag = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
         let (status, answer) = whole(url, response).await?;
-        check_envelope(url, status, &answer, self.when_refused, self.command)
+        Ok((check_envelope(url, status, &answer, self.when_refused, self.command)?, tag))
     }
 
     /// One request on a connection of its own; the head of its answer, which may take so long to come.
@@ -315,6 +331,9 @@ impl Api {
         if let Some(content_type) = content_type {
             request = request.header(header::CONTENT_TYPE, content_type);
         }
+        if let Some(tag) = &self.if_match {
+            request = request.header(header::IF_MATCH, tag);
+        }
         let request = request.body(body)?;
 
         let socket = within(CONNECT_MAX, TcpStream::connect((bare_host, port))).await;
@@ -337,6 +356,14 @@ impl Api {
             within(head_max, send(TokioIo::new(socket), request)).await
         };
         sent.ok_or_else(|| mute(url, head_max))?
+    }
+}
+
+/// None where the API says that there is nothing.
+fn if_there<T>(found: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
+    match found.as_ref().err().and_then(|error| error.downcast_ref::<Failure>()) {
+        Some(Failure { cause: Cause::NotFound, .. }) => Ok(None),
+        _ => found.map(Some),
     }
 }
 

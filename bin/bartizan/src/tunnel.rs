@@ -1,5 +1,6 @@
 //! `bartizan tunnel`: the control of tunnels through the API. The running connector is in `connect`.
 
+mod leading;
 mod words;
 
 use anyhow::Context;
@@ -7,6 +8,7 @@ use bartizan_connector::{Ingress, OriginRequest};
 use rustix::thread::CapabilitySet;
 use serde_json::{Value, json};
 
+use self::leading::Leading;
 use self::words::TunnelRoute;
 pub use self::words::{Connector, Tunnel, TunnelAction};
 use crate::app;
@@ -24,9 +26,6 @@ use crate::zone::{self, text};
 /// Errors of the API that want a flag of this program.
 const HOST_TAKEN: u64 = 81053;
 const TUNNEL_IN_USE: u64 = 1022;
-
-/// Zones that are looked through for names that lead to a tunnel: a question for each.
-const ZONES_MAX: usize = 200;
 
 /// What the edge has to be asked is asked by this thread alone, with the rights that the files of tokens need. Then they
 /// are given up, for each thread apart and so before there are others.
@@ -352,11 +351,11 @@ async fn manage(action: TunnelAction, api: &Api, output: Output) -> anyhow::Resu
                     refused.remedy("stop its connectors first, or give --force, which ends their connections")
                 })
             })?;
-            if !leading.records.is_empty() {
+            let mut left = Ok(());
+            if !leading.is_empty() {
                 let question = format!("delete the records of the names that lead to it ({})?", leading.names());
                 if routes || consent.is_wanted(&question, output)? {
-                    leading.delete(api).await?;
-                    output.progress(format!("{}: deleted", leading.names()));
+                    left = leading.delete(api, output).await;
                 } else {
                     output.progress(format!(
                         "{} still led to it, and are answered with an error now: `bartizan record delete NAME`",
@@ -364,10 +363,11 @@ async fn manage(action: TunnelAction, api: &Api, output: Output) -> anyhow::Resu
                     ));
                 }
             }
-            if leading.is_cut_short {
-                output.progress(format!("names in zones behind the first {ZONES_MAX} were not looked for"));
+            if let Some(why) = leading.unseen() {
+                output.progress(format!("not all names that led to it could be looked for: {why}"));
             }
-            output.result(&gone, || format!("{name} is deleted"))
+            output.result(&gone, || format!("{name} is deleted"))?;
+            left
         }
         TunnelAction::Cleanup { tunnel } => {
             let tunnel = by_name_or_id(api, &account, &tunnel).await?;
@@ -386,49 +386,6 @@ async fn manage(action: TunnelAction, api: &Api, output: Output) -> anyhow::Resu
             let done = done.map_err(|error| taken(&hostname, error, "--overwrite-dns replaces it"))?;
             output.result(&done, || format!("{hostname} → tunnel {} ({})", text(&tunnel, "name"), text(&done, "cname")))
         }
-    }
-}
-
-/// The records by which names lead to a tunnel, with their zones' ids.
-struct Leading {
-    records: Vec<(String, Value)>,
-    /// Whether there are zones in which nobody looked.
-    is_cut_short: bool,
-}
-
-impl Leading {
-    /// Those that the caller may see. Whoever is to delete them has to be able to.
-    async fn to(api: &Api, tunnel: &str, is_asked_for: bool) -> anyhow::Result<Leading> {
-        let mut leading = Leading { records: Vec::new(), is_cut_short: false };
-        let zones = match api.list("/zones").await {
-            Ok(zones) => zones,
-            Err(error) if is_asked_for => return Err(error),
-            Err(_) => return Ok(leading),
-        };
-        leading.is_cut_short = zones.len() > ZONES_MAX;
-        let content = format!("{tunnel}.cfargotunnel.com");
-        for zone in zones.iter().take(ZONES_MAX) {
-            let id = text(zone, "id");
-            let path = with_query(&format!("/zones/{id}/dns_records"), &[("type", "CNAME"), ("content", &content)]);
-            match api.list(&path).await {
-                Ok(found) => leading.records.extend(found.into_iter().map(|record| (id.to_owned(), record))),
-                Err(error) if is_asked_for => return Err(error),
-                Err(_) => {}
-            }
-        }
-        Ok(leading)
-    }
-
-    async fn delete(&self, api: &Api) -> anyhow::Result<()> {
-        for (zone, record) in &self.records {
-            api.delete(&format!("/zones/{zone}/dns_records/{}", text(record, "id"))).await?;
-        }
-        Ok(())
-    }
-
-    fn names(&self) -> String {
-        let names: Vec<_> = self.records.iter().map(|(_, record)| text(record, "name")).collect();
-        names.join(", ")
     }
 }
 

@@ -1,26 +1,110 @@
 //! `/zones/{zone_id}/tunnels/{tunnel_id}/routes`: a host leads to a tunnel by a proxied CNAME. The stock client calls it;
-//! the same record made by hand does the same.
+//! the same record made by hand does the same. And `/bartizan/tunnels/{tunnel_id}/records`, ours: all of these records.
 
 use axum::extract::State;
 use bartizan_model::{Record, Stamp, Zone, tunnel_name};
 use bartizan_names::{Name, RecordId, RecordType, TunnelId, ZoneId};
+use bartizan_store::TunnelRecordQuery;
 use bartizan_v4::{Patch, RecordBody, RouteBody, RouteResult};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::auth::needs;
+use crate::auth::{needs, shows};
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
-use crate::extract::{Body, Ids};
+use crate::extract::{Body, Ids, Query};
 use crate::owner_names;
 use crate::permission::Permission;
 use crate::reply::Reply;
+use crate::rights::Target;
 use crate::state::Api;
 use crate::transaction::Change;
 
+/// Records that are looked for at once, and the most of one answer.
+const PIECE: u32 = 500;
+
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(needs(Permission::DnsWrite, api, routes!(put)))
+    OpenApiRouter::new().routes(needs(Permission::DnsWrite, api, routes!(put))).routes(shows(
+        Permission::DnsRead,
+        api,
+        routes!(list),
+    ))
 }
+
+#[derive(serde::Deserialize, utoipa::IntoParams)]
+struct Params {
+    /// Those behind this one, in the order of their zones and ids: `ZONE_ID/ID`.
+    after: Option<String>,
+    /// How many at most: 1 to 500, and 100 if nothing is said.
+    limit: Option<u32>,
+}
+
+/// The records of all zones that lead to a tunnel, a piece of them: the last says where the next piece begins.
+#[utoipa::path(
+    get,
+    path = "/bartizan/tunnels/{tunnel_id}/records",
+    tag = "Tunnels",
+    params(("tunnel_id" = String, Path), Params),
+    responses((status = 200, body = bartizan_v4::Envelope<Vec<bartizan_v4::Record>>))
+)]
+async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids((tunnel,)): Ids<(TunnelId,)>,
+    Query(Params { after, limit }): Query<Params>,
+) -> Result<Reply<Vec<bartizan_v4::Record>>, Error> {
+    let limit = limit.unwrap_or(100).clamp(1, PIECE) as usize;
+    let place = |text: String| {
+        let place = text.split_once('/').and_then(|(zone, id)| Some((zone.parse().ok()?, id.parse().ok()?)));
+        place.ok_or_else(|| Fault::BadQuery.because("after: no ids of a zone and a record"))
+    };
+    let mut after: Option<(ZoneId, RecordId)> = after.map(place).transpose()?;
+    let (found, left_out) = api
+        .read_list(move |view| {
+            let (mut found, mut left_out) = (Vec::new(), 0);
+            let mut seen = None;
+            loop {
+                let target = tunnel_name(tunnel);
+                let keys = view.0.tunnel_records(&TunnelRecordQuery { target, after, limit: PIECE as usize })?;
+                if keys.is_empty() {
+                    return Ok((found, left_out));
+                }
+                for key in &keys {
+                    let (Some(zone), Some(id)) = (key.zone_id(), key.id_as::<RecordId>()) else { continue };
+                    if seen != Some(zone) {
+                        let target = Target::Zone(zone, view.account_of_zone(zone)?);
+                        let is_seen = match view.zone_of(&caller, zone) {
+                            Ok(_) => caller.may(Permission::DnsRead, &target),
+                            Err(error) if matches!(error.fault, Fault::ZoneUnknown | Fault::Damaged) => {
+                                left_out += u64::from(error.fault == Fault::Damaged);
+                                false
+                            }
+                            Err(error) => return Err(error),
+                        };
+                        if !is_seen {
+                            // What is in the zones of others costs one look for each of these.
+                            after = Some((zone, LAST));
+                            break;
+                        }
+                        seen = Some(zone);
+                    }
+                    after = Some((zone, id));
+                    match view.if_readable::<bartizan_v4::Record>(key)? {
+                        Some(record) => found.push(record),
+                        None => left_out += 1,
+                    }
+                    if found.len() == limit {
+                        return Ok((found, left_out));
+                    }
+                }
+            }
+        })
+        .await?;
+    Ok(Reply::of(found).without(left_out))
+}
+
+/// Behind every record of a zone.
+const LAST: RecordId = RecordId::from_bytes([0xff; 16]);
 
 /// Lets a host lead to a tunnel.
 #[utoipa::path(

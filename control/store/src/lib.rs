@@ -72,8 +72,8 @@ pub use mend::Mended;
 pub use pause::Pause;
 pub use query::{
     AccessRuleOrder, AccessRuleQuery, AcmeDue, AcmeQuery, ClientCertificateQuery, Direction, DnssecQuery, InZones,
-    Match, Page, Presence, RecordOrder, RecordQuery, TagFilter, Text, TunnelQuery, VisibleZones, ZoneOrder, ZoneQuery,
-    renew_at,
+    Match, Page, Presence, RecordOrder, RecordQuery, TagFilter, Text, TunnelQuery, TunnelRecordQuery, VisibleZones,
+    ZoneOrder, ZoneQuery, renew_at,
 };
 pub use snapshot::{Position, RecordText, Snapshot, Stretch};
 pub use state_hash::{Part, StateHash, Wrong};

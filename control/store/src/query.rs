@@ -11,6 +11,7 @@ mod keys;
 mod public_certificates;
 mod records;
 mod sift;
+mod tunnel_records;
 mod tunnels;
 mod zones;
 
@@ -31,6 +32,8 @@ pub(crate) use public_certificates::{
 pub use public_certificates::{AcmeDue, AcmeQuery, InZones};
 pub use records::{Presence, RecordOrder, RecordQuery, TagFilter};
 pub(crate) use records::{RECORDS, owner_of, owners_of_type, records, records_at};
+pub use tunnel_records::TunnelRecordQuery;
+pub(crate) use tunnel_records::tunnel_records;
 pub use tunnels::TunnelQuery;
 pub(crate) use tunnels::{TUNNELS, tunnels};
 pub use zones::{VisibleZones, ZoneOrder, ZoneQuery};

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::edge::{Edge, commit, put};
+use crate::edge::{Answer, Edge, commit, put};
 
 pub(crate) fn connect(edge: &Edge, tunnel: &str, connections: u8) -> ConnectorId {
     let connector = ConnectorId::from_random([9; 16]);
@@ -275,4 +275,66 @@ fn routes() {
     assert_eq!(records[0]["meta"]["managed_by_argo_tunnel"], true);
     let gone = format!("/zones/{}/tunnels/00000000-0000-4000-8000-000000000000/routes", edge.zone());
     assert_eq!(edge.call("PUT", &gone, r#"{"type":"dns","user_hostname":"a"}"#).verdict(), "404 1002");
+}
+
+/// All records that lead to a tunnel, whatever zone they are in, as far as the caller sees them.
+#[test]
+fn records_that_lead_to_a_tunnel() {
+    let edge = Edge::new();
+    let id = edge.post("/user/tunnels", r#"{"name":"x"}"#).result()["id"].as_str().unwrap().to_owned();
+    let path = format!("/bartizan/tunnels/{id}/records");
+    let mut zones = vec![edge.zone(), edge.new_zone("one.example"), edge.new_zone("two.example")];
+    for zone in &zones {
+        let records = format!("/zones/{zone}/dns_records");
+        for body in [
+            format!(r#"{{"type":"CNAME","name":"a","content":"{id}.cfargotunnel.com","proxied":true}}"#),
+            format!(
+                r#"{{"type":"CNAME","name":"b","content":"{}.CfArgoTunnel.com","proxied":true}}"#,
+                id.to_uppercase()
+            ),
+            r#"{"type":"CNAME","name":"c","content":"www.example.com"}"#.to_owned(),
+            format!(r#"{{"type":"TXT","name":"d","content":"\"{id}.cfargotunnel.com\""}}"#),
+        ] {
+            edge.post(&records, &body).result();
+        }
+    }
+    zones.sort_unstable();
+    let places = |answer: Answer| -> Vec<(String, String)> {
+        let records = answer.result();
+        let text = |record: &serde_json::Value, field: &str| record[field].as_str().unwrap().to_owned();
+        records.as_array().unwrap().iter().map(|one| (text(one, "zone_id"), text(one, "id"))).collect()
+    };
+    let all = places(edge.get(&path));
+    let of: Vec<&String> = all.iter().map(|(zone, _)| zone).collect();
+    assert_eq!(of, zones.iter().flat_map(|zone| [zone, zone]).collect::<Vec<_>>());
+    // In pieces.
+    let mut pieces = places(edge.get(&format!("{path}?limit=4")));
+    let (zone, record) = pieces.last().unwrap().clone();
+    pieces.extend(places(edge.get(&format!("{path}?limit=4&after={zone}/{record}"))));
+    assert_eq!(pieces, all);
+    let (zone, record) = all.last().unwrap();
+    assert_eq!(places(edge.get(&format!("{path}?after={zone}/{record}"))), []);
+    assert_eq!(edge.get(&format!("{path}?after={zone}")).verdict(), "400 6008");
+    let nobodys = "/bartizan/tunnels/00000000-0000-4000-8000-000000000000/records";
+    assert_eq!(places(edge.get(nobodys)), []);
+
+    // A token sees what is in its zones: those in front of them and behind are passed over.
+    for (zone, groups, count) in [
+        (&zones[0], "DNS Read", 2),
+        (&zones[1], "DNS Write", 2),
+        (&zones[2], "DNS Read", 2),
+        (&zones[1], "SSL and Certificates Read", 0),
+    ] {
+        let body = json!({"name": "t", "policies": [{
+            "effect": "allow", "permission_groups": [{"name": groups}],
+            "resources": {format!("com.cloudflare.api.account.zone.{zone}"): "*"}}]});
+        let token = edge.post("/user/tokens", &body.to_string()).result()["value"].as_str().unwrap().to_owned();
+        let bearer = format!("Bearer {token}");
+        let seen = places(edge.send_as(&[("authorization", &bearer)], "GET", &format!("/client/v4{path}"), ""));
+        assert_eq!(seen.len(), count, "{groups}");
+        assert!(seen.iter().all(|(of, _)| of == zone), "{groups}: {seen:?}");
+    }
+    // What is deleted with its zone leads nowhere.
+    edge.call("DELETE", &format!("/zones/{}", edge.zone()), "").result();
+    assert_eq!(places(edge.get(&path)).len(), 4);
 }

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use super::anchors::{Anchors, Of, PLACE_BYTES_MAX, Place};
 use super::filter::{Condition, Direction, Match, Text};
 use super::sift::{KEPT_MAX, Sieve};
-use super::{Listed, Page, object};
+use super::{Listed, Page, object, tunnel_records};
 use crate::change::Entry;
 use crate::error::ReadError;
 use crate::key::Key;
@@ -40,6 +40,7 @@ pub(crate) const RECORDS: Listing = Listing {
         "record_ttl ON record (zone, ttl, record)",
         "record_proxied ON record (zone, proxied, record)",
         "record_comment ON record (zone, comment) WHERE comment IS NOT NULL",
+        tunnel_records::INDEX,
     ],
     added: Some(added),
 };

@@ -9,7 +9,7 @@ use crate::key::{Key, Scope};
 use crate::kind::Kind;
 use crate::query::{
     self, AccessRuleQuery, AcmeDue, AcmeQuery, ClientCertificateQuery, DnssecQuery, InZones, Page, RecordQuery,
-    TunnelQuery, ZoneQuery,
+    TunnelQuery, TunnelRecordQuery, ZoneQuery,
 };
 
 impl Snapshot {
@@ -53,6 +53,11 @@ impl Snapshot {
     /// A page of tunnels.
     pub fn tunnels(&self, query: &TunnelQuery) -> Result<Page<Entry>, ReadError> {
         self.look(|connection| query::tunnels(connection, query))
+    }
+
+    /// The keys of a piece of the records that lead to a tunnel, in all zones.
+    pub fn tunnel_records(&self, query: &TunnelRecordQuery) -> Result<Vec<Key>, ReadError> {
+        self.look(|connection| query::tunnel_records(connection, query))
     }
 
     /// Whether there is such a tunnel, in whichever account; deleted ones are there too. A look for each account.

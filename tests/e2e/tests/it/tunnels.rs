@@ -349,3 +349,55 @@ fn a_connector_comes_back_after_the_edge_was_killed() {
     wait::until_eq("the page is back", &200, page);
     assert!(connector.program.is_running());
 }
+
+/// The names that lead to a tunnel go with it in every zone that there is; what may not be changed is named, and what leads
+/// elsewhere stays.
+#[test]
+fn a_tunnel_goes_with_its_names_in_three_hundred_zones() {
+    const ZONES: usize = 300;
+    let edge = Edge::start();
+    finish(&mut edge.command(["tunnel", "create", "wide"])).ok();
+    let id = tunnels(&edge)[0]["id"].as_str().expect("a tunnel").to_owned();
+    let target = format!("{id}.cfargotunnel.com");
+    let cname = |name: &str, content: &str| json!({"type": "CNAME", "name": name, "content": content, "proxied": true});
+    let mut zones = vec![edge.zone().to_owned()];
+    for number in 1..ZONES {
+        let zone = edge.post("/zones", &json!({"name": format!("z{number}.example")}));
+        zones.push(zone["id"].as_str().expect("an id").to_owned());
+    }
+    for zone in &zones {
+        edge.post(&format!("/zones/{zone}/dns_records"), &cname("app", &target));
+    }
+    edge.post(&format!("/zones/{}/dns_records", zones[7]), &cname("other", "www.example.com"));
+    let records = || edge.get(&format!("/bartizan/tunnels/{id}/records?limit=500"));
+    assert_eq!(records().as_array().map(Vec::len), Some(ZONES));
+
+    // With a token that may only look at one of the zones: all others are done.
+    let all = json!({"com.cloudflare.api.account.*": "*", "com.cloudflare.api.account.zone.*": "*"});
+    let one = json!({format!("com.cloudflare.api.account.zone.{}", zones[250]): "*"});
+    let groups = |names: &[&str]| names.iter().map(|name| json!({"name": name})).collect::<Vec<_>>();
+    let token = edge.post(
+        "/user/tokens",
+        &json!({"name": "most", "policies": [
+            {"effect": "allow", "permission_groups": groups(&["Cloudflare Tunnel Write", "Account Settings Read", "DNS Write"]), "resources": all},
+            {"effect": "deny", "permission_groups": groups(&["DNS Write"]), "resources": one},
+            {"effect": "allow", "permission_groups": groups(&["DNS Read"]), "resources": one},
+        ]}),
+    );
+    let mut command = edge.command(["tunnel", "delete", "wide", "--routes", "--yes"]);
+    command.env("BARTIZAN_API_TOKEN", token["value"].as_str().expect("a token"));
+    let done = finish(&mut command);
+    let kept = "app.z250.example";
+    assert_eq!(done.status.code(), Some(5), "{}\n{}", done.out, done.err);
+    assert!(
+        done.out.contains("wide is deleted") && done.err.contains("and 289 more: deleted"),
+        "{}\n{}",
+        done.out,
+        done.err
+    );
+    assert!(done.err.contains("are left") && done.err.contains(&format!("{kept}: ")), "{}", done.err);
+    let left = records();
+    assert_eq!((left.as_array().map(Vec::len), &left[0]["name"]), (Some(1), &json!(kept)), "{left}");
+    assert_eq!(edge.get(&format!("/zones/{}/dns_records", zones[7]))[0]["content"], "www.example.com");
+    wait::until_eq("its names are gone", &"NXDOMAIN".to_owned(), || edge.dig(&["app.z299.example", "A"]).status);
+}
