@@ -447,7 +447,7 @@ mod tests {
     const CHANGE_BYTES_MAX: u64 = FOLD_AT / 4;
 
     fn open(dir: &Path, wait_max: Duration) -> Store {
-        Store::open_folding(dir, Folding { bytes: FOLD_AT, wait_max }).unwrap()
+        Store::open_folding(dir, Folding { bytes: FOLD_AT, wait_max, kept: FOLD_AT / 2 }).unwrap()
     }
 
     fn write(store: &Store) {
@@ -575,6 +575,57 @@ mod tests {
         }
         let left = journal_bytes(dir.path());
         assert!(left < before + FOLD_AT + 2 * CHANGE_BYTES_MAX, "{left} bytes, {before} with the reader");
+    }
+
+    /// What a long read has made of the journal is given back to the disk, though somebody writes all the time and never
+    /// leaves the writer without work.
+    #[test]
+    fn the_journal_shrinks_behind_a_long_reader_while_somebody_writes() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path(), Duration::from_millis(1));
+        write(&store);
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let seen = store.read().unwrap();
+            let hurried = scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    write(&store);
+                }
+            });
+            let until = |what: &str, is_so: &dyn Fn(u64) -> bool| {
+                let end = std::time::Instant::now() + Duration::from_secs(60);
+                while !is_so(journal_bytes(dir.path())) {
+                    assert!(std::time::Instant::now() < end, "{what}: {} bytes", journal_bytes(dir.path()));
+                    thread::sleep(Duration::from_millis(1));
+                }
+            };
+            until("it grows", &|bytes| bytes > 4 * FOLD_AT);
+            drop(seen);
+            until("it shrinks", &|bytes| bytes < 2 * FOLD_AT);
+            stop.store(true, Ordering::Relaxed);
+            hurried.join().unwrap();
+        });
+        assert!(journal_bytes(dir.path()) < 2 * FOLD_AT + 2 * CHANGE_BYTES_MAX);
+    }
+
+    /// Somebody who writes a little more often than the writer calls it idle is no reason to keep what a bulk load left.
+    #[test]
+    fn the_journal_shrinks_under_a_steady_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path(), Duration::ZERO);
+        write(&store);
+        let seen = store.read().unwrap();
+        while journal_bytes(dir.path()) < 2 * FOLD_AT {
+            write(&store);
+        }
+        drop(seen);
+        let begun = std::time::Instant::now();
+        // Far less than it is folded at for its size in use.
+        while journal_bytes(dir.path()) > FOLD_AT / 2 + CHANGE_BYTES_MAX {
+            assert!(begun.elapsed() < Duration::from_secs(120), "{} bytes", journal_bytes(dir.path()));
+            try_write(&store, 10).unwrap();
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Who looks at the store for long waits with that until the journal is folded, which waits for those who are at it: a

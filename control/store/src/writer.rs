@@ -25,7 +25,7 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::watch;
 
 pub(crate) use self::folder::Folder;
-use self::idle::Chores;
+use self::idle::Progress;
 pub(crate) use self::journal::Folding;
 use self::log_end::LogEnd;
 pub(crate) use self::mending::Attempts;
@@ -186,16 +186,14 @@ impl Writer {
         Folder::watch(&self.connection);
         let mut fold_at = self.folding.bytes;
         let mut written = 0;
-        let mut chores = Chores::Waiting;
+        let mut chores = Progress::new(Instant::now());
         loop {
-            match self.waiting.next(chores.after()) {
+            match self.waiting.next(chores.after(Instant::now())) {
                 Ok(together) => {
                     written += together.iter().map(|job| job.work.operations()).sum::<usize>();
                     if !together.is_empty() {
                         self.answer(together);
                     }
-                    self.folder.wake_if_large();
-                    fold_at = self.fold_journal(fold_at);
                     self.trim_audit();
                     // As much is read as was written, or what is unread would grow for as long as somebody writes; but not all
                     // of what one large change wrote before anybody else's.
@@ -207,12 +205,22 @@ impl Writer {
                             self.catch_up();
                         }
                     }
-                    chores = Chores::Waiting;
+                    chores.wait(Instant::now());
                 }
-                Err(RecvTimeoutError::Timeout) => chores = self.use_idle_time(),
+                // A look at whether a reader met damage is all that there is to do.
+                Err(RecvTimeoutError::Timeout) if chores.are_done() => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    let step = self.use_idle_time();
+                    chores.went(step, Instant::now());
+                }
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            self.settle(Urgency::InTurn);
+            // What is done when nobody has anything to write is written there too.
+            self.folder.wake_if_large();
+            fold_at = self.fold_journal(fold_at);
+            if self.settle(Urgency::InTurn) {
+                chores.wait(Instant::now());
+            }
         }
     }
 
@@ -227,7 +235,7 @@ impl Writer {
                 Work::Install(state) => Some(self.install(state).map(|()| Outcome::Done)),
                 Work::Mend => Some(self.mend(Occasion::Request).map(Outcome::Mended)),
                 Work::Settle => {
-                    self.settle(Urgency::AtOnce);
+                    let _ = self.settle(Urgency::AtOnce);
                     Some(Ok(Outcome::Settled { met: self.attempts.met }))
                 }
                 Work::Append(_) | Work::Apply(..) | Work::Compact(_) | Work::Forget { .. } => None,

@@ -14,6 +14,13 @@ use crate::rebuild::{self, Reading};
 /// How long nobody has anything to write before what may wait is done.
 const IDLE_AFTER: Duration = Duration::from_millis(200);
 
+/// After so long what may wait is done in any pause: somebody who writes a little all the time, such as a health check that
+/// keeps a record up to date, would keep it waiting for ever.
+const OVERDUE_AFTER: Duration = Duration::from_secs(10);
+
+/// A pause between those who write little: those who write much leave none.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// How long damage that readers met may wait when nobody writes: to look is to read a flag.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
@@ -27,17 +34,50 @@ pub(super) enum Chores {
     /// Something was written since they were done.
     Waiting,
     UnderWay,
+    /// Not all could be done just now: the disk is full, or a reader is in the way.
+    Again,
     Done,
 }
 
-impl Chores {
+/// How far they are.
+pub(super) struct Progress {
+    chores: Chores,
+    waiting_since: Instant,
+}
+
+impl Progress {
+    pub(super) fn new(now: Instant) -> Progress {
+        Progress { chores: Chores::Waiting, waiting_since: now }
+    }
+
     /// How long there must be no work before they are gone on with.
-    pub(super) const fn after(self) -> Duration {
-        match self {
+    pub(super) fn after(&self, now: Instant) -> Duration {
+        match self.chores {
+            Chores::Waiting if now.duration_since(self.waiting_since) >= OVERDUE_AFTER => PAUSE,
             Chores::Waiting => IDLE_AFTER,
             Chores::UnderWay => Duration::ZERO,
-            Chores::Done => LOOK_AGAIN_AFTER,
+            Chores::Again | Chores::Done => LOOK_AGAIN_AFTER,
         }
+    }
+
+    pub(super) fn are_done(&self) -> bool {
+        self.chores == Chores::Done
+    }
+
+    /// Something was written: there is more to do.
+    pub(super) fn wait(&mut self, now: Instant) {
+        if self.chores == Chores::Done {
+            self.waiting_since = now;
+        }
+        self.chores = Chores::Waiting;
+    }
+
+    /// A step was done; where they may not be done now they wait as if for the first time.
+    pub(super) fn went(&mut self, chores: Chores, now: Instant) {
+        if chores == Chores::Waiting {
+            self.waiting_since = now;
+        }
+        self.chores = chores;
     }
 }
 
@@ -56,21 +96,21 @@ impl Writer {
         if self.pauses.is_one_held() {
             return Chores::Waiting;
         }
-        if let Some(Reading::Unfinished) = self.read_records() {
-            return Chores::UnderWay;
+        let mut end = Chores::Done;
+        match self.read_records() {
+            Some(Reading::Unfinished) => return Chores::UnderWay,
+            Some(_) => {}
+            None => end = Chores::Again,
         }
-        match self.give_back() {
-            Ok(Chores::UnderWay) => return Chores::UnderWay,
-            Ok(_) => {}
-            Err(error) => self.met(&error),
-        }
-        if self.trim_audit() == Chores::UnderWay {
-            return Chores::UnderWay;
-        }
-        match self.look_at_keys() {
-            Ok(Chores::UnderWay) => return Chores::UnderWay,
-            Ok(_) => {}
-            Err(error) => self.met(&error),
+        for chore in [Writer::give_back, Writer::trim, Writer::look_at_keys] {
+            match chore(self) {
+                Ok(Chores::UnderWay) => return Chores::UnderWay,
+                Ok(_) => {}
+                Err(error) => {
+                    self.met(&error);
+                    end = Chores::Again;
+                }
+            }
         }
         if std::mem::take(&mut self.is_filled)
             && let Err(error) = self.forget_pages()
@@ -79,12 +119,11 @@ impl Writer {
         }
         // Whoever copies the file alone has all of it.
         self.folder.wake();
-        self.cut_journal();
-        Chores::Done
+        if self.cut_journal() { end } else { Chores::Again }
     }
 
     /// Gives some of the file's free pages back to the disk, if there are many.
-    fn give_back(&self) -> rusqlite::Result<Chores> {
+    fn give_back(&mut self) -> rusqlite::Result<Chores> {
         let free: i64 = self.connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
         if free <= FREE_PAGES_MAX {
             return Ok(Chores::Done);
@@ -111,23 +150,22 @@ impl Writer {
     }
 
     /// Deletes some of the audit, if it takes too much.
-    pub(super) fn trim_audit(&mut self) -> Chores {
-        let step = match self.trim.is_due(&self.connection) {
-            Ok(true) => {
-                self.connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|transaction| {
-                    self.trim.step(&transaction)?;
-                    transaction.commit()?;
-                    Ok(Chores::UnderWay)
-                })
-            }
-            Ok(false) => return Chores::Done,
-            Err(error) => Err(error),
-        };
-        step.unwrap_or_else(|error| {
-            self.trim.sum_anew();
+    pub(super) fn trim_audit(&mut self) {
+        if let Err(error) = self.trim() {
             self.met(&error);
-            Chores::Done
-        })
+        }
+    }
+
+    fn trim(&mut self) -> rusqlite::Result<Chores> {
+        if !self.trim.is_due(&self.connection)? {
+            return Ok(Chores::Done);
+        }
+        let step = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|transaction| {
+            self.trim.step(&transaction)?;
+            transaction.commit()?;
+            Ok(Chores::UnderWay)
+        });
+        step.inspect_err(|_| self.trim.sum_anew())
     }
 
     /// Counts the keys that are none, once.
@@ -165,5 +203,34 @@ impl Writer {
         if let Some(times) = FAILED.turn() {
             tracing::warn!(%error, times, "the store's care for its file failed; see what `bartizan doctor` says of its disk");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chores_wait_for_a_pause_and_not_for_ever() {
+        let begun = Instant::now();
+        let mut progress = Progress::new(begun);
+        let later = begun + OVERDUE_AFTER;
+        // Something is written all the time.
+        progress.wait(begun + OVERDUE_AFTER / 2);
+        assert_eq!(progress.after(begun + OVERDUE_AFTER / 2), IDLE_AFTER);
+        progress.wait(later);
+        assert_eq!(progress.after(later), PAUSE);
+        // A step is done, and something written before the next one.
+        progress.went(Chores::UnderWay, later);
+        assert_eq!(progress.after(later), Duration::ZERO);
+        progress.wait(later);
+        assert_eq!(progress.after(later), PAUSE);
+        progress.went(Chores::Done, later);
+        assert_eq!(progress.after(later), LOOK_AGAIN_AFTER);
+        progress.wait(later);
+        assert_eq!(progress.after(later), IDLE_AFTER);
+        // While they may not be done, nobody looks all the time whether they may.
+        progress.went(Chores::Waiting, later + OVERDUE_AFTER);
+        assert_eq!(progress.after(later + OVERDUE_AFTER), IDLE_AFTER);
     }
 }

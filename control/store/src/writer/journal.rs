@@ -15,19 +15,24 @@ pub(crate) struct Folding {
     pub(crate) bytes: u64,
     /// How long it waits at once, and with it everybody who commits.
     pub(crate) wait_max: Duration,
+    /// How long its file may stay when nobody, or hardly anybody, has anything to write.
+    pub(crate) kept: u64,
 }
 
 impl Folding {
     /// Several times what the engine folds at by itself, and several times what a reader of single objects takes. Whoever
     /// takes longer is not waited for: it is tried again after each change, while no other such reader begins.
-    pub(crate) const USUAL: Folding = Folding { bytes: 128 << 20, wait_max: Duration::from_millis(20) };
+    pub(crate) const USUAL: Folding = Folding { bytes: 128 << 20, wait_max: Duration::from_millis(20), kept: 64 << 20 };
 }
 
 /// A page in the journal, and what says which one it is.
 const FRAME_BYTES: u64 = 4096 + 24;
 
-/// What its file may keep of a bulk load when nothing is to be done any more.
-const KEPT_BYTES: u64 = 64 << 20;
+/// So many times the size at which it is folded its file is cut off, not written from its beginning again.
+const CUT_FROM: u64 = 2;
+
+/// Folds it and cuts its file off.
+const CUT: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
 /// One try to fold the journal. A waiting try holds locks that a new reader needs, and the wait may be for that very
 /// reader: several short tries get through where a long one does not.
@@ -40,7 +45,8 @@ impl Writer {
     /// Under constant reads somebody always does. Here nothing is written while those who read the journal are waited
     /// for; a reader that begins when all of it is in the file reads only the file, and does not hold up the next fold.
     /// Its own file keeps its length and is written from its beginning again: to cut off a hundred megabytes takes longer
-    /// than all else of it, and what is written where there was something before is sooner on the disk.
+    /// than all else of it, and what is written where there was something before is sooner on the disk. Only what a long
+    /// read has made of it is cut off, since nobody may ever have nothing to write ([`CUT_FROM`]).
     ///
     /// Readers of lists are held back meanwhile, until it is folded or those who are at it should have ended. One that
     /// outlasts that keeps its state and the journal grows on; so a journal has at most [`Folding::bytes`], what is written
@@ -55,7 +61,8 @@ impl Writer {
         if size < at {
             return at;
         }
-        match self.checkpoint("PRAGMA wal_checkpoint(RESTART)") {
+        let is_long = self.journal_bytes() > CUT_FROM * self.folding.bytes;
+        match self.checkpoint(if is_long { CUT } else { "PRAGMA wal_checkpoint(RESTART)" }) {
             Ok(true) => {
                 Folder::journal_begins_anew();
                 self.gate.open();
@@ -83,16 +90,23 @@ impl Writer {
         journal.and_then(|journal| std::fs::metadata(journal).ok()).map_or(0, |file| file.len())
     }
 
-    /// Gives back to the disk what a bulk load left of the journal, when nobody has anything to write.
-    pub(super) fn cut_journal(&self) {
-        if self.journal_bytes() <= KEPT_BYTES {
-            return;
+    /// Gives back to the disk what a bulk load left of the journal, when nobody has anything to write just now.
+    /// False if it is to be tried again.
+    pub(super) fn cut_journal(&self) -> bool {
+        if self.journal_bytes() <= self.folding.kept {
+            return true;
         }
-        match self.checkpoint("PRAGMA wal_checkpoint(TRUNCATE)") {
-            Ok(true) => Folder::journal_begins_anew(),
+        match self.checkpoint(CUT) {
+            Ok(true) => {
+                Folder::journal_begins_anew();
+                true
+            }
             // Somebody reads; there will be another moment.
-            Ok(false) => {}
-            Err(error) => tracing::debug!(%error, "the store's journal keeps its length"),
+            Ok(false) => false,
+            Err(error) => {
+                tracing::debug!(%error, "the store's journal keeps its length");
+                false
+            }
         }
     }
 

@@ -62,13 +62,11 @@ pub(super) enum Urgency {
 
 impl Writer {
     /// Mends what was met.
-    pub(super) fn settle(&mut self, urgency: Urgency) {
+    pub(super) fn settle(&mut self, urgency: Urgency) -> bool {
         if self.damage.take() {
             self.attempts.note();
         }
-        if self.attempts.waits {
-            self.mend_by_itself(urgency);
-        }
+        self.attempts.waits && self.mend_by_itself(urgency)
     }
 
     /// Mends the file because damage was met, unless that was done too often or not long ago. True if it is mended.
