@@ -30,6 +30,25 @@ fn told<T: Clone>(field: &Patch<T>, before: Option<T>, default: T) -> T {
     }
 }
 
+/// The same for an object: what is given replaces all of it, and what it leaves out is as if nothing had been there.
+fn object<B, T: Clone>(
+    field: &Patch<B>,
+    before: Option<&T>,
+    default: T,
+    read: impl FnOnce(&B) -> Result<T, Refused>,
+) -> Result<T, Refused> {
+    match (field, before) {
+        (Patch::Value(body), _) => read(body),
+        (Patch::Absent, Some(before)) => Ok(before.clone()),
+        (Patch::Null | Patch::Absent, _) => Ok(default),
+    }
+}
+
+/// A word, where the empty text is as good as none.
+fn word(field: &Patch<String>, default: &str) -> String {
+    field.value().filter(|text| !text.is_empty()).map_or(default, String::as_str).to_owned()
+}
+
 /// The same for a whole number of this range.
 fn number<N: Copy + TryFrom<i64> + TryInto<i64>>(
     (field, pointer): (&Patch<Integer>, &'static str),

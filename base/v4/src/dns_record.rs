@@ -162,7 +162,7 @@ pub struct RecordBody {
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<Vec<String>>)]
     pub tags: Patch<Vec<String>>,
-    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[serde(default, deserialize_with = "patch::said", skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<RecordSettings>)]
     pub settings: Patch<RecordSettings>,
     #[serde(default, deserialize_with = "patch::said", skip_serializing_if = "Patch::is_absent")]

@@ -119,15 +119,28 @@ pub struct PoolBody {
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<String>)]
     pub notification_email: Patch<String>,
-    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[serde(default, deserialize_with = "patch::said", skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<LoadShedding>)]
-    pub load_shedding: Patch<LoadShedding>,
+    pub load_shedding: Patch<LoadSheddingBody>,
     #[serde(default, deserialize_with = "patch::said", skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<OriginSteering>)]
     pub origin_steering: Patch<OriginSteeringBody>,
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Vec<PoolOriginBody>)]
     pub origins: Patch<Vec<PoolOriginBody>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct LoadSheddingBody {
+    #[serde(skip_serializing_if = "Patch::is_absent")]
+    pub default_percent: Patch<f64>,
+    #[serde(skip_serializing_if = "Patch::is_absent")]
+    pub default_policy: Patch<String>,
+    #[serde(skip_serializing_if = "Patch::is_absent")]
+    pub session_percent: Patch<f64>,
+    #[serde(skip_serializing_if = "Patch::is_absent")]
+    pub session_policy: Patch<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
@@ -388,16 +401,42 @@ pub struct LoadBalancerBody {
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<u32>)]
     pub session_affinity_ttl: Patch<Integer>,
-    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[serde(default, deserialize_with = "patch::said", skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<SessionAffinity>)]
-    pub session_affinity_attributes: Patch<SessionAffinity>,
-    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    pub session_affinity_attributes: Patch<SessionAffinityBody>,
+    #[serde(default, deserialize_with = "patch::said", skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<RandomSteering>)]
-    pub random_steering: Patch<RandomSteering>,
+    pub random_steering: Patch<RandomSteeringBody>,
     /// Not offered: none, or refused.
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<Vec<Object>>)]
     pub rules: Patch<Vec<serde_json::Value>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct SessionAffinityBody {
+    #[serde(skip_serializing_if = "Patch::is_absent")]
+    pub samesite: Patch<String>,
+    #[serde(skip_serializing_if = "Patch::is_absent")]
+    pub secure: Patch<String>,
+    #[serde(skip_serializing_if = "Patch::is_absent")]
+    pub drain_duration: Patch<Integer>,
+    #[serde(skip_serializing_if = "Patch::is_absent")]
+    pub zero_downtime_failover: Patch<String>,
+    #[serde(skip_serializing_if = "Patch::is_absent")]
+    pub headers: Patch<Vec<String>>,
+    #[serde(skip_serializing_if = "Patch::is_absent")]
+    pub require_all_headers: Patch<bool>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct RandomSteeringBody {
+    #[serde(skip_serializing_if = "Patch::is_absent")]
+    pub default_weight: Patch<f64>,
+    #[serde(skip_serializing_if = "Patch::is_absent")]
+    pub pool_weights: Patch<BTreeMap<String, f64>>,
 }
 
 /// How the servers of a pool are, as this edge sees them.

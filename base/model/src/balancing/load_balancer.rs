@@ -7,7 +7,7 @@ use bartizan_names::{CountryCode, LoadBalancerId, Name, PoolId, Region, Timestam
 use bartizan_v4::Patch;
 use bartizan_v4::load_balancing as v4;
 
-use super::{Refused, check_description, number, told};
+use super::{Refused, check_description, number, object, told, word};
 
 /// Pools of one list, and lists by place of one load balancer.
 const POOLS_MAX: usize = 100;
@@ -148,16 +148,23 @@ impl LoadBalancer {
                 AFFINITY_TTL_DEFAULT,
                 AFFINITY_TTL,
             )?,
-            session_affinity_attributes: told(
+            session_affinity_attributes: object(
                 &body.session_affinity_attributes,
-                before.map(|before| before.session_affinity_attributes.clone()),
+                before.map(|before| &before.session_affinity_attributes),
                 v4::SessionAffinity::default(),
-            ),
-            random_steering: told(
+                attributes,
+            )?,
+            random_steering: object(
                 &body.random_steering,
-                before.map(|before| before.random_steering.clone()),
+                before.map(|before| &before.random_steering),
                 v4::RandomSteering::default(),
-            ),
+                |body| {
+                    Ok(v4::RandomSteering {
+                        default_weight: told(&body.default_weight, None, 1.0),
+                        pool_weights: told(&body.pool_weights, None, BTreeMap::new()),
+                    })
+                },
+            )?,
             created_on: before.map_or(now, |before| before.created_on),
             modified_on: before.map_or(now, |before| before.modified_on),
         };
@@ -296,6 +303,20 @@ fn weight(share: f64, pointer: String) -> Result<u16, Refused> {
         return Err(Refused::Weight { pointer });
     }
     Ok((share * 10_000.0).round() as u16) // 0 to 10,000
+}
+
+/// What is kept of what was sent.
+fn attributes(body: &v4::SessionAffinityBody) -> Result<v4::SessionAffinity, Refused> {
+    let usual = v4::SessionAffinity::default();
+    let drain = (&body.drain_duration, "/session_affinity_attributes/drain_duration");
+    Ok(v4::SessionAffinity {
+        samesite: word(&body.samesite, &usual.samesite),
+        secure: word(&body.secure, &usual.secure),
+        drain_duration: number(drain, None, usual.drain_duration, (0, DRAIN_MAX))?,
+        zero_downtime_failover: word(&body.zero_downtime_failover, &usual.zero_downtime_failover),
+        headers: told(&body.headers, None, usual.headers),
+        require_all_headers: told(&body.require_all_headers, None, usual.require_all_headers),
+    })
 }
 
 fn affinity(document: &v4::LoadBalancer) -> Result<Affinity, Refused> {

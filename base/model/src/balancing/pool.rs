@@ -3,10 +3,12 @@
 use std::net::IpAddr;
 
 use bartizan_names::{MonitorId, Name, OriginHost, PoolId, Timestamp, TunnelId};
-use bartizan_v4::load_balancing::{self as v4, LoadShedding, OriginSteering, PoolOrigin, PoolOriginBody};
+use bartizan_v4::load_balancing::{
+    self as v4, LoadShedding, LoadSheddingBody, OriginSteering, PoolOrigin, PoolOriginBody,
+};
 use bartizan_v4::{Integer, Patch};
 
-use super::{NAME_MAX, Refused, check_description, number, told};
+use super::{NAME_MAX, Refused, check_description, number, object, told, word};
 use crate::Email;
 use crate::record::is_origin;
 use crate::tunnel::id_of;
@@ -132,15 +134,12 @@ impl Pool {
             latitude: some(&body.latitude, before.and_then(|before| before.latitude)),
             longitude: some(&body.longitude, before.and_then(|before| before.longitude)),
             notification_email: told(&body.notification_email, was(|pool| &pool.notification_email), String::new()),
-            load_shedding: told(
+            load_shedding: object(
                 &body.load_shedding,
-                before.map(|before| before.load_shedding.clone()),
-                LoadShedding {
-                    default_policy: "random".to_owned(),
-                    session_policy: "hash".to_owned(),
-                    ..LoadShedding::default()
-                },
-            ),
+                before.map(|before| &before.load_shedding),
+                shedding(&LoadSheddingBody::default()),
+                |body| Ok(shedding(body)),
+            )?,
             origin_steering: OriginSteering {
                 policy: told(policy, was(|pool| &pool.origin_steering.policy), "random".to_owned()),
             },
@@ -197,6 +196,15 @@ impl Pool {
             nodes,
             emails: emails(&document.notification_email)?,
         })
+    }
+}
+
+fn shedding(body: &LoadSheddingBody) -> LoadShedding {
+    LoadShedding {
+        default_percent: told(&body.default_percent, None, 0.0),
+        default_policy: word(&body.default_policy, "random"),
+        session_percent: told(&body.session_percent, None, 0.0),
+        session_policy: word(&body.session_policy, "hash"),
     }
 }
 

@@ -39,6 +39,7 @@ mod resources;
 mod revoked;
 mod rights;
 mod setup;
+mod siblings;
 mod spectrum;
 mod status;
 mod tunnels;
