@@ -24,6 +24,13 @@ pub struct Edge {
     /// HTTP/3, over UDP.
     #[serde(default)]
     pub http3: Vec<String>,
+    /// The port by which visitors come for HTTP, where something in front leads them to those of `http`; null if that is one
+    /// of these.
+    #[serde(default)]
+    pub public_http: Option<u16>,
+    /// The same for HTTPS and HTTP/3.
+    #[serde(default)]
+    pub public_https: Option<u16>,
     /// How clients reach applications.
     pub ports: EdgePorts,
     /// Whether records and applications may lead to loopback and private addresses.

@@ -23,7 +23,8 @@ pub async fn run(edge: &Edge, output: Output) -> anyhow::Result<()> {
     let tunnels = api.list(&format!("/accounts/{}/cfd_tunnel?is_deleted=false", facts.account_id)).await?;
     let document = json!({
         "api": api.base(), "version": facts.version, "domain": facts.domain, "addresses": facts.addresses,
-        "dns": facts.dns, "dns_tls": facts.dns_tls, "http": facts.http, "https": facts.https, "http3": facts.http3, "tunnel": facts.tunnel, "ports": facts.ports,
+        "dns": facts.dns, "dns_tls": facts.dns_tls, "http": facts.http, "https": facts.https, "http3": facts.http3,
+        "public_http": facts.public_http, "public_https": facts.public_https, "tunnel": facts.tunnel, "ports": facts.ports,
         "private_origins": facts.private_origins,
         "process": facts.process,
         "status": status, "zones": zones, "tunnels": tunnels,
@@ -33,16 +34,17 @@ pub async fn run(edge: &Edge, output: Output) -> anyhow::Result<()> {
 
 fn describe(api: &Api, facts: &EdgeFacts, status: &Status, zones: &[Value], tunnels: &[Value]) -> String {
     let mut lines = vec![format!("{} at {}", bold(&format!("bartizan {}", facts.version)), api.base())];
-    for (name, addresses) in [
-        ("dns", &facts.dns),
-        ("dns-tls", &facts.dns_tls),
-        ("http", &facts.http),
-        ("https", &facts.https),
-        ("http3", &facts.http3),
-        ("tunnel", &facts.tunnel),
+    for (name, addresses, public) in [
+        ("dns", &facts.dns, None),
+        ("dns-tls", &facts.dns_tls, None),
+        ("http", &facts.http, facts.public_http),
+        ("https", &facts.https, facts.public_https),
+        ("http3", &facts.http3, facts.public_https),
+        ("tunnel", &facts.tunnel, None),
     ] {
-        let addresses = if addresses.is_empty() { "nowhere".to_owned() } else { addresses.join(", ") };
-        lines.push(format!("  {name:<7} {addresses}"));
+        let at = if addresses.is_empty() { "nowhere".to_owned() } else { addresses.join(", ") };
+        let by = public.filter(|_| !addresses.is_empty()).map(|port| format!("; visitors come by port {port}"));
+        lines.push(format!("  {name:<7} {at}{}", by.unwrap_or_default()));
     }
     let Pop { name, addresses, .. } = &status.pop;
     let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();

@@ -257,6 +257,8 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         http: addresses.http.clone(),
         https: addresses.https.clone(),
         http3: addresses.http3.clone(),
+        public_http: settings.public_ports.http,
+        public_https: settings.public_ports.https,
         api: addresses.api.clone(),
         api_names: api_names::all(&settings.api_names, &addresses.api),
         ports,

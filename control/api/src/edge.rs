@@ -38,6 +38,8 @@ async fn edge(State(api): State<Api>, caller: Caller) -> Result<Reply<Edge>, Err
         http: text(&facts.http),
         https: text(&facts.https),
         http3: text(&facts.http3),
+        public_http: facts.public_http,
+        public_https: facts.public_https,
         ports: EdgePorts {
             pools: facts.pop.pools.iter().map(ToString::to_string).collect(),
             tier: facts.ports.tier.to_owned(),

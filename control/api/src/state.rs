@@ -56,6 +56,9 @@ pub struct Facts {
     pub http: Vec<SocketAddr>,
     pub https: Vec<SocketAddr>,
     pub http3: Vec<SocketAddr>,
+    /// The ports by which visitors come, where these are others.
+    pub public_http: Option<u16>,
+    pub public_https: Option<u16>,
     pub api: Vec<SocketAddr>,
     /// The API's names and addresses: what its certificate is for, and whose Host is not a foreign one.
     pub api_names: Vec<String>,

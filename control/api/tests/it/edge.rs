@@ -225,6 +225,8 @@ impl Edge {
             http: socket("127.0.0.1:8080"),
             https: socket("127.0.0.1:8443"),
             http3: socket("127.0.0.1:8443"),
+            public_http: None,
+            public_https: Some(443),
             api: socket("127.0.0.1:8787"),
             api_names: vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "edge.example.com".to_owned()],
             ports: Ports { tier: "sk_lookup", max: None, why: None },

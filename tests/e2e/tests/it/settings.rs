@@ -53,6 +53,14 @@ fn visitors_are_told_the_ports_by_which_they_come() {
     let host = edge.proxied("ports", "A", "127.0.0.1", origin.port());
     let page = edge.https_get(&host, "/", &[]);
     assert_eq!(page.header("alt-svc"), "h3=\":4443\"; ma=86400");
+    // And so is who looks after it.
+    let shown = finish(&mut edge.command(["status"])).ok();
+    for (of, port) in [("https", 4443), ("http3", 4443), ("http", 80)] {
+        let line = shown.lines().find(|line| line.trim_start().starts_with(&format!("{of} "))).expect(of);
+        assert!(line.ends_with(&format!("; visitors come by port {port}")), "{shown}");
+    }
+    let shown: Value = serde_json::from_str(&finish(&mut edge.command(["--json", "status"])).ok()).expect("a document");
+    assert_eq!((&shown["public_http"], &shown["public_https"]), (&json!(80), &json!(4443)), "{shown}");
     set(&edge, "always_use_https", &json!("on"));
     let page = wait::until("it leads to HTTPS", || Some(edge.http_get(&host, "/x", &[])).filter(|it| it.status == 301));
     assert_eq!(page.header("location"), format!("https://{host}:4443/x"));
