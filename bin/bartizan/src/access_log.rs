@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use bartizan_names::Timestamp;
 use bartizan_observed::{Lease, Measured, Metric, Problem, Problems, Reporter, Sample, What};
 use bartizan_plane_http::{AccessLog, LineForm, Lines, Query};
 use bartizan_quotas::Rarely;
@@ -88,6 +89,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long nobody tries again to exchange a file after that has failed.
 const EXCHANGE_AGAIN: Duration = Duration::from_secs(60);
 
+/// How long all must have gone well before its problem is over: a disk at its limit takes a line now and then, and whoever
+/// looks in between would find nothing wrong.
+const STEADY_AFTER: Duration = Duration::from_secs(15);
+
 /// How long the last lines may take when the edge stops.
 const FINISH_MAX: Duration = Duration::from_secs(5);
 
@@ -155,7 +160,7 @@ impl Plan {
             Format::Common => LineForm::Common,
         };
         let (log, lines) = AccessLog::new(form, self.query);
-        let mut failing = None;
+        let mut trouble = Trouble::new(problems.clone(), STEADY_AFTER);
         let mut writer: Box<dyn LineWriter> = match self.to {
             To::Stdout => Box::new(Stdout),
             To::File(path) => {
@@ -163,7 +168,7 @@ impl Plan {
                 let mut file = Rotated { path, size: self.size, keep: self.keep, open: None, stuck: None };
                 // The disk of a log may come later than the edge, or never: visitors are served meanwhile.
                 if let Err(error) = file.open() {
-                    fails(&mut failing, Failing::Open, &error, problems);
+                    trouble.fails(Failing::Open, &error);
                     tracing::error!(
                         %error,
                         "the access log {shown} cannot be written: name a file in a folder that the edge's user may write to \
@@ -175,9 +180,9 @@ impl Plan {
         };
         let (end, ended) = channel();
         let counts = Arc::<Counts>::default();
-        let (counted, problems) = (Arc::clone(&counts), problems.clone());
+        let counted = Arc::clone(&counts);
         std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
-            write_all(&lines, &mut *writer, failing, &counted, &problems);
+            write_all(&lines, &mut *writer, trouble, &counted);
             drop(end);
         })?;
         Ok((log, Writing { counts, ended }))
@@ -216,25 +221,19 @@ enum Failing {
     Write,
 }
 
-fn write_all(
-    queue: &Receiver<Lines>,
-    writer: &mut dyn LineWriter,
-    mut failing: Option<Failing>,
-    counts: &Counts,
-    problems: &Problems,
-) {
+fn write_all(queue: &Receiver<Lines>, writer: &mut dyn LineWriter, mut trouble: Trouble, counts: &Counts) {
     static FAILED: Rarely = Rarely::new();
     let mut next_look = Instant::now() + LOOK_EVERY;
     loop {
         let lines = queue.recv_timeout(LOOK_EVERY);
         if Instant::now() >= next_look {
             match writer.look() {
-                Ok(()) if failing == Some(Failing::Open) => mends(&mut failing, problems),
-                Ok(()) => {}
-                Err(error) => fails(&mut failing, Failing::Open, &error, problems),
+                Ok(()) => trouble.goes_well(Failing::Open),
+                Err(error) => trouble.fails(Failing::Open, &error),
             }
             next_look = Instant::now() + LOOK_EVERY;
         }
+        trouble.ends();
         let lines = match lines {
             Ok(lines) => lines,
             Err(RecvTimeoutError::Timeout) => continue,
@@ -242,36 +241,68 @@ fn write_all(
         };
         match writer.write(&lines.bytes) {
             Ok(()) => {
-                mends(&mut failing, problems);
+                trouble.goes_well(Failing::Write);
                 counts.written.fetch_add(lines.count, Relaxed)
             }
             Err(error) => {
                 if let Some(times) = FAILED.turn() {
                     tracing::error!(%error, times, "lines of the access log cannot be written and are lost");
                 }
-                fails(&mut failing, Failing::Write, &error, problems);
+                trouble.fails(Failing::Write, &error);
                 counts.failed.fetch_add(lines.count, Relaxed)
             }
         };
     }
 }
 
-/// Tells of it until it is over. Each time, since the reason may be another one.
-fn fails(failing: &mut Option<Failing>, what: Failing, error: &io::Error, problems: &Problems) {
-    *failing = Some(what);
-    let problem = Problem {
-        what: What::AccessLog,
-        count: 1,
-        reason: format!("its lines cannot be written and are lost: {error}"),
-        since: clock::now(),
-        remedy: "make room where it is, or make its folder again for the edge's user; it goes on by itself",
-    };
-    problems.report(Reporter::AccessLog, vec![problem], Lease::Held, Instant::now());
+/// What is wrong with the log, as it is told until it has gone well for some time.
+struct Trouble {
+    problems: Problems,
+    steady_after: Duration,
+    failing: Option<Fault>,
 }
 
-fn mends(failing: &mut Option<Failing>, problems: &Problems) {
-    if failing.take().is_some() {
-        problems.clear(Reporter::AccessLog, Instant::now());
+struct Fault {
+    what: Failing,
+    since: Timestamp,
+    /// Since when nothing of it was seen any more.
+    well_since: Option<Instant>,
+}
+
+impl Trouble {
+    fn new(problems: Problems, steady_after: Duration) -> Trouble {
+        Trouble { problems, steady_after, failing: None }
+    }
+
+    /// Told each time, since the reason may be another one.
+    fn fails(&mut self, what: Failing, error: &io::Error) {
+        let since = self.failing.as_ref().map_or_else(clock::now, |fault| fault.since);
+        self.failing = Some(Fault { what, since, well_since: None });
+        let problem = Problem {
+            what: What::AccessLog,
+            count: 1,
+            reason: format!("its lines cannot be written and are lost: {error}"),
+            since,
+            remedy: "make room where it is, or make its folder again for the edge's user; it goes on by itself, and this is \
+                     told until it has gone well for a while",
+        };
+        self.problems.report(Reporter::AccessLog, vec![problem], Lease::Held, Instant::now());
+    }
+
+    /// That a file is there says nothing of whether it takes lines.
+    fn goes_well(&mut self, what: Failing) {
+        if let Some(fault) = self.failing.as_mut().filter(|fault| what == Failing::Write || fault.what == what) {
+            fault.well_since.get_or_insert_with(Instant::now);
+        }
+        self.ends();
+    }
+
+    fn ends(&mut self) {
+        let well_since = self.failing.as_ref().and_then(|fault| fault.well_since);
+        if well_since.is_some_and(|since| since.elapsed() >= self.steady_after) {
+            self.failing = None;
+            self.problems.clear(Reporter::AccessLog, Instant::now());
+        }
     }
 }
 
@@ -544,7 +575,7 @@ mod tests {
             to.send(Lines { bytes: bytes.into(), count: 1 }).unwrap();
             drop(to);
             let mut log = rotated(&path, 1 << 20, 1);
-            write_all(&queue, &mut log, None, &counts, &problems);
+            write_all(&queue, &mut log, Trouble::new(problems.clone(), Duration::ZERO), &counts);
             (counts.written.load(Relaxed), counts.failed.load(Relaxed))
         };
         assert_eq!(send("lost\n"), (0, 1));
@@ -567,9 +598,9 @@ mod tests {
         let path = below.join("access.log");
         let (problems, counts) = (Problems::default(), Counts::default());
         let (lines, queue) = channel::<Lines>();
-        let (told, mut log) = (problems.clone(), rotated(&path, 1 << 20, 1));
+        let (trouble, mut log) = (Trouble::new(problems.clone(), Duration::ZERO), rotated(&path, 1 << 20, 1));
         log.open().unwrap();
-        let writing = std::thread::spawn(move || write_all(&queue, &mut log, None, &counts, &told));
+        let writing = std::thread::spawn(move || write_all(&queue, &mut log, trouble, &counts));
         let wait_until = |is_told: bool| {
             let until = Instant::now() + Duration::from_secs(30);
             while problems.all(Instant::now()).is_empty() == is_told {
@@ -587,7 +618,7 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "kept\n");
     }
 
-    /// A disk that takes nothing is a problem until it takes something.
+    /// A disk that takes nothing is a problem until it takes something, for as long as it takes to believe it.
     #[test]
     fn a_full_disk() {
         /// Full at every other line. Notes what was told before each.
@@ -605,13 +636,40 @@ mod tests {
             }
         }
 
-        let (problems, counts) = (Problems::default(), Counts::default());
-        let (lines, queue) = channel();
-        (0..4).for_each(|_| lines.send(Lines { bytes: "x\n".into(), count: 1 }).unwrap());
-        drop(lines);
-        let mut full = Full(problems.clone(), Vec::new());
-        write_all(&queue, &mut full, None, &counts, &problems);
-        assert_eq!(full.1, [0, 1, 0, 1]);
-        assert!(problems.all(Instant::now()).is_empty());
+        for (steady_after, told, at_the_end) in
+            [(Duration::ZERO, [0, 1, 0, 1], 0), (Duration::from_secs(3600), [0, 1, 1, 1], 1)]
+        {
+            let (problems, counts) = (Problems::default(), Counts::default());
+            let (lines, queue) = channel();
+            (0..4).for_each(|_| lines.send(Lines { bytes: "x\n".into(), count: 1 }).unwrap());
+            drop(lines);
+            let mut full = Full(problems.clone(), Vec::new());
+            write_all(&queue, &mut full, Trouble::new(problems.clone(), steady_after), &counts);
+            assert_eq!(full.1, told, "{steady_after:?}");
+            assert_eq!(problems.all(Instant::now()).len(), at_the_end, "{steady_after:?}");
+        }
+    }
+
+    /// What has gone well for long enough ends it without another line; that a file is there does not, where a line failed.
+    #[test]
+    fn when_a_problem_is_over() {
+        let problems = Problems::default();
+        let is_told = || !problems.all(Instant::now()).is_empty();
+        let error = io::Error::other("full");
+        let mut trouble = Trouble::new(problems.clone(), Duration::from_millis(20));
+        trouble.fails(Failing::Write, &error);
+        trouble.goes_well(Failing::Open);
+        std::thread::sleep(Duration::from_millis(30));
+        trouble.ends();
+        assert!(is_told());
+        trouble.goes_well(Failing::Write);
+        std::thread::sleep(Duration::from_millis(30));
+        trouble.ends();
+        assert!(!is_told());
+        trouble.fails(Failing::Open, &error);
+        trouble.goes_well(Failing::Open);
+        std::thread::sleep(Duration::from_millis(30));
+        trouble.goes_well(Failing::Open);
+        assert!(!is_told());
     }
 }
