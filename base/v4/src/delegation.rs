@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Delegation {
     pub zone_name: String,
-    /// Who has said so: `servers` of the parent zone; `here`, where this edge alone serves it; a `resolver`, where none of them
+    /// Who has said so: `servers` of the parent zone; `here`, where this edge alone serves it, or nobody else can be asked; a `resolver`, where none of them
     /// answers here; `nowhere` for names in no zone of the Internet. `null` where nobody has.
     pub source: Option<String>,
     /// Whether all of the parent's servers say the same.
@@ -15,7 +15,7 @@ pub struct Delegation {
     pub name_servers: Vec<DelegationServer>,
     /// The DS records of the zone that any of the parent's servers has, as data.
     pub ds: Vec<String>,
-    /// Why it is not known.
+    /// Why it is not known, or not all of it.
     pub failure: Option<String>,
 }
 

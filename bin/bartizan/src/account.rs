@@ -88,6 +88,14 @@ pub async fn run(action: AccountAction, api: &Api, output: Output) -> anyhow::Re
             })
         }
         AccountAction::Create { name } => {
+            // Names need not be of one account alone, and whoever meant that one is told.
+            let namesake = api.list(ACCOUNTS).await?.into_iter().find(|one| text(one, "name") == name);
+            if let Some(other) = namesake {
+                output.progress(format!(
+                    "account {} is called {name} too: commands tell them by their ids",
+                    text(&other, "id")
+                ));
+            }
             let account = api.post(ACCOUNTS, &json!({"name": name})).await?;
             output.result(&account, || format!("{name} is account {}", text(&account, "id")))
         }
@@ -170,7 +178,10 @@ pub async fn with_roles(api: &Api, account: Option<&str>, roles: &[String]) -> a
 
 /// The path of an account, named by its name or its id; without a word the only one.
 pub async fn path_of(api: &Api, account: Option<&str>) -> anyhow::Result<String> {
-    let all = api.list(ACCOUNTS).await?;
+    path_in(api.list(ACCOUNTS).await?, account)
+}
+
+fn path_in(all: Vec<Value>, account: Option<&str>) -> anyhow::Result<String> {
     let found = match account {
         Some(word) => zone::meant(all, |one| text(one, "id") == word, |one| text(one, "name") == word),
         None => all,
@@ -181,13 +192,20 @@ pub async fn path_of(api: &Api, account: Option<&str>) -> anyhow::Result<String>
         [] => Err(Failure::new(Cause::NotFound, format!("no account {word} here"))
             .remedy("`bartizan account list` shows them")
             .into()),
-        _ => Err(Failure::new(Cause::Usage, "there are several accounts")
-            .remedy("say which by its id, which `bartizan account list` shows: --account ID")
-            .into()),
+        several => {
+            let ids: Vec<&str> = several.iter().map(|one| text(one, "id")).collect();
+            let what = match account {
+                Some(word) => format!("{} accounts are called {word}: {}", ids.len(), ids.join(", ")),
+                None => "there are several accounts".to_owned(),
+            };
+            let remedy = "say which by its id, which `bartizan account list` shows: --account ID";
+            Err(Failure::new(Cause::Usage, what).remedy(remedy).into())
+        }
     }
 }
 
-fn roles(member: &Value) -> String {
+/// What a member is.
+pub fn roles(member: &Value) -> String {
     let names = member["roles"].as_array().into_iter().flatten().map(|role| text(role, "name"));
     names.collect::<Vec<_>>().join(", ")
 }
@@ -198,4 +216,22 @@ fn row(member: &Value) -> Vec<String> {
         may += if may.is_empty() { "policies" } else { " and policies" };
     }
     vec![text(&member["user"], "email").to_owned(), text(member, "status").to_owned(), may]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namesakes_are_named() {
+        let all = || ["7f", "2a"].map(|id| json!({"id": id, "name": "Customer"})).to_vec();
+        assert_eq!(path_in(all(), Some("2a")).unwrap(), "/accounts/2a");
+        let told = |account| path_in(all(), account).unwrap_err().to_string();
+        assert!(
+            told(Some("Customer")).starts_with("2 accounts are called Customer: 7f, 2a"),
+            "{}",
+            told(Some("Customer"))
+        );
+        assert!(told(None).starts_with("there are several accounts") && told(Some("x")).starts_with("no account x"));
+    }
 }

@@ -1,5 +1,6 @@
 //! The argument list before the parser sees it: started as `cloudflared` or `cloudflare-warp` this program is the
-//! connector, and so it is with `--hostname` in front of any command (the command lines of 2017 and 2018).
+//! connector, and so it is with `--hostname` in front of any command (the command lines of 2017 and 2018). What says which
+//! edge is meant may stand in front of a command, as what every command understands does: it is put behind it.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -7,7 +8,10 @@ use std::path::Path;
 /// Commands that stay what they are, whatever the program is called.
 const OWN_COMMANDS: [&str; 5] = ["tunnel", "login", "logout", "help", "version"];
 
-/// Puts `tunnel` in front where the words mean the connector.
+/// What says which edge is meant, each with a value: commands have them, and those that are for no edge refuse them.
+const WHICH_EDGE: [&str; 5] = ["--api", "--api-token", "--api-token-file", "--cacert", "--data"];
+
+/// Puts `tunnel` in front where the words mean the connector, and what says which edge is meant behind the command.
 pub fn rewrite(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut args: Vec<OsString> = args.into_iter().collect();
     let named_connector = args
@@ -20,7 +24,29 @@ pub fn rewrite(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     if bare_connector || (named_connector && !OWN_COMMANDS.contains(&first) && !information) {
         args.insert(1, "tunnel".into());
     }
-    args
+    behind_command(args)
+}
+
+/// The words with those that say which edge is meant behind the command, if they stand in front of it.
+fn behind_command(args: Vec<OsString>) -> Vec<OsString> {
+    let (mut before, mut edge) = (Vec::new(), Vec::new());
+    let mut words = args.into_iter();
+    before.extend(words.next());
+    while let Some(word) = words.next() {
+        let text = word.to_str().unwrap_or_default();
+        let (name, has_value) = text.split_once('=').map_or((text, false), |(name, _)| (name, true));
+        if WHICH_EDGE.contains(&name) {
+            edge.push(word);
+            edge.extend(if has_value { None } else { words.next() });
+            continue;
+        }
+        let is_command = !text.starts_with('-');
+        before.push(word);
+        if is_command {
+            break;
+        }
+    }
+    before.into_iter().chain(edge).chain(words).collect()
 }
 
 #[cfg(test)]
@@ -40,6 +66,10 @@ mod tests {
             ("cloudflared login", "cloudflared login"),
             ("cloudflare-warp --hostname a.b", "cloudflare-warp tunnel --hostname a.b"),
             ("cloudflared --version", "cloudflared --version"),
+            ("bartizan --api-token-file f zone list", "bartizan zone --api-token-file f list"),
+            ("bartizan --json --api=u --data d -q zone list", "bartizan --json -q zone --api=u --data d list"),
+            ("bartizan zone --data d list", "bartizan zone --data d list"),
+            ("bartizan --json --data", "bartizan --json --data"),
         ] {
             let got: Vec<String> = rewrite(words.split(' ').map(Into::into))
                 .iter()

@@ -31,6 +31,7 @@ pub use self::make::sweep;
 use crate::data_dir;
 use crate::failure::{Cause, Failure};
 use crate::output::{Form, Output, json as to_json, print_line, say};
+use crate::target::not_writable;
 use crate::{settings, user};
 
 /// `backup FILE` makes one, `backup verify FILE` reads one through.
@@ -188,10 +189,7 @@ impl NewFile {
             }
             OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&partial)
         };
-        let file = create().map_err(|error| {
-            Failure::new(Cause::Failed, format!("cannot write {}: {error}", partial.display()))
-                .remedy("name a place that this user may write to and that has room")
-        })?;
+        let file = create().map_err(|error| not_writable(path, &error))?;
         Ok(NewFile { path: path.to_owned(), partial, file, is_kept: false })
     }
 

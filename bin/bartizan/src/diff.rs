@@ -18,6 +18,9 @@ const SHOWN_MAX: usize = 50;
 /// What every change of an object changes.
 const NOISE: [&str; 2] = ["modified_on", "version"];
 
+/// The secrets of an object that are others than before, by what they are called.
+const REPLACED: &str = "replaced";
+
 /// What would become of objects, each with a line and its fields; nothing if nothing would.
 pub fn plan(would: &Value) -> String {
     let mut lines = Vec::new();
@@ -78,6 +81,11 @@ fn compare(at: &str, old: &Value, new: &Value, lines: &mut Vec<String>) {
                 compare(&below(id.as_str().unwrap_or_default()), &one(before), &one(after), lines);
             }
         }
+        // What is another and nobody is shown.
+        (Value::Null, Value::Array(replaced)) if at == REPLACED => {
+            let words = replaced.iter().filter_map(Value::as_str);
+            lines.extend(words.map(|word| good(&format!("{}: replaced", one_line(word)))));
+        }
         (Value::Null, Value::Object(_)) | (Value::Object(_), Value::Null) => {
             let (members, is_new) = if old.is_null() { (new, true) } else { (old, false) };
             for (name, value) in members.as_object().into_iter().flatten().filter(|(_, value)| is_telling(value)) {
@@ -131,6 +139,7 @@ mod tests {
             (json!({"a": 1, "b": 2, "modified_on": 1}), json!({"a": 1, "b": 3, "modified_on": 2}), vec!["b: 2 → 3"]),
             (json!({"a": {"b": "x"}}), json!({"a": {"b": "y", "c": null}}), vec!["a.b: x → y"]),
             (json!({"a": 1}), json!({}), vec!["a: 1 → nothing"]),
+            (json!({"a": 1}), json!({"a": 2, "replaced": ["text"]}), vec!["a: 1 → 2", "text: replaced"]),
             (Value::Null, json!({"a": "x\ny", "b": null, "c": []}), vec!["+ a: x\\ny"]),
             (json!({"a": [1]}), Value::Null, vec!["- a: [1]"]),
             (

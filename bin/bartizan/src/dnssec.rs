@@ -156,9 +156,11 @@ pub async fn run(action: DnssecAction, api: &Api, output: Output) -> anyhow::Res
         }
         DnssecAction::Disable { zoned, force } => {
             let zone = Found::of(api, &zoned).await?;
+            let before = api.get(&zone.path("")).await?;
             let details = api.patch(&zone.path(""), &json!({"status": "disabled", "force": force})).await;
             let details = details.map_err(|error| told(error, &zone))?;
             output.result(&details, || match text(&details, "status") {
+                "disabled" if text(&before, "status") == "disabled" => format!("{} was not signed", bold(&zone.name)),
                 "disabled" => format!("{} is not signed any more", bold(&zone.name)),
                 _ => described(&details),
             })

@@ -183,6 +183,9 @@ fn trial(command: &Command) -> Trial {
     }
 }
 
+/// The last line of what is only tried.
+pub const NOTHING_CHANGED: &str = "nothing is changed: this was a --dry-run";
+
 /// Tells what the calls of a command would do that was only tried.
 pub fn tell(api: &Api, output: Output) -> anyhow::Result<()> {
     if output.dry_run != DryRun::Calls {
@@ -195,7 +198,7 @@ pub fn tell(api: &Api, output: Output) -> anyhow::Result<()> {
         plan if plan.is_empty() => "nothing would become another".to_owned(),
         plan => plan,
     })?;
-    output.progress("nothing is changed: this was a --dry-run");
+    output.progress(NOTHING_CHANGED);
     Ok(())
 }
 

@@ -98,10 +98,13 @@ pub async fn run(action: UserAction, api: &Api, output: Output) -> anyhow::Resul
                     api.foretell(&format!("and they would be a member: {}", role.join(", ")));
                     Ok(())
                 }
-                Some(place) => account::add_at(api, place, &email, &role).await.map(drop),
+                Some(place) => account::add_at(api, place, &email, &role).await.map(|member| {
+                    // As roles are called, however they were typed.
+                    what += &format!(", as {}", account::roles(&member));
+                }),
             };
             match (&joined, &place) {
-                (Ok(()), Some(_)) => what += &format!(", as {}", role.join(", ")),
+                (Ok(()), Some(_)) => {}
                 (Ok(()), None) => {
                     what += ", has no role, and may do nothing here yet: `bartizan account member add` gives one";
                 }

@@ -83,7 +83,7 @@ pub struct RecordWords {
     pub name: String,
     /// A, AAAA, CNAME, MX, NS, TXT, SRV, CAA, HTTPS, TLSA, and all others that the API has
     pub kind: String,
-    /// As in a zone file: `10 mail.example.com` for MX
+    /// As in a zone file: `10 mail.example.com` for MX. Quote what has a word that begins with a dash: "v=spf1 -all"
     #[arg(required = true)]
     pub content: Vec<String>,
     /// Seconds; 1 means automatic

@@ -26,7 +26,7 @@ impl Target {
             return Ok(if std::io::stdout().is_terminal() { Target::Screen(Vec::new()) } else { Target::Pipe });
         };
         let new = beside(path)?;
-        let to = File::create(&new).with_context(|| format!("cannot write {}", new.display()))?;
+        let to = File::create(&new).map_err(|error| not_writable(path, &error))?;
         Ok(Target::File { to: BufWriter::new(to), new, path: path.to_owned() })
     }
 
@@ -62,10 +62,37 @@ impl Target {
     }
 }
 
+/// Why a file cannot be written, by the name that its user knows, and what to look at.
+pub fn not_writable(path: &Path, error: &std::io::Error) -> Failure {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let what = format!("cannot write {}: {error}", path.display());
+    Failure::new(Cause::Failed, what).remedy(match folder.is_dir() {
+        true => "name a place that this user may write to and that has room".to_owned(),
+        false => format!("the folder {} is not there: make it, or name another", folder.display()),
+    })
+}
+
 /// Where a file is written before it takes the place of another.
 fn beside(file: &Path) -> anyhow::Result<PathBuf> {
     let name = file.file_name().ok_or_else(|| Failure::new(Cause::Usage, format!("{} is no file", file.display())))?;
     let mut new = name.to_os_string();
     new.push(format!(".{}.new", std::process::id()));
     Ok(file.with_file_name(new))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_called_as_its_user_calls_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("nowhere").join("x.csv");
+        let told = Target::open(Some(&path)).err().unwrap().to_string();
+        assert!(told.contains(&format!("cannot write {}: ", path.display())) && !told.contains(".new"), "{told}");
+        assert!(told.contains("nowhere is not there"), "{told}");
+        // Nobody writes a file in the place of a folder's name, not even root.
+        let told = not_writable(&folder.path().join("x"), &std::io::ErrorKind::PermissionDenied.into()).to_string();
+        assert!(told.contains("may write to"), "{told}");
+    }
 }

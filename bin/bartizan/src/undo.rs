@@ -7,11 +7,13 @@ use serde_json::{Value, json};
 
 use crate::client::Api;
 use crate::diff::{self, objects};
+use crate::dry_run;
 use crate::output::{Output, agrees, say};
 
 #[derive(Args)]
 pub struct UndoWords {
     /// The revision of the change, as `history` shows it
+    #[arg(value_parser = revision)]
     pub revision: u64,
     /// Do not ask
     #[arg(long, short)]
@@ -31,7 +33,9 @@ pub async fn run(words: UndoWords, api: &Api, output: Output) -> anyhow::Result<
     let (would, warnings) = api.post_with_messages("/bartizan/undo", &ask(true)).await?;
     if output.is_dry_run() {
         warnings.iter().for_each(|warning| say(warning));
-        return output.result(&would, || plan(&would));
+        output.result(&would, || plan(&would))?;
+        output.progress(dry_run::NOTHING_CHANGED);
+        return Ok(());
     }
     if !yes {
         output.progress(plan(&would));
@@ -45,6 +49,10 @@ pub async fn run(words: UndoWords, api: &Api, output: Output) -> anyhow::Result<
     let (done, warnings) = api.post_with_messages("/bartizan/undo", &ask(false)).await?;
     warnings.iter().for_each(|warning| say(warning));
     output.result(&done, || undone(revision, objects(&done)))
+}
+
+fn revision(text: &str) -> Result<u64, &'static str> {
+    text.parse().map_err(|_| "a revision is a number: the one in front of a change in `bartizan history`")
 }
 
 fn undone(revision: u64, count: u64) -> String {

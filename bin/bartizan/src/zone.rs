@@ -13,7 +13,7 @@ use crate::client::Api;
 use crate::consent::Consent;
 use crate::dnssec;
 use crate::failure::{Cause, Failure, cause};
-use crate::output::{Output, table};
+use crate::output::{Output, one_line, quoted, table};
 use crate::url::with_query;
 use crate::zone_file::export::ZoneExport;
 use crate::zone_file::{self, ZoneImport};
@@ -116,12 +116,15 @@ pub async fn run(action: ZoneAction, api: &Api, output: Output) -> anyhow::Resul
             let zone = by_name_or_id(api, &zone).await?;
             let (name, id) = (shown(&zone, "name"), text(&zone, "id"));
             let contents = contents(api, id).await?;
+            let left = left_behind(api, &zone).await?;
+            left.iter().filter(|_| !output.is_dry_run()).for_each(|left| output.progress(left));
             consent.ask(&format!("delete {name}, with {contents}?"), &name, output)?;
             let force = if force { &[("force", "true")][..] } else { &[] };
             let gone = api.delete(&with_query(&format!("/zones/{id}"), force)).await;
             let gone = gone.map_err(|error| dnssec::told_of_deletion(error, &name))?;
             // It goes behind the zone, in the background.
             api.foretell(&format!("with {name} would go {contents}"));
+            left.iter().for_each(|left| api.foretell(left));
             output.result(&gone, || format!("{name} is deleted, with {contents}"))
         }
     }
@@ -222,23 +225,89 @@ pub async fn of_name(api: &Api, name: &str) -> anyhow::Result<Value> {
         match rest.split_once('.') {
             Some((_, parent)) => rest = parent,
             None => {
-                return Err(Failure::new(Cause::NotFound, format!("{name} lies in no zone of this edge"))
-                    .remedy(format!("make one first: `bartizan zone create {}`", registrable(name)))
+                let what = if name.is_empty() { "an empty name" } else { name };
+                let remedy = match registrable(name) {
+                    Some(zone) => format!("make one first: `bartizan zone create {}`", quoted(&zone)),
+                    None => "give the whole name, such as www.example.com; where a command takes --zone, that with a name in \
+                             it. `bartizan zone list` shows the zones"
+                        .to_owned(),
+                };
+                return Err(Failure::new(Cause::NotFound, format!("{what} lies in no zone of this edge"))
+                    .remedy(remedy)
                     .into());
             }
         }
     }
 }
 
-/// A guess at the zone a person means: the last two labels.
-fn registrable(name: &str) -> String {
-    let labels: Vec<_> = name.trim_end_matches('.').split('.').collect();
-    labels[labels.len().saturating_sub(2)..].join(".")
+/// A guess at the zone a person means: what is registered below a public suffix. None of a name that is in none: one label
+/// may be half a name, and a suffix is everybody's.
+fn registrable(name: &str) -> Option<String> {
+    let ascii = bartizan_names::to_ascii(name.trim_end_matches('.')).ok()?.to_ascii_lowercase();
+    psl::domain_str(&ascii).map(str::to_owned)
+}
+
+/// The zone around one, if this edge has it and the caller sees it.
+pub async fn around(api: &Api, name: &str) -> anyhow::Result<Option<Value>> {
+    let mut rest = name;
+    while let Some((_, above)) = rest.split_once('.') {
+        if let Some(zone) = find(api, above).await? {
+            return Ok(Some(zone));
+        }
+        rest = above;
+    }
+    Ok(None)
+}
+
+/// What of a zone stays in the one around it when it goes, if that is here too: it leads to this edge, which does not know
+/// the name then, and to keys that are gone.
+async fn left_behind(api: &Api, zone: &Value) -> anyhow::Result<Option<String>> {
+    let name = text(zone, "name");
+    let Some(parent) = around(api, name).await? else { return Ok(None) };
+    let path = format!("/zones/{}/dns_records", text(&parent, "id"));
+    let servers: Vec<&Value> = zone["name_servers"].as_array().into_iter().flatten().collect();
+    let mut left = Vec::new();
+    for kind in ["NS", "DS"] {
+        let records = match api.list(&with_query(&path, &[("name", name), ("type", kind)])).await {
+            // Whoever may delete a zone need not be able to look into the one around it.
+            Err(error) if cause(&error) == Some(Cause::Refused) => return Ok(None),
+            records => records?,
+        };
+        let is_left = |record: &&Value| kind == "DS" || servers.contains(&&record["content"]);
+        left.extend(records.iter().filter(is_left).map(|record| format!("{kind} {}", text(record, "content"))));
+    }
+    Ok((!left.is_empty()).then(|| told_of_left(&left, name, text(&parent, "name"))))
+}
+
+fn told_of_left(left: &[String], name: &str, parent: &str) -> String {
+    let (word, left) = (quoted(name), one_line(&left.join(", ")));
+    format!(
+        "what leads to {name} stays in {parent} on this edge, and leads nowhere then: {left}. `bartizan record delete {word}` \
+         takes each out"
+    )
 }
 
 #[cfg(test)]
 mod tests {
-    use super::meant;
+    use super::{meant, registrable};
+
+    #[test]
+    fn no_zone_is_proposed_that_is_everybodys() {
+        for (name, expect) in [
+            ("www.example.com", Some("example.com")),
+            ("Example.COM.", Some("example.com")),
+            ("a.b.example.co.uk", Some("example.co.uk")),
+            ("hello.home.lan", Some("home.lan")),
+            ("www.bücher.example", Some("xn--bcher-kva.example")),
+            ("co.uk", None),
+            ("com", None),
+            ("www", None),
+            ("", None),
+            (".", None),
+        ] {
+            assert_eq!(registrable(name).as_deref(), expect, "{name}");
+        }
+    }
 
     #[test]
     fn an_id_is_nobody_elses_name() {

@@ -44,7 +44,7 @@ async fn delegation(
             agrees: seen.agrees,
             name_servers: seen.servers.into_iter().map(|server| told(&api, server)).collect(),
             ds: ds.any.iter().map(ToString::to_string).collect(),
-            failure: None,
+            failure: seen.source.doubt().or(ds.doubt()).map(str::to_owned),
         },
         Err(error) => Delegation {
             zone_name: zone.name.to_string(),
@@ -62,7 +62,7 @@ const fn word(source: Source) -> &'static str {
     match source {
         Source::Servers { .. } => "servers",
         Source::Resolver => "resolver",
-        Source::Here => "here",
+        Source::Here | Source::HereAtLeast => "here",
         Source::Nowhere => "nowhere",
     }
 }

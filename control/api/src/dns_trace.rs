@@ -65,7 +65,8 @@ async fn trace(
 ) -> Result<Reply<bartizan_v4::dns_trace::DnsTrace>, Error> {
     let name = Name::typed(params.name.trim()).map_err(|_| Fault::BadQuery.because("name is not a name"))?;
     let kind = params.kind.as_deref().unwrap_or("A").trim();
-    let rtype: RecordType = kind.parse().map_err(|()| Fault::BadQuery.because("type is no type of records"))?;
+    let rtype: RecordType =
+        kind.parse().map_err(|()| Fault::BadQuery.because(format!("type: {kind:?} is no type of records")))?;
     let from = params.from.map(|text| text.trim().parse::<IpAddr>()).transpose();
     let from = from.map_err(|_| Fault::BadQuery.because("from is not an IP address"))?.map(|from| from.to_canonical());
     let (dnssec_ok, tcp) = (params.dnssec.unwrap_or(false), params.tcp.unwrap_or(false));

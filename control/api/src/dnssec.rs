@@ -302,7 +302,7 @@ async fn check(State(api): State<Api>, caller: Caller, Ids((id,)): Ids<(ZoneId,)
 /// Does what a call wants. With what its caller should know.
 async fn fulfil(api: &Api, caller: &Caller, id: ZoneId, wish: Wish) -> Result<(Kept, Option<String>), Error> {
     let is_off = matches!(wish.status, Some(Switch::Off | Switch::OffNow));
-    let seen = if is_off && !wish.force { look(api, caller, id).await? } else { None };
+    let seen = if is_off { look(api, caller, id).await? } else { None };
     let (shared, actor, caller) = (api.clone(), caller.clone(), caller.clone());
     api.change(&actor, move |change| {
         let zone = change.zone_of(&caller, id)?;
@@ -388,7 +388,10 @@ fn switched_off(
 ) -> Result<Option<StoredDnssec>, Error> {
     let Some(mut document) = old else { return Ok(None) };
     if wish.force {
-        // As long as the parent has a DS record somebody has to be told of it.
+        // As long as the parent has a DS record somebody has to be told of it. That it cannot be asked now holds up nobody.
+        if let Some(Ok(seen)) = seen {
+            keeping.observe(&mut document, seen);
+        }
         document.state = DnssecState::Off;
         document.keys.clear();
         document.sealed_keys.clear();

@@ -376,6 +376,21 @@ pub(crate) fn put_back(
     Ok(())
 }
 
+/// A user as if they had not been made: with what was given to them since, as a deletion takes it.
+pub(crate) fn take_back(caller: &Caller, change: &mut Change, id: UserId, force: bool) -> Result<(), Error> {
+    if !change.has(&Key::user(id))? {
+        return Ok(());
+    }
+    refuse_more(caller, change, &change.memberships(id)?)?;
+    let has_tokens = !change.keys(&Prefix::of(Scope::User(id), Kind::Token), None, 1)?.is_empty();
+    if has_tokens && !force {
+        return Err(Fault::UndoChangedSince.because(
+            "the user has made tokens since, which would end: delete the user instead (`bartizan user delete EMAIL`)",
+        ));
+    }
+    change.delete_user(id)
+}
+
 fn sent(user: StoredUser) -> EdgeUser {
     EdgeUser {
         id: user.id,

@@ -355,9 +355,14 @@ impl Keeper {
             _ => {}
         })?;
         let Some((zone, dnssec)) = kept else { return Ok(()) };
-        let failure = seen.as_ref().err().map(ToString::to_string);
+        let failure = match seen {
+            Ok(seen) => seen.doubt().map(str::to_owned),
+            Err(error) => Some(error.to_string()),
+        };
         self.board.checked(zone.id, failure, self.pressing(&dnssec, &zone), self.care.time.now());
+        // A call replaces all that there is, which is not known then.
         if let Ok(seen) = seen
+            && seen.doubt().is_none()
             && let Some((registry, _)) = self.call_for(&zone, &dnssec, seen)
             && self.calls.add(&registry, Waiting { zone: zone.id, seen: seen.clone() }) == Added::Full
         {

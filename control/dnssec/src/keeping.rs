@@ -6,7 +6,7 @@ use std::time::Duration;
 use bartizan_model::Zone;
 use bartizan_names::Timestamp;
 use bartizan_publish::{HeldKey, ZoneDnssec, seal_context, stored_role, stored_stage, times};
-use bartizan_registry::{DsSeen, Source};
+use bartizan_registry::{DS_MAX, DsSeen, Source};
 use bartizan_seal as seal;
 use bartizan_signer::rollover::{self, BeginError, Delegation, Holds, KEYS_MAX, Life, Stage, Step, after};
 use bartizan_signer::{Algorithm, Digest, Ds, Role};
@@ -238,8 +238,15 @@ impl<'k> Keeping<'k> {
     /// Notes what the parent was seen to have. Whether that is news.
     pub fn observe(&self, document: &mut StoredDnssec, seen: &DsSeen) -> bool {
         let texts = |ds: &[Ds]| ds.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let (any, all) = (texts(&seen.any), texts(&seen.all));
+        let (mut any, mut all) = (texts(&seen.any), texts(&seen.all));
         let old = &document.parent;
+        if seen.source == Source::HereAtLeast {
+            // What others were seen to have is not gone because nobody can be asked.
+            any.retain(|ds| !old.any.contains(ds));
+            any = old.any.iter().cloned().chain(any).collect();
+            any.truncate(DS_MAX);
+            all.clone_from(&old.all);
+        }
         // A cache tells what is left of a TTL.
         let ttl = match seen.source {
             Source::Resolver if !any.is_empty() => seen.ttl.max(DS_HOLD.as_secs() as u32),
@@ -358,6 +365,33 @@ mod tests {
         assert_eq!(stages(&later(&wrong)), stages(&document));
         assert_eq!(later(&wrong).due_on, Some(after(at(10_000), SEALED_REST)));
         assert_ne!(stages(&later(&right)), stages(&document));
+    }
+
+    /// What was known of others is not lost when nobody can be asked, and nothing follows from what they are not known to have.
+    #[test]
+    fn what_is_seen_here_alone_is_added() {
+        let (zone, seal) = (zone(), seal::Key::unkept());
+        let keeping = |hours| Keeping { zone: &zone, seal: &seal, pace: 1, moment: moment(hours) };
+        let mut document = keeping(0).begin(BEGINNING, StoredParent::default()).unwrap();
+        let own = Ds::of(&parse(&zone, &document).unwrap().keys[0].public, &zone.name, Digest::Sha256);
+        let other: Ds = "5 13 2 AABB".parse().unwrap();
+        let seen = |any: &[&Ds], all: &[&Ds], source| {
+            let [any, all] = [any, all].map(|ds| ds.iter().map(|ds| (*ds).clone()).collect());
+            DsSeen { any, all, ttl: 60, source }
+        };
+        let known = |document: &StoredDnssec| (document.parent.any.len(), document.parent.all.len());
+        let delegation = |document: &StoredDnssec| parse(&zone, document).unwrap().delegation(&zone.name);
+        assert!(keeping(1).observe(&mut document, &seen(&[&own], &[], Source::HereAtLeast)));
+        assert_eq!((known(&document), delegation(&document)), ((1, 0), Delegation::Unknown));
+        assert!(document.parent.had_ds);
+        assert!(!keeping(2).observe(&mut document, &seen(&[&own], &[], Source::HereAtLeast)));
+        // All of it is known, and then nobody answers any more.
+        keeping(3).observe(&mut document, &seen(&[&own], &[&own], Source::Here));
+        assert!(matches!(delegation(&document), Delegation::Signed { .. }));
+        assert!(!keeping(4).observe(&mut document, &seen(&[&own], &[], Source::HereAtLeast)));
+        assert!(matches!(delegation(&document), Delegation::Signed { .. }));
+        assert!(keeping(5).observe(&mut document, &seen(&[&other], &[], Source::HereAtLeast)));
+        assert_eq!((known(&document), delegation(&document)), ((2, 1), Delegation::Unknown));
     }
 
     /// A clock that was wrong when a key came ends no wait too early, and makes none that does not end.

@@ -55,6 +55,9 @@ pub fn next(zone: &Zone, dnssec: Option<&ZoneDnssec>, seal: &seal::Key) -> &'sta
         (DnssecState::On, parent) if !rollover::is_delegated(&lives, &parent) => {
             if dnssec.is_secure(apex) {
                 "a new key has come: have the registrar put the DS record in ds in the place of the old one"
+            } else if !dnssec.parent.any.is_empty() {
+                "the DS record is at the parent zone as far as is known, and it is waited until all of its servers are known to \
+                 have it"
             } else {
                 "give the DS record in ds to the registrar, who puts it into the parent zone; where that is on this edge, \
                  `bartizan dnssec ds ZONE --put` does"

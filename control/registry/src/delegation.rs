@@ -51,7 +51,19 @@ impl Parents {
     /// where it is allowed, and bounded; to others goes a datagram for each of [`ASKED_MAX`] addresses at most, twice.
     pub async fn delegation(&self, zone: &ZoneName, ours: &[Name]) -> Result<Delegation, LookError> {
         let apex = zone.as_name();
-        let (told, source) = match self.place(zone).await? {
+        let place = match self.place(zone).await {
+            Err(unknown @ LookError::Resolver(_)) => {
+                // That nothing leads to it here says nothing of others.
+                let told = self.told_here(apex);
+                if told.is_empty() {
+                    return Err(unknown);
+                }
+                let servers = self.named(vec![told], apex, ours).await;
+                return Ok(Delegation { servers, agrees: true, source: Source::HereAtLeast });
+            }
+            place => place?,
+        };
+        let (told, source) = match place {
             Place::Nowhere => return Ok(Delegation { servers: Vec::new(), agrees: true, source: Source::Nowhere }),
             Place::Here => (vec![self.told_here(apex)], Source::Here),
             Place::Known(around, between) => {
@@ -63,6 +75,11 @@ impl Parents {
             }
         };
         let agrees = told.iter().all(|one| *one == told[0]);
+        Ok(Delegation { servers: self.named(told, apex, ours).await, agrees, source })
+    }
+
+    /// The servers that are told of, each with whether it answers for the zone.
+    async fn named(&self, told: Vec<Told>, apex: &Name, ours: &[Name]) -> Vec<NamedServer> {
         let mut all = Told::new();
         for (name, glue) in told.into_iter().flatten() {
             all.entry(name).or_default().extend(glue);
@@ -75,7 +92,7 @@ impl Parents {
             };
             NamedServer { name, glue, serves }
         });
-        Ok(Delegation { servers: join_all(named).await, agrees, source })
+        join_all(named).await
     }
 
     /// What the servers of the parent say, each by itself.

@@ -17,4 +17,4 @@ mod parents;
 
 pub use delegation::{Delegation, NamedServer, Serves};
 pub use dsu::{Blame, Dsu, DsuAddressError, DsuError, DsuFault};
-pub use parents::{DsSeen, LookError, Parents, Source};
+pub use parents::{DS_MAX, DsSeen, LookError, Parents, Source};

@@ -28,7 +28,7 @@ const TRIES_MAX: usize = 2;
 const DATAGRAMS_MAX: usize = 16;
 
 /// DS records of a zone that are kept. Two keys being exchanged, by two digests each, and as many again.
-const DS_MAX: usize = 16;
+pub const DS_MAX: usize = 16;
 
 /// Labels that are gone up to find the parent: names under one zone are seldom deeper.
 const LABELS_MAX: usize = 16;
@@ -56,14 +56,27 @@ pub enum Source {
     Resolver,
     /// This edge, which serves the parent too: nobody else does, or nobody else knows that zone.
     Here,
+    /// This edge alone, which has a zone around; whether others serve that too cannot be told, as no resolver answers. What it
+    /// has is seen; that somebody has nothing else is not.
+    HereAtLeast,
     /// Nobody was asked: the name is in no zone of the Internet.
     Nowhere,
+}
+
+impl Source {
+    /// Why what was said is not all that there may be; none where it is.
+    pub fn doubt(self) -> Option<&'static str> {
+        (self == Source::HereAtLeast).then_some(
+            "only what this edge has itself is known, as no resolver answers; `bartizan up --resolver ADDRESS` names one \
+             that does",
+        )
+    }
 }
 
 /// Why it cannot be told what the parent has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LookError {
-    #[error("no resolver answers ({0})")]
+    #[error("no resolver answers ({0}); `bartizan up --resolver ADDRESS` names one that does")]
     Resolver(#[from] NotAnswered),
     #[error("no zone is found around {0}")]
     NoParent(ZoneName),
@@ -148,7 +161,11 @@ impl Parents {
     /// caller bounds the time.
     pub async fn look(&self, zone: &ZoneName) -> Result<DsSeen, LookError> {
         let apex = zone.as_name();
-        let (around, between) = match self.place(zone).await? {
+        let place = match self.place(zone).await {
+            Err(unknown @ LookError::Resolver(_)) => return self.at_least_here(apex).ok_or(unknown),
+            place => place?,
+        };
+        let (around, between) = match place {
             Place::Nowhere => return Ok(DsSeen::of(&[], Source::Nowhere)),
             Place::Here => return Ok(DsSeen::of(&[&self.ds_here(apex)], Source::Here)),
             Place::Known(around, between) => (around, between),
@@ -159,6 +176,14 @@ impl Parents {
             Between::OneHere if seen.any.is_empty() => DsSeen::of(&[&self.ds_here(apex)], Source::Here),
             Between::OneHere | Between::Nothing => seen,
         })
+    }
+
+    /// The DS records that this edge has itself; none if it has none, which says nothing of others.
+    fn at_least_here(&self, apex: &Name) -> Option<DsSeen> {
+        self.zone_around_here(apex)?;
+        let here = self.ds_here(apex);
+        let any: Vec<Ds> = here.ds.into_iter().take(DS_MAX).collect();
+        (!any.is_empty()).then(|| DsSeen { any, all: Vec::new(), ttl: here.ttl, source: Source::HereAtLeast })
     }
 
     async fn look_around(&self, apex: &Name, around: &Around) -> Result<DsSeen, LookError> {
@@ -332,6 +357,11 @@ impl Servers {
 }
 
 impl DsSeen {
+    /// Why it is not all that there may be; none where it is.
+    pub fn doubt(&self) -> Option<&'static str> {
+        self.source.doubt()
+    }
+
     fn of(answers: &[&Answered], source: Source) -> DsSeen {
         let any: BTreeSet<&Ds> = answers.iter().flat_map(|answer| &answer.ds).collect();
         let is_everywhere = |ds: &Ds| answers.iter().all(|answer| answer.ds.contains(ds));

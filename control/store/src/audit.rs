@@ -152,6 +152,33 @@ fn without_secrets(kind: Kind, json: &str) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(Json::Object(members).to_string()))
 }
 
+/// Where the document behind a change says which of its secrets are others than before; no document has such a member itself.
+pub(crate) const REPLACED: &str = "replaced";
+
+/// The secret members of a document that are not what they were before.
+pub(crate) fn replaced(kind: Kind, before: &str, after: &str) -> Vec<&'static str> {
+    let secrets = kind.declaration().audited.as_ref().map_or(&[][..], |audited| audited.secrets);
+    if secrets.is_empty() {
+        return Vec::new();
+    }
+    let read = |json: &str| serde_json::from_str::<Json>(json).unwrap_or_default();
+    let (before, after) = (read(before), read(after));
+    // Also one that comes or goes: a password is set where there was none.
+    secrets.iter().copied().filter(|secret| before[*secret] != after[*secret]).collect()
+}
+
+/// What the audit gets of a document in whose place another was, with which of its secrets are others.
+fn behind_change<'j>(kind: Kind, before: Option<&str>, after: &'j str) -> Option<Cow<'j, str>> {
+    let shown = without_secrets(kind, after)?;
+    let replaced = before.map_or(Vec::new(), |before| replaced(kind, before, after));
+    if replaced.is_empty() {
+        return Some(shown);
+    }
+    let Json::Object(mut members) = serde_json::from_str(&shown).ok()? else { return None };
+    members.insert(REPLACED.to_owned(), replaced.into());
+    Some(Cow::Owned(Json::Object(members).to_string()))
+}
+
 /// What people call the object of a document.
 pub(crate) fn name_in(kind: Kind, json: &str) -> Option<String> {
     let pointer = kind.declaration().audited.as_ref()?.name;

@@ -80,6 +80,16 @@ macro_rules! kinds {
                 self.name_in(json).filter(|name| !name.is_empty() && !name.chars().any(char::is_control))
             }
 
+            /// Whether its documents have members that no audit gets.
+            pub fn has_secrets(self) -> bool {
+                self.declaration().audited.as_ref().is_some_and(|audited| !audited.secrets.is_empty())
+            }
+
+            /// The secret members of a document that are not what they were before.
+            pub fn replaced(self, before: &str, after: &str) -> Vec<&'static str> {
+                crate::audit::replaced(self, before, after)
+            }
+
             pub(crate) fn parse(text: &str) -> Option<Kind> {
                 match text {
                     $($text => Some(Kind::$kind),)*

@@ -150,7 +150,7 @@ fn told(step: Step) -> Option<DnsStep> {
             ("redirection", Some(owner), "a DNAME leads all names below elsewhere".to_owned())
         }
         Step::Phishing => {
-            ("phishing", None, "the zone is flagged: what its records say of mail is not told".to_owned())
+            ("phishing", None, "the zone is flagged: what its records say of sending mail is not told".to_owned())
         }
         Step::Alias { target } => ("alias", Some(target), "a CNAME leads here".to_owned()),
         Step::Unresolved { target } => (

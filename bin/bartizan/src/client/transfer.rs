@@ -32,7 +32,7 @@ pub struct Upload {
 #[derive(Default)]
 pub struct Sent {
     bytes: AtomicU64,
-    is_whole: AtomicBool,
+    is_handed_over: AtomicBool,
 }
 
 impl Sent {
@@ -40,9 +40,10 @@ impl Sent {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether its end is sent.
-    pub fn is_whole(&self) -> bool {
-        self.is_whole.load(Ordering::Relaxed)
+    /// Whether its end is handed to the connection. Before that the edge cannot have it; from then on it may: what waits in
+    /// buffers here is lost with this process, and the edge's answer alone says that it has come.
+    pub fn is_handed_over(&self) -> bool {
+        self.is_handed_over.load(Ordering::Relaxed)
     }
 }
 
@@ -102,7 +103,7 @@ impl http_body::Body for Upload {
             }
             Some(Err(error)) => Some(Err(error)),
             None => {
-                self.sent.is_whole.store(true, Ordering::Relaxed);
+                self.sent.is_handed_over.store(true, Ordering::Relaxed);
                 None
             }
         })

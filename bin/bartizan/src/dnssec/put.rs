@@ -106,12 +106,8 @@ fn question(parent: &Value, others: &[&Value]) -> String {
 
 /// The zone around one that this edge has.
 async fn parent(api: &Api, name: &str) -> anyhow::Result<Value> {
-    let mut rest = name;
-    while let Some((_, above)) = rest.split_once('.') {
-        if let Some(zone) = zone::find(api, above).await? {
-            return Ok(zone);
-        }
-        rest = above;
+    if let Some(zone) = zone::around(api, name).await? {
+        return Ok(zone);
     }
     let word = quoted(name);
     let what = format!("no zone around {name} is on this edge, or none that you may see");

@@ -35,7 +35,7 @@ pub async fn run(zone: &str, api: &Api, output: Output) -> anyhow::Result<()> {
     let apex = Name::parse(text(&zone, "name"))?;
     let view = View::new(&apex, &servers, &records);
     findings.extend(rules::look(&view));
-    findings.extend(children::look(&view, output).await);
+    findings.extend(children::look(&view, children::Here::of(api, &zone), output).await);
     let dnssec = dnssec(&zone, api).await?;
     findings.extend(dnssec.as_ref().and_then(|dnssec| rules::dnssec(&apex, dnssec)));
     findings.extend(parent(&zone, &apex, &servers, dnssec.as_ref(), api, output).await?);

@@ -118,7 +118,43 @@ pub(super) fn write_permission(kind: Kind, scope: Scope) -> Option<Permission> {
 }
 
 pub(super) fn shown(kind: Kind, json: &str) -> Option<Value> {
-    declared(kind).and_then(|declared| (declared.shown)(json))
+    let shown = declared(kind).and_then(|declared| (declared.shown)(json))?;
+    #[derive(serde::Deserialize)]
+    struct Behind {
+        replaced: Vec<String>,
+    }
+    let behind = Some(json).filter(|_| kind.has_secrets()).and_then(|json| serde_json::from_str(json).ok());
+    let replaced = behind.map_or(Vec::new(), |Behind { replaced }| replaced);
+    Some(with_replaced(shown, replaced.iter().map(String::as_str)))
+}
+
+/// The same of a whole document in the place of another one.
+pub(super) fn shown_behind(kind: Kind, before: Option<&str>, json: &str) -> Option<Value> {
+    let shown = declared(kind).and_then(|declared| (declared.shown)(json))?;
+    let replaced = before.map_or(Vec::new(), |before| kind.replaced(before, json));
+    Some(with_replaced(shown, replaced.into_iter()))
+}
+
+/// With what of its secrets is another, in words: a new secret is a change that is told, as far as there is one.
+fn with_replaced<'r>(mut shown: Value, replaced: impl Iterator<Item = &'r str>) -> Value {
+    let mut words: Vec<&str> = Vec::new();
+    for member in replaced {
+        let word = match member {
+            "sha256" => "text",
+            "key_sha256" => "global key",
+            "secret_sha256" | "sealed_secret" => "secret",
+            "sealed_keys" => "private keys",
+            "held" => "certificate and key",
+            other => other.strip_prefix("sealed_").unwrap_or(other),
+        };
+        if !words.contains(&word) {
+            words.push(word);
+        }
+    }
+    if let (Value::Object(members), false) = (&mut shown, words.is_empty()) {
+        members.insert("replaced".to_owned(), words.into());
+    }
+    shown
 }
 
 impl Declared {

@@ -59,7 +59,10 @@ fn told(step: Step, caller: &Caller, edge: AccountId) -> Option<UndoneChange> {
         (Some(_), Some(_)) => AuditAction::Change,
     };
     let name = after.as_ref().or(before.as_ref()).and_then(|value| key.kind().name_in(&value.json));
-    let shown = |value: Option<bartizan_store::Value>| kinds::shown(key.kind(), &value?.json);
+    let old = before.as_ref().and_then(|value| kinds::shown(key.kind(), &value.json));
+    let new = after
+        .as_ref()
+        .and_then(|after| kinds::shown_behind(key.kind(), before.as_ref().map(|before| &*before.json), &after.json));
     Some(UndoneChange {
         action: audit_log::AuditAction { result: true, kind: kind.to_string() },
         resource: AuditResource { id: id_of(&key), kind: key.kind().text().to_owned() },
@@ -68,8 +71,8 @@ fn told(step: Step, caller: &Caller, edge: AccountId) -> Option<UndoneChange> {
             zone_id: key.zone_id().map(|zone| zone.to_string()),
             ..AuditMetadata::default()
         },
-        old_value: shown(before),
-        new_value: shown(after),
+        old_value: old,
+        new_value: new,
     })
 }
 

@@ -20,6 +20,7 @@ use bartizan_names::{AccountId, UserId, ZoneId};
 use bartizan_store::{
     AuditAction, AuditEntry, AuditOf, AuditPlace, AuditRange, DELETION, Direction, Key, Kind, Op, Rev, Scope, Value,
 };
+use bartizan_v4::StoredUser;
 use bartizan_v4::audit_log::{self, AuditMetadata, AuditResource, UndoBody, Undone, UndoneChange};
 
 use super::kinds;
@@ -207,9 +208,18 @@ impl Objects {
         })
     }
 
+    /// The user that the change made.
+    fn made(&self) -> Option<UserId> {
+        let made = |object: &&Object| object.key.kind() == Kind::User && object.before.is_none() && object.is_there;
+        self.0.iter().find(made).and_then(|object| match object.key.scope() {
+            Scope::User(user) => Some(user),
+            _ => None,
+        })
+    }
+
     /// The caller where the change was made: in that account, if they are in it. Users are the edge's.
     fn caller(&self, caller: &Caller, edge: AccountId) -> Caller {
-        let of_user = self.returning().map(|_| edge);
+        let of_user = self.returning().or(self.made()).map(|_| edge);
         let account = of_user.or_else(|| self.0.iter().find_map(|object| object.account));
         match account.filter(|account| caller.accounts.contains(account)) {
             Some(account) => caller.clone().acting_in(account),
@@ -219,7 +229,7 @@ impl Objects {
 
     /// Whether the caller may do all of it, and nobody did something else since.
     fn check(&self, sight: &Sight<'_>, view: &View, force: bool) -> Result<(), Error> {
-        let (me, returning) = (sight.caller().user, self.returning());
+        let (me, user) = (sight.caller().user, self.returning().or(self.made()));
         for object in &self.0 {
             let account = match object.key.zone_id() {
                 Some(zone) => view.account_of_zone(zone)?.or_else(|| back::account_in(self, zone)).or(object.account),
@@ -233,7 +243,7 @@ impl Objects {
                 Scope::User(user) => Some(user).filter(|user| *user != me),
                 _ => None,
             };
-            if of_other.is_some() && of_other == returning {
+            if of_other.is_some() && of_other == user {
                 if !sight.changes_people() {
                     let what =
                         format!("{} needs the permission {}", object.called(), Permission::EdgeUsersWrite.group());
@@ -242,8 +252,8 @@ impl Objects {
                 refuse_changed(view, object, force)?;
                 continue;
             }
-            if of_other.is_some() {
-                return Err(Fault::UndoRefused.because(format!("{} is another user's", object.called())));
+            if let Some(user) = of_other {
+                return Err(Fault::UndoRefused.because(of_another(view, user, object)?));
             }
             if let Some((name, revision)) = went_with(view, object)? {
                 return Err(Fault::UndoRefused.because(format!("it went with zone {name}: undo {revision}")));
@@ -259,6 +269,21 @@ impl Objects {
         }
         Ok(())
     }
+}
+
+/// Why what is another user's is not put back, and what does it where something does.
+fn of_another(view: &View, user: UserId, object: &Object) -> Result<String, Error> {
+    let email = view.if_readable::<StoredUser>(&Key::user(user))?.map(|user| user.email);
+    let what = match (object.key.kind(), email) {
+        (Kind::Membership, Some(email)) if object.before.is_none() => {
+            format!("it made {email} a member: `bartizan account member remove {email}` takes them out")
+        }
+        (Kind::Membership, Some(email)) => {
+            format!("{email} is another user: `bartizan account member` adds and removes members")
+        }
+        _ => format!("{} is another user's", object.called()),
+    };
+    Ok(what)
 }
 
 fn refuse_changed(view: &View, object: &Object, force: bool) -> Result<(), Error> {

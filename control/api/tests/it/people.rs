@@ -480,6 +480,51 @@ fn what_people_do_is_seen_by_those_who_look_after_them() {
     assert_eq!(by, ["add token", "add token"]);
 }
 
+/// Whoever looks after users takes back that one was made, with what was given to them since.
+#[test]
+fn a_user_that_was_made_goes_again() {
+    let edge = Edge::new();
+    let undo = |words: Value| edge.post("/bartizan/undo", &words.to_string());
+    let ann = user(&edge, "ann@example.com", Some(PASSWORD));
+    let (made, one) = (edge.revision(), format!("{USERS}/{}", ann["id"].as_str().unwrap()));
+    let member = json!({"email": "ann@example.com", "roles": ["DNS"]}).to_string();
+    edge.post(&format!("/accounts/{}/members", edge.account()), &member).result();
+    let joined = edge.revision();
+    // That they are a member is undone where members are, and the error says how.
+    let refused = undo(json!({ "revision": joined }));
+    let expect = "it made ann@example.com a member: `bartizan account member remove ann@example.com`";
+    assert!(refused.verdict().starts_with("400") && refused.text.contains(expect), "{}", refused.text);
+    // Whoever only sees people takes nobody away.
+    let account = format!("com.cloudflare.api.account.{}", edge.account());
+    let policy = json!({"permission_groups": [{"name": "Edge Users Read"}], "resources": {account: "*"}});
+    let token = edge.post("/user/tokens", &json!({"name": "sees", "policies": [policy]}).to_string()).result();
+    let bearer = format!("Bearer {}", token["value"].as_str().unwrap());
+    let words = json!({ "revision": made }).to_string();
+    let by_reader = edge.send_as(&[("authorization", &bearer)], "POST", "/client/v4/bartizan/undo", &words);
+    assert!(by_reader.verdict().starts_with("403"), "{}", by_reader.text);
+    assert_eq!(edge.get(&one).verdict(), "200");
+    let asked = undo(json!({"revision": made, "dry_run": true})).result();
+    assert_eq!(asked["changes"][0]["action"]["type"], "delete", "{asked}");
+    undo(json!({ "revision": made })).result();
+    assert_eq!(edge.get(&one).verdict(), "404 1056", "{one}");
+    assert_eq!(edge.get(&format!("/accounts/{}/members", edge.account())).result().as_array().unwrap().len(), 1);
+
+    // What they made themselves since is theirs.
+    let bob = administrator(&edge, "bob@example.com", Some(PASSWORD));
+    let log = edge.get(&format!("/accounts/{}/audit_logs?resource.type=user", edge.account())).result();
+    let of_bob = |entry: &&Value| entry["action"]["type"] == "add" && entry["metadata"]["name"] == "bob@example.com";
+    let made = log.as_array().unwrap().iter().find(of_bob).unwrap()["bartizan"]["revision"].clone();
+    let (secret, _) = cookie(&edge, "bob@example.com", PASSWORD);
+    let policy = json!({"permission_groups": [{"name": "DNS Read"}],
+        "resources": {format!("com.cloudflare.api.account.zone.{}", edge.zone()): "*"}});
+    let token = json!({"name": "his", "policies": [policy]}).to_string();
+    in_session(&edge, &secret, "POST", "/user/tokens", &token).result();
+    let refused = undo(json!({ "revision": made }));
+    assert!(refused.text.contains("has made tokens since"), "{}", refused.text);
+    undo(json!({ "revision": made, "force": true })).result();
+    assert!(edge.get(&format!("{USERS}/{}", bob["id"].as_str().unwrap())).verdict().starts_with("404"));
+}
+
 /// With the password that they had and in the accounts in which they were; what was ended stays so.
 #[test]
 fn a_deleted_user_comes_back() {

@@ -238,6 +238,12 @@ fn a_token_that_is_gone_stays_gone() {
     let held = edge.get(&token).result()["policies"][0]["permission_groups"][0]["name"].clone();
     assert_eq!((held, zones()), (json!("DNS Read"), "200".to_owned()));
     edge.call("PUT", &format!("{token}/value"), "{}").result();
+    // The history tells that the text is another, and not which.
+    let shown = edge.get(&format!("/accounts/{}/audit_logs?per_page=1", edge.account())).result()[0].clone();
+    assert_eq!(shown["newValueJson"]["replaced"], json!(["text"]), "{shown}");
+    assert!(shown["oldValueJson"].get("replaced").is_none(), "{shown}");
+    let tried = edge.call("PUT", &format!("{token}/value?dry_run=true"), "{}").json();
+    assert_eq!(tried["dry_run"]["changes"][0]["newValueJson"]["replaced"], json!(["text"]), "{tried}");
     let rolled = undo(&edge, last(&edge));
     assert_eq!((rolled.verdict().as_str(), zones().as_str()), ("400 10423", "403 9109"), "{}", rolled.text);
     edge.post("/bartizan/undo", &json!({"revision": added, "force": true}).to_string()).result();

@@ -9,7 +9,9 @@ use serde::Deserialize;
 
 use super::share::Shares;
 use super::whose::{By, EDGE, Place, account_of, deletion_of};
-use super::{API, AuditAction, DELETION, IMPORT, RECOVERY, SMALL, name_in, who, without_secrets};
+use super::{
+    API, AuditAction, DELETION, IMPORT, RECOVERY, REPLACED, SMALL, behind_change, name_in, who, without_secrets,
+};
 use crate::change::{Meta, Op, Rev};
 use crate::key::{Key, Prefix, Scope};
 use crate::kind::Kind;
@@ -91,7 +93,10 @@ impl<'m> Entries<'m> {
         if key.kind().declaration().audited.is_none() {
             return Ok(());
         }
-        let before = self.before(connection, key)?;
+        let whole = self.before(connection, key)?;
+        let hidden =
+            |whole: &Document<'_>| Document { format: whole.format, json: self.without_secrets(key, &whole.json) };
+        let before = whole.as_ref().map(hidden);
         let Some(action) = action(op, before.as_ref(), self.before, self.meta) else { return Ok(()) };
         let Some(place) = self.place(connection, key, ops)? else { return Ok(()) };
         if let Some(hour) = self.large
@@ -104,7 +109,10 @@ impl<'m> Entries<'m> {
         }
         let after = match op {
             Op::Put { key, value } => {
-                without_secrets(key.kind(), &value.json).map(|json| Document { format: value.format, json })
+                // Of what was carried out long ago nobody knows which secrets were others.
+                let known = whole.as_ref().filter(|_| self.before == Before::Object);
+                let json = behind_change(key.kind(), known.map(|whole| &*whole.json), &value.json);
+                json.map(|json| Document { format: value.format, json })
             }
             Op::Del { .. } => None,
         };
@@ -138,12 +146,15 @@ impl<'m> Entries<'m> {
             .query_row([key.as_str(), &object], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         let Some((Some(format), Some(json))): Option<(Option<u16>, Option<String>)> = found else { return Ok(None) };
-        let json = match self.before {
-            // It was there, whatever it was.
-            Before::Object => without_secrets(key.kind(), &json).map(Cow::into_owned).unwrap_or_default(),
-            Before::Audit => json,
-        };
         Ok(Some(Document { format, json: json.into() }))
+    }
+
+    /// What the audit gets of a document that was there, whatever it was.
+    fn without_secrets(&self, key: &Key, json: &str) -> Cow<'static, str> {
+        match self.before {
+            Before::Object => without_secrets(key.kind(), json).map(Cow::into_owned).unwrap_or_default().into(),
+            Before::Audit => without_replaced(json).into(),
+        }
     }
 
     /// Whose an object is. None where nobody can tell: then nobody could be shown the entry either.
@@ -226,6 +237,15 @@ struct Entry<'e> {
     count: u64,
     before: Option<Document<'e>>,
     after: Option<Document<'e>>,
+}
+
+/// A document behind one change as it is in front of the next.
+fn without_replaced(json: &str) -> String {
+    let Ok(serde_json::Value::Object(mut members)) = serde_json::from_str(json) else { return json.to_owned() };
+    match members.remove(REPLACED) {
+        Some(_) => serde_json::Value::Object(members).to_string(),
+        None => json.to_owned(),
+    }
 }
 
 /// The id of an object as clients know it: where a scope has one of the kind, the scope's.

@@ -132,6 +132,21 @@ fn secrets_are_not_in_it() {
         let text = format!("{:?}", documents(&snapshot, entry));
         assert!(text.contains("office") && !text.contains("clear") && !text.contains("another"), "{text}");
     }
+    // That one is another now is told, and by the next change it is as it was before.
+    store.commit(by(1, vec![document("another")])).unwrap();
+    let snapshot = store.read().unwrap();
+    let replaced: Vec<[Option<String>; 2]> = all(&snapshot)
+        .iter()
+        .map(|entry| {
+            let (before, after) = snapshot.audit_documents(entry.place).unwrap();
+            [before, after].map(|document| {
+                let document: serde_json::Value = serde_json::from_str(&document?.json).unwrap();
+                document.get("replaced").map(ToString::to_string)
+            })
+        })
+        .collect();
+    let both = r#"["secret_sha256","sealed_secret"]"#.to_owned();
+    assert_eq!(replaced, [[None, None], [None, Some(both)], [None, None]]);
 }
 
 /// A large change set has so many entries in an hour, and says how many objects it changed beside.

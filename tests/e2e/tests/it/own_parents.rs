@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bartizan_authority::{NameContent, Proxied, RecordSet, ZoneFacts, Zones};
 use bartizan_dial::Destinations;
-use bartizan_lab::NameServer;
+use bartizan_lab::{Manner, NameServer};
 use bartizan_live::Live;
 use bartizan_names::{Name, RecordType, ZoneName};
 use bartizan_plane_dns::{Config, InForce};
@@ -99,4 +99,26 @@ async fn the_parent_of_a_zone_is_here_if_the_world_says_so_or_nothing() {
     let parents = Parents::by(&[resolver.address], Destinations::all()).beside(here);
     let seen = parents.look(&apex("p.test")).await.unwrap();
     assert_eq!((seen.any[0].key_tag, seen.source), (9, Source::Resolver));
+}
+
+/// What this edge has of a zone is seen also where nobody else can be asked; that it has nothing says nothing.
+#[tokio::test]
+async fn what_is_here_is_seen_without_a_resolver() {
+    let resolver = NameServer::start("");
+    resolver.becomes(Manner::Fails);
+    let here = Arc::new(edge(&[("p.test", 1)]));
+    let parents = Parents::by(&[resolver.address], Destinations::all()).beside(here);
+    let seen = parents.look(&apex("child.p.test")).await.unwrap();
+    let tags: Vec<u16> = seen.any.iter().map(|ds| ds.key_tag).collect();
+    assert_eq!((&tags[..], &seen.all[..], seen.source), (&[1][..], &[][..], Source::HereAtLeast));
+    assert!(seen.doubt().unwrap().contains("--resolver"));
+    let ours = [name("ns1.edge.test"), name("ns2.edge.test")];
+    let delegation = parents.delegation(&apex("child.p.test"), &ours).await.unwrap();
+    assert_eq!((delegation.servers.len(), delegation.source), (2, Source::HereAtLeast));
+    // In a zone of ours that has nothing of it, and in none.
+    for zone in ["other.p.test", "p.test"] {
+        let unknown = parents.look(&apex(zone)).await.unwrap_err().to_string();
+        assert!(unknown.contains("no resolver answers") && unknown.contains("--resolver"), "{unknown}");
+        assert!(parents.delegation(&apex(zone), &ours).await.is_err(), "{zone}");
+    }
 }

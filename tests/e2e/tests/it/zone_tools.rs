@@ -24,6 +24,37 @@ fn what_is_wrong_with_a_zone_is_told() {
     check().ok();
 }
 
+/// A zone that begins inside another one of this edge, and goes: what leads to it is told, before, then and afterwards.
+#[test]
+fn what_leads_to_a_zone_that_is_gone_is_told() {
+    let edge = Edge::start();
+    let child = format!("child.{}", edge.domain());
+    finish(&mut edge.command(["zone", "create", &child])).ok();
+    let zone = edge.ask("GET", &format!("/zones?name={child}"), None).result()[0].clone();
+    let servers = zone["name_servers"].as_array().unwrap();
+    for server in servers {
+        edge.record(&json!({"type": "NS", "name": "child", "content": server}));
+    }
+    let lame = || -> Vec<String> {
+        let errors = findings(&edge, "error").into_iter();
+        errors.map(|finding| finding["rule"].as_str().unwrap().to_owned()).collect()
+    };
+    wait::until_eq("the zone is served", &Vec::<String>::new(), lame);
+    // Signed by nobody, and somebody says it is.
+    let ds = "5 13 2 B4C8C1FE2E7477127B27115656AD6256F424625BF5C1E2770CE6D6E37DF61D17";
+    edge.record(&json!({"type": "DS", "name": "child", "content": ds}));
+    wait::until_eq("its keys are none", &vec!["child-ds".to_owned()], lame);
+    let delete = |more: &str| finish(&mut edge.command(["zone", "delete", &child, "--force", more]));
+    for told in [delete("--dry-run"), delete("--yes")] {
+        assert!(told.status.success(), "{}", told.err);
+        assert!(told.err.contains(&format!("what leads to {child} stays in {}", edge.domain())), "{}", told.err);
+        assert!(told.err.contains("DS 5 13 2") && told.err.contains(servers[0].as_str().unwrap()), "{}", told.err);
+    }
+    wait::until_eq("it is lame", &vec!["child-lame".to_owned()], lame);
+    let finding = findings(&edge, "error").remove(0);
+    assert!(finding["what"].as_str().unwrap().contains("validators take it for an attack"), "{finding}");
+}
+
 fn findings(edge: &Edge, severity: &str) -> Vec<Value> {
     let told = finish(&mut edge.command(["--json", "zone", "check", edge.domain()]));
     let told: Value = serde_json::from_str(&told.out).unwrap_or_else(|error| panic!("{error}: {}", told.out));

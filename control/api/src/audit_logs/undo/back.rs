@@ -62,6 +62,9 @@ pub(super) fn put(
     }
     records(change, caller, objects, &back)?;
     users(caller, change, objects)?;
+    if let Some(user) = objects.made() {
+        users::take_back(caller, change, user, force)?;
+    }
     clients::put(api, change, objects, &back, force)?;
     let is_alone = objects.0.len() == 1;
     let returning = objects.returning();
@@ -86,6 +89,7 @@ pub(super) fn put(
             Kind::Zone | Kind::Settings | Kind::Record | Kind::Tunnel => {}
             Kind::ClientRoot | Kind::ClientHost | Kind::ClientAuthority | Kind::ClientCertificate => {}
             Kind::User | Kind::Membership if returning.is_some() => {}
+            Kind::User if objects.made().is_some() => {}
             _ => return Err(refused(object, "is not put back")),
         }
     }
