@@ -156,7 +156,8 @@ pub async fn run(action: DnssecAction, api: &Api, output: Output) -> anyhow::Res
         }
         DnssecAction::Disable { zoned, force } => {
             let zone = Found::of(api, &zoned).await?;
-            let before = api.get(&zone.path("")).await?;
+            // Whoever may switch it off need not be able to see it.
+            let before = api.get(&zone.path("")).await.unwrap_or_default();
             let details = api.patch(&zone.path(""), &json!({"status": "disabled", "force": force})).await;
             let details = details.map_err(|error| told(error, &zone))?;
             output.result(&details, || match text(&details, "status") {
