@@ -2,7 +2,7 @@
 
 use super::client::Side;
 use super::connection::{COST_OF_AN_ERROR, Connection, Event, Leaving, TOKENS_A_REQUEST, Taken};
-use super::frame::{END_HEADERS, END_STREAM, FrameHead, Kind, PRIORITY, number, put};
+use super::frame::{END_HEADERS, END_STREAM, FRAME_BYTES_MAX, FrameHead, Kind, PRIORITY, number, put};
 use super::hpack::{HpackError, List};
 use super::request::{HeadRoom, Malformed, RequestHead, Section, Unfit};
 use super::streams::{Expects, Place, Stream};
@@ -10,11 +10,21 @@ use super::window::{Allowance, Receive};
 use super::{Code, Fault};
 use crate::http1::Refusal;
 
-/// A block of fields in several frames. Compressed, it is hardly ever longer than the list that it stands for.
+/// A block of fields in several frames. Compressed, it is hardly ever longer than the list that it stands for. Where longer lists are
+/// taken, blocks of twice their length are: a longer one ends the connection, and one whose list is too long its stream alone.
 const BLOCK_BYTES_MAX: usize = 64 * 1024;
 
-/// CONTINUATION frames of one block.
-const CONTINUATIONS_MAX: u32 = 8;
+/// CONTINUATION frames of one block, where blocks are not longer.
+const CONTINUATIONS_MAX: usize = 8;
+
+const fn block_bytes_max(list_bytes: usize) -> usize {
+    if list_bytes > BLOCK_BYTES_MAX { 2 * list_bytes } else { BLOCK_BYTES_MAX }
+}
+
+const fn continuations_max(list_bytes: usize) -> u32 {
+    let frames = block_bytes_max(list_bytes).div_ceil(FRAME_BYTES_MAX);
+    (if frames > CONTINUATIONS_MAX { frames } else { CONTINUATIONS_MAX }) as u32
+}
 
 /// A block of fields that is not complete.
 #[derive(Debug)]
@@ -66,7 +76,9 @@ impl<S: Clone + Default> Connection<S> {
     ) -> Taken<S> {
         let mut block = self.block.take().ok_or(Fault::protocol("CONTINUATION of nothing"))?;
         block.continuations += 1;
-        if block.continuations > CONTINUATIONS_MAX || block.bytes.len() + payload.len() > BLOCK_BYTES_MAX {
+        let list_bytes = self.limits.list_bytes;
+        let is_too_long = block.bytes.len() + payload.len() > block_bytes_max(list_bytes);
+        if block.continuations > continuations_max(list_bytes) || is_too_long {
             return Err(Fault::new(Code::EnhanceYourCalm, "a block of fields without end"));
         }
         block.bytes.extend_from_slice(payload);

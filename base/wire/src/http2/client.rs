@@ -5,7 +5,7 @@
 //! for may be sent again (RFC 9113 §8.7).
 
 use super::connection::{Connection, Event, Taken};
-use super::frame::number;
+use super::frame::{Kind, number, put, put_head};
 use super::hpack::Encoder;
 use super::request::{AnswerHead, Malformed};
 use super::settings;
@@ -52,12 +52,47 @@ impl<S: Clone + Default> Connection<S> {
 
     /// Whether a stream more may be opened now.
     pub fn may_open(&self) -> bool {
+        self.room() > 0
+    }
+
+    /// How many streams more may be opened now.
+    pub fn room(&self) -> usize {
         match self.side {
-            Side::Server => false,
-            Side::Client(Opening { next, streams, is_left }) => {
-                !is_left && next <= NUMBER_MAX && self.streams.count() < streams.min(self.limits.streams) as usize
+            Side::Client(Opening { next, streams, is_left: false }) if next <= NUMBER_MAX => {
+                let numbers = ((NUMBER_MAX - next) / 2 + 1) as usize;
+                (streams.min(self.limits.streams) as usize).saturating_sub(self.streams.count()).min(numbers)
             }
+            Side::Client(_) | Side::Server => 0,
         }
+    }
+
+    /// The server is known now: it may send so much more before it is taken, and heads so long. The windows of streams, and how many
+    /// there may be, stay as they are.
+    pub fn trust(&mut self, connection_window: u32, list_bytes: usize, fields: usize, out: &mut Vec<u8>) {
+        (self.limits.list_bytes, self.limits.fields) = (list_bytes, fields);
+        let said = [(settings::MAX_HEADER_LIST_SIZE, list_bytes as u32)];
+        put_head(settings::bytes(said.len()), Kind::Settings, 0, 0, out);
+        settings::put(&said, out);
+        if let Some(more) = self.receive.widen(connection_window) {
+            put(Kind::WindowUpdate, 0, 0, &more.to_be_bytes(), out);
+        }
+    }
+
+    /// What was sent on each stream and the server has not made room for again: it waits there for who takes it.
+    pub fn untaken(&self) -> impl Iterator<Item = (&S, u32)> {
+        let first = i64::from(self.send_first);
+        self.streams.iter().map(move |stream| (&stream.owner, stream.send.short_of(first)))
+    }
+
+    /// The same on one stream.
+    pub fn untaken_on(&mut self, stream: u32) -> u32 {
+        let first = i64::from(self.send_first);
+        self.streams.find(stream).map_or(0, |stream| stream.send.short_of(first))
+    }
+
+    /// What may still be sent on all streams together.
+    pub fn window(&self) -> usize {
+        self.send.bytes()
     }
 
     /// Whether no stream will be opened any more, however many are closed.

@@ -55,7 +55,7 @@ pub struct Connection<S> {
     pub(super) decoder: Decoder,
     pub(super) encoder: Encoder,
     pub(super) streams: Streams<S>,
-    receive: Receive,
+    pub(super) receive: Receive,
     pub(super) send: Allowance,
     /// What a new stream may send at first.
     pub(super) send_first: u32,

@@ -31,6 +31,14 @@ impl Receive {
         Ok(())
     }
 
+    /// From now on it may be so much at most, if that is more. Says what the peer is to be told.
+    pub(super) fn widen(&mut self, most: u32) -> Option<u32> {
+        let more = most.checked_sub(self.most).filter(|more| *more > 0)?;
+        self.most = most;
+        self.left = self.left.saturating_add(more);
+        Some(more)
+    }
+
     /// What the peer may still send, as far as it was told.
     pub(super) fn left(&self) -> u32 {
         self.left
@@ -61,6 +69,11 @@ impl Allowance {
         usize::try_from(self.0).unwrap_or(0)
     }
 
+    /// How much less it is than this.
+    pub(super) fn short_of(self, bytes: i64) -> u32 {
+        u32::try_from(bytes - self.0).unwrap_or(0)
+    }
+
     pub(super) fn spend(&mut self, bytes: usize) {
         self.0 -= bytes as i64;
     }
@@ -84,6 +97,13 @@ mod tests {
         assert_eq!(receive.came(41), Err(Overrun), "it was not told yet");
         assert_eq!(receive.make_room(21), Some(60));
         assert_eq!((receive.came(100), receive.came(1)), (Ok(()), Err(Overrun)));
+    }
+
+    #[test]
+    fn a_window_becomes_wider_and_never_narrower() {
+        let mut receive = Receive::new(100);
+        assert_eq!((receive.came(60), receive.widen(100), receive.widen(50)), (Ok(()), None, None));
+        assert_eq!((receive.widen(300), receive.left()), (Some(200), 240));
     }
 
     /// What is held by readers that wait does not hold up the others.
