@@ -1,6 +1,6 @@
 //! What a source is counted by.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An IPv4 address, or a network of IPv6: the first 64 bits (one link), or the first 48 (one site, RFC 6177 §2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,6 +14,16 @@ impl SourceKey {
     /// The widest network that one source may have: whoever has a site has 65,536 links.
     pub fn widest(address: IpAddr) -> SourceKey {
         SourceKey::from(address).site().unwrap_or(SourceKey::from(address))
+    }
+
+    /// An address that is of this source.
+    pub fn address(self) -> IpAddr {
+        let bits = |high: u64| Ipv6Addr::from_bits(u128::from(high) << 64).into();
+        match self {
+            SourceKey::V4(address) => Ipv4Addr::from_bits(address).into(),
+            SourceKey::V6(link) => bits(link),
+            SourceKey::Site(site) => bits(site << 16),
+        }
     }
 
     /// The site that a link is in.
@@ -52,6 +62,9 @@ mod tests {
             let [one, other] = [one, other].map(|text| text.parse::<IpAddr>().unwrap());
             assert_eq!(SourceKey::from(one) == SourceKey::from(other), same, "{one} {other}");
             assert_eq!(SourceKey::widest(one) == SourceKey::widest(other), same_site, "{one} {other}");
+            for key in [SourceKey::from(one), SourceKey::widest(one)] {
+                assert!(key == SourceKey::from(key.address()) || key == SourceKey::widest(key.address()), "{one}");
+            }
         }
     }
 }

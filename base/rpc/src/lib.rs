@@ -7,6 +7,7 @@
 //! RPC stream      52BB825CDB65 update configuration           edge → connector     configuration.rs │ not Send
 //!                              begin and end a UDP session     both ways           session.rs       ┘
 //! QUIC datagram   payload and session, registration            both ways           datagram.rs      (any thread)
+//! HTTP/2          upgrades, and the fields of answers          both ways           over_http2.rs    (any thread)
 //! ```
 //! Everything outside sees plain Rust types. The RPC library's values are not `Send`, so its work is done on one
 //! [`RpcThread`] for each plane. Input of the control stream comes from strangers: message sizes, nesting and the bytes
@@ -21,6 +22,7 @@ mod configuration;
 mod connect;
 mod datagram;
 mod futures_io;
+pub mod over_http2;
 mod registration;
 mod session;
 mod text;
