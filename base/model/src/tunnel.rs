@@ -1,7 +1,8 @@
 //! Tunnels, their configuration, and the names by which records point at them.
 
-use bartizan_names::{AccountId, Name, TunnelId};
+use bartizan_names::{AccountId, Name, TunnelId, rust_pattern};
 use bartizan_v4::{StoredTunnel, TunnelConfiguration};
+use regex::RegexBuilder;
 use serde_json::Value;
 
 /// A proxied CNAME to `<tunnel id>` below this name points at a tunnel. Never looked up: only its form counts.
@@ -44,6 +45,77 @@ pub enum TunnelError {
     LastRule,
     #[error("the service {service:?} of ingress rule {rule} is no answer: http_status takes a status from 200 to 599")]
     Status { rule: usize, service: String },
+    #[error(
+        "the service {service:?} of ingress rule {rule} is none that a connector knows: it is SCHEME://HOST:PORT without a path, \
+         unix:PATH, http_status:NNN, hello_world, bastion or socks-proxy"
+    )]
+    Service { rule: usize, service: String },
+    #[error("ingress rule {rule} matches all URLs, so that the rules behind it are never used: it has to be the last")]
+    NotLast { rule: usize },
+    #[error(
+        "the hostname {hostname:?} of ingress rule {rule} may have a wildcard only as its first character, and no port"
+    )]
+    Hostname { rule: usize, hostname: String },
+    #[error("the path {path:?} of ingress rule {rule} is no regular expression: {why}")]
+    Path { rule: usize, path: String, why: String },
+    #[error("{key} of {place} has to be {form}")]
+    Key { place: String, key: &'static str, form: &'static str },
+}
+
+/// What a key of `originRequest` holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// Whole seconds, or a count.
+    Number,
+    Switch,
+    Text,
+    List,
+    Object,
+}
+
+/// All that stock connectors read of it, and how: what has another form makes them refuse all of a configuration.
+const ORIGIN_REQUEST: [(&str, Form); 19] = [
+    ("connectTimeout", Form::Number),
+    ("tlsTimeout", Form::Number),
+    ("tcpKeepAlive", Form::Number),
+    ("noHappyEyeballs", Form::Switch),
+    ("keepAliveConnections", Form::Number),
+    ("keepAliveTimeout", Form::Number),
+    ("httpHostHeader", Form::Text),
+    ("originServerName", Form::Text),
+    ("matchSNItoHost", Form::Switch),
+    ("caPool", Form::Text),
+    ("noTLSVerify", Form::Switch),
+    ("disableChunkedEncoding", Form::Switch),
+    ("bastionMode", Form::Switch),
+    ("proxyAddress", Form::Text),
+    ("proxyPort", Form::Number),
+    ("proxyType", Form::Text),
+    ("ipRules", Form::List),
+    ("http2Origin", Form::Switch),
+    ("access", Form::Object),
+];
+
+impl Form {
+    fn has(self, value: &Value) -> bool {
+        match self {
+            Form::Number => value.as_i64().is_some_and(|number| number >= 0),
+            Form::Switch => value.is_boolean(),
+            Form::Text => value.is_string(),
+            Form::List => value.is_array(),
+            Form::Object => value.is_object(),
+        }
+    }
+
+    const fn words(self) -> &'static str {
+        match self {
+            Form::Number => "a whole number (times are in seconds)",
+            Form::Switch => "true or false",
+            Form::Text => "a text",
+            Form::List => "a list",
+            Form::Object => "an object",
+        }
+    }
 }
 
 impl Tunnel {
@@ -71,20 +143,96 @@ impl TunnelConfig {
         Ok(TunnelConfig { version: document.version, json: document.config.to_string() })
     }
 
-    /// The same of a new one, whose rules answer with final statuses alone (RFC 9110 §15.2): our connector refuses all of a
-    /// configuration that has another. What was stored before stays readable.
+    /// The same of a new one, of which each rule has to be such as connectors read: they refuse all of a configuration for one
+    /// that is not. Its statuses are final ones alone (RFC 9110 §15.2). What was stored before stays readable.
     pub fn parse_new(document: &TunnelConfiguration) -> Result<TunnelConfig, TunnelError> {
         let config = TunnelConfig::parse(document)?;
-        let rules = document.config.get("ingress").and_then(Value::as_array);
-        for (rule, service) in rules.into_iter().flatten().map(|rule| rule["service"].as_str()).enumerate() {
-            let service = service.unwrap_or_default();
-            let Some(status) = service.strip_prefix("http_status:") else { continue };
-            if !status.parse().is_ok_and(|status: u16| (200..=599).contains(&status)) {
-                return Err(TunnelError::Status { rule: rule + 1, service: service.to_owned() });
-            }
-        }
+        TunnelConfig::check(&document.config)?;
         Ok(config)
     }
+
+    /// What [`TunnelConfig::parse_new`] asks of the rules of a new one, which takes time for each pattern.
+    pub fn check(config: &Value) -> Result<(), TunnelError> {
+        check_origin_request(config, || "config".to_owned())?;
+        let rules = config.get("ingress").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        for (at, rule) in rules.iter().enumerate() {
+            check_rule(at + 1, rule)?;
+            if at + 1 < rules.len() && matches_all(rule) {
+                return Err(TunnelError::NotLast { rule: at + 1 });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_rule(number: usize, rule: &Value) -> Result<(), TunnelError> {
+    let text = |key: &'static str| match rule.get(key) {
+        None | Some(Value::Null) => Ok(""),
+        Some(Value::String(text)) => Ok(text.as_str()),
+        Some(_) => Err(TunnelError::Key { place: format!("ingress rule {number}"), key, form: Form::Text.words() }),
+    };
+    let (service, hostname, path) = (text("service")?, text("hostname")?, text("path")?);
+    if let Some(status) = service.strip_prefix("http_status:") {
+        if !status.parse().is_ok_and(|status: u16| (200..=599).contains(&status)) {
+            return Err(TunnelError::Status { rule: number, service: service.to_owned() });
+        }
+    } else if !is_service(service) && rule["originRequest"]["bastionMode"] != true {
+        return Err(TunnelError::Service { rule: number, service: service.to_owned() });
+    }
+    let has_port = hostname.rsplit_once(':').is_some();
+    if has_port || hostname.rfind('*').is_some_and(|at| at > 0) {
+        return Err(TunnelError::Hostname { rule: number, hostname: hostname.to_owned() });
+    }
+    check_path(path).map_err(|why| TunnelError::Path { rule: number, path: path.to_owned(), why })?;
+    check_origin_request(rule, || format!("ingress rule {number}"))
+}
+
+/// Whether it says what connectors look for. Which schemes a connector serves is for that one to say.
+fn is_service(service: &str) -> bool {
+    if matches!(service, "hello_world" | "hello-world" | "bastion" | "socks-proxy") {
+        return true;
+    }
+    if let Some(path) = service.strip_prefix("unix:").or_else(|| service.strip_prefix("unix+tls:")) {
+        return !path.is_empty();
+    }
+    let Some((scheme, authority)) = service.split_once("://") else { return false };
+    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
+    let port = |port: &str| port.is_empty() || port.parse::<u16>().is_ok();
+    let (host, port_is_one) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, rest)) => (host, rest.is_empty() || rest.strip_prefix(':').is_some_and(port)),
+        None => authority.rsplit_once(':').map_or((authority, true), |(host, number)| (host, port(number))),
+    };
+    let is_host = !host.is_empty() && !host.contains(|char: char| char.is_whitespace() || "/?#@[]".contains(char));
+    is_scheme && is_host && port_is_one
+}
+
+/// The most memory of one pattern where it is compiled.
+const PATTERN_BYTES_MAX: usize = 1024 * 1024;
+
+fn check_path(path: &str) -> Result<(), String> {
+    let pattern = rust_pattern(path).map_err(|error| error.to_string())?;
+    let compiled = RegexBuilder::new(&pattern).size_limit(PATTERN_BYTES_MAX).build();
+    compiled.map(drop).map_err(|error| error.to_string().lines().last().unwrap_or_default().to_owned())
+}
+
+fn check_origin_request(holder: &Value, place: impl Fn() -> String) -> Result<(), TunnelError> {
+    let wrong = |key, form: Form| TunnelError::Key { place: place(), key, form: form.words() };
+    let request = match holder.get("originRequest") {
+        None | Some(Value::Null) => return Ok(()),
+        Some(Value::Object(request)) => request,
+        Some(_) => return Err(wrong("originRequest", Form::Object)),
+    };
+    let known = ORIGIN_REQUEST.iter().filter_map(|(key, form)| Some((*key, *form, request.get(*key)?)));
+    match known.filter(|(_, _, value)| !value.is_null()).find(|(_, form, value)| !form.has(value)) {
+        Some((key, form, _)) => Err(wrong(key, form)),
+        None => Ok(()),
+    }
+}
+
+fn matches_all(rule: &Value) -> bool {
+    let text = |key: &str| rule.get(key).and_then(Value::as_str).unwrap_or_default();
+    matches!(text("hostname"), "" | "*") && text("path").is_empty()
 }
 
 fn check_ingress(rules: &[Value]) -> Result<(), TunnelError> {
@@ -92,11 +240,6 @@ fn check_ingress(rules: &[Value]) -> Result<(), TunnelError> {
     if rules.len() > INGRESS_MAX || !rules.iter().all(has_service) {
         return Err(TunnelError::Ingress);
     }
-    let matches_all = |rule: &Value| {
-        let host = rule.get("hostname").and_then(Value::as_str).unwrap_or_default();
-        let path = rule.get("path").and_then(Value::as_str).unwrap_or_default();
-        matches!(host, "" | "*") && path.is_empty()
-    };
     if rules.last().is_none_or(matches_all) { Ok(()) } else { Err(TunnelError::LastRule) }
 }
 
@@ -172,7 +315,70 @@ mod tests {
         }
     }
 
-    /// Of a new configuration; a stored one is read whatever its statuses are.
+    /// Of a new configuration; a stored one is read whatever its rules are.
+    #[test]
+    fn rules_are_such_as_connectors_read() {
+        let service = |service: &str| (json!([{"hostname": "a.b", "service": service}]), json!({}));
+        let hostname = |hostname: &str| (json!([{"hostname": hostname, "service": "http://x"}]), json!({}));
+        let path = |path: &str| (json!([{"path": path, "service": "http://x"}]), json!({}));
+        let origin =
+            |request: Value| (json!([{"hostname": "a.b", "service": "http://x", "originRequest": request}]), json!({}));
+        for ((mut rules, all), expect) in [
+            (service("http://localhost:8000"), ""),
+            (service("https://[::1]:8443"), ""),
+            (service("tcp://10.0.0.1:22"), ""),
+            (service("ssh://h"), ""),
+            (service("rdp://h:3389"), ""),
+            (service("ws://h"), ""),
+            (service("unix:/run/a.sock"), ""),
+            (service("unix+tls:/run/a.sock"), ""),
+            (service("hello_world"), ""),
+            (service("hello-world"), ""),
+            (service("bastion"), ""),
+            (service("socks-proxy"), ""),
+            (service("nonsense"), "the service \"nonsense\" of ingress rule 1 is none that a connector knows"),
+            (service("localhost:8000"), "the service"),
+            (service("http://"), "the service"),
+            (service("http://:80"), "the service"),
+            (service("http://h/path"), "the service"),
+            (service("http://h:port"), "the service"),
+            (service("http://h:65536"), "the service"),
+            (service("1http://h"), "the service"),
+            (service("http://a@h"), "the service"),
+            (service("unix:"), "the service"),
+            (hostname("*.a.b"), ""),
+            (hostname("a.*.b"), "the hostname \"a.*.b\" of ingress rule 1"),
+            (hostname("a.b:80"), "the hostname"),
+            (path(r"^/\Q.well-known\E/"), ""),
+            (path("a{,2}[[]"), ""),
+            (path("(["), "the path \"([\" of ingress rule 1 is no regular expression: error: unclosed"),
+            (path("(?=a)"), "the path"),
+            (path("(?x)a"), "the path"),
+            (path("(.{1000}){1000}"), "the path"),
+            (
+                origin(json!({"connectTimeout": 30, "noTLSVerify": true, "access": {}, "caPool": null, "later": "x"})),
+                "",
+            ),
+            (origin(json!({"connectTimeout": "30s"})), "connectTimeout of ingress rule 1 has to be a whole number"),
+            (origin(json!({"noTLSVerify": "yes"})), "noTLSVerify of ingress rule 1 has to be true or false"),
+            (origin(json!({"ipRules": {}})), "ipRules of ingress rule 1 has to be a list"),
+            (origin(json!([])), "originRequest of ingress rule 1 has to be an object"),
+            ((json!([]), json!({"proxyPort": -1})), "proxyPort of config has to be a whole number"),
+            ((json!([{"service": "http://x"}]), json!({})), "ingress rule 1 matches all URLs"),
+            (
+                (json!([{"hostname": 5, "service": "http://x"}]), json!({})),
+                "hostname of ingress rule 1 has to be a text",
+            ),
+        ] {
+            rules.as_array_mut().unwrap().push(json!({"service": "http_status:404"}));
+            let document = document(&json!({"ingress": rules, "originRequest": all}));
+            assert!(TunnelConfig::parse(&document).is_ok(), "{rules}");
+            let error = TunnelConfig::parse_new(&document).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(error.starts_with(expect) && error.is_empty() == expect.is_empty(), "{rules}: {error}");
+        }
+    }
+
+    /// The same of statuses.
     #[test]
     fn statuses() {
         for (status, is_final) in [

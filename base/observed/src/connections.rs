@@ -32,8 +32,19 @@ pub struct Connection {
     pub location: String,
     /// What a connector that is not told its configuration does, once it has said so.
     pub uploaded: Option<Uploaded>,
+    /// What came of the last configuration that it was given.
+    pub configured: Option<Configured>,
     /// What came of the last request that it carried.
     pub service: LastAnswer,
+}
+
+/// What a connector says of its configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Configured {
+    /// The one in force; -1 when it has none from here.
+    pub version: i32,
+    /// Why the last one was not taken, or which part of it was not.
+    pub error: Option<Arc<str>>,
 }
 
 /// Whether the service behind a connection answered the last request, or why not. All snapshots share the one value, so
@@ -150,6 +161,7 @@ mod tests {
             opened_at: Timestamp::from_unix_micros(0),
             location: String::new(),
             uploaded: None,
+            configured: None,
             service: LastAnswer::default(),
         };
         let connections = Connections(vec![connection(0), connection(1)]);

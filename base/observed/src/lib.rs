@@ -25,7 +25,7 @@ mod problems;
 
 pub use apps::{AppCounters, AppCounts};
 pub use command::{Command, Commanded};
-pub use connections::{Connection, Connections, Health, LastAnswer, Uploaded};
+pub use connections::{Configured, Connection, Connections, Health, LastAnswer, Uploaded};
 pub use dns::{DnsQuery, DnsQuestion, DnsStep, DnsTrace};
 pub use firewall::{FirewallAnswer, FirewallQuery, FirewallQuestion, Verdict};
 pub use http::{HttpAnswer, HttpMethod, HttpQuery, HttpQuestion, HttpStage, HttpStep, HttpTrace, TracesBusy, Tracing};

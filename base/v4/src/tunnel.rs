@@ -81,8 +81,20 @@ pub struct Connector {
     pub arch: String,
     #[schema(value_type = String, format = DateTime)]
     pub run_at: Timestamp,
+    /// Of the configuration that it has in force; 0 if it has none from here.
     pub config_version: i32,
     pub conns: Vec<Connection>,
+    /// Only where there is something to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub bartizan: Option<ConnectorExtension>,
+}
+
+/// What this edge adds to the dialect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConnectorExtension {
+    /// Why it did not take the newest configuration, or which rules of it this connector does not serve.
+    pub configuration_error: String,
 }
 
 /// A tunnel as stored.

@@ -252,7 +252,10 @@ fn line(event: &Event) -> String {
         Event::Silent { index } => format!("connection {index} is silent; making another one beside it"),
         Event::Heard { index } => format!("connection {index} is heard again"),
         Event::Refused { index, cause } => format!("connection {index} was refused by the edge: {cause}"),
-        Event::ConfigurationApplied { version } => format!("configuration {version} is in force"),
+        Event::ConfigurationApplied { version, unserved: None } => format!("configuration {version} is in force"),
+        Event::ConfigurationApplied { version, unserved: Some(why) } => {
+            format!("configuration {version} is in force, but for what this connector does not serve (502): {why}")
+        }
         Event::ConfigurationRejected { why } => {
             format!("the edge's configuration was rejected, the old one stays: {why}")
         }
@@ -304,6 +307,7 @@ mod tests {
             Event::Lost { index: 1, why: why.clone(), retry_in },
             Event::Refused { index: 1, cause: why.clone() },
             Event::ConfigurationRejected { why: why.clone() },
+            Event::ConfigurationApplied { version: 1, unserved: Some(why.clone()) },
             Event::RequestFailed { origin: "tcp".to_owned(), why },
         ] {
             let line = lines.of(&event).unwrap();

@@ -30,6 +30,8 @@ pub struct Listeners {
     pub https: Vec<Vec<TcpListener>>,
     pub http3: Vec<UdpSocket>,
     pub tunnel: Vec<UdpSocket>,
+    /// On the same ports.
+    pub tunnel_tcp: Vec<TcpListener>,
     pub left_out: Vec<LeftOut>,
 }
 
@@ -87,6 +89,13 @@ pub const HTTP3: Need = Need::Beside(Optional {
              have HTTPS on another one: --https ADDR:PORT",
 });
 
+/// Connectors that find nobody there use QUIC.
+pub const TUNNEL_TCP: Need = Need::Beside(Optional {
+    service: "tunnels over HTTP/2",
+    remedy: "connectors use QUIC, and only those that cannot miss it; to have it, free this port for TCP and start the edge \
+             again, or have tunnels on another one: --tunnel ADDR:PORT",
+});
+
 /// Where an edge listens, with the port numbers that port 0 became.
 #[derive(Clone, Debug)]
 pub struct Addresses {
@@ -98,6 +107,8 @@ pub struct Addresses {
     /// Ports of HTTPS, over UDP.
     pub http3: Vec<SocketAddr>,
     pub tunnel: Vec<SocketAddr>,
+    /// Ports of tunnels, over TCP.
+    pub tunnel_tcp: Vec<SocketAddr>,
 }
 
 impl Addresses {
@@ -107,8 +118,9 @@ impl Addresses {
         let of = |protocol, all: &[SocketAddr]| -> Vec<Listener> {
             all.iter().map(|address| Listener { protocol, address: *address }).collect()
         };
-        let tcp =
-            [&self.api, &self.dns, &self.dns_tls, &self.http, &self.https].into_iter().flat_map(|all| of(Tcp, all));
+        let tcp = [&self.api, &self.dns, &self.dns_tls, &self.http, &self.https, &self.tunnel_tcp]
+            .into_iter()
+            .flat_map(|all| of(Tcp, all));
         tcp.chain([&self.dns, &self.http3, &self.tunnel].into_iter().flat_map(|all| of(Udp, all))).collect()
     }
 
@@ -131,6 +143,7 @@ impl Listeners {
             https: first(&self.https)?,
             http3: self.http3.iter().map(UdpSocket::local_addr).collect::<io::Result<_>>()?,
             tunnel: self.tunnel.iter().map(UdpSocket::local_addr).collect::<io::Result<_>>()?,
+            tunnel_tcp: self.tunnel_tcp.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?,
         })
     }
 }
@@ -161,6 +174,11 @@ pub fn bind(settings: &Settings) -> anyhow::Result<Listeners> {
         dns_udp.extend(udp);
         dns_tcp.push(tcp);
     }
+    let (mut tunnel, mut tunnel_tcp) = (Vec::new(), Vec::new());
+    for (udp, tcp) in each("tunnel", &settings.tunnel, Must, left_out, tunnels)? {
+        tunnel.push(udp);
+        tunnel_tcp.extend(without_if_it_can_be(tcp, "tunnel", &settings.tunnel, TUNNEL_TCP, left_out)?);
+    }
     let listeners = Listeners {
         api: each("api", &settings.api, Must, left_out, exclusive)?,
         dns_udp,
@@ -169,9 +187,8 @@ pub fn bind(settings: &Settings) -> anyhow::Result<Listeners> {
         http: each("http", &settings.http, Must, left_out, shared)?,
         https,
         http3,
-        tunnel: each("tunnel", &settings.tunnel, Must, left_out, |address| {
-            bartizan_net::udp(address, Sharing::Exclusive)
-        })?,
+        tunnel,
+        tunnel_tcp,
         left_out: std::mem::take(left_out),
     };
     before.into_inner().end();
@@ -207,6 +224,19 @@ fn https_and_http3(
         match bartizan_net::udp(bound, Sharing::Exclusive) {
             Err(_) if address.port() == 0 && draws < DRAWS_MAX => draws += 1,
             udp => return Ok((tcp, udp)),
+        }
+    }
+}
+
+/// UDP, and TCP on the same port: with port 0, one that is free for both.
+fn tunnels(address: SocketAddr) -> Result<(UdpSocket, Result<TcpListener, BindError>), BindError> {
+    let mut draws = 0;
+    loop {
+        let udp = bartizan_net::udp(address, Sharing::Exclusive)?;
+        let bound = udp.local_addr().map_err(|source| BindError { protocol: Protocol::Udp, address, source })?;
+        match bartizan_net::tcp(bound, Sharing::Exclusive) {
+            Err(_) if address.port() == 0 && draws < DRAWS_MAX => draws += 1,
+            tcp => return Ok((udp, tcp)),
         }
     }
 }
@@ -298,7 +328,7 @@ fn explain(flag: &str, error: &BindError) -> Failure {
 /// What helps whoever misses a service that an edge can be without.
 #[cfg(test)]
 pub fn remedies() -> impl Iterator<Item = &'static str> {
-    [DNS_TLS, HTTP3].into_iter().filter_map(|need| match need {
+    [DNS_TLS, HTTP3, TUNNEL_TCP].into_iter().filter_map(|need| match need {
         Need::Must => None,
         Need::May(optional) | Need::Beside(optional) => Some(optional.remedy),
     })

@@ -120,7 +120,8 @@ impl Planes {
         let counters = dns::Counters::default();
 
         let (reset_key, limits) = (Arc::clone(&fixed.reset_key), tunnel::Limits::default());
-        let tunnel = tunnel::start(listeners.tunnel, &tunnel_live, reset_key, limits).context("the tunnel listener")?;
+        let sockets = tunnel::Sockets { udp: listeners.tunnel, tcp: listeners.tunnel_tcp };
+        let tunnel = tunnel::start(sockets, &tunnel_live, reset_key, limits).context("the tunnel listener")?;
         let quic = http::Quic {
             sockets: listeners.http3,
             reset_key: Arc::clone(&fixed.visitors_reset_key),

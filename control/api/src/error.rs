@@ -222,6 +222,9 @@ faults! {
     TunnelInUse = 400 1022 "Cannot delete tunnel because it has active connections";
     TunnelConfig = 400 1056 "Bad configuration";
     RouteInvalid = 400 1057 "Invalid route";
+    /// What the stock client has commands for, and no edge of this kind.
+    PrivateNetworks = 404 1058 "Private networks (route ip, vnet) are not served here: lead a name to the tunnel (route dns), or a port by a Spectrum application";
+    ConnectorLogs = 404 1059 "An edge does not reach into connectors (management token, tail): what one logs is where it runs";
 
     // Spectrum applications.
     AppUnknown = 404 11006 "Application not found";

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bartizan_certs::CrlFetcher;
@@ -63,7 +64,7 @@ pub fn router(given: Dependencies) -> Router {
         .route("/metrics", get(probes::metrics))
         .route("/", get(page::page))
         .route(page::STYLE_PATH, get(page::style))
-        .fallback(|| async { Error::from(Fault::NoRoute) })
+        .fallback(|uri: Uri| async move { Error::from(tunnels::not_served(uri.path()).unwrap_or(Fault::NoRoute)) })
         .method_not_allowed_fallback(|| async { Error::from(Fault::BadMethod) })
         .with_state(api);
     let service = move |request| answer(inner.clone(), Arc::clone(&names), Arc::clone(&calls), edge, request);

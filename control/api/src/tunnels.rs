@@ -21,7 +21,7 @@ use crate::auth::needs;
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
 use crate::extract::{Ids, Query};
-use crate::path::AccountScope;
+use crate::path::{AccountScope, BASE};
 use crate::permission::Permission;
 use crate::reply::{Page, PageSizes, Reply};
 use crate::resource::{self, Call, Edit, Editable, Here, Owner, Place, Resource};
@@ -290,6 +290,16 @@ struct Remains {
 
 fn name_key(tunnel: &StoredTunnel) -> Key {
     Key::unique(Scope::Account(tunnel.account_tag), Index::TunnelName, &tunnel.name)
+}
+
+/// Why there is nothing at a path for which the stock client has commands.
+pub(crate) fn not_served(path: &str) -> Option<Fault> {
+    let mut words = path.strip_prefix(BASE)?.strip_prefix("/accounts/")?.split('/').skip(1);
+    match (words.next()?, words.nth(1)) {
+        ("teamnet", _) => Some(Fault::PrivateNetworks),
+        ("cfd_tunnel", Some("management")) => Some(Fault::ConnectorLogs),
+        _ => None,
+    }
 }
 
 /// A deleted one is as none where something is done to it.

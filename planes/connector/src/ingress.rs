@@ -122,12 +122,14 @@ fn apply(rules: &Live<Ingress>, now: Option<&Now>, version: i32, json: &[u8]) ->
     if version <= in_force() {
         return (Applied { version: in_force(), error: None }, None);
     }
-    match Ingress::parse_by(now, json) {
+    match Ingress::parse_pushed(now, json) {
         Ok(value) => {
+            let unserved = value.unserved();
             // Versions above what is in force are not negative: -1 is the least that can be in force.
             let number = u64::try_from(i64::from(version) + 1).unwrap_or(0);
             rules.publish(Generation { number, value });
-            (Applied { version: in_force(), error: None }, Some(Event::ConfigurationApplied { version }))
+            let event = Event::ConfigurationApplied { version, unserved: unserved.clone() };
+            (Applied { version: in_force(), error: unserved }, Some(event))
         }
         Err(error) => {
             let why = error.to_string();
@@ -147,6 +149,7 @@ mod tests {
         let rules = Live::new(Ingress::single("hello_world", OriginRequest::default()).unwrap());
         let good = r#"{"ingress": [{"service": "http_status:200"}]}"#;
         let bad = r#"{"ingress": [{"hostname": "a", "service": "http_status:200"}]}"#;
+        let part = r#"{"ingress": [{"hostname": "a", "service": "tcp://b"}, {"service": "http_status:200"}]}"#;
         for (version, json, in_force, outcome) in [
             (-1, good, -1, ""),
             (0, bad, -1, "the last ingress rule"),
@@ -155,12 +158,14 @@ mod tests {
             (7, good, 7, "applied"),
             (6, good, 7, ""),
             (8, "", 7, "the configuration is not"),
+            (9, part, 9, "in part: rule 1: service"),
             (i32::MAX, good, i32::MAX, "applied"),
         ] {
             let (applied, event) = apply(&rules, None, version, json.as_bytes());
             assert_eq!(applied.version, in_force, "{version} {json}");
             let text = match event {
-                Some(Event::ConfigurationApplied { .. }) => "applied".to_owned(),
+                Some(Event::ConfigurationApplied { unserved: Some(why), .. }) => format!("in part: {why}"),
+                Some(Event::ConfigurationApplied { unserved: None, .. }) => "applied".to_owned(),
                 Some(Event::ConfigurationRejected { why }) => why,
                 _ => String::new(),
             };

@@ -38,13 +38,17 @@ pub(crate) async fn serve(
     let service = rules.value.find(&wanted.host, wanted.path());
     let host_header = match service {
         Service::Origin(origin) => origin.host_header(),
-        Service::Status(_) | Service::Hello => None,
+        Service::Status(_) | Service::Hello | Service::Unserved(_) => None,
     };
     // Whoever answers, only a request that can be written is one.
     let Ok(head) = wanted.head(host_header) else {
         return fail(send, "a field of the request is not valid".to_owned(), OriginFault::Untold).await;
     };
     match service {
+        Service::Unserved(why) => {
+            shared.mention(Event::RequestFailed { origin: wanted.host.as_str().to_owned(), why: why.to_string() });
+            fail(send, why.to_string(), OriginFault::Untold).await
+        }
         Service::Status(status) => answer(send, &wanted.method, *status, &[], "").await,
         Service::Hello => {
             let page = hello::page(&request, wanted.host.as_str(), &wanted.target);

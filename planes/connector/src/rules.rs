@@ -20,6 +20,8 @@ use crate::uplink::client_config;
 
 /// The most rules of a configuration.
 const RULES_MAX: usize = 4096;
+/// Rules without a service that are named.
+const UNSERVED_NAMED: usize = 5;
 /// The most memory of one compiled path pattern.
 const PATTERN_BYTES_MAX: usize = 1024 * 1024;
 
@@ -31,6 +33,8 @@ const CA_POOL_BYTES_MAX: u64 = 2 << 20;
 pub struct Ingress {
     rules: Vec<Rule>,
     json: Arc<str>,
+    /// Rules that are not served, and why.
+    unserved: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -54,6 +58,17 @@ pub(crate) enum Service {
     Origin(Arc<Origin>),
     Status(StatusCode),
     Hello,
+    /// None: this connector does not serve it, for this reason.
+    Unserved(Arc<str>),
+}
+
+/// What becomes of a rule whose service cannot be had.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unservable {
+    /// The rules are refused.
+    Refuses,
+    /// It answers that there is none, and takes nothing from the others.
+    StandsAlone,
 }
 
 /// How to talk to an origin. All keys of the document that are understood; none means the default.
@@ -133,7 +148,7 @@ pub enum IngressError {
         rule: usize,
         path: String,
         #[source]
-        source: Box<regex::Error>,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     #[error(
         "service {0:?} is not one of http://HOST:PORT, https://HOST:PORT, http_status:NNN (200 to 599), hello_world"
@@ -184,8 +199,18 @@ impl Ingress {
 
     /// The same, where certificates of origins are judged by this time.
     pub fn parse_by(now: Option<&Now>, json: &[u8]) -> Result<Ingress, IngressError> {
+        Ingress::read(json, now, Unservable::Refuses)
+    }
+
+    /// The same of a document from the edge, which is for all connectors of a tunnel: a rule that this one cannot serve answers so, and
+    /// the others are served ([`Ingress::unserved`]).
+    pub fn parse_pushed(now: Option<&Now>, json: &[u8]) -> Result<Ingress, IngressError> {
+        Ingress::read(json, now, Unservable::StandsAlone)
+    }
+
+    fn read(json: &[u8], now: Option<&Now>, unservable: Unservable) -> Result<Ingress, IngressError> {
         let document: Document = serde_json::from_slice(json).map_err(IngressError::Json)?;
-        Ingress::build(document, String::from_utf8_lossy(json).into(), now)
+        Ingress::build(document, String::from_utf8_lossy(json).into(), (now, unservable))
     }
 
     /// Everything goes to one service: a URL, `hello_world`, or `http_status:N`.
@@ -193,7 +218,7 @@ impl Ingress {
         let rule = RuleBody { hostname: None, path: None, service: service.to_owned(), origin_request: Some(origin) };
         let document = Document { ingress: Some(vec![rule]), origin_request: None };
         let json = serde_json::to_string(&document).map_err(IngressError::Json)?;
-        Ingress::build(document, json.into(), None)
+        Ingress::build(document, json.into(), (None, Unservable::Refuses))
     }
 
     /// The document that these rules come from.
@@ -201,16 +226,34 @@ impl Ingress {
         &self.json
     }
 
-    fn build(document: Document, json: Arc<str>, now: Option<&Now>) -> Result<Ingress, IngressError> {
+    /// Which rules are not served, and why; none if all are.
+    pub fn unserved(&self) -> Option<String> {
+        let named = self.unserved.iter().take(UNSERVED_NAMED).map(String::as_str).collect::<Vec<_>>().join("; ");
+        let more = self.unserved.len().saturating_sub(UNSERVED_NAMED);
+        match (named.is_empty(), more) {
+            (true, _) => None,
+            (false, 0) => Some(named),
+            (false, more) => Some(format!("{named}; and {more} more")),
+        }
+    }
+
+    fn build(
+        document: Document,
+        json: Arc<str>,
+        (now, unservable): (Option<&Now>, Unservable),
+    ) -> Result<Ingress, IngressError> {
         let bodies = document.ingress.unwrap_or_default();
         if bodies.len() > RULES_MAX {
             return Err(IngressError::TooManyRules);
         }
         let defaults = document.origin_request.unwrap_or_default();
         let last = bodies.len().saturating_sub(1);
-        let mut rules = Vec::with_capacity(bodies.len());
+        let (mut rules, mut unserved) = (Vec::with_capacity(bodies.len()), Vec::new());
         for (at, body) in bodies.into_iter().enumerate() {
-            let rule = Rule::build(at + 1, body, &defaults, now)?;
+            let rule = Rule::build(at + 1, body, &defaults, (now, unservable))?;
+            if let Service::Unserved(why) = &rule.service {
+                unserved.push(format!("rule {}: {why}", at + 1));
+            }
             match rule.matches_all() {
                 true if at < last => return Err(IngressError::AllNotLast { rule: at + 1 }),
                 false if at == last => return Err(IngressError::LastNotAll),
@@ -221,7 +264,7 @@ impl Ingress {
             let service = Service::Status(StatusCode::SERVICE_UNAVAILABLE);
             rules.push(Rule { host: HostPattern::Any, path: None, service });
         }
-        Ok(Ingress { rules, json })
+        Ok(Ingress { rules, json, unserved })
     }
 
     /// Closes idle connections to origins that are not to be kept.
@@ -252,13 +295,21 @@ impl Ingress {
 }
 
 impl Rule {
-    fn build(number: usize, body: RuleBody, defaults: &OriginRequest, now: Option<&Now>) -> Result<Rule, IngressError> {
+    fn build(
+        number: usize,
+        body: RuleBody,
+        defaults: &OriginRequest,
+        (now, unservable): (Option<&Now>, Unservable),
+    ) -> Result<Rule, IngressError> {
         let path = body.path.filter(|path| !path.is_empty()).map(|path| compile(number, path)).transpose()?;
         let origin = body.origin_request.unwrap_or_default().or(defaults);
         Ok(Rule {
             host: HostPattern::parse(number, body.hostname.unwrap_or_default())?,
             path,
-            service: Service::parse(&body.service, &origin, now)?,
+            service: match Service::parse(&body.service, &origin, now) {
+                Err(error) if unservable == Unservable::StandsAlone => Service::Unserved(error.to_string().into()),
+                parsed => parsed?,
+            },
         })
     }
 
@@ -298,11 +349,12 @@ impl HostPattern {
 }
 
 fn compile(rule: usize, path: String) -> Result<Regex, IngressError> {
-    RegexBuilder::new(&path).size_limit(PATTERN_BYTES_MAX).build().map_err(|error| IngressError::Path {
-        rule,
-        path,
-        source: Box::new(error),
-    })
+    let wrong = |path, source| IngressError::Path { rule, path, source };
+    let pattern = match names::rust_pattern(&path) {
+        Ok(pattern) => pattern,
+        Err(error) => return Err(wrong(path, error.into())),
+    };
+    RegexBuilder::new(&pattern).size_limit(PATTERN_BYTES_MAX).build().map_err(|error| wrong(path, error.into()))
 }
 
 impl Service {
@@ -434,6 +486,39 @@ mod tests {
             Service::Origin(origin) => origin.name().to_owned(),
             Service::Status(status) => format!("http_status:{}", status.as_u16()),
             Service::Hello => "hello_world".to_owned(),
+            Service::Unserved(why) => format!("unserved: {why}"),
+        }
+    }
+
+    /// What comes from the edge is for all connectors of a tunnel, and some of it may not be for this one.
+    #[test]
+    fn a_rule_that_cannot_be_served_takes_only_itself() {
+        let rules = br#"{"ingress": [
+            {"hostname": "ssh.test", "service": "tcp://localhost:22"},
+            {"hostname": "sock.test", "service": "unix:/run/a.sock"},
+            {"hostname": "bastion.test", "service": "http://localhost:1", "originRequest": {"bastionMode": true}},
+            {"hostname": "web.test", "path": "^/\\Qa.b\\E$", "service": "http://localhost:2"},
+            {"service": "http_status:404"}
+        ]}"#;
+        assert!(matches!(Ingress::parse(rules), Err(IngressError::Service(_))), "rules of its own it has to serve");
+        let ingress = Ingress::parse_pushed(None, rules).unwrap();
+        for (url, expect) in [
+            ("ssh.test/", "unserved: service \"tcp://localhost:22\" is not one of"),
+            ("sock.test/", "unserved: a service behind a Unix socket"),
+            ("bastion.test/", "unserved: originRequest.bastionMode is not supported by this connector"),
+            ("web.test/a.b", "http://localhost:2"),
+            ("web.test/aXb", "http_status:404"),
+            ("other.test/", "http_status:404"),
+        ] {
+            let found = find(&ingress, url);
+            assert!(found.starts_with(expect), "{url}: {found}");
+        }
+        let unserved = ingress.unserved().unwrap();
+        assert!(unserved.starts_with("rule 1: ") && unserved.contains("; rule 3: "), "{unserved}");
+        assert_eq!(Ingress::parse_pushed(None, b"{}").unwrap().unserved(), None);
+        // What no rule is made of is refused as a whole.
+        for json in ["[]", r#"{"ingress": [{"path": "(", "service": "http://x"}, {"service": "hello_world"}]}"#] {
+            assert!(Ingress::parse_pushed(None, json.as_bytes()).is_err(), "{json}");
         }
     }
 

@@ -123,6 +123,8 @@ pub enum Event {
     },
     ConfigurationApplied {
         version: i32,
+        /// Which rules of it are not served here, and why.
+        unserved: Option<String>,
     },
     /// The configuration before it stays in force.
     ConfigurationRejected {

@@ -294,6 +294,11 @@ pub(crate) fn trailers(read: http1::Fields<'_>) -> HeaderMap {
 fn is_reserved(name: &[u8]) -> bool {
     const PREFIXES: [&str; 3] = ["cf-", "x-forwarded-", "bartizan-"];
     const NAMES: [&str; 5] = ["forwarded", "client-cert", "client-cert-chain", "x-real-ip", "true-client-ip"];
+    // Where `access tcp --destination` wants to go, which the connector's bastion reads. It says nothing about who asks.
+    const OF_CLIENTS: &str = "cf-access-jump-destination";
+    if name.eq_ignore_ascii_case(OF_CLIENTS.as_bytes()) {
+        return false;
+    }
     let begins_with = |prefix: &str| name.get(..prefix.len()).is_some_and(|start| is_or_passes_for(start, prefix));
     PREFIXES.iter().any(|prefix| begins_with(prefix)) || NAMES.iter().any(|reserved| is_or_passes_for(name, reserved))
 }

@@ -15,8 +15,9 @@ use bartizan_quotas::SourceKey;
 use bartizan_rpc::{ConnectKind, ConnectRequest, Metadata, OUR_FEATURE, RpcThread, plain_text, read_response};
 
 use crate::counters::{Counters, count};
+use crate::http2;
 use crate::limits::LOGGED_BYTES_MAX;
-use crate::link::Link;
+use crate::link::{Lease, Link};
 use crate::links::{Links, Repeat};
 use crate::stream::{Duplex, Stream};
 use crate::udp;
@@ -83,8 +84,15 @@ impl Dial {
 }
 
 /// `loopback` is what `localhost` is for a stock connector.
-async fn connect(flow: &Flow, loopback: IpAddr, mut stream: Stream) -> Result<Duplex, DialError> {
-    let head = request(flow, loopback, &stream).encode();
+async fn connect(flow: &Flow, loopback: IpAddr, stream: Stream) -> Result<Duplex, DialError> {
+    let mut stream = match stream {
+        Stream::Quic(stream) => stream,
+        Stream::Http2(slot, lease) => {
+            let authority = destination(flow, loopback, &lease);
+            return http2::connect((slot, lease), &authority, flow).await;
+        }
+    };
+    let head = request(flow, loopback, &stream.lease).encode();
     let written = write_head(&mut stream.send.stream, head.into(), stream.lease.link()).await;
     written.map_err(|error| DialError::Broken(error.into()))?;
     let answer = read_response(&mut stream.receive).await.map_err(|error| DialError::Broken(error.into()))?;
@@ -95,17 +103,20 @@ async fn connect(flow: &Flow, loopback: IpAddr, mut stream: Stream) -> Result<Du
     Ok(Duplex::from(stream))
 }
 
-fn request(flow: &Flow, loopback: IpAddr, stream: &Stream) -> ConnectRequest {
+fn request(flow: &Flow, loopback: IpAddr, lease: &Lease) -> ConnectRequest {
     let address = |key, address: SocketAddr| Metadata::new(key, address.to_string());
-    let (dest, metadata) = match stream.lease.link().has_feature(OUR_FEATURE) {
-        true => {
-            let metadata = vec![address(Metadata::CLIENT, flow.client), address(Metadata::DIALLED, flow.dialled)];
-            (flow.origin.to_string(), metadata)
-        }
-        false if is_localhost(&flow.origin) => (SocketAddr::new(loopback, flow.origin.port).to_string(), Vec::new()),
-        false => (flow.origin.to_string(), Vec::new()),
+    let metadata = match lease.link().has_feature(OUR_FEATURE) {
+        true => vec![address(Metadata::CLIENT, flow.client), address(Metadata::DIALLED, flow.dialled)],
+        false => Vec::new(),
     };
-    ConnectRequest { dest, kind: ConnectKind::Tcp, metadata }
+    ConnectRequest { dest: destination(flow, loopback, lease), kind: ConnectKind::Tcp, metadata }
+}
+
+fn destination(flow: &Flow, loopback: IpAddr, lease: &Lease) -> String {
+    match is_localhost(&flow.origin) && !lease.link().has_feature(OUR_FEATURE) {
+        true => SocketAddr::new(loopback, flow.origin.port).to_string(),
+        false => flow.origin.to_string(),
+    }
 }
 
 /// Both loopback addresses. Stock connectors read addresses and no names, so they are told one after the other.

@@ -1,23 +1,26 @@
 //! Bytes come in and the connector becomes known: admission, handshake, registration.
 
-use std::net::IpAddr;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use bartizan_live::Live;
 use bartizan_observed::{Connection, LastAnswer};
 use bartizan_quic::{Inboxes, Unproven, first_window};
-use bartizan_quotas::{Over, Rarely};
+use bartizan_quotas::{Over, Rarely, Shares, SourcePermit};
 use bartizan_rpc::{Call, Refused, Registered, Registration, RpcThread, serve_registration};
+use bartizan_tls::AcceptError;
 use quinn::{Endpoint, Incoming};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::admission::{Address, Sources, authorize};
 use crate::counters::{Counters, count};
+use crate::http2::{self, Share};
 use crate::limits::{CALLS_MAX, COME_AGAIN, Limits, REGISTERING_MAX, REGISTERING_UNPROVEN};
-use crate::link::Link;
+use crate::link::{Carrier, Link};
 use crate::pipeline::{self, Arrived, ControlStream};
 use crate::registry::{Place, Registry};
 use crate::{Config, transport};
@@ -29,12 +32,16 @@ pub(crate) struct Edge {
     pub(crate) rpc: RpcThread,
     /// For what waits for connections.
     inboxes: Inboxes,
+    /// What streams of HTTP/2 may hold.
+    pub(crate) share: Share,
     pub(crate) registry: Registry,
     pub(crate) counters: Arc<Counters>,
     pub(crate) limits: Limits,
     /// How much visitors may leave unread.
-    memory: u64,
+    pub(crate) memory: u64,
     open: Arc<Semaphore>,
+    /// Connections over TCP: each takes a descriptor.
+    over_tcp: Arc<Semaphore>,
     registering: Arc<Semaphore>,
     sources: Arc<Sources>,
 }
@@ -42,16 +49,55 @@ pub(crate) struct Edge {
 impl Edge {
     pub(crate) fn new(
         live: Live<Config>,
-        (rpc, inboxes): (RpcThread, Inboxes),
+        (rpc, inboxes, share): (RpcThread, Inboxes, Share),
         registry: Registry,
         counters: Arc<Counters>,
         limits: Limits,
         memory: u64,
     ) -> Edge {
         let open = Arc::new(Semaphore::new(limits.connections));
+        let descriptors = Shares::of(bartizan_net::descriptors_max()).tunnels;
+        let over_tcp = Arc::new(Semaphore::new(descriptors.min(limits.connections)));
         let registering = Arc::new(Semaphore::new(REGISTERING_MAX));
         let sources = Arc::new(Sources::new(Instant::now()));
-        Edge { live, rpc, inboxes, registry, counters, limits, memory, open, registering, sources }
+        Edge { live, rpc, inboxes, share, registry, counters, limits, memory, open, over_tcp, registering, sources }
+    }
+
+    /// Lets a source that receives at its address begin one more connection, if there is a place.
+    pub(crate) fn admit(&self, source: IpAddr, address: Address) -> Result<Admitted, Over> {
+        let source = self.sources.admit(source, address, self.registering.available_permits())?;
+        self.places(source)
+    }
+
+    fn places(&self, source: SourcePermit) -> Result<Admitted, Over> {
+        let permits = (Arc::clone(&self.open).try_acquire_owned(), Arc::clone(&self.registering).try_acquire_owned());
+        let (Ok(open), Ok(registering)) = permits else { return Err(Over::Full) };
+        Ok(Admitted { open: (open, None), stranger: (registering, source) })
+    }
+
+    /// Tells of a connection that did not register.
+    pub(crate) fn note_stranger(&self, from: SocketAddr, error: &ArrivalError) {
+        // Not a warning: scans and pre-checks of stock connectors end here too.
+        tracing::debug!(source = %from, %error, "a connection did not register");
+        if !matches!(error, ArrivalError::Refused(_) | ArrivalError::Probe) {
+            count(&self.counters.unregistered);
+        }
+    }
+}
+
+/// A connection that was let in.
+pub(crate) struct Admitted {
+    /// For its life.
+    pub(crate) open: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
+    /// Until it has registered.
+    pub(crate) stranger: (OwnedSemaphorePermit, SourcePermit),
+}
+
+impl Admitted {
+    /// It takes a descriptor.
+    pub(crate) fn over_tcp(mut self, edge: &Edge) -> Result<Admitted, Over> {
+        self.open.1 = Some(Arc::clone(&edge.over_tcp).try_acquire_owned().map_err(|_| Over::Full)?);
+        Ok(self)
     }
 }
 
@@ -106,8 +152,7 @@ fn admit(incoming: Incoming, unproven: &mut Unproven, edge: &Edge) {
             return incoming.refuse();
         }
     };
-    let permits = (Arc::clone(&edge.open).try_acquire_owned(), Arc::clone(&edge.registering).try_acquire_owned());
-    let (Ok(open), Ok(registering)) = permits else {
+    let Ok(Admitted { open, stranger }) = edge.places(source) else {
         count(&edge.counters.full);
         return incoming.refuse();
     };
@@ -116,16 +161,10 @@ fn admit(incoming: Incoming, unproven: &mut Unproven, edge: &Edge) {
         let from = incoming.remote_address();
         match arrive(incoming, &edge).await {
             Ok(arrived) => {
-                drop((registering, source));
+                drop(stranger);
                 pipeline::serve(arrived, edge).await;
             }
-            Err(error) => {
-                // Not a warning: scans and pre-checks of stock connectors end here too.
-                tracing::debug!(source = %from, %error, "a connection did not register");
-                if !matches!(error, ArrivalError::Refused(_)) {
-                    count(&edge.counters.unregistered);
-                }
-            }
+            Err(error) => edge.note_stranger(from, &error),
         }
         drop(open);
     });
@@ -133,9 +172,17 @@ fn admit(incoming: Incoming, unproven: &mut Unproven, edge: &Edge) {
 
 /// The connection did not come to a registration.
 #[derive(Debug, thiserror::Error)]
-enum ArrivalError {
+pub(crate) enum ArrivalError {
     #[error("the handshake failed: {0}")]
     Handshake(#[from] quinn::ConnectionError),
+    #[error("the handshake failed: {0}")]
+    Tls(#[source] Box<AcceptError>),
+    #[error("there is no certificate for tunnels yet")]
+    NoCertificate,
+    #[error("it only tries whether an edge is there")]
+    Probe,
+    #[error("there is no control stream: {0}")]
+    Control(#[source] Box<http2::ControlError>),
     #[error("no handshake in time")]
     HandshakeTime,
     #[error("no registration in time")]
@@ -151,8 +198,11 @@ async fn arrive(incoming: Incoming, edge: &Edge) -> Result<Arrived, ArrivalError
     let (from, first) = (incoming.remote_address(), incoming.orig_dst_cid());
     let connecting = edge.inboxes.accept(from, first, || incoming.accept())?;
     let quic = timeout(handshake_time, connecting).await.map_err(|_| ArrivalError::HandshakeTime)??;
-    match timeout(register_time, first_call(&quic, edge)).await {
-        Ok(Ok((registration, reply, control))) => register(quic, *registration, reply, control, edge).await,
+    match timeout(register_time, call(&quic, edge)).await {
+        Ok(Ok((registration, reply, control))) => {
+            let from = quic.remote_address().ip();
+            register(Carrier::Quic(quic), from, *registration, reply, control, edge).await
+        }
         Ok(Err(error)) => Err(error),
         Err(_) => {
             quic.close(0_u32.into(), b"no registration in time");
@@ -161,18 +211,27 @@ async fn arrive(incoming: Incoming, edge: &Edge) -> Result<Arrived, ArrivalError
     }
 }
 
-type RegisterCall = (Box<Registration>, oneshot::Sender<Result<Registered, Refused>>, ControlStream);
+pub(crate) type RegisterCall = (Box<Registration>, oneshot::Sender<Result<Registered, Refused>>, ControlStream);
 
 /// Serves the connection's first stream as its control stream, and waits for the call to register.
-async fn first_call(quic: &quinn::Connection, edge: &Edge) -> Result<RegisterCall, ArrivalError> {
+async fn call(quic: &quinn::Connection, edge: &Edge) -> Result<RegisterCall, ArrivalError> {
     let (send, receive) = quic.accept_bi().await?;
-    let (calls, mut received) = mpsc::channel(CALLS_MAX);
+    let (calls, received) = mpsc::channel(CALLS_MAX);
     let rpc = edge.rpc.clone();
-    let mut served: pipeline::Served =
+    let served: pipeline::Served =
         Box::pin(async move { rpc.run(move || serve_registration(receive, send, calls)).await });
+    first_call(served, received, throw_away(quic)).await
+}
+
+/// Waits for the call to register on a control stream, while the connection is there.
+pub(crate) async fn first_call(
+    mut served: pipeline::Served,
+    mut received: mpsc::Receiver<Call>,
+    gone: impl Future<Output = ()>,
+) -> Result<RegisterCall, ArrivalError> {
     tokio::select! {
         _ = &mut served => Err(ArrivalError::Nonsense),
-        () = throw_away(quic) => Err(ArrivalError::Nonsense),
+        () = gone => Err(ArrivalError::Nonsense),
         call = received.recv() => match call {
             Some(Call::Register(registration, reply)) => {
                 Ok((registration, reply, ControlStream { calls: received, served }))
@@ -187,15 +246,16 @@ async fn throw_away(quic: &quinn::Connection) {
     while quic.read_datagram().await.is_ok() {}
 }
 
-async fn register(
-    quic: quinn::Connection,
+pub(crate) async fn register(
+    carrier: Carrier,
+    from: IpAddr,
     registration: Registration,
     reply: oneshot::Sender<Result<Registered, Refused>>,
     control: ControlStream,
     edge: &Edge,
 ) -> Result<Arrived, ArrivalError> {
     let snapshot = edge.live.snapshot();
-    let source = quic.remote_address().ip().to_canonical();
+    let source = from.to_canonical();
     let tunnel = match authorize(&registration, &snapshot.value.tunnels) {
         Ok(tunnel) => tunnel,
         Err(refused) => {
@@ -204,7 +264,7 @@ async fn register(
             if let Some(times) = REFUSED.turn() {
                 tracing::warn!(%source, tunnel = %registration.tunnel, times, "refused a connector: {refused}");
             }
-            return Err(refuse(&quic, refused, reply, control, edge).await);
+            return Err(refuse(&carrier, refused, reply, control, edge).await);
         }
     };
     let secret_sha256 = tunnel.secret_sha256;
@@ -214,7 +274,7 @@ async fn register(
         location: facts.location.clone(),
         remotely_managed: tunnel.remotely_managed,
     };
-    let (link, ended) = Link::new(quic, facts, edge.limits, Arc::clone(&edge.counters));
+    let (link, ended) = Link::new(carrier, facts, edge.limits, Arc::clone(&edge.counters));
     let facts = &link.facts;
     if edge.registry.add(Arc::clone(&link)).await == Place::Full {
         count(&edge.counters.tunnel_limited);
@@ -225,10 +285,12 @@ async fn register(
                 "refused a connector: its tunnel has all the connections that it may have"
             );
         }
-        return Err(refuse(&link.quic, full(edge.limits.tunnel_connections), reply, control, edge).await);
+        return Err(refuse(&link.carrier, full(edge.limits.tunnel_connections), reply, control, edge).await);
     }
     // Until the next look.
-    link.quic.set_receive_window(first_window(edge.memory));
+    if let Some(quic) = link.carrier.quic() {
+        quic.set_receive_window(first_window(edge.memory));
+    }
     tracing::info!(
         tunnel = %facts.tunnel, connector = %facts.connector, index = facts.index, %source, version = facts.version,
         "a connector registered"
@@ -244,13 +306,16 @@ async fn register(
 
 /// Of a tunnel with so many connections. Stock connectors come again if they are told when, and else stop for good.
 fn full(connections: usize) -> Refused {
-    let cause = format!("this tunnel has {connections} connections, and may not have more: stop a connector of it");
+    // Over HTTP/2 stock connectors stop for good at a text without the first word.
+    let cause = format!(
+        "Unauthorized: this tunnel has {connections} connections, and may not have more: stop a connector of it"
+    );
     Refused { cause, retry_after: Some(COME_AGAIN) }
 }
 
 /// Answers that it is refused, and lets the connector close the connection.
 async fn refuse(
-    quic: &quinn::Connection,
+    carrier: &Carrier,
     refused: Refused,
     reply: oneshot::Sender<Result<Registered, Refused>>,
     control: ControlStream,
@@ -258,8 +323,14 @@ async fn refuse(
 ) -> ArrivalError {
     let _ = reply.send(Err(refused.clone()));
     // The control stream is served on, or the answer would not leave.
-    let _ = timeout(edge.limits.refused_time, async { tokio::join!(control.served, throw_away(quic)) }).await;
-    quic.close(0_u32.into(), b"refused");
+    let gone = async {
+        match carrier {
+            Carrier::Quic(quic) => throw_away(quic).await,
+            Carrier::Http2(session) => drop(session.closed().await),
+        }
+    };
+    let _ = timeout(edge.limits.refused_time, async { tokio::join!(control.served, gone) }).await;
+    carrier.close("refused");
     ArrivalError::Refused(refused)
 }
 
@@ -277,6 +348,7 @@ fn facts(registration: Registration, origin_ip: IpAddr, config: &Config) -> Conn
         opened_at: config.clock.now(),
         location: config.location.clone(),
         uploaded: None,
+        configured: None,
         service: LastAnswer::default(),
     }
 }

@@ -104,6 +104,28 @@ pub(crate) const HEAD_WAIT: Duration = Duration::from_secs(1);
 /// Between two streams that are reset for it: the connector has to hear of one before it is of use.
 pub(crate) const ROOM_EVERY: Duration = Duration::from_millis(250);
 
+/// Over HTTP/2, beside the requests: the control stream, and configurations.
+pub(crate) const HTTP2_OWN_STREAMS: u32 = 8;
+/// What a connector may have on its way to us on one connection. What has come and waits for its reader takes up none of it.
+pub(crate) const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// The fields of an answer: as many as an origin may send, in base64.
+pub(crate) const HTTP2_ANSWER_LIST_BYTES: usize = 128 * 1024;
+/// The same of a connector that is not known yet.
+pub(crate) const HTTP2_STRANGER_LIST_BYTES: usize = 8 * 1024;
+/// What is gathered before streams wait for it to be written.
+pub(crate) const HTTP2_GATHERED_BYTES: usize = 64 * 1024;
+/// Nothing more is read from a connector that does not read this.
+pub(crate) const HTTP2_CLOGGED_BYTES: usize = 128 * 1024;
+/// Bytes that are read at a time, and how often in a row.
+pub(crate) const HTTP2_READ_BYTES: usize = 32 * 1024;
+pub(crate) const HTTP2_READS_A_TURN: usize = 8;
+/// How often a connector is asked whether it is there, if nothing came, and it is looked whether streams wait for others.
+pub(crate) const HTTP2_LOOK: Duration = Duration::from_secs(1);
+/// The silence after which a connection is lost. It takes nothing new long before.
+pub(crate) const HTTP2_IDLE_MAX: Duration = Duration::from_secs(15);
+/// After an accept that failed.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 /// Calls of one connector that wait for their answer.
 pub(crate) const CALLS_MAX: usize = 4;
 /// When a connector may come again whose tunnel has all the connections that it may have.

@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use crate::counters::Counters;
+use crate::http2::{Session, Slot};
 use crate::limits::{LOGGED_BYTES_MAX, Limits};
 use crate::sessions::{Ended, Manner, Sessions};
 use crate::untaken::AllUntaken;
@@ -26,7 +27,7 @@ use crate::untaken::AllUntaken;
 /// ```
 #[derive(Debug)]
 pub(crate) struct Link {
-    pub(crate) quic: quinn::Connection,
+    pub(crate) carrier: Carrier,
     pub(crate) facts: Connection,
     pub(crate) sessions: Sessions,
     /// Streams that may be read slower than they come.
@@ -51,6 +52,85 @@ pub(crate) struct Link {
     runtime: Handle,
 }
 
+/// What carries a connection.
+#[derive(Debug)]
+pub(crate) enum Carrier {
+    Quic(quinn::Connection),
+    Http2(Arc<Session>),
+}
+
+impl Carrier {
+    pub(crate) fn quic(&self) -> Option<&quinn::Connection> {
+        match self {
+            Carrier::Quic(quic) => Some(quic),
+            Carrier::Http2(_) => None,
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        match self {
+            Carrier::Quic(quic) => quic.close_reason().is_some(),
+            Carrier::Http2(session) => session.is_closed(),
+        }
+    }
+
+    /// Waits until it is closed by either side, and says why.
+    pub(crate) async fn closed(&self) -> String {
+        match self {
+            Carrier::Quic(quic) => quic.closed().await.to_string(),
+            Carrier::Http2(session) => session.closed().await.to_string(),
+        }
+    }
+
+    /// Whether it ended since nothing came any more.
+    pub(crate) fn was_silent(&self) -> bool {
+        match self {
+            Carrier::Quic(quic) => matches!(quic.close_reason(), Some(quinn::ConnectionError::TimedOut)),
+            Carrier::Http2(session) => session.was_silent(),
+        }
+    }
+
+    pub(crate) fn close(&self, why: &'static str) {
+        match self {
+            Carrier::Quic(quic) => quic.close(0_u32.into(), why.as_bytes()),
+            Carrier::Http2(session) => session.close(),
+        }
+    }
+
+    /// How often something came. It only grows.
+    fn arrived(&self) -> u64 {
+        match self {
+            Carrier::Quic(quic) => quic.stats().udp_rx.datagrams,
+            Carrier::Http2(session) => session.arrived(),
+        }
+    }
+
+    /// Waits until nothing more may be asked on it, ever.
+    pub(crate) async fn until_exhausted(&self) {
+        match self {
+            Carrier::Quic(_) => std::future::pending().await,
+            Carrier::Http2(session) => session.until_left().await,
+        }
+    }
+
+    /// The way to one more stream, which may have to wait.
+    pub(crate) async fn open(&self) -> Result<Opened, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(match self {
+            Carrier::Quic(quic) => {
+                let (send, receive) = quic.open_bi().await?;
+                Opened::Quic(send, receive)
+            }
+            Carrier::Http2(session) => Opened::Http2(session.reserve().await?),
+        })
+    }
+}
+
+/// What a stream begins with.
+pub(crate) enum Opened {
+    Quic(quinn::SendStream, quinn::RecvStream),
+    Http2(Slot),
+}
+
 /// Why a connection takes nothing new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Departure {
@@ -58,6 +138,8 @@ pub(crate) enum Departure {
     Unregistered,
     /// Its connector has another one in its place.
     Replaced,
+    /// Nothing more may be asked on it: its connector says so, or it has no numbers left.
+    Exhausted,
 }
 
 /// Why a connection takes no request.
@@ -79,14 +161,14 @@ pub(crate) struct Lease {
 impl Link {
     /// With the sessions of which its connector has to be told that they ended. To be called on the plane's runtime.
     pub(crate) fn new(
-        quic: quinn::Connection,
+        carrier: Carrier,
         facts: Connection,
         limits: Limits,
         counters: Arc<Counters>,
     ) -> (Arc<Link>, Ended) {
         let (sessions, ended) = Sessions::new(&facts.features);
         let link = Arc::new(Link {
-            quic,
+            carrier,
             facts,
             sessions,
             unread: AllUnread::default(),
@@ -111,15 +193,13 @@ impl Link {
     pub(crate) fn close(&self, why: &'static str) {
         let why = self.closed.get_or_init(|| why);
         self.drain();
-        self.quic.close(0_u32.into(), why.as_bytes());
+        self.carrier.close(why);
     }
 
     /// Waits until the connection is closed by either side, and tells why.
     pub(crate) async fn closed(&self) -> String {
-        let closed = self.quic.closed().await;
-        self.closed
-            .get()
-            .map_or_else(|| plain_text(closed.to_string().as_bytes(), LOGGED_BYTES_MAX), |why| (*why).to_owned())
+        let closed = self.carrier.closed().await;
+        self.closed.get().map_or_else(|| plain_text(closed.as_bytes(), LOGGED_BYTES_MAX), |why| (*why).to_owned())
     }
 
     /// Lets no new request begin.
@@ -164,14 +244,12 @@ impl Link {
 
     /// The same, though nothing may have come from the connector lately.
     pub(crate) fn is_serving(&self) -> bool {
-        self.serving.load(Ordering::SeqCst)
-            && !self.draining.load(Ordering::SeqCst)
-            && self.quic.close_reason().is_none()
+        self.serving.load(Ordering::SeqCst) && !self.draining.load(Ordering::SeqCst) && !self.carrier.is_closed()
     }
 
     /// Looks whether anything arrived since the last look. Some if it fell silent just now, or was heard again.
     pub(crate) fn listen(&self) -> Option<bool> {
-        let arrived = self.quic.stats().udp_rx.datagrams;
+        let arrived = self.carrier.arrived();
         let silent = self.silence.lock().unwrap_or_else(PoisonError::into_inner).look(arrived);
         self.silent.send_if_modified(|known| std::mem::replace(known, silent) != silent).then_some(silent)
     }
@@ -194,7 +272,8 @@ impl Link {
 
     /// How UDP goes over this connection, if it does.
     pub(crate) fn manner(&self) -> Option<Manner> {
-        self.sessions.manner.filter(|_| self.quic.max_datagram_size().is_some())
+        let has_datagrams = self.carrier.quic().is_some_and(|quic| quic.max_datagram_size().is_some());
+        self.sessions.manner.filter(|_| has_datagrams)
     }
 
     pub(crate) fn in_flight(&self) -> usize {

@@ -21,7 +21,7 @@ use crate::counters::{Counters, count};
 use crate::limits::{COMEBACK_MAX, TRIES};
 use crate::link::{Lease, Link, NoLease};
 use crate::registry::Table;
-use crate::stream::{Sending, Stream};
+use crate::stream::Stream;
 
 /// The connections of all tunnels, and whose turn it is.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ enum GivenUp {
 pub(crate) enum OpenError {
     NotConnected,
     TimedOut,
-    Broken(quinn::ConnectionError),
+    Broken(Box<dyn std::error::Error + Send + Sync>),
     Full,
 }
 
@@ -76,7 +76,7 @@ impl From<OpenError> for UpstreamError {
         match error {
             OpenError::NotConnected => UpstreamError::NotConnected,
             OpenError::TimedOut => UpstreamError::TimedOut,
-            OpenError::Broken(error) => UpstreamError::Broken(error.into()),
+            OpenError::Broken(error) => UpstreamError::Broken(error),
             OpenError::Full => UpstreamError::Full,
         }
     }
@@ -87,7 +87,7 @@ impl From<OpenError> for DialError {
         match error {
             OpenError::NotConnected => DialError::NotConnected,
             OpenError::TimedOut => DialError::TimedOut,
-            OpenError::Broken(error) => DialError::Broken(error.into()),
+            OpenError::Broken(error) => DialError::Broken(error),
             OpenError::Full => DialError::Broken(Box::new(Full)),
         }
     }
@@ -114,12 +114,12 @@ impl Links {
         loop {
             let stream =
                 self.open((tunnel, source), &tried).await.inspect_err(|_| count(&self.counters.without_connection))?;
-            let link = Arc::clone(stream.lease.link());
+            let link = Arc::clone(stream.lease().link());
             let may_move = repeat == Repeat::Allowed && tried.0.len() + 1 < TRIES;
             let failure = tokio::select! {
                 biased;
                 done = attempt(stream) => match done {
-                    Err(error) if may_move && link.quic.close_reason().is_some() => error,
+                    Err(error) if may_move && link.carrier.is_closed() => error,
                     done => return Ok(done),
                 },
                 given_up = self.until_given_up(tunnel, &link, may_move.then_some(&tried)) => match given_up {
@@ -199,8 +199,8 @@ impl Links {
                 Ok(lease) => lease,
                 Err(error) => return Err(failed.map_or(error, |(_, error)| error)),
             };
-            let error = match timeout(lease.link().limits.open_time, lease.link().quic.open_bi()).await {
-                Ok(Ok((send, receive))) => return Ok(Stream { send: Sending::new(send), receive, lease }),
+            let error = match timeout(lease.link().limits.open_time, lease.link().carrier.open()).await {
+                Ok(Ok(opened)) => return Ok(Stream::new(opened, lease)),
                 Ok(Err(error)) => OpenError::Broken(error),
                 Err(_) => {
                     count(&self.counters.without_stream);

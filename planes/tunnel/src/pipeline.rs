@@ -4,6 +4,7 @@
 //! registered ─┬─ configuration: push → serving; and again when its version grows
 //!             ├─ calls: upload kept for the API; unregister → departing → nothing in flight → closed
 //!             ├─ UDP: datagrams to their flows, ends of sessions both ways
+//!             ├─ nothing more may be asked on it (HTTP/2) → departing
 //!             └─ tunnel removed, or its secret changed → closed by us
 //! ```
 
@@ -12,8 +13,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bartizan_live::Live;
-use bartizan_observed::Uploaded;
-use bartizan_quotas::Rarely;
+use bartizan_observed::{Configured, Uploaded};
+use bartizan_quotas::{Rarely, SourceKey};
 use bartizan_routes::{Tunnel, TunnelConfiguration};
 use bartizan_rpc::{
     Applied, Call, OUR_FEATURE, Refused, RpcError, RpcStopped, RpcThread, SessionCall, SessionId, StreamKind,
@@ -26,9 +27,10 @@ use tokio::time::timeout;
 
 use crate::Config;
 use crate::counters::count;
+use crate::http2;
 use crate::ingress::Edge;
 use crate::limits::{TELLING_MAX, UPLOAD_BYTES_MAX};
-use crate::link::{Departure, Link};
+use crate::link::{Carrier, Departure, Link};
 use crate::sessions::{self, Ended};
 
 /// What connectors list that take a configuration from the edge.
@@ -57,9 +59,10 @@ pub(crate) async fn serve(Arrived { link, control, ended, secret_sha256 }: Arriv
     // A task of its own, which ends with the connection: datagrams come more often than anything else here.
     tokio::spawn(sessions::receive(Arc::clone(&link), Arc::clone(&edge.counters)));
     let ours = tokio::select! {
-        _ = link.quic.closed() => None,
+        _ = link.carrier.closed() => None,
         why = until_not_admitted(&edge.live, &link, secret_sha256) => Some(why),
         never = follow_configuration(&link, &edge) => match never {},
+        never = follow_exhaustion(&link, &edge) => match never {},
         () = serve_calls(&link, &edge.rpc) => None,
         never = tell_ended(&link, ended, &edge.rpc) => match never {},
         never = answer_calls(&link, control, &edge) => match never {},
@@ -69,7 +72,7 @@ pub(crate) async fn serve(Arrived { link, control, ended, secret_sha256 }: Arriv
         link.close(why);
     }
     let why = link.closed().await;
-    if let Some(quinn::ConnectionError::TimedOut) = link.quic.close_reason() {
+    if link.carrier.was_silent() {
         count(&edge.counters.lost);
     }
     let facts = &link.facts;
@@ -101,10 +104,18 @@ pub(crate) fn has_its_rules(link: &Link, tunnel: &Tunnel) -> bool {
     tunnel.configuration.is_none() || !link.has_feature(CONFIGURED_FEATURE)
 }
 
+/// Lets the connection depart when nothing more may be asked on it.
+async fn follow_exhaustion(link: &Arc<Link>, edge: &Edge) -> std::convert::Infallible {
+    link.carrier.until_exhausted().await;
+    edge.registry.depart(link, Departure::Exhausted).await;
+    std::future::pending().await
+}
+
 /// Waits until the connection departs, and then until it may be closed.
 async fn leave(link: &Link) -> &'static str {
     let why = match link.departed().await {
         Departure::Replaced => "replaced by a newer connection",
+        Departure::Exhausted => "nothing more may be asked on it",
         Departure::Unregistered if link.has_feature(OUR_FEATURE) => "the connector has left",
         // It closes by itself. If we did, it would take that for a failure.
         Departure::Unregistered => {
@@ -134,7 +145,7 @@ async fn follow_configuration(link: &Arc<Link>, edge: &Edge) -> std::convert::In
                         // Also if it was refused: then the connector has other rules, and an operator has to see it.
                         edge.registry.serve(Arc::clone(link)).await;
                     }
-                    note_push(link, &wanted, applied, edge);
+                    note_push(link, &wanted, applied, edge).await;
                     false
                 }
                 Ok(Err(error)) => {
@@ -162,22 +173,40 @@ enum PushError {
     #[error(transparent)]
     Connection(#[from] quinn::ConnectionError),
     #[error(transparent)]
+    Http2(#[from] http2::PushError),
+    #[error(transparent)]
     Stopped(#[from] RpcStopped),
     #[error(transparent)]
     Call(#[from] RpcError),
 }
 
 async fn push(link: &Link, configuration: &TunnelConfiguration, edge: &Edge) -> Result<Applied, PushError> {
-    let (send, receive) = link.quic.open_bi().await?;
+    let quic = match &link.carrier {
+        Carrier::Quic(quic) => quic,
+        Carrier::Http2(session) => {
+            return Ok(http2::push(session, SourceKey::widest(link.facts.origin_ip), configuration).await?);
+        }
+    };
+    let (send, receive) = quic.open_bi().await?;
     let TunnelConfiguration { version, json } = configuration.clone();
     Ok(edge.rpc.run(move || update_configuration(receive, send, version, json.as_bytes().to_vec())).await??)
 }
 
-fn note_push(link: &Link, wanted: &TunnelConfiguration, applied: Applied, edge: &Edge) {
+async fn note_push(link: &Arc<Link>, wanted: &TunnelConfiguration, applied: Applied, edge: &Edge) {
     let (tunnel, version) = (link.facts.tunnel, wanted.version);
+    let configured = Configured { version: applied.version, error: applied.error.as_deref().map(Arc::from) };
+    edge.registry.configure(Arc::clone(link), configured).await;
     match applied.error {
         None => {
             tracing::debug!(%tunnel, version, "a connector took its configuration");
+            count(&edge.counters.configurations_applied);
+        }
+        // Of ours: it serves the rest.
+        Some(error) if applied.version == version => {
+            static IN_PART: Rarely = Rarely::new();
+            if let Some(times) = IN_PART.turn() {
+                tracing::warn!(%tunnel, version, why = ?error, times, "a connector serves its configuration in part");
+            }
             count(&edge.counters.configurations_applied);
         }
         Some(error) => {
@@ -197,7 +226,7 @@ async fn answer_calls(link: &Arc<Link>, mut control: ControlStream, edge: &Edge)
         tokio::select! {
             // The end of the stream counts as unregistering: the stock connector aborts it right after the call.
             ended = &mut control.served => {
-                if !matches!(ended, Ok(Ok(()))) && !link.is_departing() && link.quic.close_reason().is_none() {
+                if !matches!(ended, Ok(Ok(()))) && !link.is_departing() && !link.carrier.is_closed() {
                     count(&edge.counters.calls_refused);
                 }
                 edge.registry.depart(link, Departure::Unregistered).await;
@@ -236,11 +265,13 @@ async fn answer(call: Call, link: &Arc<Link>, edge: &Edge) {
 
 /// Serves the streams that the connector opens for calls, until the connection is closed.
 async fn serve_calls(link: &Arc<Link>, rpc: &RpcThread) {
+    // Over HTTP/2 only the edge opens streams.
+    let Some(quic) = link.carrier.quic() else { return drop(link.carrier.closed().await) };
     // As many as the connector may have open at a time.
     let mut running = JoinSet::new();
     loop {
         tokio::select! {
-            stream = link.quic.accept_bi() => match stream {
+            stream = quic.accept_bi() => match stream {
                 Ok((send, receive)) => {
                     let (link, rpc) = (Arc::clone(link), rpc.clone());
                     running.spawn(async move {
@@ -248,7 +279,7 @@ async fn serve_calls(link: &Arc<Link>, rpc: &RpcThread) {
                         let serve = serve_call(send, receive, &link, &rpc, &mut called);
                         // How the connector closes the stream after its call does not matter.
                         let _ = timeout(link.limits.call_time, serve).await;
-                        if !called && link.quic.close_reason().is_none() {
+                        if !called && !link.carrier.is_closed() {
                             count(&link.counters.calls_refused);
                         }
                     });
@@ -307,7 +338,7 @@ async fn tell_ended(link: &Arc<Link>, mut ended: Ended, rpc: &RpcThread) -> std:
 }
 
 async fn tell(session: SessionId, link: &Link, rpc: &RpcThread) -> Option<()> {
-    let (send, receive) = link.quic.open_bi().await.ok()?;
+    let (send, receive) = link.carrier.quic()?.open_bi().await.ok()?;
     let call = move || unregister_session(receive, send, session, "the client's flow ended");
     rpc.run(call).await.ok()?.ok()
 }

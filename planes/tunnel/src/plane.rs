@@ -1,7 +1,7 @@
 //! Starting, commanding and stopping the plane.
 
 use std::io;
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -14,13 +14,15 @@ use bartizan_quic::{Drivers, Inboxes, ResetKey};
 use bartizan_quotas::MemoryShares;
 use bartizan_rpc::RpcThread;
 use quinn::{Endpoint, Runtime as QuicRuntime};
+use tokio::net::TcpListener as TokioListener;
 use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::beginning::Beginning;
 use crate::counters::{Counters, count};
 use crate::dial::Dial;
 use crate::egress::Egress;
+use crate::http2::{self, Share};
 use crate::ingress::{self, Edge};
 use crate::limits::{GOODBYE_MAX, Limits, THREADS_MAX, UNREAD_MAX};
 use crate::link::Link;
@@ -50,20 +52,25 @@ pub struct Plane {
     beginning: Arc<Beginning>,
     rpc: RpcThread,
     endpoints: Vec<Endpoint>,
+    /// Whether connectors may come over TCP.
+    listening: watch::Sender<bool>,
     /// Dropped to stop.
     running: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
 
-/// Starts the plane on these sockets (bound, any number), on threads of its own.
+/// Sockets of a plane, bound, any number of each.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    pub udp: Vec<UdpSocket>,
+    /// For connectors that cannot use QUIC.
+    pub tcp: Vec<TcpListener>,
+}
+
+/// Starts the plane on these sockets, on threads of its own.
 ///
 /// With the `reset_key` of a plane that was killed, connectors that still send to that one are told at once.
-pub fn start(
-    sockets: Vec<UdpSocket>,
-    live: &Live<Config>,
-    reset_key: ResetKey,
-    limits: Limits,
-) -> Result<Plane, StartError> {
+pub fn start(sockets: Sockets, live: &Live<Config>, reset_key: ResetKey, limits: Limits) -> Result<Plane, StartError> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
@@ -78,39 +85,54 @@ pub fn start(
     tokio::spawn(listen(table.clone(), registry.clone(), Arc::clone(&counters)));
     let memory = MemoryShares::of(bartizan_net::memory_max()).tunnels.min(limits.memory) as u64;
     let readers = Readers::new(Arc::clone(&counters), memory);
-    tokio::spawn(readers::watch(table.clone(), readers.clone()));
+    let share = Share::of(memory, Arc::clone(&counters));
+    tokio::spawn(readers::watch(table.clone(), share.clone(), readers.clone()));
     let beginning = Arc::new(Beginning::new(limits.beginning_time, memory));
     let counted = Arc::clone(&counters);
     let inboxes = Inboxes::new(UNREAD_MAX, move || count(&counted.datagrams_unheard));
     let quic: Arc<dyn QuicRuntime> = Arc::new(Drivers);
-    let edge = Edge::new(live.clone(), (rpc.clone(), inboxes.clone()), registry, Arc::clone(&counters), limits, memory);
+    let edge =
+        Edge::new(live.clone(), (rpc.clone(), inboxes.clone(), share), registry, Arc::clone(&counters), limits, memory);
     let mut endpoints = Vec::new();
-    for socket in sockets {
+    for socket in sockets.udp {
         let on = (Arc::clone(&quic), &inboxes);
         let endpoint = bartizan_quic::open(socket, &reset_key, None, on).map_err(StartError::Socket)?;
         tokio::spawn(ingress::accept(endpoint.clone(), edge.clone()));
         endpoints.push(endpoint);
     }
+    let (listening, listens) = watch::channel(true);
+    for listener in sockets.tcp {
+        listener.set_nonblocking(true).map_err(StartError::Socket)?;
+        let listener = TokioListener::from_std(listener).map_err(StartError::Socket)?;
+        tokio::spawn(http2::accept(listener, edge.clone(), listens.clone()));
+    }
     drop(entered);
     let (running, stopped) = oneshot::channel();
-    let to_close = endpoints.clone();
+    let to_close = (endpoints.clone(), table.clone());
     let thread = std::thread::Builder::new()
         .name("tunnel".to_owned())
-        .spawn(move || run(&runtime, stopped, &to_close))
+        .spawn(move || run(&runtime, stopped, (&to_close.0, &to_close.1)))
         .map_err(StartError::Threads)?;
-    Ok(Plane { table, connections, counters, readers, beginning, rpc, endpoints, running, thread })
+    Ok(Plane { table, connections, counters, readers, beginning, rpc, endpoints, listening, running, thread })
 }
 
 /// Holds the runtime until the plane is stopped, then tells the connectors.
-fn run(runtime: &Runtime, stopped: oneshot::Receiver<()>, endpoints: &[Endpoint]) {
+fn run(runtime: &Runtime, stopped: oneshot::Receiver<()>, (endpoints, table): (&[Endpoint], &Live<Table>)) {
     runtime.block_on(async {
         let _ = stopped.await;
         for endpoint in endpoints {
             endpoint.close(0_u32.into(), b"the edge stops");
         }
+        let table = table.snapshot();
+        let links = table.value.values().flat_map(|links| links.iter());
+        let over_tcp: Vec<_> = links.filter(|link| link.carrier.quic().is_none()).collect();
+        over_tcp.iter().for_each(|link| link.close("the edge stops"));
         let _ = tokio::time::timeout(GOODBYE_MAX, async {
             for endpoint in endpoints {
                 endpoint.wait_idle().await;
+            }
+            for link in over_tcp {
+                link.closed().await;
             }
         })
         .await;
@@ -165,6 +187,7 @@ impl Plane {
         for endpoint in &self.endpoints {
             endpoint.set_server_config(None);
         }
+        self.listening.send_replace(false);
         let table = self.table.snapshot();
         let links = || table.value.values().flat_map(|links| links.iter());
         links().for_each(|link| link.drain());

@@ -8,6 +8,7 @@ use bartizan_quic::Looks;
 use bartizan_quotas::Rarely;
 
 use crate::counters::Counters;
+use crate::http2::Share;
 use crate::registry::Table;
 
 /// How much is unread, and how often it was too much: for whoever tells of it.
@@ -40,7 +41,7 @@ impl Readers {
 }
 
 /// Looks at the streams of all connections, again and again.
-pub(crate) async fn watch(table: Live<Table>, Readers { counters, bytes, memory }: Readers) {
+pub(crate) async fn watch(table: Live<Table>, share: Share, Readers { counters, bytes, memory }: Readers) {
     let mut looks = bartizan_quic::looks();
     loop {
         looks.tick().await;
@@ -48,8 +49,11 @@ pub(crate) async fn watch(table: Live<Table>, Readers { counters, bytes, memory 
         let all = table.value.values().map(|links| links.len()).sum();
         let looks = table.value.values().flat_map(|links| {
             let among = Some((links.len(), all));
-            links.iter().map(move |link| Looks { unread: &link.unread, quic: &link.quic, among })
+            links.iter().filter_map(move |link| Some(Looks { unread: &link.unread, quic: link.carrier.quic()?, among }))
         });
+        // What streams of HTTP/2 hold is counted as it comes.
+        let beside = share.used();
+        let memory = memory.saturating_sub(beside);
         let looked = bartizan_quic::look(looks, memory);
         static SHED: Rarely = Rarely::new();
         if looked.found > memory
@@ -64,6 +68,6 @@ pub(crate) async fn watch(table: Live<Table>, Readers { counters, bytes, memory 
             );
         }
         counters.shed.fetch_add(looked.ended, Ordering::Relaxed);
-        bytes.store(looked.held, Ordering::Relaxed);
+        bytes.store(looked.held + beside, Ordering::Relaxed);
     }
 }

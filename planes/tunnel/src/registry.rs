@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bartizan_live::{Generation, Live};
 use bartizan_names::TunnelId;
-use bartizan_observed::{Connection, Connections, Uploaded};
+use bartizan_observed::{Configured, Connection, Connections, Uploaded};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::limits::{BATCH_MAX, CHANGES_MAX};
@@ -28,6 +28,7 @@ enum Change {
     Add(Arc<Link>, oneshot::Sender<Place>),
     Serve(Arc<Link>, oneshot::Sender<()>),
     Upload(Arc<Link>, Uploaded),
+    Configure(Arc<Link>, Configured),
     /// What is in the links changed.
     Looked,
     Remove(Arc<Link>),
@@ -83,6 +84,11 @@ impl Registry {
         let _ = self.0.send(Change::Upload(link, uploaded)).await;
     }
 
+    /// What came of its configuration.
+    pub(crate) async fn configure(&self, link: Arc<Link>, configured: Configured) {
+        let _ = self.0.send(Change::Configure(link, configured)).await;
+    }
+
     pub(crate) async fn remove(&self, link: Arc<Link>) {
         let _ = self.0.send(Change::Remove(link)).await;
     }
@@ -109,7 +115,10 @@ async fn own(
                     waiting.push(done);
                 }
                 Change::Looked => {}
-                Change::Upload(link, uploaded) => connected.upload(&link, uploaded),
+                Change::Upload(link, uploaded) => connected.note(&link, |entry| entry.uploaded = Some(uploaded)),
+                Change::Configure(link, configured) => {
+                    connected.note(&link, |entry| entry.configured = Some(configured));
+                }
                 Change::Remove(link) => connected.remove(&link),
             }
         }
@@ -135,6 +144,7 @@ struct Connected {
 struct Entry {
     link: Arc<Link>,
     uploaded: Option<Uploaded>,
+    configured: Option<Configured>,
 }
 
 /// Whether both are for the same index of a connector, which keeps one of them.
@@ -150,7 +160,7 @@ impl Connected {
         if entries.len() >= 2 * self.tunnel_max || entries.iter().filter(takes).count() >= self.tunnel_max {
             return Place::Full;
         }
-        entries.push(Entry { link, uploaded: None });
+        entries.push(Entry { link, uploaded: None, configured: None });
         Place::Taken
     }
 
@@ -164,11 +174,11 @@ impl Connected {
         link.serve();
     }
 
-    fn upload(&mut self, link: &Arc<Link>, uploaded: Uploaded) {
+    fn note(&mut self, link: &Arc<Link>, note: impl FnOnce(&mut Entry)) {
         let entries = self.tunnels.get_mut(&link.facts.tunnel);
         if let Some(entry) = entries.and_then(|entries| entries.iter_mut().find(|entry| Arc::ptr_eq(&entry.link, link)))
         {
-            entry.uploaded = Some(uploaded);
+            note(entry);
         }
     }
 
@@ -187,7 +197,11 @@ impl Connected {
     }
 
     fn connections(&self) -> Connections {
-        let connection = |entry: &Entry| Connection { uploaded: entry.uploaded.clone(), ..entry.link.facts.clone() };
+        let connection = |entry: &Entry| Connection {
+            uploaded: entry.uploaded.clone(),
+            configured: entry.configured.clone(),
+            ..entry.link.facts.clone()
+        };
         let seen = |entry: &&Entry| entry.link.is_open();
         Connections(self.tunnels.values().flatten().filter(seen).map(connection).collect())
     }

@@ -150,15 +150,15 @@ impl Sessions {
 
 /// Hands what the connector sends to the flows, until the connection is closed.
 pub(crate) async fn receive(link: Arc<Link>, counters: Arc<Counters>) {
-    if let Some(manner) = &link.sessions.manner {
-        while let Ok(datagram) = link.quic.read_datagram().await {
+    if let (Some(manner), Some(quic)) = (&link.sessions.manner, link.carrier.quic()) {
+        while let Ok(datagram) = quic.read_datagram().await {
             match Datagram::decode(manner.version, datagram) {
                 Ok(datagram) => link.sessions.take(datagram, &counters),
                 Err(_) => count(&counters.datagrams_unknown),
             }
         }
     } else {
-        link.quic.closed().await;
+        link.carrier.closed().await;
     }
     link.sessions.close();
 }

@@ -7,7 +7,8 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bartizan_quic::Intake;
+use bartizan_exchange::Frame;
+use bartizan_quic::{Intake, IntakeError};
 use bartizan_rpc::OUR_FEATURE;
 use futures_util::FutureExt;
 use quinn::{RecvStream, SendStream, VarInt};
@@ -15,17 +16,65 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use crate::counters::count;
-use crate::link::Lease;
+use crate::http2::{Closed, Reader, Slot};
+use crate::link::{Lease, Opened};
 use crate::untaken::Outlet;
 
 /// What a stream that is given up is reset with.
 const GIVEN_UP: VarInt = VarInt::from_u32(0);
 
 /// A stream to a connector, and the right to use it.
-pub(crate) struct Stream {
+pub(crate) enum Stream {
+    Quic(QuicStream),
+    /// One that begins with the head of what is asked.
+    Http2(Slot, Lease),
+}
+
+pub(crate) struct QuicStream {
     pub(crate) send: Sending,
     pub(crate) receive: RecvStream,
     pub(crate) lease: Lease,
+}
+
+impl Stream {
+    pub(crate) fn new(opened: Opened, lease: Lease) -> Stream {
+        match opened {
+            Opened::Quic(send, receive) => Stream::Quic(QuicStream { send: Sending::new(send), receive, lease }),
+            Opened::Http2(slot) => Stream::Http2(slot, lease),
+        }
+    }
+
+    pub(crate) fn lease(&self) -> &Lease {
+        match self {
+            Stream::Quic(stream) => &stream.lease,
+            Stream::Http2(_, lease) => lease,
+        }
+    }
+}
+
+/// The reading half of a stream.
+pub(crate) enum Inlet {
+    Quic(Intake),
+    Http2(Reader),
+}
+
+/// Why there is no more to read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InletError {
+    #[error(transparent)]
+    Quic(#[from] IntakeError),
+    #[error(transparent)]
+    Http2(#[from] Closed),
+}
+
+impl Inlet {
+    /// The next piece; none at the end.
+    pub(crate) async fn frame(&mut self) -> Result<Option<Frame>, InletError> {
+        Ok(match self {
+            Inlet::Quic(intake) => intake.chunk().await?.map(Frame::Data),
+            Inlet::Http2(reader) => reader.frame().await?,
+        })
+    }
 }
 
 /// A sending half that is reset if it is dropped before its end, where the library would end it as if all were said.
@@ -57,7 +106,7 @@ impl Drop for Sending {
 /// Both halves of a stream whose heads are over: what is behind a 101, or a TCP connection.
 pub(crate) struct Duplex {
     outlet: Outlet,
-    intake: Intake,
+    intake: Inlet,
     half_close: HalfClose,
     lease: Lease,
 }
@@ -74,15 +123,19 @@ enum HalfClose {
     Told,
 }
 
-impl From<Stream> for Duplex {
-    fn from(Stream { send, receive, lease }: Stream) -> Duplex {
-        let outlet = Outlet::new(send, lease.source(), lease.link());
+impl From<QuicStream> for Duplex {
+    fn from(QuicStream { send, receive, lease }: QuicStream) -> Duplex {
+        let outlet = Outlet::of_quic(send, lease.source(), lease.link());
         let intake = Intake::new(receive, None, &lease.link().unread, lease.source());
-        Duplex { outlet, intake, half_close: HalfClose::Open, lease }
+        Duplex::new(outlet, Inlet::Quic(intake), lease)
     }
 }
 
 impl Duplex {
+    pub(crate) const fn new(outlet: Outlet, intake: Inlet, lease: Lease) -> Duplex {
+        Duplex { outlet, intake, half_close: HalfClose::Open, lease }
+    }
+
     fn tell_end(&mut self) {
         self.outlet.finish();
         self.half_close = HalfClose::Told;
@@ -128,7 +181,10 @@ impl Drop for Duplex {
 impl AsyncRead for Duplex {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = to.filled().len();
-        let read = Pin::new(&mut self.intake).poll_read(cx, to);
+        let read = match &mut self.intake {
+            Inlet::Quic(intake) => Pin::new(intake).poll_read(cx, to),
+            Inlet::Http2(reader) => Pin::new(reader).poll_read(cx, to),
+        };
         self.mind_held_end(cx, &read, to.filled().len() - before);
         read
     }

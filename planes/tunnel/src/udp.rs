@@ -30,6 +30,7 @@ use crate::sessions::{Incoming, Manner};
 /// A flow. Dropped, it leaves the connector's tables too.
 pub(crate) struct Flow {
     link: Arc<Link>,
+    quic: quinn::Connection,
     manner: Manner,
     session: SessionId,
     incoming: mpsc::Receiver<Incoming>,
@@ -48,7 +49,8 @@ pub(crate) async fn begin(
     let session = random_id();
     let limit = link.limits.call_time;
     let incoming = link.sessions.add(session).map_err(|error| DialError::Broken(error.into()))?;
-    let mut flow = Flow { link, manner, session, incoming, counters };
+    let quic = link.carrier.quic().cloned().ok_or(DialError::NoDatagrams)?;
+    let mut flow = Flow { link, quic, manner, session, incoming, counters };
     let wanted = UdpSession { id: session, destination, idle: IDLE_HINT };
     let register = async {
         match manner.version {
@@ -77,14 +79,14 @@ fn random_id() -> SessionId {
 
 impl Flow {
     async fn call(&self, wanted: UdpSession, rpc: &RpcThread) -> Result<(), DialError> {
-        let (send, receive) = self.link.quic.open_bi().await.map_err(broken)?;
+        let (send, receive) = self.quic.open_bi().await.map_err(broken)?;
         let answer = rpc.run(move || register_session(receive, send, wanted)).await.map_err(broken)?.map_err(broken)?;
         answer.map_err(|why| DialError::Origin(OriginFault::Untold, why))
     }
 
     async fn ask(&mut self, wanted: &UdpSession) -> Result<(), DialError> {
         loop {
-            self.link.quic.send_datagram(encode_register(wanted, self.manner.ends)).map_err(broken)?;
+            self.quic.send_datagram(encode_register(wanted, self.manner.ends)).map_err(broken)?;
             match timeout(ASK_AGAIN, self.incoming.recv()).await {
                 Ok(Some(Incoming::Answer(answer))) => return registered(answer),
                 // Before its answer nothing can come.
@@ -96,7 +98,7 @@ impl Flow {
 
     /// Why nothing comes any more.
     fn why_ended(&self) -> io::Error {
-        match self.link.quic.close_reason() {
+        match self.quic.close_reason() {
             Some(reason) => io::Error::new(io::ErrorKind::ConnectionReset, reason),
             None => io::Error::new(io::ErrorKind::ConnectionReset, "the connector ended the session"),
         }
@@ -107,7 +109,7 @@ impl Flow {
             Some(Incoming::Payload(payload)) => Some(Ok(Some(payload))),
             // A second answer to a registration that was sent again.
             Some(Incoming::Answer(_)) => None,
-            None if self.link.quic.close_reason().is_some() => Some(Err(self.why_ended())),
+            None if self.quic.close_reason().is_some() => Some(Err(self.why_ended())),
             None => Some(Ok(None)),
         }
     }
@@ -132,7 +134,7 @@ impl Datagrams for Flow {
     /// Never waits: what the path has no room for is lost, the oldest first.
     fn poll_send(&mut self, _: &mut Context<'_>, datagram: &[u8]) -> Poll<io::Result<()>> {
         let sent = match datagram.len() <= self.manner.payload_bytes_max {
-            true => self.link.quic.send_datagram(encode_payload(self.manner.version, self.session, datagram)),
+            true => self.quic.send_datagram(encode_payload(self.manner.version, self.session, datagram)),
             false => Err(SendDatagramError::TooLarge),
         };
         Poll::Ready(match sent {
@@ -157,6 +159,6 @@ impl Datagrams for Flow {
 
 impl Drop for Flow {
     fn drop(&mut self) {
-        self.link.sessions.leave(self.session, &self.link.quic, &self.counters);
+        self.link.sessions.leave(self.session, &self.quic, &self.counters);
     }
 }

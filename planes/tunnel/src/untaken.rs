@@ -19,10 +19,12 @@ use std::task::{Context, Poll, Waker};
 use bartizan_quotas::SourceKey;
 use bytes::Bytes;
 use futures_util::FutureExt;
+use http::HeaderMap;
 use quinn::{SendStream, WriteError};
 use tokio::time::{Instant, timeout};
 
 use crate::counters::count;
+use crate::http2::{Closed, Handle};
 use crate::limits::{HEAD_WAIT, ROOM_EVERY};
 use crate::link::Link;
 use crate::stream::Sending;
@@ -34,12 +36,13 @@ pub(crate) async fn write_head(stream: &mut SendStream, head: Bytes, link: &Link
     if let Some(written) = write.as_mut().now_or_never() {
         return written;
     }
+    let Some(quic) = link.carrier.quic() else { return write.await };
     loop {
-        let before = link.quic.stats();
+        let before = quic.stats();
         if let Ok(written) = timeout(HEAD_WAIT, write.as_mut()).await {
             return written;
         }
-        let now = link.quic.stats();
+        let now = quic.stats();
         // Where something goes out it is the network that is slow, and where nothing comes in it is gone.
         let is_taken = now.frame_tx.stream != before.frame_tx.stream;
         let is_heard = now.udp_rx.datagrams != before.udp_rx.datagrams;
@@ -50,13 +53,22 @@ pub(crate) async fn write_head(stream: &mut SendStream, head: Bytes, link: &Link
 }
 
 /// The writing half of a stream, for whoever has much to write. Dropped before its end, it is reset.
-pub(crate) struct Outlet(Arc<Untaken>);
+pub(crate) enum Outlet {
+    Quic(Watched),
+    /// Who makes room there is found by the connection itself.
+    Http2(Arc<Handle>),
+}
+
+/// One that may make room for others.
+pub(crate) struct Watched(Arc<Untaken>);
 
 /// Why no more can be written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OutletError {
     #[error(transparent)]
     Stream(#[from] WriteError),
+    #[error(transparent)]
+    Http2(Closed),
     #[error("nothing of it was taken, and others could not begin")]
     MadeRoom,
 }
@@ -65,20 +77,29 @@ impl From<OutletError> for io::Error {
     fn from(error: OutletError) -> io::Error {
         match error {
             OutletError::Stream(error) => error.into(),
+            OutletError::Http2(closed) => closed.into(),
             OutletError::MadeRoom => io::Error::new(io::ErrorKind::ConnectionReset, error),
         }
     }
 }
 
 impl Outlet {
-    pub(crate) fn new(stream: Sending, source: SourceKey, link: &Link) -> Outlet {
-        Outlet(link.untaken.watch(stream, source))
+    pub(crate) fn of_quic(stream: Sending, source: SourceKey, link: &Link) -> Outlet {
+        Outlet::Quic(Watched(link.untaken.watch(stream, source)))
+    }
+
+    pub(crate) fn of_http2(handle: &Arc<Handle>) -> Outlet {
+        Outlet::Http2(Arc::clone(handle))
     }
 
     /// Writes as much of a chunk as is taken, once some of it is; what is not stays in it.
     pub(crate) async fn write(&self, chunk: &mut Bytes) -> Result<(), OutletError> {
+        let watched = match self {
+            Outlet::Quic(watched) => watched,
+            Outlet::Http2(handle) => return Ok(handle.send(chunk).await?),
+        };
         poll_fn(|cx| {
-            self.poll(cx, |stream, cx| {
+            watched.poll(cx, |stream, cx| {
                 // It waits nowhere but in the stream.
                 let write = stream.write_chunks(std::slice::from_mut(chunk));
                 pin!(write).poll_unpin(cx).map_ok(drop).map_err(OutletError::from)
@@ -88,21 +109,53 @@ impl Outlet {
     }
 
     pub(crate) fn poll_write(&self, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll(cx, |stream, cx| pin!(stream.write(from)).poll_unpin(cx).map_err(OutletError::from))
-            .map_err(io::Error::from)
-    }
-
-    pub(crate) fn finish(&self) {
-        if let Some(stream) = &mut self.0.state().stream {
-            stream.finish();
+        match self {
+            Outlet::Quic(watched) => watched
+                .poll(cx, |stream, cx| pin!(stream.write(from)).poll_unpin(cx).map_err(OutletError::from))
+                .map_err(io::Error::from),
+            Outlet::Http2(handle) => handle.poll_send(cx, from).map_err(io::Error::from),
         }
     }
 
-    /// Resolves when the connector has all that was written, or has given it up.
-    pub(crate) fn delivered(&self) -> Option<impl Future<Output = ()> + Send + 'static> {
-        self.0.state().stream.as_ref().map(|stream| stream.stream.stopped().map(drop))
+    pub(crate) fn finish(&self) {
+        match self {
+            Outlet::Quic(watched) => {
+                if let Some(stream) = &mut watched.0.state().stream {
+                    stream.finish();
+                }
+            }
+            Outlet::Http2(handle) => handle.finish(),
+        }
     }
 
+    /// The same behind a body. Over QUIC there is no place for them.
+    pub(crate) fn finish_with(&self, trailers: &HeaderMap) {
+        match self {
+            Outlet::Quic(_) => self.finish(),
+            Outlet::Http2(handle) => handle.finish_with(trailers),
+        }
+    }
+
+    /// Resolves when the connector has all that was written, or has given it up. None where that is not told: over HTTP/2 it has
+    /// all when the connection has, which is closed in that order.
+    pub(crate) fn delivered(&self) -> Option<impl Future<Output = ()> + Send + 'static> {
+        match self {
+            Outlet::Quic(watched) => watched.0.state().stream.as_ref().map(|stream| stream.stream.stopped().map(drop)),
+            Outlet::Http2(_) => None,
+        }
+    }
+}
+
+impl From<Closed> for OutletError {
+    fn from(closed: Closed) -> OutletError {
+        match closed {
+            Closed::MadeRoom => OutletError::MadeRoom,
+            closed => OutletError::Http2(closed),
+        }
+    }
+}
+
+impl Watched {
     fn poll<T>(
         &self,
         cx: &mut Context<'_>,
@@ -121,7 +174,7 @@ impl Outlet {
     }
 }
 
-impl Drop for Outlet {
+impl Drop for Watched {
     fn drop(&mut self) {
         let stream = self.0.state().stream.take();
         drop(stream);

@@ -2,14 +2,14 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, LazyLock};
 
 use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow, Io, Request, Response, Upstream, UpstreamError};
 use bartizan_live::{Generation, Live};
 use bartizan_names::{AccountId, OriginAddress, TunnelId};
 use bartizan_observed::Connections;
-use bartizan_plane_tunnel::{Config, Counts, Limits, Plane, start};
+use bartizan_plane_tunnel::{Config, Counts, Limits, Plane, Sockets, start};
 use bartizan_routes::{Tunnel, TunnelConfiguration, Tunnels};
 use bartizan_seal::Key;
 use bartizan_tls::{CertifiedKey, Roots};
@@ -70,6 +70,17 @@ impl UdpFlow {
 
     pub async fn receive(&mut self) -> io::Result<Option<Bytes>> {
         within("a datagram", poll_fn(|cx| self.0.poll_receive(cx))).await
+    }
+}
+
+/// UDP and TCP on one port. Where any will do, one that is free for both.
+fn bind(address: SocketAddr) -> (UdpSocket, TcpListener) {
+    loop {
+        let udp = UdpSocket::bind(address).expect("the address is free");
+        match TcpListener::bind(udp.local_addr().expect("it is bound")) {
+            Ok(tcp) => return (udp, tcp),
+            Err(error) => assert!(address.port() == 0, "the address is free for TCP: {error}"),
+        }
     }
 }
 
@@ -149,12 +160,13 @@ impl Edge {
         limits: Limits,
         tunnels: impl IntoIterator<Item = (TunnelId, Tunnel)>,
     ) -> Edge {
-        let socket = UdpSocket::bind(address).expect("the address is free");
-        let address = socket.local_addr().expect("it is bound");
+        let (udp, tcp) = bind(address);
+        let address = udp.local_addr().expect("it is bound");
         let certificate = Some(authority.certificate());
         let tunnels = table(tunnels);
         let live = Live::new(Config { tunnels, certificate, location: "lab".to_owned(), ..Config::default() });
-        let plane = start(vec![socket], &live, Arc::new(KEY.reset_key()), limits).expect("the plane starts");
+        let plane = start(Sockets { udp: vec![udp], tcp: vec![tcp] }, &live, Arc::new(KEY.reset_key()), limits)
+            .expect("the plane starts");
         let (upstream, dialer) = (plane.upstream(), plane.dialer());
         Edge { address, authority, plane, live, upstream, dialer }
     }

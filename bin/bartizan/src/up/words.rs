@@ -46,7 +46,7 @@ pub struct Up {
     /// The same for HTTPS and HTTP/3: redirects and Alt-Svc name it [default: that of --https]
     #[arg(long, value_name = "PORT", env = "BARTIZAN_PUBLIC_HTTPS", value_parser = clap::value_parser!(u16).range(1..))]
     pub public_https: Option<u16>,
-    /// Connectors, over QUIC [default: port 7844 of 127.0.0.1 and ::1]
+    /// Connectors, over QUIC and HTTP/2 [default: port 7844 of 127.0.0.1 and ::1]
     #[arg(long, value_name = "ADDR:PORT", env = "BARTIZAN_LISTEN_TUNNEL", value_delimiter = ',', value_parser = listener)]
     pub tunnel: Vec<SocketAddr>,
     /// A short name for this place, letters and digits, as visitors see it in CF-Ray [default: LOC]

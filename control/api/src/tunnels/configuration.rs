@@ -72,6 +72,9 @@ pub(super) async fn put_configuration(
     Body(body): Body<TunnelConfigurationBody>,
 ) -> Result<Reply<TunnelConfiguration>, Error> {
     let account = scope.of(&caller)?;
+    let asked = body.config.clone();
+    // Patterns take time to be read, during which others may write.
+    api.read(move |_| Ok(TunnelConfig::check(&asked)?)).await?;
     let config = api
         .change(&caller, move |change| {
             let stored = change.tunnel_in_force(account, id)?;
@@ -84,7 +87,7 @@ pub(super) async fn put_configuration(
                 created_at: change.now(),
                 account_id: account,
             };
-            TunnelConfig::parse_new(&config)?;
+            TunnelConfig::parse(&config)?;
             change.put(Key::tunnel_config(account, id), &config)?;
             change.put_tunnel(&StoredTunnel { config_src: REMOTE.to_owned(), ..stored })?;
             Ok(config)

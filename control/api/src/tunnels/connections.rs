@@ -3,6 +3,7 @@
 use axum::extract::State;
 use bartizan_names::{ConnectorId, TunnelId};
 use bartizan_observed::{self as observed, Command, Connections};
+use bartizan_v4::tunnel::ConnectorExtension;
 use bartizan_v4::{Connection, Connector};
 use serde::Serialize;
 
@@ -27,14 +28,9 @@ pub(super) async fn connections(
     Ids((scope, id)): Ids<(AccountScope, TunnelId)>,
 ) -> Result<Reply<Vec<Connector>>, Error> {
     let account = scope.of(&caller)?;
-    let config = api
-        .read(move |view| {
-            view.tunnel(account, id)?;
-            view.tunnel_configuration(account, id)
-        })
-        .await?;
+    api.read(move |view| view.tunnel(account, id)).await?;
     let connected = api.observed().connections.snapshot();
-    Ok(Reply::of(connectors(&connected.value, id, config.map_or(0, |config| config.version))))
+    Ok(Reply::of(connectors(&connected.value, id)))
 }
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]
@@ -84,12 +80,18 @@ pub(super) fn connection(connection: &observed::Connection) -> Connection {
 }
 
 /// The connections of a tunnel, gathered by the process that made them.
-fn connectors(connected: &Connections, tunnel: TunnelId, config_version: i32) -> Vec<Connector> {
+fn connectors(connected: &Connections, tunnel: TunnelId) -> Vec<Connector> {
     let mut connectors: Vec<Connector> = Vec::new();
     for one in connected.of(tunnel) {
+        // A connector has the same in force on all of its connections, but while it is told.
+        let config_version = one.configured.as_ref().map_or(0, |configured| configured.version.max(0));
+        let error = one.configured.as_ref().and_then(|configured| configured.error.as_deref());
+        let bartizan = error.map(|why| ConnectorExtension { configuration_error: why.to_owned() });
         match connectors.iter_mut().find(|connector| connector.id == one.connector) {
             Some(connector) => {
                 connector.run_at = connector.run_at.min(one.opened_at);
+                connector.config_version = connector.config_version.max(config_version);
+                connector.bartizan = connector.bartizan.take().or(bartizan);
                 connector.conns.push(connection(one));
             }
             None => connectors.push(Connector {
@@ -100,6 +102,7 @@ fn connectors(connected: &Connections, tunnel: TunnelId, config_version: i32) ->
                 run_at: one.opened_at,
                 config_version,
                 conns: vec![connection(one)],
+                bartizan,
             }),
         }
     }

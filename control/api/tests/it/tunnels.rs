@@ -1,7 +1,7 @@
 //! Tunnels, as the stock client asks for them.
 
 use bartizan_names::{ConnectorId, Timestamp, TunnelId};
-use bartizan_observed::{Command, Connection, Connections, LastAnswer, Uploaded};
+use bartizan_observed::{Command, Configured, Connection, Connections, LastAnswer, Uploaded};
 use bartizan_store::Key;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -24,6 +24,7 @@ pub(crate) fn connect(edge: &Edge, tunnel: &str, connections: u8) -> ConnectorId
         opened_at: Timestamp::from_unix_micros(1_000_000 * u64::from(index)),
         location: "here".to_owned(),
         uploaded: None,
+        configured: None,
         service: LastAnswer::default(),
     };
     edge.observed.connections.replace(Connections((0..connections).map(one).collect()));
@@ -203,12 +204,62 @@ fn configurations() {
     for (body, expect) in [
         (r#"{"config":{"ingress":[{"hostname":"a.b","service":"http://x"}]}}"#, "400 1056 /config"),
         (r#"{"config":{"ingress":[{"service":"http_status:101"}]}}"#, "400 1056 /config"),
+        (r#"{"config":{"ingress":[{"service":"nonsense"}]}}"#, "400 1056 /config"),
+        (
+            r#"{"config":{"ingress":[{"path":"([","service":"http://x"},{"service":"http_status:404"}]}}"#,
+            "400 1056 /config",
+        ),
+        (
+            r#"{"config":{"ingress":[{"service":"http://x","originRequest":{"connectTimeout":"3s"}}]}}"#,
+            "400 1056 /config",
+        ),
         (r#"{"config":7}"#, "400 1056 /config"),
         ("{}", "400 6007"),
     ] {
         assert_eq!(edge.call("PUT", &path, body).verdict(), expect, "{body}");
     }
     assert_eq!(edge.revision(), before);
+}
+
+/// What connectors have in force is shown, and not what they were to have.
+#[test]
+fn a_connector_is_shown_with_the_configuration_that_it_took() {
+    let edge = Edge::new();
+    let tunnel = edge.post("/user/tunnels", r#"{"name":"x"}"#).result();
+    let id = tunnel["id"].as_str().unwrap();
+    let one = format!("/accounts/{}/cfd_tunnel/{id}", edge.account());
+    let config = r#"{"config":{"ingress":[{"service":"http_status:404"}]}}"#;
+    edge.call("PUT", &format!("{one}/configurations"), config).result();
+    connect(&edge, id, 2);
+    let shown = || edge.get(&format!("{one}/connections")).result()[0].clone();
+    assert_eq!((&shown()["config_version"], &shown()["bartizan"]), (&json!(0), &json!(null)), "nothing was said yet");
+    let mut connections = edge.observed.connections.snapshot().value.clone();
+    for (version, error) in [(1, None), (1, Some("rule 1: no")), (-1, Some("all of it"))] {
+        for connection in &mut connections.0 {
+            connection.configured = Some(Configured { version, error: error.map(Into::into) });
+        }
+        edge.observed.connections.replace(connections.clone());
+        let connector = shown();
+        assert_eq!(connector["config_version"], version.max(0));
+        assert_eq!(connector["bartizan"]["configuration_error"], json!(error), "{connector}");
+    }
+}
+
+#[test]
+fn what_stock_connectors_ask_for_and_is_not_served_is_named() {
+    let edge = Edge::new();
+    let account = format!("/accounts/{}", edge.account());
+    for (path, code, text) in [
+        ("/teamnet/routes", 1058, "Private networks (route ip, vnet)"),
+        ("/teamnet/virtual_networks", 1058, "Private networks (route ip, vnet)"),
+        ("/cfd_tunnel/x/management/logs", 1059, "does not reach into connectors"),
+        ("/cfd_tunnel/x/else", 7003, "Could not route"),
+    ] {
+        let answer = edge.post(&format!("{account}{path}"), "{}");
+        let error = answer.json()["errors"][0].clone();
+        assert_eq!(error["code"], code, "{path}");
+        assert!(error["message"].as_str().unwrap().contains(text), "{path}: {error}");
+    }
 }
 
 #[test]

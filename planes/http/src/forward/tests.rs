@@ -153,6 +153,11 @@ fn fields_that_an_origin_gets() {
         ),
         (&[("cf.connecting.ip", "6.6.6.6"), ("x~real!ip", "6.6.6.6")], &[("cdn-loop", "bartizan")]),
         (&[("cf-access-jwt-assertion", "x"), ("true-client-ip", "6.6.6.6")], &[("cdn-loop", "bartizan")]),
+        // What a bastion behind a tunnel is asked for goes on, and none that passes for it.
+        (
+            &[("Cf-Access-Jump-Destination", "a:22"), ("cf_access_jump_destination", "b:22")],
+            &[("cdn-loop", "bartizan"), ("cf-access-jump-destination", "a:22")],
+        ),
         (
             &[("cfx", "kept"), ("x-forwarder", "kept")],
             &[("cdn-loop", "bartizan"), ("cfx", "kept"), ("x-forwarder", "kept")],

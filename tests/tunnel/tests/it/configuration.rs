@@ -21,7 +21,7 @@ async fn it_is_pushed_at_registration_and_whenever_it_grows() {
     ] {
         edge.publish([(tunnel(1), facts(Some((version, &json))))]);
         let news = |event| match event {
-            Event::ConfigurationApplied { version } => Some(format!("applied {version}")),
+            Event::ConfigurationApplied { version, .. } => Some(format!("applied {version}")),
             Event::ConfigurationRejected { why } => Some(why),
             _ => None,
         };
@@ -61,4 +61,31 @@ async fn a_rule_holds_for_every_spelling_of_a_host() {
         let response = edge.send(tunnel(1), get(&format!("{host}/"))).await.unwrap();
         assert_eq!(response.status.as_u16(), expect, "{host}");
     }
+}
+
+/// What is for another kind of connector takes nothing from the rest, and is told.
+#[tokio::test]
+async fn a_rule_that_is_not_served_answers_so() {
+    let rules = r#"{"ingress": [
+        {"hostname": "ssh.example", "service": "tcp://127.0.0.1:22"},
+        {"service": "http_status:201"}
+    ]}"#;
+    let edge = Edge::start([(tunnel(1), facts(Some((3, rules))))]);
+    let mut connector = Connector::start(options(&edge, tunnel(1), "http_status:418"));
+    edge.connections(4).await;
+    let unserved = |event| match event {
+        Event::ConfigurationApplied { version: 3, unserved } => unserved,
+        _ => None,
+    };
+    let why = connector.event("what is not served", unserved).await;
+    assert!(why.starts_with("rule 1: service \"tcp://127.0.0.1:22\" is not one of"), "{why}");
+    assert_eq!(edge.send(tunnel(1), get("a.example/")).await.unwrap().status, 201);
+    let error = edge.send(tunnel(1), get("ssh.example/")).await.err().unwrap().to_string();
+    assert!(error.contains("tcp://127.0.0.1:22"), "{error}");
+    let said = edge
+        .presence("what it has in force", |connections| connections.0.iter().all(|known| known.configured.is_some()))
+        .await;
+    let configured = said.0[0].configured.clone().unwrap();
+    assert_eq!((configured.version, configured.error.as_deref()), (3, Some(&*why)));
+    assert_eq!(edge.plane.counters().configurations_refused, 0);
 }

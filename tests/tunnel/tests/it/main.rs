@@ -6,6 +6,8 @@ mod configuration;
 mod connector_waits;
 mod delivery;
 mod demands;
+mod http2;
+mod http2_connector;
 mod inside;
 mod lifecycle;
 mod origins;
