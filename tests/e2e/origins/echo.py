@@ -5,6 +5,7 @@
   GET /bytes/1000        so many bytes, chunked
   GET /slow/0.5          answers after that many seconds
   GET /silent            accepts the request and never answers
+  GET /events            two server-sent events; the second after /release was asked for
   Upgrade: websocket     echoes every message; answers a ping; closes when told to
 """
 
@@ -19,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 CHUNK = bytes(range(256)) * 256
+RELEASED = threading.Event()
 
 
 class Server(ThreadingHTTPServer):
@@ -40,6 +42,10 @@ class Echo(BaseHTTPRequestHandler):
         if word == "slow":
             print("waiting", argument, flush=True)
             time.sleep(float(argument))
+        if word == "events":
+            return self.events()
+        if word == "release":
+            RELEASED.set()
         if word == "silent":
             threading.Event().wait()
         seen = {
@@ -94,6 +100,18 @@ class Echo(BaseHTTPRequestHandler):
             piece = CHUNK[:left]
             self.wfile.write(b"%x\r\n" % len(piece) + piece + b"\r\n")
             left -= len(piece)
+        self.wfile.write(b"0\r\n\r\n")
+
+    def events(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for number in (1, 2):
+            piece = b"data: %d\n\n" % number
+            self.wfile.write(b"%x\r\n" % len(piece) + piece + b"\r\n")
+            if number == 1:
+                RELEASED.wait(60)
         self.wfile.write(b"0\r\n\r\n")
 
     def websocket(self):
