@@ -35,7 +35,10 @@ async fn a_tunnel_has_so_many_connections() {
     let (_first, _) = register(&edge, 1, 1).await.unwrap();
     let (second, _) = register(&edge, 1, 2).await.unwrap();
     let refused = register(&edge, 1, 3).await.err().unwrap();
-    assert_eq!(refused.cause, "this tunnel has 2 connections, and may not have more: stop a connector of it");
+    assert_eq!(
+        refused.cause,
+        "Unauthorized: this tunnel has 2 connections, and may not have more: stop a connector of it"
+    );
     assert!(refused.retry_after.is_some(), "a stock connector would stop for good");
     assert_eq!(edge.plane.counters().tunnel_limited, 1);
     // Whoever comes back takes its own place; another tunnel has places of its own.
