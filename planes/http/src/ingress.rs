@@ -47,7 +47,7 @@ pub use http3::{GreeterError, OpenError};
 pub(crate) use lanes::{Lanes, ferry};
 pub(crate) use refusal::Refusal;
 pub(crate) use requests::UnderWay;
-pub(crate) use turn::{FrameTurn, Turn, look, looked};
+pub(crate) use turn::{FrameTurn, Turn, looked};
 
 use crate::worker::Worker;
 

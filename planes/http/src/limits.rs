@@ -137,9 +137,10 @@ pub(crate) const HOLD_TIME: Duration = Duration::from_micros(100);
 /// And for how long in all between two turns, with what it takes to send such requests on.
 pub(crate) const HOLD_TIME_MAX: Duration = Duration::from_micros(300);
 
-/// For so many turns of anybody what comes of a source waits, after there was more of it than it had time for: some
-/// milliseconds of a busy worker.
-pub(crate) const SLOW_ROUNDS: u32 = 100;
+/// For so many turns of anybody what comes of a source waits, after there was more of it than it had time for: some fifty
+/// milliseconds of a busy worker. Each time that it is over, the source may have its [`SOURCE_TIME`] in one go again, and so
+/// has each of many: of a visitor's requests fewer than one in a hundred may meet that.
+pub(crate) const SLOW_ROUNDS: u32 = 1_000;
 
 /// The turn of one that waits where nobody else has anything to do.
 pub(crate) const LONE_TURN_TIME: Duration = Duration::from_micros(250);

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -27,7 +28,7 @@ use crate::access_log::{AccessLog, Pen};
 use crate::counters::{Counters, Totals};
 use crate::date::Dates;
 use crate::egress::Egress;
-use crate::ingress::{self, Connections, Endpoints, Lanes, OpenError};
+use crate::ingress::{self, Connections, Endpoints, Lanes, OpenError, Turn};
 use crate::limits::{
     ACCEPT_PAUSE, ACCEPTS_A_TURN, CONNECTIONS_MAX, ORIGINS, ORIGINS_MAX, QUIC_UNREAD_MAX, SOURCE, UNSENT_BYTES,
 };
@@ -324,11 +325,13 @@ impl WorkerSetup {
         tokio::task::spawn_local(expire(Rc::clone(&worker)));
         tokio::task::spawn_local(ingress::ferry(Rc::clone(&worker.lanes)));
         let sweeper = tokio::task::spawn_local(sweep(Rc::clone(&worker)));
+        let newcomers = worker.lanes.of_newcomers();
         let mut accepting: Vec<_> = self
             .listeners
             .into_iter()
-            .map(|(listener, scheme)| {
-                tokio::task::spawn_local(accept(listener, scheme, Rc::clone(&worker), Rc::clone(&crowd)))
+            .map(|listener| {
+                let turn = Turn::new(Rc::clone(&newcomers));
+                tokio::task::spawn_local(accept(listener, turn, Rc::clone(&worker), Rc::clone(&crowd)))
             })
             .collect();
         accepting.extend(endpoints.iter().flat_map(|endpoints| endpoints.accept(&worker, &crowd)));
@@ -358,11 +361,20 @@ impl WorkerSetup {
 }
 
 /// Accepts connections until the task is aborted.
-async fn accept(listener: TcpListener, scheme: Scheme, worker: Rc<Worker>, crowd: Rc<Crowd>) {
-    let listener = match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => return tracing::error!(%error, "a listener of the HTTP edge cannot be used"),
-    };
+async fn accept((listener, scheme): (TcpListener, Scheme), turn: Rc<Turn>, worker: Rc<Worker>, crowd: Rc<Crowd>) {
+    match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => turn.take(pin!(accept_from(listener, scheme, &turn, &worker, &crowd))).await,
+        Err(error) => tracing::error!(%error, "a listener of the HTTP edge cannot be used"),
+    }
+}
+
+async fn accept_from(
+    listener: tokio::net::TcpListener,
+    scheme: Scheme,
+    turn: &Turn,
+    worker: &Rc<Worker>,
+    crowd: &Rc<Crowd>,
+) {
     let mut accepted = 0_usize;
     loop {
         match listener.accept().await {
@@ -372,7 +384,7 @@ async fn accept(listener: TcpListener, scheme: Scheme, worker: Rc<Worker>, crowd
                 match worker.door.enter(peer.ip(), std::time::Instant::now()) {
                     Ok(place) => {
                         let guest = crowd.enter(&worker.counters);
-                        admit(stream, (peer, place), scheme, Rc::clone(&worker), guest);
+                        admit(stream, (peer, place), scheme, Rc::clone(worker), guest);
                     }
                     Err(over) => {
                         worker.counters.visitors.refused(over);
@@ -382,8 +394,7 @@ async fn accept(listener: TcpListener, scheme: Scheme, worker: Rc<Worker>, crowd
                 }
                 // When it is full, whoever had to go closes its socket first.
                 if worker.door.is_full() || accepted.is_multiple_of(ACCEPTS_A_TURN) {
-                    // Counted, or who is served meanwhile would seem to take all of its time in one look.
-                    ingress::look().await;
+                    turn.next().await;
                 }
             }
             // If file descriptors have run out, trying again at once does not help.

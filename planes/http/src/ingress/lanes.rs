@@ -13,6 +13,8 @@
 //! The connections to the origins of a zone that speak HTTP/2 have a lane too: what an origin sends without end keeps others
 //! from as little as what a visitor does.
 //!
+//! So have newcomers together: to accept a connection is work too, and whose it is, is known when it is done.
+//!
 //! No time is lost by it where nobody else has anything to do. While only one source has, each of its connections waits for
 //! what it has used itself, and turns are longer.
 
@@ -43,6 +45,8 @@ pub(crate) struct Lanes {
     by_zone: RefCell<HashMap<ZoneId, Weak<Lane>>>,
     /// Those in which something waits, in the order of their turns.
     waiting: RefCell<VecDeque<Rc<Lane>>>,
+    /// How many they are, with the one at its turn.
+    queued: Cell<usize>,
     /// Wakes the ferry when the first comes.
     bell: RefCell<Option<Waker>>,
     /// Turns that were taken.
@@ -72,7 +76,9 @@ enum Expected {
 enum Of {
     Source(SourceKey),
     /// What its origins send.
-    OriginsOf(ZoneId),
+    Origins(ZoneId),
+    /// Whoever has just come, from wherever: that is not known before.
+    Newcomers,
 }
 
 /// The work of one source.
@@ -112,11 +118,16 @@ impl Lanes {
         let mut by_zone = self.by_zone.borrow_mut();
         let known = by_zone.get(&zone).and_then(Weak::upgrade);
         let lane = known.unwrap_or_else(|| {
-            let lane = Rc::new(Lane::new(Rc::clone(self), Of::OriginsOf(zone)));
+            let lane = Rc::new(Lane::new(Rc::clone(self), Of::Origins(zone)));
             by_zone.insert(zone, Rc::downgrade(&lane));
             lane
         });
         Turn::new(lane)
+    }
+
+    /// The lane in which connections are accepted.
+    pub(crate) fn of_newcomers(self: &Rc<Self>) -> Rc<Lane> {
+        Rc::new(Lane::new(Rc::clone(self), Of::Newcomers))
     }
 
     /// Forgets after a while that a source was not alone. To be called about once a second.
@@ -191,6 +202,10 @@ impl Lane {
         if !self.lanes.is_shared() {
             return false;
         }
+        // A newcomer may be of those who wait.
+        if self.of == Of::Newcomers {
+            return self.lanes.queued.get() > 0;
+        }
         if self.look.get() == looks() && self.used.get() >= SOURCE_TIME {
             self.slow_down();
         }
@@ -244,6 +259,7 @@ impl Lane {
     pub(super) fn queue_up(self: &Rc<Self>, turn: Rc<Turn>) {
         self.waiting.borrow_mut().push_back(turn);
         if !self.is_queued.replace(true) {
+            self.lanes.queued.set(self.lanes.queued.get() + 1);
             self.lanes.waiting.borrow_mut().push_back(Rc::clone(self));
             self.lanes.bell.take().into_iter().for_each(Waker::wake);
         }
@@ -275,7 +291,8 @@ impl Drop for Lane {
     fn drop(&mut self) {
         match &self.of {
             Of::Source(source) => self.lanes.by_source.borrow_mut().remove(source),
-            Of::OriginsOf(zone) => self.lanes.by_zone.borrow_mut().remove(zone),
+            Of::Origins(zone) => self.lanes.by_zone.borrow_mut().remove(zone),
+            Of::Newcomers => None,
         };
         // Who comes next is alone.
         if self.lanes.last.get() == Some(self.number) {
@@ -302,6 +319,7 @@ pub(crate) async fn ferry(lanes: Rc<Lanes>) {
         lane.serve(time).await;
         if lane.waiting.borrow().is_empty() {
             lane.is_queued.set(false);
+            lanes.queued.set(lanes.queued.get() - 1);
         } else {
             lanes.waiting.borrow_mut().push_back(lane);
         }

@@ -77,7 +77,7 @@ impl Queue {
 }
 
 impl Turn {
-    pub(super) fn new(lane: Rc<Lane>) -> Rc<Turn> {
+    pub(crate) fn new(lane: Rc<Lane>) -> Rc<Turn> {
         let (look, used, moved, queue) = Default::default();
         Rc::new(Turn { lane, look, used, moved, queue })
     }
