@@ -30,8 +30,9 @@ const PYTHON_PACKAGES: [&str; 12] = [
 const ANSIBLE: &str = "ansible==12.3.0";
 const ANSIBLE_MODULE: &str = "ansible_collections/community/general/plugins/modules/cloudflare_dns.py";
 
-/// The official SDK for JavaScript. It needs no other package.
-const NODE_PACKAGE: &str = "cloudflare@7.3.0";
+/// The official SDK for JavaScript; what drives a browser, and judges whether everybody can use a page. They need no other
+/// packages.
+const NODE_PACKAGES: [&str; 3] = ["cloudflare@7.3.0", "playwright-core@1.65.1", "axe-core@4.14.1"];
 
 /// The Python that has them, in an environment of its own. Beside its `bin` are `collections` for Ansible and `js` for
 /// Node.js.
@@ -39,7 +40,7 @@ pub(crate) fn python(missing: Missing) -> Result<PathBuf> {
     let environment = process::target().join("python-sdk");
     let python = environment.join("bin/python");
     let installed = environment.join("installed");
-    let wanted = [&PYTHON_PACKAGES[..], &[ANSIBLE, NODE_PACKAGE]].concat().join(" ");
+    let wanted = [&PYTHON_PACKAGES[..], &[ANSIBLE], &NODE_PACKAGES[..]].concat().join(" ");
     if std::fs::read_to_string(&installed).is_ok_and(|installed| installed == wanted) && python.is_file() {
         return Ok(python);
     }
@@ -72,7 +73,7 @@ fn steps(environment: &Path) -> Vec<Command> {
     let mut npm = process::command(environment.join("bin/npm"));
     npm.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"])
         .arg(environment.join("js"))
-        .arg(NODE_PACKAGE);
+        .args(NODE_PACKAGES);
     vec![venv, install, download, unpack, npm]
 }
 

@@ -62,6 +62,8 @@ pub(crate) const TESTS: &[Program] = &[
     // Judges of which records answer a question.
     program("nsd", "nsd"),
     program("knotd", "knot"),
+    // Who opens the dashboard.
+    program("chromium", "chromium"),
     // Tests of the kernel's part make network namespaces, and look into them.
     program("ip", "iproute2"),
     program("nft", "nftables"),

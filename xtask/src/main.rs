@@ -11,6 +11,7 @@ mod process;
 mod test;
 mod test_stock;
 mod tidy;
+mod web;
 
 use std::process::ExitCode;
 
@@ -24,6 +25,8 @@ cargo xtask COMMAND
   tidy                           layers, dependencies, licences and habits that the compiler cannot check
   ebpf build                     compile the kernel programs, which are committed (needs clang)
   ebpf check                     build them again, and compare
+  web build                      build the dashboard's files, which are committed (needs the Node.js of the tests)
+  web check                      look at its sources, build them again, and compare
   bench dns [--names N] [--seconds N] [--rounds N] [--only LOAD]... [--before PATH]
                                  CPU and queries a second over UDP and TCP, beside NSD, Knot, a bare echo and our
                                  binary of before
@@ -64,6 +67,8 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["tidy"] => tidy::run(),
         ["ebpf", "build"] => ebpf::build(),
         ["ebpf", "check"] => ebpf::check(),
+        ["web", "build"] => web::build(),
+        ["web", "check"] => web::check(),
         ["bench", "dns", options @ ..] => bench::dns::run(options),
         ["bench", "dnssec", options @ ..] => bench::dns::signed::run(options),
         ["bench", "http", options @ ..] => bench::http::run(options),

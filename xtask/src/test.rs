@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::debian::{self, Missing};
-use crate::{clients, ebpf, process, tidy};
+use crate::{clients, ebpf, process, tidy, web};
 
 pub(crate) fn run(missing: Missing) -> Result<()> {
     let mut steps = Steps::default();
@@ -22,6 +22,7 @@ pub(crate) fn run(missing: Missing) -> Result<()> {
     steps.step("format", || process::run(process::cargo().args(["fmt", "--all", "--check"])))?;
     steps.step("tidy", tidy::run)?;
     steps.step("kernel programs", || ebpf::check_with(missing))?;
+    steps.step("the dashboard's files", || web::check_with(missing))?;
     steps.step("lints", || {
         process::run(process::cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
     })?;

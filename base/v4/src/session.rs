@@ -38,6 +38,19 @@ pub struct SessionBody {
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = String, format = Password)]
     pub password: Patch<String>,
+    /// In place of both: the code of a login link.
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[schema(value_type = String)]
+    pub code: Patch<String>,
+}
+
+/// By this a browser logs in once, without a password.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct LoginCode {
+    /// For `POST /bartizan/sessions`; the dashboard takes it behind `/#/login/`.
+    pub code: String,
+    #[schema(value_type = String, format = DateTime)]
+    pub expires_on: Timestamp,
 }
 
 /// A session as stored. What the browser shows is known here only as a hash.

@@ -74,6 +74,11 @@ pub enum Command {
     Login(Login),
     /// Forget what `login` stored; a session ends
     Logout,
+    /// A link to the dashboard that logs a browser in, once and within a quarter of an hour
+    Dashboard {
+        #[command(flatten)]
+        edge: Edge,
+    },
     /// Put a local service on the edge: no open port, no public address
     Tunnel(Box<Tunnel>),
     /// Zones: list, show, create, delete, import, export, check and diff

@@ -57,6 +57,7 @@ fn trial(command: &Command) -> Trial {
         Command::Up(_) => Cannot("it serves"),
         Command::Login(_) => Cannot("whoever is let in is let in"),
         Command::Logout => Cannot("a session is over or it is not"),
+        Command::Dashboard { .. } => Cannot("a link is made or it is not"),
         Command::Tunnel(tunnel) => match &tunnel.action {
             None | Some(TunnelAction::Run { .. }) => Cannot("it runs a connector"),
             Some(TunnelAction::Cleanup { .. }) => Cannot("connections are nothing that is stored"),

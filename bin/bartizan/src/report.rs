@@ -49,7 +49,8 @@ pub fn url(scheme: &str, host: &str, port: u16) -> String {
 
 impl Ready {
     /// The text for a person. It ends with what can be clicked.
-    pub fn text(&self, hello: Option<&str>) -> String {
+    /// With the link that logs a browser in, if it may be shown.
+    pub fn text(&self, hello: Option<&str>, login: Option<&str>) -> String {
         let mut lines =
             vec![format!("{} is ready; data in {}", bold(&format!("bartizan {}", self.version)), self.data.display())];
         let host = hello.unwrap_or(&self.domain);
@@ -60,7 +61,10 @@ impl Ready {
             "  bartizan tunnel --hostname app.{} http://localhost:9000     put a service of yours on the edge",
             self.domain
         )));
-        lines.push(format!("  what runs here   {}", link(&self.dashboard)));
+        lines.push(match login {
+            Some(login) => format!("  dashboard        {}", link(login)),
+            None => format!("  dashboard        {}   `bartizan dashboard` lets you in", link(&self.dashboard)),
+        });
         if let Some(hello) = hello {
             if let Some(http) = self.http.first() {
                 lines.push(format!("  without TLS      {}", link(&url("http", hello, http.port()))));
@@ -106,7 +110,7 @@ mod tests {
             domain: "example".to_owned(),
         };
         let json = serde_json::to_string(&ready).unwrap();
-        let text = ready.text(None) + &ready.text(Some("hello.example"));
+        let text = ready.text(None, None) + &ready.text(Some("hello.example"), None);
         for secret in [&ready.token, &ready.key].into_iter().flatten() {
             assert!(json.contains(secret) && !text.contains(secret), "{text}");
         }

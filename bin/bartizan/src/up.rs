@@ -6,7 +6,7 @@
 
 mod words;
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -49,7 +49,7 @@ use crate::rights::{self, Seen, apart};
 use crate::settings::{AcmeSettings, Settings};
 use crate::user::Handed;
 use crate::{
-    any_port, api_names, backup, clock, data_dir, demo, disk, host, memory, planes, private_origins, readers,
+    any_port, api_names, backup, clock, dashboard, data_dir, demo, disk, host, memory, planes, private_origins, readers,
     store_condition, user,
 };
 
@@ -318,12 +318,16 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
     ready.send_replace(true);
     let problems = &planes.observed().problems;
     report_unknown(&set_up.entry, problems);
-    let mut hello = None;
+    let (mut hello, mut login) = (None, None);
     if let Entry::Open(administrator) = &set_up.entry {
         let client = Api::new(&api_url, &administrator.token, Some(certs.ca_pem().to_owned()));
         if let Err(error) = demo::api_answers(&client).await {
             tracing::error!(error = format!("{error:#}"), "the API does not answer its own administrator");
             demo::fails(problems, &error);
+        }
+        // What a service prints is kept in a journal that others read.
+        if output.form == Form::Text && std::io::stdout().is_terminal() {
+            login = dashboard::link(&client).await.ok();
         }
         // Whoever deleted the zone does not miss the page in it.
         if settings.demo && set_up.zone.is_some() {
@@ -364,7 +368,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
     let host = hello.as_ref().and_then(|hello| hello.host.as_deref());
     print_line(&match output.form {
         Form::Json => json(&report)?,
-        Form::Text => report.text(host),
+        Form::Text => report.text(host, login.as_deref()),
     })?;
 
     let (mut grace, mut end) = (DRAIN_MAX, End::Stop);

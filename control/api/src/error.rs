@@ -70,6 +70,7 @@ faults! {
     ForeignOrigin = 403 10403 "A page of another site changes nothing here; the Origin header must be this API's";
     /// The same for an address that is no user's.
     WrongPassword = 403 9108 "Wrong e-mail address or password";
+    LoginCodeUnknown = 403 9108 "This link was used already, or is too old; `bartizan dashboard` prints another one";
     NotAllowed = 403 9109 "Unauthorized to access requested resource";
     /// By this code certbot tells its user which permission the token lacks.
     NoDnsEdit = 403 1009 "Unauthorized to access requested resource";

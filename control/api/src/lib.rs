@@ -8,7 +8,8 @@
 //! - Replies come after the change is durable. A change that loses a race runs again; clients never see 409 for it.
 //! - Which codes clients see is decided in `error` alone; shapes are in `base/v4`, rules in `base/model`.
 //! - The document (`/client/v4/openapi.json`) is made from the types and routes that serve.
-//! - Beside the dialect: `/healthz`, `/readyz`, `/metrics` (with a token from elsewhere), and one page at `/` for the person at this machine.
+//! - Beside the dialect: `/healthz`, `/readyz`, `/metrics` (with a token from elsewhere), and at `/` the dashboard for browsers, and
+//!   one page without a script for the person at this machine.
 //!
 //! # Layers
 //! A file uses files of lower lines, and of its own line only those to its left; never anything above.
@@ -19,7 +20,7 @@
 //!             members · user · organizations · invites · settings · zone_facts · dnssec · registries · tunnels · apps · owner_names · dns_records · dns_trace · http_trace · delegation · page_rules · tunnel_routes · pops · app_addresses ·
 //!             spectrum · load_balancers · pools · monitors · access_rules · firewall · audit_logs · edge · clock · status · ips · probes
 //! guard       here · state (Api) · auth
-//! store       transaction (View, Change) · memberships · caller · writes · cookie_secrets · passwords · calls
+//! store       transaction (View, Change) · memberships · caller · writes · cookie_secrets · passwords · login_codes · calls
 //! calls       path · origin · cookie · permission · roles · reply · error · rights · tag · query · extract · here · front ·
 //!             openapi · numbers · idempotency · background (Worker) · turns · spools · admin_file ·
 //!             last_used · lists · tracings · dry_run
@@ -72,6 +73,7 @@ mod ips;
 mod last_used;
 mod lists;
 mod load_balancers;
+mod login_codes;
 mod members;
 mod memberships;
 mod monitors;

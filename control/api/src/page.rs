@@ -1,24 +1,34 @@
-//! One page for the person at this machine: what runs here, the zones, the names behind the edge, the tunnels, and what to
-//! try next. No script, no login, and so only for those who sit at the machine.
+//! What is at `/`: the dashboard for browsers, and for all else one page of its own for the person at this machine: what runs
+//! here, the zones, the names behind the edge, the tunnels, and what to try next. That one has no script and no login, and so is
+//! only for those who sit at the machine; a browser finds it at [`PLAIN_PATH`].
 //!
-//! It shows names without asking who reads, so [`crate::here`] must say that he sits here. Secrets are never on it.
+//! It shows names without asking who reads, so [`crate::here`] must say that he sits here. Secrets are never on it. The
+//! dashboard shows nothing by itself: it asks the API, and who logs in is known by a session.
 
 use std::net::SocketAddr;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bartizan_observed::Connections;
 use bartizan_store::{RecordQuery, TunnelQuery, ZoneQuery};
 use bartizan_v4::{Record, StoredTunnel, Zone};
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, Uri, header};
 
-use crate::error::Error;
+use crate::error::{Error, Fault};
 use crate::here;
 use crate::state::{Api, Facts};
 use crate::transaction::{Listed, View};
 
 /// Where the stylesheet is.
 pub(crate) const STYLE_PATH: &str = "/page.css";
+
+/// The page without a script.
+pub(crate) const PLAIN_PATH: &str = "/here";
+
+/// Files of the dashboard.
+pub(crate) const ASSETS_PATH: &str = "/assets/{file}";
+pub(crate) const ICON_PATH: &str = "/favicon.svg";
 
 /// Rows of each table; the page says how many there are in all.
 const ROWS_MAX: u32 = 50;
@@ -31,7 +41,29 @@ pub(crate) async fn style() -> Response {
     ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("page.css")).into_response()
 }
 
-pub(crate) async fn page(State(api): State<Api>, request: Request) -> Response {
+/// For a browser the dashboard, for curl the plain page.
+pub(crate) async fn page(api: State<Api>, request: Request) -> Response {
+    match reads_html(request.headers()) {
+        true => asset(request.uri().clone(), request.headers().clone()).await,
+        false => plain(api, request).await,
+    }
+}
+
+/// One of the dashboard's files.
+pub(crate) async fn asset(uri: Uri, headers: HeaderMap) -> Response {
+    match bartizan_dashboard::answer(uri.path(), &headers) {
+        Some(file) => file.map(Body::from).into_response(),
+        None => Error::from(Fault::NoRoute).into_response(),
+    }
+}
+
+/// Browsers name HTML among what they read; clients in a terminal say nothing, or that they read anything.
+fn reads_html(headers: &HeaderMap) -> bool {
+    let all = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
+    all.flat_map(|accept| accept.split(',')).any(|kind| kind.trim().starts_with("text/html"))
+}
+
+pub(crate) async fn plain(State(api): State<Api>, request: Request) -> Response {
     if !here::asks(&request) {
         return html(StatusCode::FORBIDDEN, elsewhere(&api));
     }

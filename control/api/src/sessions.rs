@@ -1,17 +1,18 @@
-//! `/bartizan/sessions`: people who log in with a password, for pages. What a browser shows is a cookie that it gets once;
-//! the store has its hash, so that a session outlives a start and can be ended from elsewhere.
+//! `/bartizan/sessions`: people who log in with a password or by a link, for pages. What a browser shows is a cookie that it gets
+//! once; the store has its hash, so that a session outlives a start and can be ended from elsewhere.
 //!
 //! A session ends twelve hours after its last call, a week after its beginning, when it is ended, and when its user is
 //! disabled or another password is set.
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bartizan_names::{IdError, SessionId, Span, Timestamp, UserId};
 use bartizan_seal::{TokenHash, hash_token};
 use bartizan_store::{Key, Kind, Prefix, Scope};
-use bartizan_v4::{Deleted, Session, SessionBody, StoredSession, StoredUser, UserStatus};
+use bartizan_v4::{Deleted, LoginCode, Session, SessionBody, StoredSession, StoredUser, UserStatus};
 use http::{Extensions, HeaderMap, Uri, header};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -22,6 +23,7 @@ use crate::cookie;
 use crate::dry_run;
 use crate::error::{Error, Fault};
 use crate::extract::{Body, Ids, Query};
+use crate::login_codes;
 use crate::origin::Origin;
 use crate::permission::Permission;
 use crate::reply::Reply;
@@ -46,6 +48,7 @@ const EMAIL_MAX: usize = 320;
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(open(routes!(create)))
+        .routes(needs(Permission::UserDetailsWrite, api, routes!(create_code)))
         .routes(needs(Permission::UserDetailsRead, api, routes!(list)))
         .routes(needs(Permission::UserDetailsWrite, api, routes!(end_all)))
         .routes(needs(Permission::UserDetailsWrite, api, routes!(end)))
@@ -74,22 +77,17 @@ async fn create(
         Origin::Own { secure } => secure,
         Origin::Untold => false,
     };
-    let given = |text: Option<&String>, at: &str, max: usize| match text {
-        Some(text) if !text.is_empty() && text.len() <= max => Ok(text.clone()),
-        Some(_) => Err(Fault::WrongPassword.into()),
-        None => Err(Fault::BodyField.because(format_args!("`{}` is missing", at.trim_start_matches('/'))).at(at)),
-    };
-    let email = given(body.email.value(), "/email", EMAIL_MAX)?.trim().to_lowercase();
-    let password = given(body.password.value(), "/password", bartizan_model::PASSWORD_MAX)?;
     let from = peer_of(&extensions);
-    let wanted = email.clone();
-    let user = api.read(move |view| view.user_with_email(&wanted)).await?;
-    let kept = user.as_ref().and_then(|user| user.password.clone());
-    let is_right = api.passwords().is(&email, password, kept, from).await?;
-    let Some(user) = user.filter(|_| is_right) else {
-        api.note_wrong(from);
-        return Err(Fault::WrongPassword.into());
+    let user = match body.code.value() {
+        Some(code) => by_code(&api, code).await,
+        None => by_password(&api, &body, from).await,
     };
+    // A link is no word that people choose, so nobody guesses one: a wrong one is an old one, most of the time.
+    let user = user.inspect_err(|error| {
+        if matches!(error.fault, Fault::WrongPassword | Fault::LoginCodeUnknown) {
+            api.note_wrong(from);
+        }
+    })?;
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
     let agent = agent.map(|agent| agent.chars().take(AGENT_MAX).collect::<String>());
     let writes = api.writes().clone();
@@ -99,6 +97,52 @@ async fn create(
     .await?;
     let cookie = cookie::set(&secret, secure, SECONDS_MAX);
     Ok(([(header::SET_COOKIE, cookie)], Reply::of(sent(session.clone(), Some(session.id)))).into_response())
+}
+
+/// Whoever shows the code of a link, which ends by that.
+async fn by_code(api: &Api, code: &str) -> Result<StoredUser, Error> {
+    let user = api.login_codes().take(code, Instant::now()).ok_or(Fault::LoginCodeUnknown)?;
+    let user = api.read(move |view| view.find(&Key::user(user))).await?;
+    user.ok_or_else(|| Fault::LoginCodeUnknown.into())
+}
+
+/// Whoever has the password of the address that they give.
+async fn by_password(api: &Api, body: &SessionBody, from: Option<IpAddr>) -> Result<StoredUser, Error> {
+    let given = |text: Option<&String>, at: &str, max: usize| match text {
+        Some(text) if !text.is_empty() && text.len() <= max => Ok(text.clone()),
+        Some(_) => Err(Fault::WrongPassword.into()),
+        None => Err(Fault::BodyField.because(format_args!("`{}` is missing", at.trim_start_matches('/'))).at(at)),
+    };
+    let email = given(body.email.value(), "/email", EMAIL_MAX)?.trim().to_lowercase();
+    let password = given(body.password.value(), "/password", bartizan_model::PASSWORD_MAX)?;
+    let wanted = email.clone();
+    let user = api.read(move |view| view.user_with_email(&wanted)).await?;
+    let kept = user.as_ref().and_then(|user| user.password.clone());
+    let is_right = api.passwords().is(&email, password, kept, from).await?;
+    user.filter(|_| is_right).ok_or_else(|| Fault::WrongPassword.into())
+}
+
+/// Makes a link by which a browser logs in as the caller, once and within a quarter of an hour: the code of it, told this once.
+/// For the first visit of the dashboard, when nobody has a password yet.
+#[utoipa::path(
+    post,
+    path = "/bartizan/sessions/codes",
+    tag = "Sessions",
+    responses((status = 200, body = bartizan_v4::Envelope<LoginCode>))
+)]
+async fn create_code(State(api): State<Api>, caller: Caller, uri: Uri) -> Result<Reply<LoginCode>, Error> {
+    dry_run::refuse(&uri)?;
+    // A session does not make itself last longer, and nobody becomes more than they are.
+    if caller.session.is_some() {
+        return Err(Fault::NotAllowed.because("who is logged in makes no login link; a token or the global key does"));
+    }
+    if !caller.may_everything() {
+        return Err(Fault::NotAllowed.because("a token that may do less than its user makes no link to log in as the user"));
+    }
+    let now = api.clock().now();
+    let code = api.login_codes().make(caller.user, Instant::now());
+    let expires_on = Timestamp::from_unix_micros(now.unix_micros() + login_codes::LIFE.as_micros() as u64);
+    Ok(Reply::of(LoginCode { code, expires_on }).told_once())
 }
 
 /// The caller's sessions, the newest first.

@@ -28,6 +28,7 @@ use crate::error::{Error, Fault};
 use crate::idempotency::Answers;
 use crate::last_used::LastUsed;
 use crate::lists::Lists;
+use crate::login_codes::LoginCodes;
 use crate::numbers::Numbers;
 use crate::passwords::Passwords;
 use crate::spools::Spools;
@@ -153,6 +154,7 @@ struct Shared {
     guesses: Throttle,
     answers: Answers,
     passwords: Passwords,
+    login_codes: LoginCodes,
     lists: Lists,
     searches: Lists,
     last_used: Arc<LastUsed>,
@@ -180,6 +182,7 @@ impl Api {
             guesses: Throttle::new(GUESSES_MAX, GUESSES_TIME),
             answers: Answers::default(),
             passwords: Passwords::default(),
+            login_codes: LoginCodes::default(),
             lists: Lists::start(),
             searches: Lists::start_for_searches(),
             last_used,
@@ -310,6 +313,10 @@ impl Api {
 
     pub(crate) fn passwords(&self) -> &Passwords {
         &self.0.passwords
+    }
+
+    pub(crate) fn login_codes(&self) -> &LoginCodes {
+        &self.0.login_codes
     }
 
     pub(crate) fn writes(&self) -> &Writes {

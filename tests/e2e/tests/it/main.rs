@@ -11,6 +11,7 @@ mod command_line;
 mod constants;
 mod crowds;
 mod damage;
+mod dashboard;
 mod destinations;
 mod dns_answers;
 mod dns_encrypted;

@@ -1,0 +1,220 @@
+// A person at the dashboard: node dashboard.mjs MODULES PART LINK, with the first line of `up` in EDGE. What is clicked and read
+// here is what people see: labels, buttons, headings. The last line is what the test wants to know.
+
+import assert from 'node:assert/strict';
+import { createRequire } from 'node:module';
+import { readFileSync } from 'node:fs';
+
+const [modules, part, link] = process.argv.slice(2);
+const require = createRequire(`${modules}/`);
+const { chromium } = require('playwright-core');
+const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
+const edge = JSON.parse(process.env.EDGE);
+const root = edge.dashboard;
+
+// The machine may be busy; nothing here takes long by itself.
+const WAIT = 90_000;
+const PASSWORD = 'quiet harbour lantern';
+
+const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] });
+const complaints = [];
+
+async function open(options = {}) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+  context.setDefaultTimeout(WAIT);
+  const page = await context.newPage();
+  page.on('pageerror', (error) => complaints.push(String(error)));
+  page.on('console', (message) => /Content Security|Trusted/.test(message.text()) && complaints.push(message.text()));
+  page.on('dialog', (dialog) => complaints.push(`a script of others ran: ${dialog.message()}`));
+  return page;
+}
+
+const button = (page, name) => page.getByRole('button', { name, exact: true });
+const heading = (page, name) => page.getByRole('heading', { name, level: 1 }).waitFor();
+const row = (page, text) => page.getByRole('row').filter({ hasText: text });
+
+const parts = {
+  async zone() {
+    const page = await open();
+    await page.goto(link);
+    await heading(page, 'Overview');
+    assert.ok(!page.url().includes('login'), 'the code of the link does not stay in the address');
+
+    // A password, so that one can come back.
+    await page.getByRole('link', { name: 'Set a password' }).click();
+    await page.getByLabel('New password').fill('short');
+    await page.getByLabel('The same again').fill('short');
+    await button(page, 'Set the password').click();
+    await page.getByRole('alert').filter({ hasText: 'characters' }).first().waitFor();
+    await page.getByLabel('New password').fill(PASSWORD);
+    await page.getByLabel('The same again').fill(PASSWORD);
+    await button(page, 'Set the password').click();
+    await page.getByText('Your password is set').waitFor();
+
+    // A zone.
+    await page.getByRole('link', { name: 'Zones', exact: true }).click();
+    await page.getByRole('link', { name: 'Add a zone' }).first().click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByLabel('Name').fill('no zone');
+    await button(dialog, 'Add the zone').click();
+    await dialog.getByRole('alert').first().waitFor();
+    await dialog.getByLabel('Name').fill('page.example');
+    await button(dialog, 'Add the zone').click();
+    await heading(page, 'DNS records');
+    await page.getByText('No record yet').waitFor();
+    const zone = page.url().match(/zones\/([0-9a-f]{32})/)[1];
+
+    // A record: what is wrong is said at its field, by the page and by the API.
+    await button(page, 'Add record').first().click();
+    let form = page.getByRole('form', { name: 'Add a record' });
+    await form.getByLabel('Name').fill('www');
+    await form.getByLabel('IPv4 address').fill('2001:db8::1');
+    await form.getByText('take type AAAA').waitFor();
+    await form.getByLabel('IPv4 address').fill('192.0.2.1');
+    await form.getByLabel('Comment').fill('x'.repeat(600));
+    await button(form, 'Add record').click();
+    await form.getByRole('alert').filter({ hasText: 'omment' }).first().waitFor();
+    await form.getByLabel('Comment').fill('<b>bold</b>');
+    await form.getByRole('switch').click();
+    await form.getByText('reach this edge').waitFor();
+    await button(form, 'Add record').click();
+    await row(page, '192.0.2.1').getByText('<b>bold</b>').waitFor();
+    await page.getByText('www.page.example A is added').waitFor();
+
+    // The cloud goes off and on again.
+    await row(page, '192.0.2.1').getByRole('switch').click();
+    await row(page, '192.0.2.1').getByText('DNS only').waitFor();
+    await row(page, '192.0.2.1').getByRole('switch').click();
+    await row(page, '192.0.2.1').getByText('Proxied').waitFor();
+
+    // Names and texts of strangers are texts.
+    await button(page, 'Add record').first().click();
+    form = page.getByRole('form', { name: 'Add a record' });
+    await form.getByLabel('Type').selectOption('TXT');
+    await form.getByLabel('Name').fill('evil');
+    await form.getByLabel('Text').fill('<img src=x onerror=alert(1)><script>alert(2)</script>');
+    await button(form, 'Add record').click();
+    await row(page, 'onerror=alert').waitFor();
+    assert.equal(await page.locator('table img, table script').count(), 0);
+
+    // Changed in its row, without a mouse.
+    await button(page, 'Add record').first().click();
+    form = page.getByRole('form', { name: 'Add a record' });
+    await form.getByLabel('Type').selectOption('MX');
+    await form.getByLabel('Name').fill('@');
+    await form.getByLabel('Priority').fill('20');
+    await form.getByLabel('Mail server').fill('mail.page.example');
+    await form.getByLabel('Mail server').press('Enter');
+    await row(page, '20 mail.page.example').waitFor();
+    await button(row(page, '20 mail.page.example'), 'Edit page.example MX').focus();
+    await page.keyboard.press('Enter');
+    form = page.getByRole('form', { name: 'Edit page.example MX' });
+    await form.getByLabel('Priority').fill('10');
+    await form.getByLabel('Priority').press('Enter');
+    await row(page, '10 mail.page.example').waitFor();
+
+    // Deleted, and back.
+    await button(row(page, '192.0.2.1'), 'Delete www.page.example A').click();
+    await row(page, '192.0.2.1').waitFor({ state: 'detached' });
+    const said = page.locator('.toast').filter({ hasText: 'www.page.example A is deleted' });
+    await button(said, 'Undo').click();
+    await row(page, '192.0.2.1').waitFor();
+
+    // A file: first what would come of it.
+    await button(page, 'Import').click();
+    const importing = page.getByRole('dialog');
+    await importing.getByLabel('its text').fill('imported 300 IN A 192.0.2.44\nbroken 300 IN A nothing\n');
+    await button(importing, 'Show what would come of it').click();
+    await importing.getByRole('alert').filter({ hasText: 'line 2' }).waitFor();
+    await importing.getByLabel('its text').fill('imported 300 IN A 192.0.2.44\n');
+    await button(importing, 'Show what would come of it').click();
+    await importing.getByText('+ imported.page.example. 300 IN A 192.0.2.44').waitFor();
+    await button(importing, 'Import 1 record').click();
+    await row(page, '192.0.2.44').waitFor();
+
+    // Found by the edge, and the view has an address.
+    await page.getByPlaceholder('Name, content, comment or tag').fill('192.0.2.44');
+    await row(page, '192.0.2.1').waitFor({ state: 'detached' });
+    await row(page, 'imported').waitFor();
+    assert.ok(page.url().includes('q=192.0.2.44'), page.url());
+    await page.reload();
+    await row(page, 'imported').waitFor();
+
+    // Out, and in by the password; a wrong one is told.
+    await button(page, 'Log out').click();
+    await heading(page, 'Log in to this edge');
+    await page.getByLabel('E-mail').fill(edge.email);
+    await page.getByLabel('Password', { exact: true }).fill('a wrong password');
+    await button(page, 'Log in').click();
+    await page.getByRole('alert').filter({ hasText: 'Wrong e-mail address or password' }).waitFor();
+    await page.getByLabel('Password', { exact: true }).fill(PASSWORD);
+    await button(page, 'Log in').click();
+    await page.getByRole('navigation', { name: 'Dashboard' }).waitFor();
+
+    // The link that was used once is told to be so.
+    const late = await open();
+    await late.goto(link);
+    await late.getByRole('alert').filter({ hasText: 'used already' }).waitFor();
+    return { zone };
+  },
+
+  async pages() {
+    const faults = [];
+    const seen = new Set();
+    const storage = await logIn();
+    for (const [colorScheme, viewport] of [
+      ['light', { width: 1280, height: 900 }],
+      ['dark', { width: 390, height: 844 }],
+    ]) {
+      const page = await open({ colorScheme, viewport, storageState: storage });
+      const look = async (hash) => {
+        await page.goto(`${root}#${hash}`);
+        await page.locator('#title').waitFor();
+        await page.waitForLoadState('networkidle');
+        seen.add(hash);
+        const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+        if (wide > 0) faults.push(`${hash} is ${wide} too wide for ${viewport.width}`);
+        faults.push(...(await judge(page)).map((fault) => `${hash} ${colorScheme}: ${fault}`));
+      };
+      await page.goto(root);
+      await page.locator('#title').waitFor();
+      const links = () => page.locator('nav[aria-label=Dashboard] a[href^="#/"]').evaluateAll((all) => all.map((one) => one.getAttribute('href').slice(1)));
+      for (const hash of await links()) await look(hash);
+      await page.goto(`${root}#/zones/${edge.zone.id}/records`);
+      await page.locator('#title').waitFor();
+      for (const hash of (await links()).filter((hash) => hash.includes(edge.zone.id))) await look(hash);
+      await look('/me');
+      await look('/nowhere');
+    }
+    return { pages: seen.size, faults };
+  },
+};
+
+async function logIn() {
+  const page = await open();
+  await page.goto(link);
+  await heading(page, 'Overview');
+  return page.context().storageState();
+}
+
+/** Serious findings of the judge, in a world of its own: the page's policy lets no script of others in. */
+async function judge(page) {
+  const session = await page.context().newCDPSession(page);
+  const { frameTree } = await session.send('Page.getFrameTree');
+  const { executionContextId: contextId } = await session.send('Page.createIsolatedWorld', { frameId: frameTree.frame.id, worldName: 'judge' });
+  await session.send('Runtime.evaluate', { contextId, expression: axe });
+  const expression = `axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'best-practice'] }).then(({ violations }) => JSON.stringify(
+    violations.filter(({ impact }) => ['serious', 'critical'].includes(impact)).map(({ id, nodes }) => id + ' at ' + nodes.map((node) => node.target.join(' ')).slice(0, 3).join(', '))))`;
+  const { result, exceptionDetails } = await session.send('Runtime.evaluate', { contextId, expression, awaitPromise: true });
+  await session.detach();
+  if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text);
+  return JSON.parse(result.value);
+}
+
+try {
+  const told = await parts[part]();
+  assert.deepEqual(complaints, []);
+  console.log(JSON.stringify(told));
+} finally {
+  await browser.close();
+}

@@ -1,0 +1,69 @@
+// Which page is where. A new one is a row here, and one of a list below if it is in the menu.
+
+import type { Component } from 'svelte';
+
+import type { IconName } from '../ui/Icon.svelte';
+import Apps from './Apps.svelte';
+import Balancers from './Balancers.svelte';
+import Certificates from './Certificates.svelte';
+import Dnssec from './Dnssec.svelte';
+import Firewall from './Firewall.svelte';
+import History from './History.svelte';
+import Me from './Me.svelte';
+import Overview from './Overview.svelte';
+import Pools from './Pools.svelte';
+import Records from './Records.svelte';
+import Settings from './Settings.svelte';
+import Tunnel from './Tunnel.svelte';
+import Tunnels from './Tunnels.svelte';
+import Zones from './Zones.svelte';
+
+// Each page takes what its path names.
+// eslint-disable-next-line @typescript-eslint/no-explicit-any
+export const PAGES: [string, Component<any>][] = [
+  ['/', Overview],
+  ['/zones', Zones],
+  ['/zones/:id/records', Records],
+  ['/zones/:id/dnssec', Dnssec],
+  ['/zones/:id/certificates', Certificates],
+  ['/zones/:id/firewall', Firewall],
+  ['/zones/:id/applications', Apps],
+  ['/zones/:id/balancers', Balancers],
+  ['/zones/:id/settings', Settings],
+  ['/tunnels', Tunnels],
+  ['/tunnels/:id', Tunnel],
+  ['/pools', Pools],
+  ['/firewall', Firewall],
+  ['/history', History],
+  ['/me', Me],
+];
+
+interface Entry {
+  name: string;
+  path: string;
+  icon: IconName;
+}
+
+export const OF_ACCOUNT: { name: string; pages: Entry[] }[] = [
+  {
+    name: '',
+    pages: [
+      { name: 'Overview', path: '/', icon: 'home' },
+      { name: 'Zones', path: '/zones', icon: 'globe' },
+      { name: 'Tunnels', path: '/tunnels', icon: 'tunnel' },
+      { name: 'Pools', path: '/pools', icon: 'scale' },
+      { name: 'Firewall', path: '/firewall', icon: 'shield' },
+    ],
+  },
+  { name: 'This edge', pages: [{ name: 'History', path: '/history', icon: 'clock' }] },
+];
+
+export const OF_ZONE: Entry[] = [
+  { name: 'DNS records', path: 'records', icon: 'list' },
+  { name: 'DNSSEC', path: 'dnssec', icon: 'stamp' },
+  { name: 'Certificates', path: 'certificates', icon: 'lock' },
+  { name: 'Firewall', path: 'firewall', icon: 'shield' },
+  { name: 'Applications', path: 'applications', icon: 'plug' },
+  { name: 'Load balancers', path: 'balancers', icon: 'scale' },
+  { name: 'Settings', path: 'settings', icon: 'sliders' },
+];
