@@ -34,12 +34,8 @@ pub(crate) fn check_with(missing: Missing) -> Result<()> {
     let rebuilt = process::target().join("web");
     node.build(&rebuilt)?;
     let (is, wanted) = (files(&folder().join("dist"))?, files(&rebuilt)?);
-    let other: Vec<&str> = wanted
-        .keys()
-        .chain(is.keys())
-        .filter(|path| is.get(*path) != wanted.get(*path))
-        .map(String::as_str)
-        .collect();
+    let other: Vec<&str> =
+        wanted.keys().chain(is.keys()).filter(|path| is.get(*path) != wanted.get(*path)).map(String::as_str).collect();
     if !other.is_empty() {
         bail!("web/dist is not what web/src makes ({}): cargo xtask web build, and commit it", other.join(", "));
     }

@@ -128,7 +128,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Login(words) => runtime()?.block_on(login::login(words, output)),
         Command::Logout => runtime()?.block_on(login::logout(output)),
         Command::Status { edge } => runtime()?.block_on(status::run(&edge, output)),
-        Command::Dashboard { edge } => on_edge(&edge, "dashboard", output, async |api| dashboard::run(api, output).await),
+        Command::Dashboard { edge } => {
+            on_edge(&edge, "dashboard", output, async |api| dashboard::run(api, output).await)
+        }
         Command::Tunnel(tunnel) => tunnel::run(*tunnel, output),
         Command::App { action, edge } => on_edge(&edge, "app", output, async |api| app::run(action, api, output).await),
         Command::Pool { action, edge } => {

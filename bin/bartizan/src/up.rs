@@ -49,8 +49,8 @@ use crate::rights::{self, Seen, apart};
 use crate::settings::{AcmeSettings, Settings};
 use crate::user::Handed;
 use crate::{
-    any_port, api_names, backup, clock, dashboard, data_dir, demo, disk, host, memory, planes, private_origins, readers,
-    store_condition, user,
+    any_port, api_names, backup, clock, dashboard, data_dir, demo, disk, host, memory, planes, private_origins,
+    readers, store_condition, user,
 };
 
 /// How long requests in flight may go on after SIGTERM.

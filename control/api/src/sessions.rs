@@ -137,7 +137,9 @@ async fn create_code(State(api): State<Api>, caller: Caller, uri: Uri) -> Result
         return Err(Fault::NotAllowed.because("who is logged in makes no login link; a token or the global key does"));
     }
     if !caller.may_everything() {
-        return Err(Fault::NotAllowed.because("a token that may do less than its user makes no link to log in as the user"));
+        return Err(
+            Fault::NotAllowed.because("a token that may do less than its user makes no link to log in as the user")
+        );
     }
     let now = api.clock().now();
     let code = api.login_codes().make(caller.user, Instant::now());

@@ -117,8 +117,17 @@ mod tests {
 
     #[test]
     fn paths_are_files_or_nothing() {
-        for path in ["", "/x", "/assets/", "/assets/..", "/../Cargo.toml", "//", "/assets/../files.rs", "/files.rs", "/index.html"]
-        {
+        for path in [
+            "",
+            "/x",
+            "/assets/",
+            "/assets/..",
+            "/../Cargo.toml",
+            "//",
+            "/assets/../files.rs",
+            "/files.rs",
+            "/index.html",
+        ] {
             assert!(answer(path, &HeaderMap::new()).is_none(), "{path}");
         }
         let page = answer(PAGE, &HeaderMap::new()).unwrap();

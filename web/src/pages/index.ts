@@ -11,9 +11,11 @@ import Firewall from './Firewall.svelte';
 import History from './History.svelte';
 import Me from './Me.svelte';
 import Overview from './Overview.svelte';
+import People from './People.svelte';
 import Pools from './Pools.svelte';
 import Records from './Records.svelte';
 import Settings from './Settings.svelte';
+import Tokens from './Tokens.svelte';
 import Tunnel from './Tunnel.svelte';
 import Tunnels from './Tunnels.svelte';
 import Zones from './Zones.svelte';
@@ -34,6 +36,8 @@ export const PAGES: [string, Component<any>][] = [
   ['/tunnels/:id', Tunnel],
   ['/pools', Pools],
   ['/firewall', Firewall],
+  ['/tokens', Tokens],
+  ['/people', People],
   ['/history', History],
   ['/me', Me],
 ];
@@ -55,7 +59,11 @@ export const OF_ACCOUNT: { name: string; pages: Entry[] }[] = [
       { name: 'Firewall', path: '/firewall', icon: 'shield' },
     ],
   },
-  { name: 'This edge', pages: [{ name: 'History', path: '/history', icon: 'clock' }] },
+  { name: 'This edge', pages: [
+      { name: 'API tokens', path: '/tokens', icon: 'key' },
+      { name: 'People', path: '/people', icon: 'people' },
+      { name: 'History', path: '/history', icon: 'clock' },
+    ] },
 ];
 
 export const OF_ZONE: Entry[] = [

@@ -43,6 +43,11 @@ fn those_that_share_a_code_are_each_met() {
         (Fault::BadBody, None, asked("POST", "/zones", "{")),
         (Fault::BodyField, None, asked("POST", "/zones", r#"{"name":7}"#)),
         (Fault::UserUnknown, None, asked("GET", &format!("/bartizan/users/{none}"), "")),
+        (
+            Fault::LoginCodeUnknown,
+            None,
+            call(&[], "POST", "/bartizan/sessions", r#"{"code":"0123456789012345678901234567890123456789"}"#),
+        ),
         (Fault::SessionUnknown, None, asked("DELETE", &format!("/bartizan/sessions/{none}"), "")),
         (Fault::MemberUnknown, None, asked("GET", &format!("{members}/{none}"), "")),
         (Fault::RoleUnknown, None, asked("GET", &format!("{account}/roles/{none}"), "")),

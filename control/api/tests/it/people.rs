@@ -186,6 +186,52 @@ fn a_session_lives_and_ends() {
     assert_eq!(call(cookie_1, "GET", "/user", "").verdict(), "403 9109");
 }
 
+/// A link lets in once, as whoever made it; and nobody makes one who could not be its user already.
+#[test]
+fn a_login_link_is_good_once() {
+    let edge = Edge::new();
+    let codes = format!("{SESSIONS}/codes");
+    let log_in = |code: &str, origin: (&str, &str)| {
+        let body = json!({"code": code}).to_string();
+        edge.send_as(&[HOST, origin], "POST", &format!("/client/v4{SESSIONS}"), &body)
+    };
+    let made = edge.post(&codes, "").result();
+    let code = made["code"].as_str().unwrap();
+    assert_eq!(code.len(), 40);
+    assert_eq!(log_in("0".repeat(40).as_str(), ORIGIN).verdict(), "403 9108");
+    assert_eq!(log_in("", ORIGIN).verdict(), "403 9108");
+    // A page of others does not use it up.
+    assert_eq!(log_in(code, ("origin", "https://evil.example")).verdict(), "403 10403");
+    let answer = log_in(code, ORIGIN);
+    let set = answer.headers["set-cookie"].to_str().unwrap().to_owned();
+    assert_eq!(answer.verdict(), "200");
+    let cookie = set.split(';').next().unwrap();
+    assert_eq!(in_session(&edge, cookie, "GET", "/user", "").result()["email"], EMAIL);
+    let again = log_in(code, ORIGIN);
+    assert_eq!(again.verdict(), "403 9108");
+    assert!(again.text.contains("used already"), "{}", again.text);
+    // Who came by a link has a password when they have set one.
+    let set = in_session(&edge, cookie, "PUT", "/bartizan/user/password", &json!({"password": PASSWORD}).to_string());
+    assert_eq!(set.result()["has_password"], true);
+    assert_eq!(login(&edge, EMAIL, PASSWORD, "127.0.0.1:50000").verdict(), "200");
+
+    assert_eq!(in_session(&edge, cookie, "POST", &codes, "").verdict(), "403 9109");
+    let policy = json!({"permission_groups": [{"name": "User Details Write"}],
+        "resources": {format!("com.cloudflare.api.user.{}", edge.administrator.user_id): "*"}});
+    let narrow = edge.post("/user/tokens", &json!({"name": "narrow", "policies": [policy]}).to_string()).result();
+    let narrow = format!("Bearer {}", narrow["value"].as_str().unwrap());
+    let by = |headers: &[(&str, &str)]| edge.send_as(headers, "POST", &format!("/client/v4{codes}"), "").verdict();
+    assert_eq!(by(&[("authorization", &narrow)]), "403 9109");
+    assert_eq!(by(&[("x-auth-email", EMAIL), ("x-auth-key", KEY)]), "200");
+    assert_eq!(edge.call("POST", &format!("{codes}?dry_run=true"), "").verdict(), "400 6008");
+    // Neither the log nor the store has one.
+    let code = edge.post(&codes, "").result();
+    let mut kept = String::new();
+    let read = edge.store.read().unwrap();
+    read.for_each(&bartizan_store::Filter::Everything, &mut |entry| kept += &entry.value.json).unwrap();
+    assert!(!kept.contains(code["code"].as_str().unwrap()));
+}
+
 /// A session ends by the time alone, and one more than there may be ends the one that was not used for longest.
 #[test]
 fn sessions_end_by_themselves() {

@@ -83,7 +83,8 @@ fn browsers_and_terminals_get_each_their_page() {
     let browser = curl::get(&["-H", "accept: text/html,application/xhtml+xml,*/*;q=0.8", &page]);
     assert!(browser.text().contains("<script type=\"module\""), "{}", browser.text());
     assert!(browser.header("content-security-policy").contains("script-src 'self'"), "{:?}", browser.headers);
-    let script = browser.text().split("src=\"/").nth(1).and_then(|rest| rest.split('"').next()).expect("a script").to_owned();
+    let script =
+        browser.text().split("src=\"/").nth(1).and_then(|rest| rest.split('"').next()).expect("a script").to_owned();
     let packed = curl::get(&["--compressed", &format!("{page}{script}")]);
     assert!(packed.header("cache-control").contains("immutable"), "{:?}", packed.headers);
     assert!(packed.text().contains("Bartizan"));
