@@ -9,12 +9,12 @@ const FILES: &[File] = &[
         gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-C4QZNGOd.css.gz")),
     },
     File {
-        path: "/assets/index-zTXk24Zs.js",
+        path: "/assets/index-CFMHrR5o.js",
         kind: "text/javascript; charset=utf-8",
-        tag: "70369f43ccdf6515",
-        plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-zTXk24Zs.js")),
-        brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-zTXk24Zs.js.br")),
-        gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-zTXk24Zs.js.gz")),
+        tag: "ad78bb41db424c4d",
+        plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-CFMHrR5o.js")),
+        brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-CFMHrR5o.js.br")),
+        gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-CFMHrR5o.js.gz")),
     },
     File {
         path: "/favicon.svg",
@@ -27,7 +27,7 @@ const FILES: &[File] = &[
     File {
         path: "/",
         kind: "text/html; charset=utf-8",
-        tag: "a47a475be9e4e880",
+        tag: "84ceaed36db1024d",
         plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/index.html")),
         brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/index.html.br")),
         gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/index.html.gz")),

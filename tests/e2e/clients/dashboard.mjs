@@ -13,7 +13,7 @@ const edge = JSON.parse(process.env.EDGE);
 const root = edge.dashboard;
 
 // The machine may be busy; nothing here takes long by itself.
-const WAIT = 90_000;
+const WAIT = Number(process.env.WAIT_MS ?? 90_000);
 const PASSWORD = 'quiet harbour lantern';
 
 const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] });
@@ -156,6 +156,103 @@ const parts = {
     await late.goto(link);
     await late.getByRole('alert').filter({ hasText: 'used already' }).waitFor();
     return { zone };
+  },
+
+  async services() {
+    const page = await open();
+    await page.goto(link);
+    await heading(page, 'Overview');
+    const at = async (path, name) => {
+      await page.goto(`${root}#${path}`);
+      await heading(page, name);
+    };
+    const zone = `/zones/${edge.zone.id}`;
+
+    await at(`${zone}/dnssec`, 'DNSSEC');
+    await page.getByRole('switch', { name: 'DNSSEC' }).click();
+    await page.getByText('For the registrar').waitFor();
+
+    await at(`${zone}/settings`, 'Settings');
+    await page.getByRole('switch', { name: 'Always HTTPS' }).click();
+    await page.getByText('always_use_https is on').waitFor();
+    // What the edge refuses is said where it was wanted, and what holds is shown.
+    await page.getByRole('spinbutton', { name: 'Largest upload' }).fill('0');
+    await page.getByRole('spinbutton', { name: 'Largest upload' }).press('Tab');
+    await page.getByRole('alert').filter({ hasText: 'max_upload' }).waitFor();
+
+    await at('/firewall', 'Firewall, everywhere');
+    await page.getByLabel('Who', { exact: true }).fill('198.51.100.0/24');
+    await page.getByLabel('Why').fill('a test');
+    await button(page, 'Add the rule').click();
+    await row(page, '198.51.100.0/24').waitFor();
+    await page.getByLabel('Address', { exact: true }).fill('198.51.100.7');
+    await button(page, 'Try it').click();
+    await page.getByText('blocked by').waitFor();
+
+    await at(`${zone}/applications`, 'Applications');
+    await button(page, 'Add an application').first().click();
+    let dialog = page.getByRole('dialog');
+    await dialog.getByLabel('Name', { exact: true }).fill('ssh');
+    await dialog.getByLabel('Port', { exact: true }).fill(process.env.PORT);
+    await dialog.getByLabel('Address or name').fill('127.0.0.1');
+    await dialog.getByLabel('Its port').fill(process.env.ORIGIN);
+    await button(dialog, 'Serve it').click();
+    await row(page, `ssh.${edge.zone.name}`).waitFor();
+
+    await at('/tunnels', 'Tunnels');
+    await page.getByRole('link', { name: 'Make a tunnel' }).first().click();
+    dialog = page.getByRole('dialog');
+    await dialog.getByLabel('Name').fill('office');
+    await button(dialog, 'Make it').click();
+    await heading(page, 'office');
+    await button(page, 'Show the token').click();
+    const line = page.locator('pre').filter({ hasText: 'bartizan tunnel run --token ey' });
+    await line.waitFor();
+    const connector = (await line.innerText()).match(/--token (\S+)/)[1];
+    await page.getByLabel('Name', { exact: true }).fill(`app.${edge.zone.name}`);
+    await button(page, 'Lead it here').click();
+    await page.getByRole('link', { name: `app.${edge.zone.name}` }).waitFor();
+
+    await at('/pools', 'Pools and monitors');
+    await button(page, 'Pool').click();
+    dialog = page.getByRole('dialog');
+    await dialog.getByLabel('Name').fill('web');
+    await dialog.getByLabel('Servers').fill('192.0.2.1\n192.0.2.2:8080=0.5');
+    await button(dialog, 'Make it').click();
+    await row(page, '192.0.2.2:8080').waitFor();
+    await at(`${zone}/balancers`, 'Load balancers');
+    await button(page, 'Add a load balancer').first().click();
+    dialog = page.getByRole('dialog');
+    await dialog.getByLabel('Name').fill('balanced');
+    await dialog.getByRole('checkbox', { name: /^web/ }).check();
+    await button(dialog, 'Balance it').click();
+    await row(page, `balanced.${edge.zone.name}`).waitFor();
+
+    await at('/tokens', 'API tokens');
+    await button(page, 'Make a token').click();
+    dialog = page.getByRole('dialog');
+    await dialog.getByLabel('What it is for').fill('certbot');
+    await button(dialog, 'DNS records').click();
+    await button(dialog, 'Make it').click();
+    await page.getByText('It is shown this once').waitFor();
+    const token = (await page.locator('pre').first().innerText()).trim();
+
+    await at('/people', 'People');
+    await button(page, 'Add somebody').click();
+    dialog = page.getByRole('dialog');
+    await dialog.getByLabel('E-mail').fill('ann@example.com');
+    await dialog.getByLabel('Role').selectOption({ label: 'DNS' });
+    await button(dialog, 'Add them').click();
+    await page.getByText('A password for ann@example.com').waitFor();
+    const password = (await page.locator('pre').first().innerText()).trim();
+
+    // All of it is in the history, and one of it is undone there.
+    await at('/history', 'History');
+    const change = page.locator('ol > li').filter({ hasText: '198.51.100.0/24' }).first();
+    await button(change, 'Undo').click();
+    await button(page.getByRole('dialog'), 'Undo it').click();
+    await page.locator('.toast').filter({ hasText: 'is undone' }).waitFor();
+    return { connector, token, password };
   },
 
   async pages() {

@@ -1,5 +1,7 @@
 // Something that comes from the edge and is shown: what is there, what went wrong, and whether an answer is still waited for.
 
+import { untrack } from 'svelte';
+
 import { ApiError, reason } from './api';
 
 export class Loaded<T> {
@@ -13,12 +15,12 @@ export class Loaded<T> {
     this.#load = load;
   }
 
-  /** Asks again. What is shown stays until the answer is there; of several answers the one that was asked for last counts. */
+  /** Asks again. An effect that does it says itself by what: nothing that is read here counts for it. What is shown stays until the answer is there; of several answers the one that was asked for last counts. */
   again = async (): Promise<void> => {
     const turn = ++this.#turn;
     this.busy = true;
     try {
-      const value = await this.#load();
+      const value = await untrack(this.#load);
       if (turn !== this.#turn) return;
       this.value = value;
       this.error = undefined;

@@ -1,13 +1,18 @@
 //! The dashboard in a real browser: what a person does there is done, as the API and DNS tell it.
 
+use std::net::Ipv4Addr;
 use std::process::Command;
 
-use bartizan_e2e::origin::here;
-use bartizan_e2e::{Edge, curl, dns, finish, python_with_sdk};
+use bartizan_e2e::origin::{Origin, free, here};
+use bartizan_e2e::{Edge, curl, dns, finish, python_with_sdk, wait};
 use serde_json::{Value, json};
 
 /// Lets a browser do what a part of the script says; what it has to tell is its last line.
 fn in_browser(edge: &Edge, part: &str) -> Value {
+    in_browser_with(edge, part, &[])
+}
+
+fn in_browser_with(edge: &Edge, part: &str, more: &[(&str, &str)]) -> Value {
     let link = edge.command(["dashboard", "--json"]);
     let link: Value = serde_json::from_str(&finish(&mut { link }).ok()).expect("an object");
     let out = finish(
@@ -15,7 +20,8 @@ fn in_browser(edge: &Edge, part: &str) -> Value {
             .arg(here("clients/dashboard.mjs"))
             .arg(python_with_sdk().with_file_name("../js/node_modules"))
             .args([part, link["link"].as_str().expect("a link")])
-            .env("EDGE", edge.ready().to_string()),
+            .env("EDGE", edge.ready().to_string())
+            .envs(more.iter().copied()),
     )
     .ok();
     serde_json::from_str(out.lines().last().unwrap_or_default()).unwrap_or_else(|error| panic!("{error}: {out}"))
@@ -51,6 +57,44 @@ fn a_person_serves_a_zone_from_a_browser() {
     // Who logged in has a password now, and the link is good no more.
     let users = edge.get("/bartizan/users");
     assert_eq!(users[0]["has_password"], json!(true));
+}
+
+/// What stands behind names: DNSSEC, settings, rules, applications, tunnels, pools, tokens and people.
+#[test]
+fn services_and_rights_from_a_browser() {
+    let edge = Edge::start();
+    let origin = Origin::files();
+    let port = free(Ipv4Addr::LOCALHOST.into()).port().to_string();
+    let told = in_browser_with(&edge, "services", &[("PORT", &port), ("ORIGIN", &origin.port().to_string())]);
+    let text = |name: &str| told[name].as_str().unwrap_or_else(|| panic!("{name} in {told}")).to_owned();
+
+    let keys = dns::dig(edge.dns(), &[edge.domain(), "DNSKEY"]).answers();
+    assert!(keys.iter().any(|line| line.contains(" 257 3 13 ")), "{keys:?}");
+    let setting = |name: &str| edge.get(&format!("/zones/{}/settings/{name}", edge.zone()))["value"].clone();
+    assert_eq!((setting("always_use_https"), setting("max_upload")), (json!("on"), json!(100)));
+    // The rule was made, and undone in the history.
+    let rules = edge.get(&format!("/accounts/{}/firewall/access_rules/rules", edge.account()));
+    assert_eq!(rules, json!([]));
+    let apps = edge.get(&format!("/zones/{}/spectrum/apps", edge.zone()));
+    let address = apps[0]["bartizan"]["addresses"][0].as_str().unwrap_or_else(|| panic!("{apps}")).to_owned();
+    let page = wait::until("the application serves", || curl::try_get(&[&format!("http://{address}:{port}/")]).ok());
+    assert_eq!(page.status, 200);
+
+    let tunnels = edge.get(&format!("/accounts/{}/cfd_tunnel?name=office", edge.account()));
+    assert!(text("connector").len() > 100 && tunnels[0]["name"] == "office", "{tunnels}");
+    let name = format!("app.{}", edge.domain());
+    let record = edge.get(&format!("/zones/{}/dns_records?name={name}", edge.zone()));
+    assert_eq!(record[0]["content"], format!("{}.cfargotunnel.com", tunnels[0]["id"].as_str().unwrap_or_default()));
+    let balanced = dns::dig(edge.dns(), &[&format!("balanced.{}", edge.domain()), "A"]).answers();
+    assert!(balanced.iter().any(|line| line.contains("127.0.0.1")), "{balanced:?}");
+
+    let bearer = format!("authorization: Bearer {}", text("token"));
+    let as_token = |path: &str| curl::get(&["-H", &bearer, &format!("{}{path}", edge.api_url())]).status;
+    let records = format!("/zones/{}/dns_records", edge.zone());
+    assert_eq!((as_token("/user/tokens/verify"), as_token(&records), as_token("/bartizan/users")), (200, 200, 403));
+    let body = json!({"email": "ann@example.com", "password": text("password")}).to_string();
+    let url = format!("{}/bartizan/sessions", edge.api_url());
+    assert_eq!(curl::get(&["-H", "content-type: application/json", "-d", &body, &url]).status, 200);
 }
 
 /// Every page, in both colour schemes and on a phone, as a judge of access sees it; and nothing that its policy forbids.
