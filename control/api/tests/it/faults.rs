@@ -44,6 +44,11 @@ fn those_that_share_a_code_are_each_met() {
         (Fault::BodyField, None, asked("POST", "/zones", r#"{"name":7}"#)),
         (Fault::UserUnknown, None, asked("GET", &format!("/bartizan/users/{none}"), "")),
         (
+            Fault::WrongPassword,
+            None,
+            call(&[], "POST", "/bartizan/sessions", r#"{"email":"a@example.com","password":"not this one"}"#),
+        ),
+        (
             Fault::LoginCodeUnknown,
             None,
             call(&[], "POST", "/bartizan/sessions", r#"{"code":"0123456789012345678901234567890123456789"}"#),
