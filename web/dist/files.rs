@@ -1,20 +1,20 @@
 // Written by the build of `web/` (`cargo xtask web build`); not by hand.
 const FILES: &[File] = &[
     File {
-        path: "/assets/index-C4QZNGOd.css",
-        kind: "text/css; charset=utf-8",
-        tag: "b11203c007a7d8c0",
-        plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-C4QZNGOd.css")),
-        brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-C4QZNGOd.css.br")),
-        gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-C4QZNGOd.css.gz")),
+        path: "/assets/index-C9ILb1kS.js",
+        kind: "text/javascript; charset=utf-8",
+        tag: "0e6814f672a00945",
+        plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-C9ILb1kS.js")),
+        brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-C9ILb1kS.js.br")),
+        gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-C9ILb1kS.js.gz")),
     },
     File {
-        path: "/assets/index-DK7AABMI.js",
-        kind: "text/javascript; charset=utf-8",
-        tag: "7a4262e5362bf151",
-        plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-DK7AABMI.js")),
-        brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-DK7AABMI.js.br")),
-        gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-DK7AABMI.js.gz")),
+        path: "/assets/index-Cqhuo8zF.css",
+        kind: "text/css; charset=utf-8",
+        tag: "d76d5342f54024ad",
+        plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-Cqhuo8zF.css")),
+        brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-Cqhuo8zF.css.br")),
+        gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-Cqhuo8zF.css.gz")),
     },
     File {
         path: "/favicon.svg",
@@ -27,7 +27,7 @@ const FILES: &[File] = &[
     File {
         path: "/",
         kind: "text/html; charset=utf-8",
-        tag: "d966ab46c7e83f73",
+        tag: "0e907f3fa8d4de65",
         plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/index.html")),
         brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/index.html.br")),
         gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/index.html.gz")),

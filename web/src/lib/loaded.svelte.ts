@@ -7,6 +7,8 @@ import { ApiError, reason } from './api';
 export class Loaded<T> {
   value = $state<T>();
   error = $state<string>();
+  /** Whether the rights of whoever looks do not show it. */
+  hidden = $state(false);
   busy = $state(false);
   #load: () => Promise<T>;
   #turn = 0;
@@ -24,9 +26,11 @@ export class Loaded<T> {
       if (turn !== this.#turn) return;
       this.value = value;
       this.error = undefined;
+      this.hidden = false;
     } catch (error) {
       if (turn !== this.#turn) return;
       this.error = reason(error);
+      this.hidden = error instanceof ApiError && error.status === 403;
       // What may not be seen any more is not shown.
       if (error instanceof ApiError && [403, 404].includes(error.status)) this.value = undefined;
     } finally {

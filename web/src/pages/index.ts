@@ -16,6 +16,7 @@ import Pools from './Pools.svelte';
 import Records from './Records.svelte';
 import Settings from './Settings.svelte';
 import Tokens from './Tokens.svelte';
+import Trace from './Trace.svelte';
 import Tunnel from './Tunnel.svelte';
 import Tunnels from './Tunnels.svelte';
 import Zones from './Zones.svelte';
@@ -31,6 +32,7 @@ export const PAGES: [string, Component<any>][] = [
   ['/zones/:id/firewall', Firewall],
   ['/zones/:id/applications', Apps],
   ['/zones/:id/balancers', Balancers],
+  ['/zones/:id/trace', Trace],
   ['/zones/:id/settings', Settings],
   ['/tunnels', Tunnels],
   ['/tunnels/:id', Tunnel],
@@ -73,5 +75,6 @@ export const OF_ZONE: Entry[] = [
   { name: 'Firewall', path: 'firewall', icon: 'shield' },
   { name: 'Applications', path: 'applications', icon: 'plug' },
   { name: 'Load balancers', path: 'balancers', icon: 'scale' },
+  { name: 'Why this answer', path: 'trace', icon: 'search' },
   { name: 'Settings', path: 'settings', icon: 'sliders' },
 ];
