@@ -1,20 +1,20 @@
 // Written by the build of `web/` (`cargo xtask web build`); not by hand.
 const FILES: &[File] = &[
     File {
-        path: "/assets/index-BnW9Y0WR.css",
-        kind: "text/css; charset=utf-8",
-        tag: "3eb9fc113c49ab25",
-        plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-BnW9Y0WR.css")),
-        brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-BnW9Y0WR.css.br")),
-        gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-BnW9Y0WR.css.gz")),
-    },
-    File {
-        path: "/assets/index-C_f66GLE.js",
+        path: "/assets/index-cchGo4Ew.js",
         kind: "text/javascript; charset=utf-8",
         tag: "0e6814f672a00945",
-        plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-C_f66GLE.js")),
-        brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-C_f66GLE.js.br")),
-        gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-C_f66GLE.js.gz")),
+        plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-cchGo4Ew.js")),
+        brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-cchGo4Ew.js.br")),
+        gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-cchGo4Ew.js.gz")),
+    },
+    File {
+        path: "/assets/index-qyOBVFxO.css",
+        kind: "text/css; charset=utf-8",
+        tag: "879f9bad6ff11189",
+        plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-qyOBVFxO.css")),
+        brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-qyOBVFxO.css.br")),
+        gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-qyOBVFxO.css.gz")),
     },
     File {
         path: "/favicon.svg",
@@ -27,7 +27,7 @@ const FILES: &[File] = &[
     File {
         path: "/",
         kind: "text/html; charset=utf-8",
-        tag: "62c38df46959a3d2",
+        tag: "7b6a3608419dca0c",
         plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/index.html")),
         brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/index.html.br")),
         gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/index.html.gz")),
