@@ -168,6 +168,13 @@ const parts = {
     };
     const zone = `/zones/${edge.zone.id}`;
 
+    // Nobody answers for a while: the page says so, and comes back by itself.
+    await page.context().setOffline(true);
+    await page.getByText('The edge does not answer').first().waitFor();
+    await page.context().setOffline(false);
+    await page.getByText('The edge does not answer').first().waitFor({ state: 'detached' });
+    await page.getByText('All is well').waitFor();
+
     await at(`${zone}/dnssec`, 'DNSSEC');
     await page.getByRole('switch', { name: 'DNSSEC' }).click();
     await page.getByText('For the registrar').waitFor();
