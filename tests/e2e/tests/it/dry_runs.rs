@@ -26,6 +26,7 @@ const COMMANDS: &[(&str, Told)] = &[
     ("up", Refuses("it serves")),
     ("login", Refuses("is let in")),
     ("logout", Refuses("over or it is not")),
+    ("dashboard", Refuses("is made or it is not")),
     ("tunnel --hostname new.DOMAIN --hello-world", Refuses("it runs a connector")),
     ("tunnel run office", Refuses("it runs a connector")),
     ("tunnel create home", Would("add tunnel home")),
