@@ -106,12 +106,16 @@ fn take(
             seen.is_over = true;
         }
         Event::Reset { owner, .. } => seen(streams, owner).is_over = true,
-        Event::Leaving { refused } => {
+        Event::Leaving { refused, .. } => {
             refused.into_iter().for_each(|owner| seen(streams, owner).is_over = true);
             assert!(!connection.may_open());
         }
         Event::Room { owner } => {
-            connection.send_data(owner.expect("it has one"), &[b'x'; 50], EndStream::Unset, 50, out);
+            let stream = owner.expect("it has one");
+            let share = connection.fair_share(stream);
+            assert!(share <= connection.window());
+            connection.send_data(stream, &[b'x'; 50], EndStream::Unset, share.min(50), out);
+            connection.widen(stream, 1 << 16, out);
         }
         Event::RoomForAll => connection.reset(7, Code::Cancel, out),
         Event::RoomForEach | Event::Hungry => connection.refill(1),

@@ -123,9 +123,8 @@ settings! {
     MinTlsVersion min_tls_version: OldestTls = Oldest, default OldestTls::Tls12, strict OldestTls::Tls13;
     /// Origins that are spoken to in the clear speak HTTP/2, and nothing else is tried (RFC 9113 §3.3): servers of gRPC.
     OriginH2c origin_h2c: bool = Switch, default false;
-    /// The newest version of HTTP that origins are offered over TLS. The dialect's own default is 2: there many visitors share a
-    /// connection, and what one of them sends can make the origin end it for all.
-    OriginMaxHttpVersion origin_max_http_version: OriginHttp = OneOf<OriginHttp>, default OriginHttp::Http1;
+    /// The newest version of HTTP that origins are offered over TLS.
+    OriginMaxHttpVersion origin_max_http_version: OriginHttp = OneOf<OriginHttp>, default OriginHttp::Http2;
     /// How long an origin may be silent: before its answer, and between two pieces of it. Default and limit are the
     /// dialect's own.
     ProxyReadTimeout proxy_read_timeout: Duration = Seconds<6_000>, default Duration::from_secs(100);

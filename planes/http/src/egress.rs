@@ -31,20 +31,21 @@ use bartizan_steering::Balancer;
 use bartizan_wire::http1::{self, Illegal};
 use http::{HeaderMap, StatusCode};
 
+use crate::Limits;
 use crate::answered::Answered;
 use crate::arrived::Arrived;
 use crate::clients::Told;
 use crate::counters::Counters;
 use crate::forward::{self, FIELDS_TO_ORIGIN, Provenance, SourceFields};
 use crate::ingress::RequestGuard;
-use crate::limits::SWEEPS_MAX;
+use crate::limits::{ORIGIN_TRIES_MAX, SWEEPS_MAX};
 use crate::page::Problem;
 use crate::ray::Ray;
 use crate::spare::Spare;
 pub(crate) use balanced::Sticky;
 use composed::Composed;
-use http2::{Answer, Asking, Exchange, Opening, Session, Sessions};
-use link::{Head, Link, Lost};
+use http2::{Answer, Asking, Closed, Exchange, Lost, Making, Need, Opening, Session, Sessions};
+use link::{Head, Link};
 use patience::Patience;
 use pool::{Key, Lease, Offer, Place, Pool};
 
@@ -145,6 +146,11 @@ impl Egress {
         }
     }
 
+    /// Asks origins that say nothing whether they are there. To be called about once a second.
+    pub(crate) fn look(&self, now: Instant, limits: &Limits) {
+        self.sessions.look(now, (limits.origin_silence_time, limits.origin_ping_time));
+    }
+
     /// Forgets connections that were idle for too long.
     pub(crate) fn sweep(&self) {
         self.pool.sweep();
@@ -208,48 +214,94 @@ impl Egress {
         self.send_by(key, to, (arrived, body), patience).await
     }
 
-    /// Sends over a kept connection if there is one. The origin may have closed it just now: then the request is sent
-    /// once more over a new connection, if no byte of it had left or if it may be repeated (RFC 9110 §9.2.2).
+    /// Sends over a kept connection if there is one. The origin may have closed it just now, or says that it has done nothing: then the
+    /// request is sent again, if no byte of it had left, if that is said, or if it may be repeated (RFC 9110 §9.2.2).
     async fn send_by(
         &self,
-        key: Key,
+        mut key: Key,
+        to: &Destination<'_>,
+        (arrived, mut body): (&Arrived, Body),
+        patience: &Patience,
+    ) -> Result<Answered, Failed> {
+        let record = to.request.record();
+        let (mut tries, mut may_be_kept) = (0, true);
+        loop {
+            tries += 1;
+            if key.offer() == Offer::Both && self.sessions.wants_http1(&key) {
+                key = key.by_http1();
+            }
+            let kept = match may_be_kept {
+                true => self.send_on_kept(&key, to, (arrived, body), patience).await?,
+                false => Err(Unanswered::NoConnection(body)),
+            };
+            let (lost, is_new) = match kept {
+                Ok(answered) => return Ok(answered),
+                Err(Unanswered::Lost(lost)) => (lost, false),
+                Err(Unanswered::NoConnection(body)) => {
+                    // In a box, since few requests have to wait for it.
+                    match Box::pin(self.send_on_new(&key, to, (arrived, body), patience)).await? {
+                        Ok(answered) => return Ok(answered),
+                        Err(lost) => (lost, true),
+                    }
+                }
+            };
+            record.tell(stage(key.place()), || {
+                let how = match lost.why {
+                    Some(Closed::Refused) => "it did not take that",
+                    Some(Closed::Http11Required) => "it wants HTTP/1.1",
+                    Some(Closed::Broken) | None => "it had closed that",
+                };
+                how.to_owned()
+            });
+            let may_go_on = match lost.why {
+                Some(Closed::Refused) => true,
+                Some(Closed::Http11Required) => {
+                    self.sessions.want_http1(&key);
+                    key.offer() == Offer::Both
+                }
+                // A new connection that breaks says more of the origin than one that it may have closed just now.
+                Some(Closed::Broken) | None => !is_new && tries == 1,
+            };
+            // Others that were kept over HTTP/1.1 may be closed too.
+            may_be_kept = key.offer() != Offer::Http1 || lost.why.is_some();
+            match lost.again {
+                Some(again) if may_go_on && tries < ORIGIN_TRIES_MAX => body = again,
+                again => return Err(Failed::with(Problem::Origin(OriginFault::Broken), again)),
+            }
+            self.counters.requests.retried.add(1);
+        }
+    }
+
+    /// The same over a new connection, or one that somebody else has just made for the same.
+    async fn send_on_new(
+        &self,
+        key: &Key,
         to: &Destination<'_>,
         (arrived, body): (&Arrived, Body),
         patience: &Patience,
-    ) -> Result<Answered, Failed> {
-        let kept = match self.send_on_kept(&key, to, (arrived, body), patience).await? {
-            Ok(answered) => return Ok(answered),
-            Err(Unanswered::NoConnection(body)) => body,
-            Err(Unanswered::Lost(again)) => {
-                to.request.record().tell(stage(key.place()), || "it had closed that".to_owned());
-                let body = again.ok_or(Problem::Origin(OriginFault::Broken))?;
-                self.counters.requests.retried.add(1);
-                body
-            }
-        };
-        // In a box, since few requests have to wait for it.
-        let way = Box::pin(self.open(&key, to, arrived)).await;
+    ) -> Result<Result<Answered, Lost>, Failed> {
+        let way = self.open(key, Need::of(arrived, body.length()), to, arrived).await;
         to.request.record().tell(stage(key.place()), || match &way {
             Ok(way) => format!("by {way}, {}", told(key.place())),
             Err(problem) => format!("no connection, {}; {problem}", told(key.place())),
         });
-        let lost = |again| Failed::with(Problem::Origin(OriginFault::Broken), again);
-        let way = match way {
-            Ok(way) => way,
-            // Nothing of it has left.
-            Err(problem) => return Err(Failed::with(problem, Some(kept))),
-        };
         match way {
-            Way::Http1(mut link) => {
-                link.begin(self.compose(arrived, kept, to)?, to.request.connection.piece_bytes());
-                match self.ask(&mut link, to, patience).await? {
-                    Ok(head) => Ok(self.receive((head, to.ray), link, key, arrived.upgrade)?),
-                    Err(Lost { again }) => Err(lost(again.map(|composed| self.body_of(composed)))),
-                }
+            // Nothing of it has left.
+            Err(problem) => Err(Failed::with(problem, Some(body))),
+            Ok(Way::Http1(mut link)) => {
+                link.begin(self.compose(arrived, body, to)?, to.request.connection.piece_bytes());
+                Ok(match self.ask(&mut link, to, patience).await? {
+                    Ok(head) => Ok(self.receive((head, to.ray), link, key.clone(), arrived.upgrade)?),
+                    Err(lost) => Err(self.lost_by_http1(lost)),
+                })
             }
-            Way::Http2(session, _) => {
-                let asked = self.ask_on_stream(session, &key, (arrived, kept), to, patience).await?;
-                asked.map_err(lost)
+            Ok(Way::Http2(session, made)) => {
+                let asked = self.ask_on_stream(session, key, (arrived, body), to, patience).await?;
+                Ok(asked.map_err(|lost| Lost {
+                    // One that somebody else has made may have broken for what that asked.
+                    why: lost.why.filter(|why| *why != Closed::Broken || made == Made::ForThis),
+                    ..lost
+                }))
             }
         }
     }
@@ -264,7 +316,7 @@ impl Egress {
     ) -> Result<Result<Answered, Unanswered>, Problem> {
         let record = to.request.record();
         if key.offer() != Offer::Http1
-            && let Some(session) = self.sessions.find(key)
+            && let Some(session) = self.sessions.find(key, Need::of(arrived, body.length()))
         {
             record.tell(stage(key.place()), || {
                 format!("by a stream of a connection that was kept, {}", told(key.place()))
@@ -278,8 +330,12 @@ impl Egress {
         link.begin(self.compose(arrived, body, to)?, to.request.connection.piece_bytes());
         match self.ask(&mut link, to, patience).await? {
             Ok(head) => self.receive((head, to.ray), link, key.clone(), arrived.upgrade).map(Ok),
-            Err(Lost { again }) => Ok(Err(Unanswered::Lost(again.map(|composed| self.body_of(composed))))),
+            Err(lost) => Ok(Err(Unanswered::Lost(self.lost_by_http1(lost)))),
         }
+    }
+
+    fn lost_by_http1(&self, lost: link::Lost) -> Lost {
+        Lost { why: None, again: lost.again.map(|composed| self.body_of(composed)) }
     }
 
     /// The body of a request that is composed anew.
@@ -298,11 +354,11 @@ impl Egress {
         link: &mut Link,
         to: &Destination<'_>,
         patience: &Patience,
-    ) -> Result<Result<Head, Lost>, Problem> {
+    ) -> Result<Result<Head, link::Lost>, Problem> {
         patience.wait(pin!(link.answer(to.request))).await.ok_or(Problem::OriginAnswerTimedOut)
     }
 
-    /// Asks on a stream of a connection. Where that comes to nothing, the body, if it may be sent once more.
+    /// Asks on a stream of a connection. Where that comes to nothing, with the body, if that may be sent once more.
     async fn ask_on_stream(
         &self,
         session: Rc<Session>,
@@ -310,7 +366,7 @@ impl Egress {
         (arrived, body): (&Arrived, Body),
         to: &Destination<'_>,
         patience: &Patience,
-    ) -> Result<Result<Answered, Option<Body>>, Problem> {
+    ) -> Result<Result<Answered, Lost>, Problem> {
         let provenance = to.provenance(arrived);
         let scheme = match key.place() {
             // How the connector reaches it is not known here.
@@ -320,77 +376,82 @@ impl Egress {
         let asking = Asking { arrived, provenance: &provenance, scheme, request: to.request };
         let exchange = match Exchange::begin(session, &asking, body) {
             Ok(exchange) => exchange,
-            Err(body) => return Ok(Err(Some(body))),
+            Err(body) => return Ok(Err(Lost { why: Some(Closed::Refused), again: Some(body) })),
         };
         self.counters.requests.to_http2.add(1);
         let answer = patience.wait(pin!(exchange.answer())).await.ok_or(Problem::OriginAnswerTimedOut)?;
-        Ok(answer.map_err(|lost| lost.again).map(|Answer { status, fields, body }| {
+        Ok(answer.map(|Answer { status, fields, body }| {
             let promise = TransportSecurity::default();
             Answered { status, fields, body, upgraded: None, promise, ray: to.ray, http3: None, sticky: None }
         }))
     }
 
-    /// A new connection, or one that somebody else has just made for the same.
-    async fn open(&self, key: &Key, to: &Destination<'_>, arrived: &Arrived) -> Result<Way, Problem> {
-        let limits = &to.request.worker.limits;
-        let making = match key.offer() {
-            Offer::Http1 => None,
-            Offer::Both | Offer::Http2 => match self.sessions.opening(key) {
-                Opening::Ours(making) => Some(making),
-                Opening::Alone => None,
-                Opening::Theirs(bell) => {
-                    // Whether it came about or not: what there is then is looked at.
-                    let _ = tokio::time::timeout(limits.connect_time, bell.notified()).await;
-                    if let Some(session) = self.sessions.find(key) {
+    /// A new connection, or one that somebody else has just made for the same. It takes no longer than one may, whoever makes it.
+    async fn open(&self, key: &Key, need: Need, to: &Destination<'_>, arrived: &Arrived) -> Result<Way, Problem> {
+        let by = tokio::time::Instant::now() + to.request.worker.limits.connect_time;
+        let timed_out = || Problem::Origin(OriginFault::ConnectTimedOut);
+        let making = loop {
+            if key.offer() == Offer::Http1 {
+                break None;
+            }
+            match self.sessions.opening(key, need) {
+                Opening::Ours(making) => break Some(making),
+                Opening::Alone => break None,
+                Opening::Theirs(dial) => {
+                    tokio::time::timeout_at(by, dial.wait()).await.map_err(|_| timed_out())??;
+                    if let Some(session) = self.sessions.find(key, need) {
                         return Ok(Way::Http2(session, Made::ByOthers));
                     }
-                    None
                 }
-            },
+            }
         };
         to.request.count_dial();
-        let way = self.connect(key, to, arrived).await;
+        // Within a guard: who is gone before it is made leaves that to others.
+        let mut making = making;
+        let way = tokio::time::timeout_at(by, self.connect(key, to, arrived, &mut making)).await;
+        let way = way.unwrap_or_else(|_| Err(timed_out()));
         match &way {
             Ok(Way::Http2(session, _)) => self.sessions.put(key, Rc::clone(session)),
             Ok(Way::Http1(_)) if key.offer() == Offer::Both => self.sessions.note_http1(key),
-            Ok(Way::Http1(_)) | Err(_) => {}
+            Ok(Way::Http1(_)) => {}
+            Err(problem) => making.into_iter().for_each(|making| making.fail(*problem)),
         }
-        // Those that wait find it.
-        drop(making);
         way
     }
 
     /// A new connection, in the place of an idle one if there is no other: of the visitor's own if it has one. With TLS the
     /// certificate must be for the host of `key`.
-    async fn connect(&self, key: &Key, to: &Destination<'_>, arrived: &Arrived) -> Result<Way, Problem> {
+    /// `making` is taken along where others may wait for more than that it is there.
+    async fn connect(
+        &self,
+        key: &Key,
+        to: &Destination<'_>,
+        arrived: &Arrived,
+        making: &mut Option<Making>,
+    ) -> Result<Way, Problem> {
         let visitor = arrived.source.address;
         let close_one = |whose| self.pool.close_one(whose) || self.sessions.close_one(whose);
         let pass = self.gate.enter(visitor, Instant::now(), close_one).map_err(|over| {
             tracing::debug!(%visitor, ?over, "no connection to an origin");
             Problem::NoRoom
         })?;
-        let connect_time = to.request.worker.limits.connect_time;
-        let connecting = async {
-            match key.place() {
-                Place::Address(origin) => self.connect_to(origin, key, to).await,
-                Place::Tunnel(tunnel) => {
-                    let opened = self.upstream.open(*tunnel, &arrived.host, visitor).await;
-                    let io = opened.map_err(|error| {
-                        tracing::debug!(%tunnel, %error, "no connection through the tunnel");
-                        to.request.record().tell(HttpStage::Tunnel, || error.to_string());
-                        Problem::from(error)
-                    })?;
-                    Ok((io, true))
-                }
+        let (io, is_http2) = match key.place() {
+            Place::Address(origin) => self.connect_to(origin, key, to).await?,
+            Place::Tunnel(tunnel) => {
+                let opened = self.upstream.open(*tunnel, &arrived.host, visitor).await;
+                let io = opened.map_err(|error| {
+                    tracing::debug!(%tunnel, %error, "no connection through the tunnel");
+                    to.request.record().tell(HttpStage::Tunnel, || error.to_string());
+                    Problem::from(error)
+                })?;
+                (io, true)
             }
         };
-        let connected = tokio::time::timeout(connect_time, connecting).await;
-        let (io, is_http2) = connected.unwrap_or(Err(Problem::Origin(OriginFault::ConnectTimedOut)))?;
         let spare = Rc::clone(&self.spare);
         Ok(match is_http2 {
             true => {
                 let turn = to.request.worker.lanes.turn_to_origin(to.zone);
-                Way::Http2(Session::start(io, pass, spare, turn), Made::ForThis)
+                Way::Http2(Session::start(io, (pass, making.take()), spare, turn), Made::ForThis)
             }
             false => Way::Http1(Link::new(io, spare).within(pass)),
         })
@@ -536,8 +597,8 @@ fn offer(origin: &Origin, settings: &ZoneSettings, arrived: &Arrived) -> Offer {
 enum Unanswered {
     /// There is none; with the body.
     NoConnection(Body),
-    /// It is over; with the body, if that may be sent once more.
-    Lost(Option<Body>),
+    /// It is over.
+    Lost(Lost),
 }
 
 /// A connection to an origin.
@@ -547,6 +608,7 @@ enum Way {
 }
 
 /// For whom a connection was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Made {
     ForThis,
     ByOthers,

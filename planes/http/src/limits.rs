@@ -31,6 +31,9 @@ pub struct Limits {
     pub ping_answer_time: Duration,
     /// From resolving an origin's name to the end of the TLS handshake with it.
     pub connect_time: Duration,
+    /// After so much silence an origin that is asked for something over HTTP/2 gets a PING, and has so long to answer it.
+    pub origin_silence_time: Duration,
+    pub origin_ping_time: Duration,
     /// Requests of one HTTP/2 connection. Then the visitor is told to make another one (GOAWAY, RFC 9113 §6.8), as it is
     /// for the two limits below. Thousands of pages; each new connection costs it a handshake.
     pub requests_max: u32,
@@ -63,6 +66,8 @@ impl Limits {
         ping_every: Duration::from_secs(30),
         ping_answer_time: Duration::from_secs(20),
         connect_time: Duration::from_secs(10),
+        origin_silence_time: Duration::from_secs(3),
+        origin_ping_time: Duration::from_secs(3),
         requests_max: 10_000,
         unfinished_max: 1_000,
         dials_max: 1_000,
@@ -234,8 +239,40 @@ pub(crate) const ORIGIN_UNASKED_BYTES_MAX: usize = 1024;
 pub(crate) const ORIGIN_SHARED_HEAD_BYTES_MAX: usize = 8 * 1024;
 pub(crate) const ORIGIN_SHARED_FIELD_BYTES_MAX: usize = 4 * 1024;
 
-/// Octets that an origin may send ahead on a stream: 25 Mbit/s at 80 ms, as visitors may. They are counted as the visitor's.
-pub(crate) const ORIGIN_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+/// Octets that an origin may send ahead on a stream, at first: as much as is read of an answer over HTTP/1.1. They are counted as
+/// the visitor's.
+pub(crate) const ORIGIN_STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+
+/// And at most, where the visitor takes what comes as fast as it comes, and memory is plenty: 400 Mbit/s at 80 ms. What the window
+/// has grown by is counted as the visitor's from then on.
+pub(crate) const ORIGIN_STREAM_WINDOW_BYTES_MAX: u32 = 4 * 1024 * 1024;
+
+/// Who has taken a whole window in less has use for a larger one: some round trips, over whatever distance.
+pub(crate) const ORIGIN_WINDOW_TIME: Duration = Duration::from_millis(100);
+
+/// What is kept of a body that is sent to an origin over HTTP/2, so that it can be sent again if that has done nothing for it. It is
+/// counted as the visitor's.
+pub(crate) const ORIGIN_KEPT_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// The largest body that shares a connection of HTTP/2 to an origin with others, and then has room on it from the beginning (RFC 9113
+/// §6.9.2: all of them begin with 65,535 octets). A larger one, or one whose length is not said, has a connection for itself
+/// until it has left.
+pub(crate) const ORIGIN_SHARED_BODY_BYTES_MAX: u64 = 32 * 1024;
+
+/// What has to be left of the window of a connection for one more body that comes piece by piece, as in gRPC.
+pub(crate) const ORIGIN_TALK_WINDOW_BYTES: usize = 4 * 1024;
+
+/// How often a request is sent that origins say to have done nothing for. One that may be repeated when nobody knows goes once more.
+pub(crate) const ORIGIN_TRIES_MAX: u32 = 3;
+
+/// For so many looks an origin that wants HTTP/1.1 (RFC 9113 §7) is offered nothing else: five minutes.
+pub(crate) const ORIGIN_HTTP1_SWEEPS: u64 = 60;
+
+/// Each PING that an origin has answered, and nothing else, makes the next one wait so many times longer, and from the third on
+/// so long: servers of gRPC end a connection for more than two in five minutes on which they have said nothing else.
+pub(crate) const ORIGIN_PING_BACKOFF: u32 = 5;
+pub(crate) const ORIGIN_PINGS_MAX: u32 = 3;
+pub(crate) const ORIGIN_PING_PAUSE: Duration = Duration::from_secs(310);
 
 /// The same on all streams of a connection. What came makes room at once, so it bounds what is under way alone.
 pub(crate) const ORIGIN_CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;

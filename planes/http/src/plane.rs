@@ -423,7 +423,9 @@ fn admit(stream: TcpStream, from: (SocketAddr, Place), scheme: Scheme, worker: R
 async fn expire(worker: Rc<Worker>) {
     loop {
         tokio::time::sleep(worker.limits.expire_every).await;
-        worker.connections.expire(Instant::now());
+        let now = Instant::now();
+        worker.connections.expire(now);
+        worker.egress.look(now.into_std(), &worker.limits);
         worker.dates.go_on();
         worker.pen.iter().for_each(Pen::hand_over);
         worker.lanes.go_on();

@@ -161,6 +161,7 @@ impl<S: Clone + Default> Connection<S> {
             receive: Receive::new(self.limits.stream_window),
             held: 0,
             send: Allowance::new(self.send_first),
+            unread: 0,
         });
         self.add_tokens(TOKENS_A_REQUEST);
         Ok(Some(Event::Request { stream: id, ends, head: parsed }))

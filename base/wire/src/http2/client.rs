@@ -4,18 +4,21 @@
 //! A server may end some streams and leave others ([`Event::Leaving`], [`Event::Reset`]): what it says that it has done nothing
 //! for may be sent again (RFC 9113 §8.7).
 
-use super::connection::{Connection, Event, Taken};
+use super::connection::{Connection, Event, Reason, Taken};
 use super::frame::{Kind, number, put, put_head};
 use super::hpack::Encoder;
 use super::request::{AnswerHead, Malformed};
 use super::settings;
 use super::streams::{Closed, Expects, Stream};
 use super::window::{Allowance, Receive};
-use super::{Code, EndStream, Fault, Limits, PREFACE};
+use super::{Code, EndStream, FRAME_BYTES_MAX, Fault, Limits, PREFACE};
 use crate::http1::{Asked, Content};
 
 /// Streams at a time before the server has said how many it takes: as many as RFC 9113 §6.5.2 recommends it to take.
 const STREAMS_FIRST: u32 = 100;
+
+/// What of a window is left to others: a frame of data.
+const SHARE_LEFT_MAX: usize = FRAME_BYTES_MAX;
 
 /// The highest number of a stream.
 const NUMBER_MAX: u32 = 0x7fff_ffff;
@@ -73,7 +76,7 @@ impl<S: Clone + Default> Connection<S> {
         let said = [(settings::MAX_HEADER_LIST_SIZE, list_bytes as u32)];
         put_head(settings::bytes(said.len()), Kind::Settings, 0, 0, out);
         settings::put(&said, out);
-        if let Some(more) = self.receive.widen(connection_window) {
+        if let Some(more) = self.receive.widen_to(connection_window) {
             put(Kind::WindowUpdate, 0, 0, &more.to_be_bytes(), out);
         }
     }
@@ -98,6 +101,35 @@ impl<S: Clone + Default> Connection<S> {
     /// Whether no stream will be opened any more, however many are closed.
     pub fn is_left(&self) -> bool {
         matches!(self.side, Side::Client(Opening { next, is_left, .. }) if is_left || next > NUMBER_MAX)
+    }
+
+    /// Streams at a time that the server takes, and we would open.
+    pub fn streams_at_a_time(&self) -> u32 {
+        match self.side {
+            Side::Server => 0,
+            Side::Client(Opening { streams, .. }) => streams.min(self.limits.streams),
+        }
+    }
+
+    /// What this stream may take of the window of the connection, if others are to go on whatever becomes of it: it leaves as much as
+    /// the server has not taken of it yet, or an eighth of the window. So those that the server does not read leave something. It is
+    /// never more that is left: servers may tell of room when most of it is used up, and on the connection alone.
+    // Hot: once a frame.
+    pub fn fair_share(&self, stream: u32) -> usize {
+        let Some(at) = self.streams.index(stream) else { return usize::MAX };
+        let (window, unread) = (self.send.bytes(), self.streams.get(at).unread as usize);
+        let left = (self.send_most / 8).min(SHARE_LEFT_MAX);
+        window.saturating_sub(left).max(window.saturating_sub(unread).div_ceil(2))
+    }
+
+    /// Lets the server send so much more ahead on a stream, from now on. False if the stream is over, or its window would be too large.
+    pub fn widen(&mut self, stream: u32, by: u32, out: &mut Vec<u8>) -> bool {
+        let Some(found) = self.streams.find(stream) else { return false };
+        if !found.is_receiving || found.receive.widen(by).is_err() {
+            return false;
+        }
+        put(Kind::WindowUpdate, 0, stream, &by.to_be_bytes(), out);
+        true
     }
 
     /// Sends the head of a request, which `fields` writes, on a new stream. Says its number; none if there may not be one more.
@@ -128,6 +160,7 @@ impl<S: Clone + Default> Connection<S> {
             receive: Receive::new(self.limits.stream_window),
             held: 0,
             send: Allowance::new(self.send_first),
+            unread: 0,
         });
         self.add_tokens(super::connection::TOKENS_A_REQUEST);
         self.send_head(id, end, out, fields);
@@ -186,8 +219,13 @@ impl<S: Clone + Default> Connection<S> {
 
     /// The server takes no more streams, and has done nothing for those above the one that it names (RFC 9113 §6.8).
     pub(super) fn take_leaving(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Taken<S> {
-        let last = payload.first_chunk::<4>().ok_or(Fault::size("GOAWAY that is too short"))?;
+        let (last, rest) = payload.split_first_chunk::<4>().ok_or(Fault::size("GOAWAY that is too short"))?;
+        let code = rest.first_chunk::<4>().ok_or(Fault::size("GOAWAY that is too short"))?;
         let last = number(*last);
+        let reason = match Reason::of(*code) {
+            Reason::Refused | Reason::Other => Reason::Refused,
+            Reason::Http11Required => Reason::Http11Required,
+        };
         self.take_tokens(1)?;
         let Side::Client(opening) = &mut self.side else { return Ok(None) };
         opening.is_left = true;
@@ -197,6 +235,6 @@ impl<S: Clone + Default> Connection<S> {
             self.make_room(stream.held, out);
             refused.push(stream.owner);
         }
-        Ok(Some(Event::Leaving { refused }))
+        Ok(Some(Event::Leaving { refused, reason }))
     }
 }

@@ -57,6 +57,8 @@ pub struct Connection<S> {
     pub(super) streams: Streams<S>,
     pub(super) receive: Receive,
     pub(super) send: Allowance,
+    /// The most that it ever was.
+    pub(super) send_most: usize,
     /// What a new stream may send at first.
     pub(super) send_first: u32,
     begun: Begun,
@@ -115,17 +117,36 @@ pub enum Event<S> {
     Trailers { owner: S },
     /// The head of an answer, or of one that comes before it. Its fields lie in the `HeadRoom`. `ends`: there is no body.
     Answer { owner: S, ends: bool, head: AnswerHead },
-    /// The stream is closed before its end: the peer has reset it, or we have since it broke a rule. `refused`: the peer says that
-    /// nothing was done for it.
-    Reset { owner: S, refused: bool },
+    /// The stream is closed before its end: the peer has reset it, or we have since it broke a rule.
+    Reset { owner: S, reason: Reason },
     /// The server takes no new streams, and has done nothing for these, which are closed.
-    Leaving { refused: Vec<S> },
+    Leaving { refused: Vec<S>, reason: Reason },
     /// This stream may send more.
     Room { owner: S },
     /// The connection may.
     RoomForAll,
     /// Each stream may, or less.
     RoomForEach,
+}
+
+/// What the peer says of why something ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Nothing was done for it (RFC 9113 §8.7).
+    Refused,
+    /// It is to be asked for in HTTP/1.1 (RFC 9113 §7).
+    Http11Required,
+    Other,
+}
+
+impl Reason {
+    pub(super) fn of(code: [u8; 4]) -> Reason {
+        match u32::from_be_bytes(code) {
+            code if code == Code::RefusedStream as u32 => Reason::Refused,
+            code if code == Code::Http11Required as u32 => Reason::Http11Required,
+            _ => Reason::Other,
+        }
+    }
 }
 
 /// What has begun to come and is not complete.
@@ -167,6 +188,7 @@ impl<S: Clone + Default> Connection<S> {
             streams: Streams::new(limits.streams),
             receive: Receive::new(limits.connection_window.max(WINDOW_FIRST)),
             send: Allowance::new(WINDOW_FIRST),
+            send_most: WINDOW_FIRST as usize,
             send_first: WINDOW_FIRST,
             begun: if side == Side::Server { Begun::Preface(0) } else { Begun::Settings },
             block: None,
@@ -339,17 +361,16 @@ impl<S: Clone + Default> Connection<S> {
     }
 
     fn take_reset(&mut self, head: &FrameHead, payload: &[u8], out: &mut Vec<u8>) -> Taken<S> {
-        if payload.len() != 4 {
+        let Ok(code) = <[u8; 4]>::try_from(payload) else {
             return Err(Fault::size("RST_STREAM of another size"));
-        }
+        };
         match self.streams.place(head.stream) {
             _ if head.stream == 0 => Err(Fault::protocol("RST_STREAM without a stream")),
             Place::Idle => Err(Fault::protocol("RST_STREAM of an idle stream")),
             Place::Open(at) => {
                 let stream = self.streams.remove(at, Closed::ByItsEnd);
                 self.make_room(stream.held, out);
-                let refused = *payload == (Code::RefusedStream as u32).to_be_bytes();
-                Ok(Some(Event::Reset { owner: stream.owner, refused }))
+                Ok(Some(Event::Reset { owner: stream.owner, reason: Reason::of(code) }))
             }
             place if self.is_late(place) && self.late.take_frame() => Ok(None),
             Place::Reset | Place::Ended | Place::Forgotten => self.take_tokens(1).map(|()| None),
@@ -433,6 +454,7 @@ impl<S: Clone + Default> Connection<S> {
                 return Err(Fault::protocol("a window that grows by nothing"));
             }
             self.send.change(more.into()).map_err(|_| Fault::new(Code::FlowControl, "a window that is too large"))?;
+            self.send_most = self.send_most.max(self.send.bytes());
             return Ok(Some(Event::RoomForAll));
         }
         match place {
@@ -440,6 +462,7 @@ impl<S: Clone + Default> Connection<S> {
             Place::Open(at) if more == 0 => self.break_stream(at, Code::Protocol, out),
             Place::Open(at) => {
                 let stream = self.streams.at(at);
+                stream.unread = stream.unread.saturating_sub(more);
                 match stream.send.change(more.into()) {
                     Ok(()) => Ok(Some(Event::Room { owner: stream.owner.clone() })),
                     Err(_) => self.break_stream(at, Code::FlowControl, out),
@@ -456,7 +479,7 @@ impl<S: Clone + Default> Connection<S> {
         self.make_room(stream.held, out);
         put(Kind::ResetStream, 0, stream.id, &(code as u32).to_be_bytes(), out);
         self.take_tokens(COST_OF_AN_ERROR)?;
-        Ok(Some(Event::Reset { owner: stream.owner, refused: false }))
+        Ok(Some(Event::Reset { owner: stream.owner, reason: Reason::Other }))
     }
 
     /// Whether what comes on a stream that is not in the table may have been sent before the peer knew. A client remembers only the

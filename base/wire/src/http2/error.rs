@@ -16,6 +16,8 @@ pub enum Code {
     Cancel = 0x8,
     Compression = 0x9,
     EnhanceYourCalm = 0xb,
+    /// What is asked for is to be asked for in HTTP/1.1.
+    Http11Required = 0xd,
 }
 
 /// A connection error (RFC 9113 §5.4.1): nothing that follows can be trusted.

@@ -26,7 +26,7 @@ mod settings;
 mod streams;
 mod window;
 
-pub use connection::{Connection, Event, Limits, Step, Unfinished};
+pub use connection::{Connection, Event, Limits, Reason, Step, Unfinished};
 pub use error::{Code, Fault};
 pub use frame::{FRAME_BYTES_MAX, FRAME_HEAD_BYTES};
 pub use request::{AnswerHead, HeadRoom, RequestHead};

@@ -131,6 +131,7 @@ impl<S: Clone + Default> Connection<S> {
             return Sent::NoRoom(if found.send.bytes() == 0 { Whose::Stream } else { Whose::Connection });
         }
         found.send.spend(bytes);
+        found.unread = found.unread.saturating_add(bytes as u32);
         self.send.spend(bytes);
         let end = if bytes == data.len() { end } else { EndStream::Unset };
         put_head(bytes, Kind::Data, end.flag(), stream, out);

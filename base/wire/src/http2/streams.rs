@@ -47,6 +47,8 @@ pub(super) struct Stream<S> {
     /// Octets that came and were not taken.
     pub(super) held: u32,
     pub(super) send: Allowance,
+    /// Octets that were sent, and that the peer has not said on this stream to have taken.
+    pub(super) unread: u32,
 }
 
 #[derive(Debug)]
@@ -98,6 +100,10 @@ impl<S> Streams<S> {
 
     pub(super) fn at(&mut self, at: usize) -> &mut Stream<S> {
         &mut self.open[at]
+    }
+
+    pub(super) fn get(&self, at: usize) -> &Stream<S> {
+        &self.open[at]
     }
 
     pub(super) fn index(&self, id: u32) -> Option<usize> {

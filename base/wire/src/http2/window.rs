@@ -32,11 +32,19 @@ impl Receive {
     }
 
     /// From now on it may be so much at most, if that is more. Says what the peer is to be told.
-    pub(super) fn widen(&mut self, most: u32) -> Option<u32> {
+    pub(super) fn widen_to(&mut self, most: u32) -> Option<u32> {
         let more = most.checked_sub(self.most).filter(|more| *more > 0)?;
         self.most = most;
         self.left = self.left.saturating_add(more);
         Some(more)
+    }
+
+    /// It may be so much more, which the peer is to be told.
+    pub(super) fn widen(&mut self, by: u32) -> Result<(), Overrun> {
+        let most = self.most.checked_add(by).filter(|most| *most <= WINDOW_MAX).ok_or(Overrun)?;
+        // Never above `most`, so it fits too.
+        (self.most, self.left) = (most, self.left.saturating_add(by));
+        Ok(())
     }
 
     /// What the peer may still send, as far as it was told.
@@ -102,8 +110,8 @@ mod tests {
     #[test]
     fn a_window_becomes_wider_and_never_narrower() {
         let mut receive = Receive::new(100);
-        assert_eq!((receive.came(60), receive.widen(100), receive.widen(50)), (Ok(()), None, None));
-        assert_eq!((receive.widen(300), receive.left()), (Some(200), 240));
+        assert_eq!((receive.came(60), receive.widen_to(100), receive.widen_to(50)), (Ok(()), None, None));
+        assert_eq!((receive.widen_to(300), receive.left()), (Some(200), 240));
     }
 
     /// What is held by readers that wait does not hold up the others.
@@ -113,6 +121,15 @@ mod tests {
         assert_eq!((receive.came(60), receive.came(40)), (Ok(()), Ok(())));
         assert_eq!(receive.make_room(40), Some(40), "60 are held");
         assert_eq!((receive.came(40), receive.make_room(1)), (Ok(()), Some(1)));
+    }
+
+    #[test]
+    fn a_wider_window() {
+        let mut receive = Receive::new(100);
+        assert_eq!((receive.came(90), receive.widen(100)), (Ok(()), Ok(())));
+        assert_eq!((receive.left(), receive.came(111)), (110, Err(Overrun)));
+        assert_eq!((receive.came(110), receive.make_room(99), receive.make_room(1)), (Ok(()), Some(99), None));
+        assert_eq!((receive.widen(WINDOW_MAX - 200), receive.widen(1)), (Ok(()), Err(Overrun)));
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod requests;
 mod sending;
 mod states;
 
-use bartizan_wire::http2::{Code, Connection, Event, Fault, HeadRoom, Limits, PREFACE, Unfinished};
+use bartizan_wire::http2::{Code, Connection, Event, Fault, HeadRoom, Limits, PREFACE, Reason, Unfinished};
 
 pub(super) const DATA: u8 = 0;
 pub(super) const HEADERS: u8 = 1;
@@ -128,11 +128,13 @@ impl Edge {
                     let fields: String = fields.map(|name| format!(" {name}")).collect();
                     format!("answer {} {}{length}{fields}{}", number(owner), head.status, if ends { "." } else { "" })
                 }
-                Event::Reset { owner, refused: true } => format!("refused {}", number(owner)),
-                Event::Reset { owner, refused: false } => format!("gone {}", number(owner)),
-                Event::Leaving { refused } => {
+                Event::Reset { owner, reason: Reason::Refused } => format!("refused {}", number(owner)),
+                Event::Reset { owner, reason: Reason::Http11Required } => format!("http/1.1 {}", number(owner)),
+                Event::Reset { owner, reason: Reason::Other } => format!("gone {}", number(owner)),
+                Event::Leaving { refused, reason } => {
                     let refused = refused.into_iter().map(|owner| format!(" {}", number(owner)));
-                    format!("leaving{}", refused.collect::<String>())
+                    let why = if reason == Reason::Http11Required { " http/1.1" } else { "" };
+                    format!("leaving{why}{}", refused.collect::<String>())
                 }
                 Event::Room { owner } => format!("room {}", number(owner)),
                 Event::RoomForAll => "room".to_owned(),

@@ -75,6 +75,11 @@ impl Key {
         Key { place: Place::Tunnel(tunnel), host, offer: Offer::Http2, own: OwnSums::default(), zone: None }
     }
 
+    /// The same, in HTTP/1.1.
+    pub(crate) fn by_http1(self) -> Key {
+        Key { offer: Offer::Http1, zone: None, ..self }
+    }
+
     pub(crate) fn place(&self) -> &Place {
         &self.place
     }

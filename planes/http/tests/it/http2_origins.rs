@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bartizan_names::{CertificateId, OriginHttp, Ssl, Timestamp, ZoneSettings};
+use bartizan_plane_http::Limits;
 use bartizan_tls::{Acceptor, Certificate, Hosts};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, Version};
@@ -34,7 +35,7 @@ fn h2c() -> ZoneSettings {
 
 /// By TLS, where what is spoken is agreed on.
 fn full() -> ZoneSettings {
-    ZoneSettings { ssl: Ssl::Full, origin_max_http_version: OriginHttp::Http2, ..plain() }
+    ZoneSettings { ssl: Ssl::Full, ..plain() }
 }
 
 /// A request as a library understood it.
@@ -270,21 +271,21 @@ fn what_is_agreed_on() {
     const OFFERS: [&[&[u8]]; 3] = [&[b"h2", b"http/1.1"], &[b"http/1.1"], &[b"h2"]];
     let [of_both, old, new] =
         OFFERS.map(|alpn| Library::start(Speaks::Tls(hosts(&edge.ca), alpn), |_, _| said("hello")));
-    let by_default = || ZoneSettings { ssl: Ssl::Full, ..plain() };
+    let old_only = || ZoneSettings { origin_max_http_version: OriginHttp::Http1, ..full() };
     let strict = || ZoneSettings { ssl: Ssl::Strict, ..full() };
     const GRPC: &str = "application/grpc+proto";
     for (origin, settings, content_type, expect) in [
         (&of_both, full(), "text/plain", Some(Version::HTTP_2)),
         (&of_both, strict(), "text/plain", Some(Version::HTTP_2)),
-        (&of_both, by_default(), "text/plain", Some(Version::HTTP_11)),
+        (&of_both, old_only(), "text/plain", Some(Version::HTTP_11)),
         (&of_both, full(), "text/plain", Some(Version::HTTP_2)),
         (&old, full(), "text/plain", Some(Version::HTTP_11)),
         (&new, full(), "text/plain", Some(Version::HTTP_2)),
         // It speaks nothing that we would.
-        (&new, by_default(), "text/plain", None),
-        (&new, by_default(), GRPC, Some(Version::HTTP_2)),
-        (&old, by_default(), GRPC, Some(Version::HTTP_11)),
-        (&of_both, by_default(), "application/grpc-web", Some(Version::HTTP_11)),
+        (&new, old_only(), "text/plain", None),
+        (&new, old_only(), GRPC, Some(Version::HTTP_2)),
+        (&old, old_only(), GRPC, Some(Version::HTTP_11)),
+        (&of_both, old_only(), "application/grpc-web", Some(Version::HTTP_11)),
     ] {
         edge.publish(&[("a.test", origin_at(origin.address), settings.clone())]);
         for _ in 0..2 {
@@ -327,7 +328,7 @@ fn one_connection_for_many_requests() {
     }
 }
 
-/// Large bodies both ways, with no length said, and whole.
+/// Large bodies both ways, with no length said, and whole: on a connection each, for none waits for another's window.
 #[test]
 fn large_bodies() {
     let origin = Library::start(Speaks::H2c, |_, body| said(body));
@@ -353,7 +354,7 @@ fn large_bodies() {
             }
         }
     });
-    assert_eq!(origin.connections(), 1);
+    assert!((1..=4).contains(&origin.connections()));
 }
 
 /// Who takes nothing of its answers holds up nobody else on the same connection to the origin.
@@ -363,9 +364,9 @@ fn who_takes_nothing_holds_up_nobody() {
     let edge = Edge::start(&[("a.test", origin_at(origin.address), h2c())]);
     run(async {
         let mut slow = Client::begin(&edge, "a.test", &[]).await;
-        let asked: Vec<u8> = (0..40).flat_map(|number| get(2 * number + 1, "a.test")).collect();
+        let asked: Vec<u8> = (0..100).flat_map(|number| get(2 * number + 1, "a.test")).collect();
         slow.send(&asked).await;
-        for _ in 0..40 {
+        for _ in 0..100 {
             slow.next_of(&[HEADERS]).await.unwrap();
         }
         // More than the window of the connection to the origin waits for it now.
@@ -417,6 +418,7 @@ struct Liar {
 #[derive(Debug)]
 struct Heard {
     kind: u8,
+    flags: u8,
     stream: u32,
     payload: Vec<u8>,
 }
@@ -434,10 +436,10 @@ impl Liar {
     fn next(&mut self) -> Option<Heard> {
         let mut head = [0; 9];
         self.stream.read_exact(&mut head).ok()?;
-        let [a, b, c, kind, _, stream @ ..] = head;
+        let [a, b, c, kind, flags, stream @ ..] = head;
         let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
         self.stream.read_exact(&mut payload).ok()?;
-        Some(Heard { kind, stream: u32::from_be_bytes(stream), payload })
+        Some(Heard { kind, flags, stream: u32::from_be_bytes(stream), payload })
     }
 
     fn next_of(&mut self, kind: u8) -> Option<Heard> {
@@ -593,8 +595,9 @@ fn what_is_refused_is_sent_again() {
         ("refused, not idempotent", "POST", "", refused(), ["200", "2"]),
         ("a goodbye", "GET", "", left(), ["200", "2"]),
         ("a goodbye, not idempotent", "POST", "", left(), ["200", "2"]),
-        ("with a body that was sent", "POST", "hi", left(), ["502", "1"]),
+        ("with a body that was sent", "POST", "hi", left(), ["200", "2"]),
         ("reset, idempotent", "GET", "", frame(RST_STREAM, 0, 1, &[0, 0, 0, 2]), ["200", "2"]),
+        ("reset, idempotent, with a body", "PUT", "hi", frame(RST_STREAM, 0, 1, &[0, 0, 0, 2]), ["200", "2"]),
         ("reset, not idempotent", "POST", "", frame(RST_STREAM, 0, 1, &[0, 0, 0, 2]), ["502", "1"]),
         ("a fault, not idempotent", "POST", "", frame(DATA, 0, 0, b"x"), ["502", "1"]),
     ] {
@@ -622,12 +625,469 @@ fn what_is_refused_is_sent_again() {
         });
         let edge = Edge::start(&[("a.test", origin_at(origin.address), h2c())]);
         assert_eq!(status(&edge.get("a.test", "/", "")), "200");
-        let length = if method == "POST" { format!("Content-Length: {}\r\n", body.len()) } else { String::new() };
+        let length = if method != "GET" { format!("Content-Length: {}\r\n", body.len()) } else { String::new() };
         let request = format!("{method} / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n{length}\r\n{body}");
         let answer = edge.raw(request.as_bytes());
         let times = (asked.load(Ordering::SeqCst) - 1).to_string();
         assert_eq!([status(&answer), &times], expect, "{what}");
     }
+}
+
+/// Reads a body on whichever stream it comes, and gives room for more. None if the connection ends before.
+fn take_body(liar: &mut Liar) -> Option<(u32, Vec<u8>)> {
+    let mut body = Vec::new();
+    loop {
+        let heard = liar.next()?;
+        if heard.kind == DATA {
+            body.extend_from_slice(&heard.payload);
+            let more = u32::try_from(heard.payload.len()).unwrap();
+            if more > 0 {
+                let more = more.to_be_bytes();
+                let connection = frame(WINDOW_UPDATE, 0, 0, &more);
+                liar.send(&[connection, frame(WINDOW_UPDATE, 0, heard.stream, &more)].concat());
+            }
+        }
+        if (heard.kind == DATA || heard.kind == HEADERS) && heard.flags & END_STREAM != 0 {
+            return Some((heard.stream, body));
+        }
+    }
+}
+
+/// A body of which all was sent is sent again, as it was, if it is small enough to be kept; with what follows it.
+#[test]
+fn bodies_that_are_sent_again() {
+    for (length, trailers, refusals, expect) in [
+        (3, false, 1, ["200", "2"]),
+        (60_000, false, 1, ["200", "2"]),
+        (60_000, true, 1, ["200", "2"]),
+        (60_000, false, 2, ["200", "3"]),
+        (60_000, false, 3, ["502", "3"]),
+        (70_000, false, 1, ["502", "1"]),
+    ] {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let taken = Arc::new(Mutex::new(Vec::new()));
+        let (count, note) = (Arc::clone(&asked), Arc::clone(&taken));
+        let origin = Origin::raw(move |stream| {
+            let Some(mut liar) = Liar::begin(stream) else { return };
+            while let Some((stream, body)) = take_body(&mut liar) {
+                note.lock().unwrap().push(body);
+                let answer = match count.fetch_add(1, Ordering::SeqCst) < refusals {
+                    true => frame(RST_STREAM, 0, stream, &[0, 0, 0, 7]),
+                    false => frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(&[OK])),
+                };
+                liar.send(&answer);
+            }
+        });
+        let edge = Edge::start(&[("a.test", origin_at(origin.address), h2c())]);
+        let body = super::origin::pattern_at(0).iter().cycle().take(length).copied().collect::<Vec<u8>>();
+        let mut request = b"POST / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n".to_vec();
+        if trailers {
+            request.extend(format!("Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n").bytes());
+            request.extend(&body);
+            request.extend(b"\r\n0\r\nX-T: 1\r\n\r\n");
+        } else {
+            request.extend(format!("Content-Length: {length}\r\n\r\n").bytes());
+            request.extend(&body);
+        }
+        let answer = edge.raw(&request);
+        let times = asked.load(Ordering::SeqCst).to_string();
+        assert_eq!([status(&answer), &times], expect, "{length} {refusals}");
+        assert!(taken.lock().unwrap().iter().all(|taken| *taken == body), "{length} {refusals}");
+        assert_eq!(edge.counters().requests.retried, asked.load(Ordering::SeqCst) as u64 - 1);
+    }
+}
+
+/// An origin that wants HTTP/1.1 for something (RFC 9113 §7) gets that, and all that is asked for some time after it.
+#[test]
+fn who_wants_http1() {
+    for on_stream in [true, false] {
+        let edge = Edge::start(&[]);
+        let hosts = hosts(&edge.ca);
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let note = Arc::clone(&seen);
+        let origin = Origin::raw(move |stream| {
+            stream.set_nonblocking(true).unwrap();
+            run(async {
+                let stream = TcpStream::from_std(stream).unwrap();
+                let Ok(mut stream) = Acceptor::new(&[b"h2", b"http/1.1"]).accept(stream, &hosts).await else { return };
+                if stream.alpn() == Some(b"h2") {
+                    let mut preface = [0; 24];
+                    stream.read_exact(&mut preface).await.unwrap();
+                    stream.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
+                    stream.flush().await.unwrap();
+                    loop {
+                        let mut head = [0; 9];
+                        if stream.read_exact(&mut head).await.is_err() {
+                            return;
+                        }
+                        let [a, b, c, kind, _, number @ ..] = head;
+                        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+                        stream.read_exact(&mut payload).await.unwrap();
+                        if kind == HEADERS {
+                            note.lock().unwrap().push("h2".to_owned());
+                            let answer = match on_stream {
+                                true => frame(RST_STREAM, 0, u32::from_be_bytes(number), &[0, 0, 0, 0xd]),
+                                false => frame(GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 0xd]),
+                            };
+                            stream.write_all(&answer).await.unwrap();
+                            stream.flush().await.unwrap();
+                        }
+                    }
+                }
+                let mut head = Vec::new();
+                loop {
+                    while !head.ends_with(b"\r\n\r\n") {
+                        let Ok(byte) = stream.read_u8().await else { return };
+                        head.push(byte);
+                    }
+                    let text = String::from_utf8(std::mem::take(&mut head)).unwrap();
+                    let length = field(&text, "content-length").map_or(0, |length| length.parse().unwrap());
+                    let mut body = vec![0; length];
+                    stream.read_exact(&mut body).await.unwrap();
+                    note.lock().unwrap().push(format!("http/1.1 {}", String::from_utf8(body).unwrap()));
+                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").await.unwrap();
+                    stream.flush().await.unwrap();
+                }
+            });
+        });
+        edge.publish(&[("a.test", origin_at(origin.address), full())]);
+        for body in ["one", "two"] {
+            let answer = run(async {
+                let mut stream = dial_tls(&edge, "a.test", &[]).await.unwrap();
+                let head = "POST / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\nContent-Length: 3\r\n\r\n";
+                stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+                let mut answer = Vec::new();
+                stream.read_to_end(&mut answer).await.unwrap();
+                String::from_utf8(answer).unwrap()
+            });
+            assert_eq!(status(&answer), "200", "{body}");
+        }
+        assert_eq!(*seen.lock().unwrap(), ["h2", "http/1.1 one", "http/1.1 two"]);
+    }
+}
+
+/// A crowd that comes to an origin which nobody knows: as many connections as its limit of streams asks for, and no more.
+#[test]
+fn a_crowd_of_first_requests() {
+    const CROWD: usize = 40;
+    for (streams, most) in [(None, 1), (Some(10_u32), 4), (Some(1), CROWD)] {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let origin = Origin::raw(move |mut stream| {
+            let mut preface = [0; 24];
+            stream.read_exact(&mut preface).unwrap();
+            let settings = streams.map(|most| [&[0, 3], &most.to_be_bytes()[..]].concat()).unwrap_or_default();
+            stream.write_all(&frame(SETTINGS, 0, 0, &settings)).unwrap();
+            let mut liar = Liar { stream };
+            let (mut open, mut held) = (0, Vec::new());
+            while let Some(heard) = liar.next_of(HEADERS) {
+                open += 1;
+                assert!(open <= streams.unwrap_or(100));
+                count.fetch_add(1, Ordering::SeqCst);
+                held.extend(frame(HEADERS, END_HEADERS | END_STREAM, heard.stream, &block(&[OK])));
+                // Nobody is answered before all have asked.
+                let mut other = Liar { stream: liar.stream.try_clone().unwrap() };
+                let (count, answer) = (Arc::clone(&count), std::mem::take(&mut held));
+                std::thread::spawn(move || {
+                    let start = std::time::Instant::now();
+                    while count.load(Ordering::SeqCst) < CROWD && start.elapsed() < STUCK {
+                        std::thread::sleep(std::time::Duration::from_millis(5));
+                    }
+                    other.send(&answer);
+                });
+            }
+        });
+        let edge = Edge::start(&[("a.test", origin_at(origin.address), h2c())]);
+        run(async {
+            let sender = dial_h2(&edge, "a.test").await;
+            let asking = (0..CROWD).map(|_| {
+                let mut sender = sender.clone();
+                async move {
+                    let request = Request::builder().uri("https://a.test/").body(Outgoing::of(0)).unwrap();
+                    assert_eq!(sender.send_request(request).await.unwrap().status(), 200);
+                }
+            });
+            futures_util::future::join_all(asking).await;
+        });
+        assert_eq!(origin.connections(), most, "{streams:?}");
+    }
+}
+
+/// An origin that nothing comes of keeps a crowd no longer than one request, and gets one connection.
+#[test]
+fn a_crowd_does_not_wait_for_long() {
+    let origin = Origin::raw(|mut stream| drop(stream.read_to_end(&mut Vec::new())));
+    let limits = Limits { connect_time: std::time::Duration::from_secs(2), ..Limits::default() };
+    let edge = Edge::with_limits(&[("a.test", origin_at(origin.address), full())], limits);
+    let start = std::time::Instant::now();
+    run(async {
+        let sender = dial_h2(&edge, "a.test").await;
+        let asking = (0..20).map(|_| {
+            let mut sender = sender.clone();
+            async move {
+                let request = Request::builder().uri("https://a.test/").body(Outgoing::of(0)).unwrap();
+                sender.send_request(request).await.unwrap().status().as_u16()
+            }
+        });
+        let statuses = futures_util::future::join_all(asking).await;
+        assert!(statuses.iter().all(|status| *status == 504), "{statuses:?}");
+    });
+    assert_eq!(origin.connections(), 1);
+    assert!(start.elapsed() < STUCK);
+}
+
+/// What nobody reads of one body holds up no other: a large one has a connection for itself, and a small one is sent where all of it has
+/// room.
+#[test]
+fn bodies_do_not_wait_for_each_other() {
+    // Gives no window back, and answers what came whole.
+    let origin = Origin::raw(move |stream| {
+        let Some(mut liar) = Liar::begin(stream) else { return };
+        while let Some(heard) = liar.next() {
+            if (heard.kind == DATA || heard.kind == HEADERS) && heard.flags & END_STREAM != 0 {
+                liar.send(&frame(HEADERS, END_HEADERS | END_STREAM, heard.stream, &block(&[OK])));
+            }
+        }
+    });
+    let edge = Edge::start(&[("a.test", origin_at(origin.address), h2c())]);
+    run(async {
+        let sender = dial_h2(&edge, "a.test").await;
+        let ask = |body: u64, length: Option<u64>| {
+            let mut sender = sender.clone();
+            let request = Request::builder().method(if body > 0 { "POST" } else { "GET" }).uri("https://a.test/");
+            let request = length.into_iter().fold(request, |request, length| request.header("content-length", length));
+            let request = request.body(Outgoing::of(body)).unwrap();
+            async move { sender.send_request(request).await.unwrap().status().as_u16() }
+        };
+        // Two that are stuck, and all that comes behind them.
+        let stuck = [ask(200_000, None), ask(200_000, Some(200_000))].map(tokio::task::spawn_local);
+        while origin.connections() < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        for _ in 0..10 {
+            assert_eq!(ask(20_000, Some(20_000)).await, 200);
+            assert_eq!(ask(0, None).await, 200);
+        }
+        assert!(stuck.iter().all(|stuck| !stuck.is_finished()));
+    });
+    // Three of 20,000 use up the first window of a connection, of which none is given back.
+    assert_eq!(origin.connections(), 2 + 4);
+}
+
+/// Streams of gRPC share a connection, and go on in both directions while one of them is not read.
+#[test]
+fn streams_of_grpc_share_a_connection() {
+    let origin = Origin::raw(move |stream| {
+        let Some(mut liar) = Liar::begin(stream) else { return };
+        // The first is never read; each message of the others is answered by one.
+        while let Some(heard) = liar.next() {
+            match heard.kind {
+                HEADERS => liar.send(&frame(HEADERS, END_HEADERS, heard.stream, &block(&[OK]))),
+                DATA if heard.stream > 1 && !heard.payload.is_empty() => {
+                    let more = u32::try_from(heard.payload.len()).unwrap().to_be_bytes();
+                    liar.send(&frame(WINDOW_UPDATE, 0, 0, &more));
+                    liar.send(&frame(WINDOW_UPDATE, 0, heard.stream, &more));
+                    liar.send(&frame(DATA, 0, heard.stream, &heard.payload));
+                }
+                _ => {}
+            }
+        }
+    });
+    let edge = Edge::start(&[("a.test", origin_at(origin.address), h2c())]);
+    run(async {
+        let mut client = Client::begin(&edge, "a.test", &[]).await;
+        let call = block(&request("POST", "a.test", &[("content-type", "application/grpc"), ("te", "trailers")]));
+        client.send(&frame(HEADERS, END_HEADERS, 1, &call)).await;
+        client.next_of(&[HEADERS]).await.unwrap();
+        client.send(&frame(DATA, 0, 1, &[b'x'; 10_000]).repeat(10)).await;
+        for number in [3, 5, 7, 9] {
+            client.send(&frame(HEADERS, END_HEADERS, number, &call)).await;
+            client.next_of(&[HEADERS]).await.unwrap();
+        }
+        for round in 0..20 {
+            for number in [3, 5, 7, 9] {
+                client.send(&frame(DATA, 0, number, &[round; 500])).await;
+                let mut said = 0;
+                while said < 500 {
+                    let heard = client.next_of(&[DATA, RST_STREAM]).await.unwrap();
+                    assert_eq!((heard.kind, heard.stream), (DATA, number));
+                    assert!(heard.payload.iter().all(|byte| *byte == round));
+                    said += heard.payload.len();
+                }
+            }
+        }
+    });
+    assert_eq!(origin.connections(), 1);
+}
+
+/// An origin that falls silent is noticed, and what may be repeated is asked of it by another connection; one that is there is waited for.
+#[test]
+fn origins_that_fall_silent() {
+    let limits = Limits {
+        origin_silence_time: std::time::Duration::from_secs(2),
+        origin_ping_time: std::time::Duration::from_secs(5),
+        ..Limits::default()
+    };
+    let first = std::sync::atomic::AtomicBool::new(true);
+    let origin = Origin::raw(move |stream| {
+        let is_first = first.swap(false, Ordering::SeqCst);
+        let Some(mut liar) = Liar::begin(stream) else { return };
+        let answer = |liar: &mut Liar, stream| {
+            liar.send(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(&[OK])));
+        };
+        let Some(heard) = liar.next_of(HEADERS) else { return };
+        if is_first {
+            answer(&mut liar, heard.stream);
+            // From now on it is gone, and its connection is not.
+            return liar.until_end();
+        }
+        // It thinks, and says only that it is there.
+        let ping = liar.next_of(PING).unwrap();
+        liar.send(&frame(PING, 1, 0, &ping.payload));
+        answer(&mut liar, heard.stream);
+        liar.until_end();
+    });
+    let edge = Edge::with_limits(&[("a.test", origin_at(origin.address), h2c())], limits);
+    for connections in [1, 2] {
+        assert_eq!(status(&edge.get("a.test", "/", "")), "200");
+        assert_eq!(origin.connections(), connections);
+    }
+}
+
+/// Who takes an answer as fast as it comes gets a wider window.
+#[test]
+fn windows_grow_for_who_takes_them() {
+    const LEAST: u64 = 64 * 1024;
+    let granted = Arc::new(Mutex::new((0_u64, 0_u64)));
+    let note = Arc::clone(&granted);
+    let origin = Origin::raw(move |stream| {
+        let Some(mut liar) = Liar::begin(stream) else { return };
+        let Some(asked) = liar.next_of(HEADERS) else { return };
+        liar.send(&for_stream(asked.stream, &head(0, &[OK])));
+        let (mut may, mut sent) = (LEAST, 0);
+        loop {
+            while sent < may {
+                let bytes = (may - sent).min(16_384);
+                liar.send(&frame(DATA, 0, asked.stream, &vec![b'x'; bytes as usize]));
+                sent += bytes;
+            }
+            let Some(heard) = liar.next() else { return };
+            if heard.kind == WINDOW_UPDATE && heard.stream == asked.stream {
+                may += u64::from(u32::from_be_bytes(heard.payload.try_into().unwrap()));
+            }
+            *note.lock().unwrap() = (sent, may);
+        }
+    });
+    let edge = Edge::start(&[("a.test", origin_at(origin.address), h2c())]);
+    run(async {
+        let mut sender = dial_h2(&edge, "a.test").await;
+        let request = Request::builder().uri("https://a.test/").body(Outgoing::of(0)).unwrap();
+        let mut body = sender.send_request(request).await.unwrap().into_body();
+        let start = std::time::Instant::now();
+        let mut read = 0;
+        // What is granted beyond what has been read is the window.
+        while granted.lock().unwrap().1 < read + 16 * LEAST {
+            assert!(start.elapsed() < STUCK, "{:?} of {read}", granted.lock().unwrap());
+            let piece = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.unwrap().unwrap();
+            read += piece.into_data().unwrap().len() as u64;
+        }
+    });
+}
+
+/// However many readers stop after they were quick, each holds what it may and loses nothing, and others go on.
+#[test]
+fn readers_that_stop_are_within_the_memory() {
+    const MEMORY: usize = 4 << 20;
+    const WHOLE: usize = 4_000_000;
+    let origin = Library::start(Speaks::H2c, |_, _| said(vec![b'x'; WHOLE]));
+    let limits = Limits { memory: MEMORY, ..Limits::default() };
+    let edge = Edge::with_limits(&[("a.test", origin_at(origin.address), h2c())], limits);
+    let ask = || {
+        let mut client = edge.dial();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n").unwrap();
+        client
+    };
+    let mut readers: Vec<(Blocking, usize)> = (0..10).map(|_| (ask(), 0)).collect();
+    for (client, read) in &mut readers {
+        let mut piece = [0; 16 * 1024];
+        while *read < 400_000 {
+            *read += client.read(&mut piece).unwrap();
+        }
+    }
+    let held = || edge.gauge("bartizan_http_buffer_bytes") as usize;
+    let mut all = Vec::new();
+    ask().read_to_end(&mut all).unwrap();
+    assert!(all.len() > WHOLE, "{} {} {:?}", all.len(), held(), edge.counters());
+    assert!(held() <= MEMORY / 2, "{}", held());
+    for (client, read) in &mut readers {
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).unwrap();
+        assert!(*read + rest.len() > WHOLE, "{}", *read + rest.len());
+    }
+    assert_eq!(edge.counters().visitors.memory, 0);
+    let start = std::time::Instant::now();
+    while held() > 0 {
+        assert!(start.elapsed() < STUCK, "it comes back");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+/// What is wrong on one stream ends that alone, and not the others.
+#[test]
+fn errors_of_streams_are_theirs_alone() {
+    let (go, told) = std::sync::mpsc::channel();
+    let told = Mutex::new(told);
+    // With how often each is asked for: what nothing was done for, what may be repeated, and what has a head that was passed on.
+    let faults = [
+        ("reset", 2, frame(RST_STREAM, 0, 1, &[0, 0, 0, 2])),
+        ("refused", 3, frame(RST_STREAM, 0, 1, &[0, 0, 0, 7])),
+        ("data first", 2, frame(DATA, END_STREAM, 1, b"hi")),
+        ("no status", 2, head(END_STREAM, &[("x-a", "1")])),
+        ("connection fields", 2, head(END_STREAM, &[OK, ("connection", "close")])),
+        ("longer than said", 1, [head(0, &[OK, ("content-length", "1")]), frame(DATA, 0, 1, b"hi")].concat()),
+        ("shorter than said", 1, [head(0, &[OK, ("content-length", "9")]), frame(DATA, END_STREAM, 1, b"hi")].concat()),
+        ("101", 2, head(END_STREAM, &[(":status", "101")])),
+        ("interim answers", 2, head(0, &[(":status", "103")]).repeat(20)),
+        ("a window that grows by nothing", 2, frame(WINDOW_UPDATE, 0, 1, &[0; 4])),
+        ("a window that is too large", 2, frame(WINDOW_UPDATE, 0, 1, &[0x7f, 0xff, 0xff, 0xff]).repeat(2)),
+        ("trailers that do not end", 1, [head(0, &[OK]), head(0, &[("x-a", "1")])].concat()),
+    ];
+    let bytes = faults.clone().map(|(_, times, bytes)| (times, bytes));
+    let origin = Origin::raw(move |stream| {
+        let Some(mut liar) = Liar::begin(stream) else { return };
+        let first = liar.next_of(HEADERS).unwrap();
+        liar.send(&for_stream(first.stream, &[head(0, &[OK]), frame(DATA, 0, 1, b"a")].concat()));
+        for fault in &bytes {
+            for _ in 0..fault.0 {
+                let Some(asked) = liar.next_of(HEADERS) else { return };
+                liar.send(&for_stream(asked.stream, &fault.1));
+            }
+        }
+        told.lock().unwrap().recv_timeout(STUCK).unwrap();
+        liar.send(&for_stream(first.stream, &frame(DATA, END_STREAM, 1, b"b")));
+        liar.until_end();
+    });
+    let edge = Edge::start(&[("a.test", origin_at(origin.address), h2c())]);
+    run(async {
+        let mut sender = dial_h2(&edge, "a.test").await;
+        let ask = || Request::builder().uri("https://a.test/").body(Outgoing::of(0)).unwrap();
+        let whole = sender.send_request(ask()).await.unwrap();
+        for (fault, ..) in &faults {
+            let answer = sender.send_request(ask()).await;
+            let is_whole = match answer {
+                Ok(answer) if answer.status() == 200 => read_body(answer.into_body()).await.is_ok(),
+                Ok(answer) => {
+                    assert_eq!(answer.status(), 502, "{fault}");
+                    false
+                }
+                Err(_) => false,
+            };
+            assert!(!is_whole, "{fault}");
+        }
+        go.send(()).unwrap();
+        assert_eq!(read_body(whole.into_body()).await.unwrap(), b"ab");
+    });
+    assert_eq!(origin.connections(), 1);
 }
 
 /// A visitor that gives up is told of to the origin, on that stream alone.

@@ -41,9 +41,9 @@ fn http2_to_nginx() {
         }
     };
     set(&edge, "ssl", "full");
-    both_ways(&secure, "HTTP/1.1");
-    set(&edge, "origin_max_http_version", "2");
     both_ways(&secure, "HTTP/2.0");
+    set(&edge, "origin_max_http_version", "1");
+    both_ways(&secure, "HTTP/1.1");
     set(&edge, "ssl", "flexible");
     set(&edge, "origin_h2c", "on");
     both_ways(&clear, "HTTP/2.0");

@@ -253,14 +253,14 @@ fn each_setting_changes_what_a_visitor_sees() {
             json!("full"),
             json!("full"),
             Box::new(|| edge.https_get(&over_tls, "/", &[]).text()),
-            ["", "HTTP/1.1"],
+            ["", "HTTP/2.0"],
         ),
         (
             "origin_max_http_version",
-            json!("2"),
             json!("1"),
+            json!("2"),
             Box::new(|| edge.https_get(&over_tls, "/", &[]).text()),
-            ["HTTP/1.1", "HTTP/2.0"],
+            ["HTTP/2.0", "HTTP/1.1"],
         ),
         (
             "tls_client_auth",

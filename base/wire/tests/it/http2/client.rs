@@ -129,8 +129,11 @@ fn answers() {
             "answer 1 200, gone 1, reset 1 Protocol",
         ),
         ("§8.7 refused", frame(RST_STREAM, 0, 1, &[0, 0, 0, 7]), "refused 1"),
+        ("§7 for HTTP/1.1", frame(RST_STREAM, 0, 1, &[0, 0, 0, 0xd]), "http/1.1 1"),
         ("§6.4 reset", frame(RST_STREAM, 0, 1, &[0, 0, 0, 8]), "gone 1"),
         ("§6.8 above", frame(GOAWAY, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0]), "leaving 3"),
+        ("§6.8 refused", frame(GOAWAY, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 7]), "leaving 3"),
+        ("§7 for HTTP/1.1", frame(GOAWAY, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0xd]), "leaving http/1.1 3"),
         ("§6.8 all", frame(GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 0]), "leaving 1 3"),
         ("§6.8 none", frame(GOAWAY, 0, 0, &[0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0]), "leaving"),
         ("§6.8 short", frame(GOAWAY, 0, 0, &[0; 7]), "connection FrameSize"),
@@ -300,6 +303,48 @@ fn late_frames_of_streams_that_were_reset() {
         ] {
             assert_eq!(client.feed(&late), "", "{number}");
         }
+    }
+}
+
+/// What a stream that the server does not read leaves of the window of the connection to others, and when it goes on.
+#[test]
+fn shares_of_the_window() {
+    let mut client = client(&[0, 4, 0, 1, 0, 0]);
+    let send = |client: &mut Edge, number: u32| {
+        let mut sent = 0;
+        loop {
+            let most = client.connection.fair_share(number).min(50_000 - sent);
+            match client.connection.send_data(number, &vec![b'x'; most], EndStream::Unset, most, &mut client.out) {
+                Sent::Frame(bytes @ 1..) => sent += bytes,
+                _ => return sent,
+            }
+        }
+    };
+    let numbers: Vec<u32> = (0..4).map(|_| ask(&mut client, Asked::Other, EndStream::Unset).unwrap()).collect();
+    let sent: Vec<usize> = numbers.iter().map(|number| send(&mut client, *number)).collect();
+    assert_eq!(sent[0], 50_000);
+    assert!(sent[1..].iter().all(|sent| *sent > 200), "{sent:?}");
+    assert_eq!(send(&mut client, numbers[0]), 0);
+    // It is read: told of on the connection alone, or on the stream.
+    client.feed(&frame(WINDOW_UPDATE, 0, 0, &60_000_u32.to_be_bytes()));
+    assert!(send(&mut client, numbers[0]) > 10_000);
+}
+
+/// A server is told of more room on a stream, and may use it.
+#[test]
+fn a_wider_window() {
+    let mut client = asked();
+    assert!(client.connection.widen(1, 1_000, &mut client.out) && !client.connection.widen(99, 1, &mut client.out));
+    let told = frames(&client.out).remove(0);
+    assert_eq!((told.kind, told.stream, &told.payload[..]), (WINDOW_UPDATE, 1, &1_000_u32.to_be_bytes()[..]));
+    client.feed(&answer(0, 1, &[OK]));
+    let whole = LIMITS.stream_window as usize + 1_000;
+    let mut left = whole;
+    while left > 0 {
+        let bytes = left.min(16_384);
+        let seen = client.feed(&frame(DATA, 0, 1, &vec![b'x'; bytes]));
+        assert!(seen.starts_with("data 1"), "{seen}");
+        left -= bytes;
     }
 }
 

@@ -8,17 +8,18 @@ use bartizan_exchange::{Body, BodyError, Frame, Length};
 use bartizan_routes::Scheme;
 use bartizan_wire::http1::{Asked, Content, has_token};
 use bartizan_wire::http2::EndStream;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::Stream as Frames;
 use http::{HeaderMap, StatusCode};
 
 use super::session::{Session, StreamClosed};
-use super::stream::{Closed, Stream};
+use super::stream::{Closed, Need, Stream};
 use crate::arrived::Arrived;
 use crate::clients::Told;
 use crate::fields::{Fields, bytes_of};
 use crate::forward::{self, Provenance};
 use crate::ingress::{Block, RequestGuard};
+use crate::limits::{ORIGIN_KEPT_BODY_BYTES_MAX, ORIGIN_SHARED_BODY_BYTES_MAX};
 
 /// A request that is to be sent.
 pub(in crate::egress) struct Asking<'r> {
@@ -34,8 +35,6 @@ pub(in crate::egress) struct Exchange {
     session: Rc<Session>,
     stream: Rc<Stream>,
     asked: Asked,
-    /// There is no body.
-    is_bare: bool,
     is_idempotent: bool,
     upload: Upload,
     /// How much the reader was given last. Until it comes for more, that may wait for its visitor.
@@ -45,6 +44,9 @@ pub(in crate::egress) struct Exchange {
 /// The request's body on its way.
 struct Upload {
     body: Body,
+    length: Length,
+    /// What was taken of it, as long as it is little and may have to be sent again.
+    kept: Option<Kept>,
     /// What is left of a known length.
     left: Option<u64>,
     piece: Bytes,
@@ -65,6 +67,15 @@ enum Stage {
     Over,
 }
 
+/// What was taken of a body.
+#[derive(Default)]
+struct Kept {
+    data: BytesMut,
+    trailers: Option<HeaderMap>,
+    /// Nothing more comes.
+    is_whole: bool,
+}
+
 /// The head of an answer, and what follows it.
 pub(in crate::egress) struct Answer {
     pub(in crate::egress) status: StatusCode,
@@ -74,8 +85,22 @@ pub(in crate::egress) struct Answer {
 
 /// There is no answer.
 pub(in crate::egress) struct Lost {
+    /// What the origin said, if it did.
+    pub(in crate::egress) why: Option<Closed>,
     /// The request's body, if it may be sent once more.
     pub(in crate::egress) again: Option<Body>,
+}
+
+impl Need {
+    /// Of a request with such a body.
+    pub(in crate::egress) fn of(arrived: &Arrived, length: Length) -> Need {
+        match length {
+            _ if length.is_nothing() => Need::Stream,
+            Length::Known(length @ ..=ORIGIN_SHARED_BODY_BYTES_MAX) => Need::Room(length as usize),
+            _ if arrived.is_grpc() => Need::Talk,
+            _ => Need::Whole,
+        }
+    }
 }
 
 impl Exchange {
@@ -88,8 +113,8 @@ impl Exchange {
             Scheme::Https => "https",
         };
         let asked = Asked::by(arrived.method.as_str());
-        let stream = Stream::new(request);
         let length = body.length();
+        let stream = Stream::new(request, Need::of(arrived, length));
         let is_opened = session.open(&stream, asked, EndStream::when(length.is_nothing()), |encoder, out| {
             let mut block = Block::of_http2(encoder, out);
             block.request([arrived.method.as_str(), scheme, arrived.host.as_str(), arrived.path.as_str()]);
@@ -111,6 +136,8 @@ impl Exchange {
             Length::Unknown => None,
         };
         let upload = Upload {
+            length,
+            kept: Some(Kept::default()),
             left,
             piece: Bytes::new(),
             trailers: None,
@@ -118,17 +145,18 @@ impl Exchange {
             client: provenance.client.map(Rc::clone),
             body,
         };
-        let (is_bare, is_idempotent) = (length.is_nothing(), arrived.method.is_idempotent());
-        Ok(Exchange { session, stream, asked, is_bare, is_idempotent, upload, lent: 0 })
+        let is_idempotent = arrived.method.is_idempotent();
+        Ok(Exchange { session, stream, asked, is_idempotent, upload, lent: 0 })
     }
 
     /// Waits for the head of the final answer.
     pub(in crate::egress) async fn answer(mut self) -> Result<Answer, Lost> {
         let (head, fields) = match std::future::poll_fn(|cx| self.poll_head(cx)).await {
             Ok(found) => found,
-            Err(why) => return Err(Lost { again: self.into_repeatable(why) }),
+            Err(why) => return Err(Lost { why, again: self.into_repeatable(why) }),
         };
-        let Ok(status) = StatusCode::from_u16(head.status) else { return Err(Lost { again: None }) };
+        self.upload.keep_no_more(&self.stream);
+        let Ok(status) = StatusCode::from_u16(head.status) else { return Err(Lost { why: None, again: None }) };
         let body = match Content::of(self.asked, head.status) {
             Content::Framed => self.into_body(head.length),
             // What is stated for `HEAD` and by a 304.
@@ -160,15 +188,15 @@ impl Exchange {
         }
     }
 
-    /// The body of the request, if it may be sent once more: nothing of it was taken, and nothing was done for it, or doing that again
-    /// does no harm (RFC 9110 §9.2.2).
+    /// The body of the request, if it may be sent once more: nothing was done for it, or doing that again does no harm (RFC 9110 §9.2.2);
+    /// and it is still to be had whole.
     fn into_repeatable(mut self, why: Option<Closed>) -> Option<Body> {
         let may_repeat = match why {
-            Some(Closed::Refused) => self.is_bare || self.upload.stage == Stage::Untouched,
-            Some(Closed::Broken) => self.is_bare && self.is_idempotent,
+            Some(Closed::Refused | Closed::Http11Required) => true,
+            Some(Closed::Broken) => self.is_idempotent,
             None => false,
         };
-        may_repeat.then(|| std::mem::replace(&mut self.upload.body, Body::empty()))
+        if may_repeat { self.upload.again(&self.stream) } else { None }
     }
 
     /// The body of the answer.
@@ -239,6 +267,7 @@ impl Exchange {
                     match ready!(upload.body.poll_frame(cx)) {
                         Some(Ok(Frame::Data(data))) => {
                             upload.stage = Stage::UnderWay;
+                            upload.keep(&data, &self.stream);
                             if let Some(left) = &mut upload.left {
                                 let rest = left.checked_sub(data.len() as u64);
                                 *left = rest.ok_or_else(|| Failed::Body(BodyError::new("longer than announced")))?;
@@ -257,6 +286,10 @@ impl Exchange {
                                 Some(Ok(Frame::Trailers(trailers))) if !trailers.is_empty() => Some(trailers),
                                 _ => None,
                             };
+                            if let Some(kept) = &mut upload.kept {
+                                kept.trailers.clone_from(&upload.trailers);
+                                kept.is_whole = true;
+                            }
                             upload.stage = if upload.trailers.is_some() { Stage::Trailers } else { Stage::Last };
                         }
                     }
@@ -277,6 +310,56 @@ impl Exchange {
     }
 }
 
+impl Upload {
+    fn keep(&mut self, data: &[u8], stream: &Stream) {
+        let Some(kept) = &mut self.kept else { return };
+        if kept.data.len() + data.len() <= ORIGIN_KEPT_BODY_BYTES_MAX && stream.try_to_keep(data.len()) {
+            // A copy: what it was cut from may be much larger.
+            kept.data.extend_from_slice(data);
+        } else {
+            self.keep_no_more(stream);
+        }
+    }
+
+    fn keep_no_more(&mut self, stream: &Stream) {
+        self.kept.take().into_iter().for_each(|kept| stream.keep_no_more(kept.data.len()));
+    }
+
+    /// All of the body, if it is still to be had.
+    fn again(&mut self, stream: &Stream) -> Option<Body> {
+        let Kept { data, trailers, is_whole } = self.kept.take()?;
+        stream.keep_no_more(data.len());
+        let rest = std::mem::replace(&mut self.body, Body::empty());
+        if data.is_empty() && !is_whole {
+            return Some(rest);
+        }
+        let (data, rest) = (Some(data.freeze()).filter(|data| !data.is_empty()), Some(rest).filter(|_| !is_whole));
+        Some(Body::frames(self.length, Again { data, trailers, rest }))
+    }
+}
+
+/// A body of which some was taken before.
+struct Again {
+    data: Option<Bytes>,
+    trailers: Option<HeaderMap>,
+    /// None if nothing follows.
+    rest: Option<Body>,
+}
+
+impl Frames for Again {
+    type Item = Result<Frame, BodyError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(data) = self.data.take() {
+            return Poll::Ready(Some(Ok(Frame::Data(data))));
+        }
+        match &mut self.rest {
+            Some(rest) => rest.poll_frame(cx),
+            None => Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::Trailers(trailers)))),
+        }
+    }
+}
+
 /// Why an upload ended before its end.
 enum Failed {
     /// The visitor did not deliver the body.
@@ -287,6 +370,7 @@ enum Failed {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        self.upload.keep_no_more(&self.stream);
         self.session.let_go(&self.stream);
     }
 }

@@ -9,24 +9,27 @@ use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bartizan_exchange::Io;
+use bartizan_names::OriginFault;
 use bartizan_quotas::{Pass, SourceKey};
 use bartizan_wire::http1::{self, Asked};
 use bartizan_wire::http2::hpack::Encoder;
-use bartizan_wire::http2::{self, Code, EndStream, Event, Fault, Sent, Whose};
+use bartizan_wire::http2::{self, Code, EndStream, Event, Fault, Reason, Sent, Whose};
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::stream::{Closed, Stream, Unwanted};
+use super::sessions::Making;
+use super::stream::{Closed, Need, Stream, Unwanted};
 use crate::fields::{Fields, Lines};
 use crate::forward;
 use crate::ingress::{FrameTurn, Turn};
 use crate::limits::{
-    ORIGIN_CONNECTION_WINDOW_BYTES, ORIGIN_READ_BYTES_MAX, ORIGIN_STREAM_WINDOW_BYTES, ORIGIN_STREAMS_MAX,
-    ORIGIN_UNASKED_BYTES_MAX, SWEEPS_MAX,
+    ORIGIN_CONNECTION_WINDOW_BYTES, ORIGIN_PING_BACKOFF, ORIGIN_PING_PAUSE, ORIGIN_PINGS_MAX, ORIGIN_READ_BYTES_MAX,
+    ORIGIN_STREAM_WINDOW_BYTES, ORIGIN_STREAMS_MAX, ORIGIN_TALK_WINDOW_BYTES, ORIGIN_UNASKED_BYTES_MAX, SWEEPS_MAX,
 };
 use crate::outlet::Outlet;
+use crate::page::Problem;
 use crate::spare::{Spare, Unread};
 
 const LIMITS: http2::Limits = http2::Limits {
@@ -61,6 +64,12 @@ struct State {
     /// Streams that wait until there is room to write, and for the window of the connection, in their order.
     for_room: VecDeque<Rc<Stream>>,
     for_window: VecDeque<Rc<Stream>>,
+    /// And those that leave what there is of it to others.
+    for_share: VecDeque<Rc<Stream>>,
+    /// What those with little to send may take of the window before all others.
+    reserved: usize,
+    /// Whether one has the connection for itself.
+    is_whole: bool,
     /// Of the connection's task.
     task: Option<Waker>,
     /// Whether it was told that something is to be written.
@@ -75,10 +84,63 @@ struct State {
     pass: Option<Pass>,
     /// How many looks of [`Session::sweep`] have seen it with nothing to do.
     sweeps: u64,
-    /// Whether anything came since the last of them.
-    is_heard: bool,
+    presence: Presence,
+    /// As long as nobody knows what the origin takes: those that wait for that.
+    making: Option<Making>,
     /// Nobody wants it any more.
     is_unwanted: bool,
+}
+
+/// What is known of whether the origin is there.
+struct Presence {
+    /// Whether anything came since the last look.
+    is_heard: bool,
+    /// The last look at which it was, or was asked for nothing.
+    seen: Instant,
+    /// When it was last asked whether it is there, and whether that is not answered.
+    pinged: Option<Instant>,
+    is_asked: bool,
+    /// A look has seen it silent after that: nothing more is asked of it before it answers.
+    is_doubtful: bool,
+    /// How often it was asked since it last said anything of a request.
+    pings: u32,
+}
+
+impl Presence {
+    fn new() -> Presence {
+        let seen = Instant::now();
+        Presence { is_heard: true, seen, pinged: None, is_asked: false, is_doubtful: false, pings: 0 }
+    }
+
+    /// Looks whether it is there, after so much silence while it is asked for something.
+    fn look(&mut self, now: Instant, (silence, answer): (Duration, Duration), is_wanted: bool) -> Sign {
+        if std::mem::take(&mut self.is_heard) || !is_wanted {
+            (self.seen, self.is_asked, self.is_doubtful) = (now, false, false);
+            return Sign::Enough;
+        }
+        if let Some(pinged) = self.pinged.filter(|_| self.is_asked) {
+            self.is_doubtful = true;
+            return if now - pinged >= answer { Sign::Gone } else { Sign::Enough };
+        }
+        let waited = match (self.pings, self.pinged) {
+            (ORIGIN_PINGS_MAX.., Some(pinged)) => now - pinged >= ORIGIN_PING_PAUSE,
+            (pings, _) => now - self.seen >= silence * ORIGIN_PING_BACKOFF.saturating_pow(pings),
+        };
+        if !waited {
+            return Sign::Enough;
+        }
+        self.pings = self.pings.saturating_add(1);
+        (self.pinged, self.is_asked) = (Some(now), true);
+        Sign::Ask
+    }
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sign {
+    Enough,
+    Ask,
+    Gone,
 }
 
 /// Why the connection is over.
@@ -96,8 +158,14 @@ impl From<io::Error> for End {
 }
 
 impl Session {
-    /// Speaks first, and runs as a task of its own, in these turns, until it is over.
-    pub(in crate::egress) fn start(io: Box<dyn Io>, pass: Pass, spare: Rc<Spare>, turn: Rc<Turn>) -> Rc<Session> {
+    /// Speaks first, and runs as a task of its own, in these turns, until it is over. Those that wait for it are called when the origin
+    /// has said what it takes.
+    pub(in crate::egress) fn start(
+        io: Box<dyn Io>,
+        (pass, making): (Pass, Option<Making>),
+        spare: Rc<Spare>,
+        turn: Rc<Turn>,
+    ) -> Rc<Session> {
         let mut outlet = Outlet::default();
         let wire = Wire::client(LIMITS, outlet.open(&spare));
         let state = State {
@@ -108,6 +176,9 @@ impl Session {
             heads: None,
             for_room: VecDeque::new(),
             for_window: VecDeque::new(),
+            for_share: VecDeque::new(),
+            reserved: 0,
+            is_whole: false,
             task: None,
             is_called: false,
             is_clogged: false,
@@ -115,7 +186,8 @@ impl Session {
             refilled: Instant::now(),
             pass: Some(pass),
             sweeps: 0,
-            is_heard: true,
+            presence: Presence::new(),
+            making,
             is_unwanted: false,
         };
         let session = Rc::new(Session { spare, turn, state: RefCell::new(state) });
@@ -131,16 +203,40 @@ impl Session {
         session
     }
 
-    /// Whether a request more may be sent on it.
-    pub(super) fn may_open(&self) -> bool {
+    /// Whether a request more may be sent on it, that needs this, whatever becomes of the others. Not before the origin has said what it
+    /// takes.
+    // Hot: once a request.
+    pub(super) fn takes(&self, need: Need) -> bool {
         let state = self.state.borrow();
-        state.io.is_some() && !state.is_unwanted && state.wire.may_open()
+        let has_room = |bytes| state.wire.window().saturating_sub(state.reserved) >= bytes;
+        state.io.is_some()
+            && !state.is_unwanted
+            && !state.is_whole
+            && !state.presence.is_doubtful
+            && state.wire.has_begun()
+            && state.wire.may_open()
+            && match need {
+                Need::Stream => true,
+                Need::Room(bytes) => has_room(bytes),
+                Need::Talk => has_room(ORIGIN_TALK_WINDOW_BYTES),
+                Need::Whole => state.wire.streams() == 0,
+            }
     }
 
-    /// Whether there will never be one more.
+    /// Whether there will never be one more. An origin that takes none at a time has had its time when nothing is under way.
     pub(super) fn is_left(&self) -> bool {
         let state = self.state.borrow();
-        state.io.is_none() || state.is_unwanted || state.wire.is_left()
+        let takes_none = state.wire.has_begun() && state.wire.streams() == 0 && !state.wire.may_open();
+        state.io.is_none() || state.is_unwanted || state.wire.is_left() || takes_none
+    }
+
+    /// The same; what is left of it ends with what is under way.
+    pub(super) fn end_if_left(&self) -> bool {
+        let is_left = self.is_left();
+        if is_left {
+            self.want_no_more();
+        }
+        is_left
     }
 
     /// Whether nothing is under way on it.
@@ -170,18 +266,27 @@ impl Session {
         state.call();
     }
 
-    /// To be called once in [`SWEEP_EVERY`](crate::limits::SWEEP_EVERY). An origin that says nothing while it is asked for something
-    /// is asked whether it is there; one that does not answer that either is not. What has been idle for too long ends.
+    /// What has been idle for too long ends. To be called once in [`SWEEP_EVERY`](crate::limits::SWEEP_EVERY).
     pub(super) fn sweep(&self) {
         let state = &mut *self.state.borrow_mut();
-        let is_heard = std::mem::take(&mut state.is_heard);
         if state.wire.streams() == 0 {
             state.sweeps += 1;
             state.is_unwanted |= state.sweeps >= SWEEPS_MAX;
-        } else if !is_heard && state.wire.is_pinging() {
-            state.broken.get_or_insert(io::ErrorKind::TimedOut.into());
-        } else if !is_heard {
-            state.wire.ping(state.outlet.open(&self.spare));
+            state.call();
+        }
+    }
+
+    /// An origin that says nothing for so long while it is asked for something is asked whether it is there; one that does not answer
+    /// that either, for so long, is not.
+    pub(super) fn look(&self, now: Instant, times: (Duration, Duration)) {
+        let state = &mut *self.state.borrow_mut();
+        if state.io.is_none() {
+            return;
+        }
+        match state.presence.look(now, times, state.wire.streams() > 0) {
+            Sign::Enough => return,
+            Sign::Ask => state.wire.ping(state.outlet.open(&self.spare)),
+            Sign::Gone => drop(state.broken.get_or_insert(io::ErrorKind::TimedOut.into())),
         }
         state.call();
     }
@@ -202,16 +307,27 @@ impl Session {
         let Some(number) = state.wire.open(Some(Rc::clone(stream)), asked, end, out, fields) else { return false };
         stream.number.set(number);
         state.sweeps = 0;
+        match stream.need {
+            Need::Room(bytes) => {
+                stream.reserved.set(bytes);
+                state.reserved += bytes;
+            }
+            Need::Whole => state.is_whole = true,
+            Need::Stream | Need::Talk => {}
+        }
         state.call();
         true
     }
 
     /// So much of a body was taken.
     pub(super) fn took(&self, stream: &Stream, bytes: usize) {
-        stream.release(bytes);
+        let wider = stream.take_and_widen(bytes);
         let state = &mut *self.state.borrow_mut();
         let before = state.outlet.gathered();
         state.wire.took_kept(stream.number.get(), bytes, state.outlet.open(&self.spare));
+        if let Some(by) = wider {
+            state.wire.widen(stream.number.get(), by, state.outlet.open(&self.spare));
+        }
         if state.outlet.gathered() > before {
             state.call();
         }
@@ -223,6 +339,7 @@ impl Session {
         let state = &mut *self.state.borrow_mut();
         let before = state.outlet.gathered();
         state.wire.reset(stream.number.get(), Code::Cancel, state.outlet.open(&self.spare));
+        state.has_sent(stream);
         state.let_go_on();
         if state.outlet.gathered() > before || state.wire.is_left() {
             state.call();
@@ -240,6 +357,7 @@ impl Session {
         let state = &mut *self.state.borrow_mut();
         let out = state.outlet.open(&self.spare);
         let is_sent = state.wire.send_head(stream.number.get(), EndStream::Set, out, fields);
+        state.has_sent(stream);
         state.call();
         state.let_go_on();
         Poll::Ready(if is_sent { Ok(()) } else { Err(StreamClosed) })
@@ -255,12 +373,28 @@ impl Session {
     ) -> Poll<Result<usize, StreamClosed>> {
         ready!(self.poll_room(stream));
         let state = &mut *self.state.borrow_mut();
-        let most = state.outlet.share(piece.len());
+        let mut most = state.outlet.share(piece.len());
+        if stream.need == Need::Talk {
+            let left = state.wire.window().saturating_sub(state.reserved);
+            most = most.min(left).min(state.wire.fair_share(stream.number.get()));
+            if most == 0 && !piece.is_empty() && state.wire.has_window() {
+                stream.waits_for_window.set(true);
+                queue_up(&mut state.for_share, stream);
+                state.let_go_on();
+                return Poll::Pending;
+            }
+        }
         let sent = state.wire.send_data(stream.number.get(), piece, end, most, state.outlet.open(&self.spare));
         let polled = match sent {
             Sent::Frame(bytes) => {
                 stream.is_queued.set(false);
                 piece.advance(bytes);
+                let taken = bytes.min(stream.reserved.get());
+                stream.reserved.set(stream.reserved.get() - taken);
+                state.reserved -= taken;
+                if end == EndStream::Set && piece.is_empty() {
+                    state.has_sent(stream);
+                }
                 if state.outlet.has_room() || state.write_records() {
                     state.call();
                 }
@@ -315,6 +449,10 @@ impl Session {
             // There is room again, and nothing else would wake it to read on.
             cx.waker().wake_by_ref();
         }
+        if state.wire.has_begun() {
+            // In one turn with what followed of windows.
+            state.making.take().into_iter().for_each(|making| making.come_about(state.wire.streams_at_a_time()));
+        }
         let is_left = state.is_unwanted || state.wire.is_left();
         if is_left && state.wire.streams() == 0 && left { Poll::Ready(End::Closed) } else { Poll::Pending }
     }
@@ -324,8 +462,11 @@ impl Session {
         let state = &mut *self.state.borrow_mut();
         state.io = None;
         state.pass = None;
+        // It came to nothing before the origin has said anything: others would hear no more.
+        state.making.take().into_iter().for_each(|making| making.fail(Problem::Origin(OriginFault::Broken)));
         state.for_room.clear();
         state.for_window.clear();
+        state.for_share.clear();
         state.wire.owners().filter_map(Option::take).for_each(|stream| stream.close(Closed::Broken));
     }
 
@@ -350,7 +491,7 @@ impl Session {
             let Some(io) = &mut state.io else { return Poll::Ready(End::Closed) };
             match state.unread.poll_read(io, cx, ORIGIN_READ_BYTES_MAX, &self.spare) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(End::Closed),
-                Poll::Ready(Ok(_)) => state.is_heard = true,
+                Poll::Ready(Ok(_)) => state.presence.is_heard = true,
                 Poll::Ready(Err(error)) => return Poll::Ready(End::Io(error)),
                 Poll::Pending => {
                     if state.wire.streams() == 0
@@ -391,6 +532,7 @@ impl Session {
                     frame.truncate(at.end);
                     frame.advance(at.start);
                     let bytes = frame.len();
+                    state.presence.pings = 0;
                     let received = stream.receive(state.unread.part(frame), ends);
                     let out = state.outlet.open(&self.spare);
                     match received {
@@ -400,6 +542,7 @@ impl Session {
                     continue;
                 }
                 Event::Answer { owner: Some(stream), ends, head } => {
+                    state.presence.pings = 0;
                     let text = self.spare.keep(heads.text(), &mut state.heads);
                     let fields = Fields::Lines(Lines::new(text, heads.take_fields(self.spare.room())));
                     if stream.receive_head(head, fields, ends) == Err(Unwanted) {
@@ -411,14 +554,21 @@ impl Session {
                         give_up(&mut state.wire, &stream, state.outlet.open(&self.spare));
                     }
                 }
-                Event::Reset { owner: Some(stream), refused } => {
-                    stream.close(if refused { Closed::Refused } else { Closed::Broken });
+                Event::Reset { owner: Some(stream), reason } => {
+                    state.has_sent(&stream);
+                    stream.close(reason.into());
                 }
-                Event::Leaving { refused } => {
-                    refused.into_iter().flatten().for_each(|stream| stream.close(Closed::Refused));
+                Event::Leaving { refused, reason } => {
+                    for stream in refused.into_iter().flatten() {
+                        state.has_sent(&stream);
+                        stream.close(reason.into());
+                    }
                 }
                 Event::Room { owner: Some(stream) } => stream.look_at_window(),
-                Event::RoomForAll => state.let_go_on(),
+                Event::RoomForAll => {
+                    call(&mut state.for_share);
+                    state.let_go_on();
+                }
                 Event::RoomForEach => {
                     state.wire.owners().flatten().for_each(|stream| stream.look_at_window());
                     reading.look_next();
@@ -451,6 +601,16 @@ enum Pause {
     Clogged,
 }
 
+impl From<Reason> for Closed {
+    fn from(reason: Reason) -> Closed {
+        match reason {
+            Reason::Refused => Closed::Refused,
+            Reason::Http11Required => Closed::Http11Required,
+            Reason::Other => Closed::Broken,
+        }
+    }
+}
+
 /// Ends a stream of which no more is wanted.
 fn give_up(wire: &mut Wire, stream: &Stream, out: &mut Vec<u8>) {
     wire.reset(stream.number.get(), Code::Cancel, out);
@@ -467,6 +627,18 @@ impl State {
         if seconds > 0 {
             self.refilled = Instant::now();
             self.wire.refill(u32::try_from(seconds).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// Nothing more of this request's body is to come, so that others may have what was kept free for it.
+    fn has_sent(&mut self, stream: &Stream) {
+        let reserved = stream.reserved.take();
+        self.reserved -= reserved;
+        if reserved > 0 {
+            call(&mut self.for_share);
+        }
+        if stream.need == Need::Whole && stream.is_sending.replace(false) {
+            self.is_whole = false;
         }
     }
 

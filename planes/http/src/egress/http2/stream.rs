@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Waker};
+use std::time::Instant;
 
 use bartizan_wire::http1::INTERIM_MAX;
 use bartizan_wire::http2::AnswerHead;
@@ -11,6 +12,7 @@ use http::{HeaderMap, StatusCode};
 
 use crate::fields::{Fields, bytes_of};
 use crate::ingress::{Connection, RequestGuard, UnderWay};
+use crate::limits::{ORIGIN_STREAM_WINDOW_BYTES, ORIGIN_STREAM_WINDOW_BYTES_MAX, ORIGIN_WINDOW_TIME};
 use crate::worker::Worker;
 
 pub(super) struct Stream {
@@ -20,8 +22,20 @@ pub(super) struct Stream {
     visitor: Rc<Connection>,
     worker: Rc<Worker>,
     request: Rc<UnderWay>,
-    /// How much of it that is.
+    /// How much of it has come and was not taken.
     held: Cell<usize>,
+    /// What its window has grown by, which is held for it whether it has come or not.
+    ahead: Cell<usize>,
+    /// What is counted as the visitor's.
+    counted: Cell<usize>,
+    /// Since when, and how much, was taken of a window's worth.
+    pace: Cell<Option<(Instant, usize)>>,
+    /// How its request shares the connection.
+    pub(super) need: Need,
+    /// What it may take of the window of the connection before all others.
+    pub(super) reserved: Cell<usize>,
+    /// Until its body has left, or was given up.
+    pub(super) is_sending: Cell<bool>,
     task: RefCell<Option<Waker>>,
     /// Whether it waits for its window.
     pub(super) waits_for_window: Cell<bool>,
@@ -45,11 +59,26 @@ pub(super) struct Intake {
     pub(super) closed: Option<Closed>,
 }
 
+/// What a request needs of the connection that it shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::egress) enum Need {
+    /// A stream.
+    Stream,
+    /// Room for so much.
+    Room(usize),
+    /// Room for what comes piece by piece, and is answered so.
+    Talk,
+    /// All of it, for as long as its body takes.
+    Whole,
+}
+
 /// Why a stream ended before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Closed {
+pub(in crate::egress) enum Closed {
     /// The origin says that it has done nothing for it.
     Refused,
+    /// And that it would over HTTP/1.1.
+    Http11Required,
     /// It was reset, or its connection is over.
     Broken,
 }
@@ -59,13 +88,19 @@ pub(super) enum Closed {
 pub(super) struct Unwanted;
 
 impl Stream {
-    pub(super) fn new(request: &RequestGuard) -> Rc<Stream> {
+    pub(super) fn new(request: &RequestGuard, need: Need) -> Rc<Stream> {
         Rc::new(Stream {
             number: Cell::new(0),
             visitor: Rc::clone(&request.connection),
             worker: Rc::clone(&request.worker),
             request: Rc::clone(&request.under_way),
             held: Cell::new(0),
+            ahead: Cell::new(0),
+            counted: Cell::new(0),
+            pace: Cell::new(None),
+            need,
+            reserved: Cell::new(0),
+            is_sending: Cell::new(true),
             task: RefCell::default(),
             waits_for_window: Cell::new(false),
             is_queued: Cell::new(false),
@@ -120,6 +155,9 @@ impl Stream {
             return if self.interim.get() > INTERIM_MAX { Err(Unwanted) } else { Ok(()) };
         }
         self.hold(fields.bytes())?;
+        if !ends {
+            self.pace.set(Some((Instant::now(), 0)));
+        }
         let mut intake = self.intake.borrow_mut();
         intake.head = Some((head, fields));
         intake.is_over = ends;
@@ -139,6 +177,9 @@ impl Stream {
             intake.data.extend_from_slice(&data);
         }
         drop(intake);
+        if ends {
+            self.let_go_ahead();
+        }
         self.wake();
         Ok(())
     }
@@ -150,27 +191,85 @@ impl Stream {
         intake.trailers = Some(trailers).filter(|trailers| !trailers.is_empty());
         intake.is_over = true;
         drop(intake);
+        self.let_go_ahead();
         self.wake();
         Ok(())
     }
 
     fn hold(&self, bytes: usize) -> Result<(), Unwanted> {
-        if !self.visitor.hold(bytes, &self.worker) {
+        let held = self.held.get() + bytes;
+        let more = held.saturating_sub(self.counted.get());
+        if more > 0 && !self.visitor.hold(more, &self.worker) {
             return Err(Unwanted);
         }
-        self.held.set(self.held.get() + bytes);
+        self.counted.set(self.counted.get() + more);
+        self.held.set(held);
         Ok(())
     }
 
     /// So much of it is held no more.
     pub(super) fn release(&self, bytes: usize) {
         self.held.set(self.held.get() - bytes);
+        self.count();
+    }
+
+    /// So much of a body was taken. How much more the origin may send ahead from now on: none, unless a whole window was taken as fast as
+    /// it came, and soon. That is held for it then.
+    // Hot: once a piece. A look at the clock for each window.
+    pub(super) fn take_and_widen(&self, bytes: usize) -> Option<u32> {
+        self.release(bytes);
+        let (began, taken) = self.pace.get()?;
+        let window = ORIGIN_STREAM_WINDOW_BYTES as usize + self.ahead.get();
+        let taken = taken + bytes;
+        if taken < window {
+            self.pace.set(Some((began, taken)));
+            return None;
+        }
+        let now = Instant::now();
+        self.pace.set(Some((now, 0)));
+        let by = window.min(ORIGIN_STREAM_WINDOW_BYTES_MAX as usize - window);
+        let is_wanted = by > 0 && self.held.get() <= window / 2 && now - began < ORIGIN_WINDOW_TIME;
+        // An eighth is used for speed, so that a source that does leaves most of what it may have to those who come.
+        let memory = &self.worker.memory;
+        let is_plenty = || memory.is_plenty_for(memory.used().saturating_mul(3).saturating_add(by));
+        if !is_wanted || self.intake.borrow().is_over || !is_plenty() {
+            return None;
+        }
+        let ahead = self.ahead.get() + by;
+        let more = ahead.saturating_sub(self.counted.get());
+        if more > 0 && !self.visitor.try_to_hold(more, &self.worker) {
+            return None;
+        }
+        self.counted.set(self.counted.get() + more);
+        self.ahead.set(ahead);
+        u32::try_from(by).ok()
+    }
+
+    /// Nothing more comes.
+    fn let_go_ahead(&self) {
+        self.ahead.set(0);
+        self.count();
+    }
+
+    /// What is counted and neither here nor to come is not the visitor's any more.
+    fn count(&self) {
+        let counted = self.held.get().max(self.ahead.get());
+        let before = self.counted.replace(counted);
+        self.visitor.let_go(before - counted);
+    }
+
+    /// So much of the request is kept, if its visitor has memory for it.
+    pub(super) fn try_to_keep(&self, bytes: usize) -> bool {
+        self.visitor.try_to_hold(bytes, &self.worker)
+    }
+
+    pub(super) fn keep_no_more(&self, bytes: usize) {
         self.visitor.let_go(bytes);
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.visitor.let_go(self.held.get());
+        self.visitor.let_go(self.counted.get());
     }
 }
