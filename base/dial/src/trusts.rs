@@ -7,7 +7,8 @@ use bartizan_tls::{Identity, TlsError};
 
 use crate::OriginTls;
 
-/// Sets of authorities and certificates that a worker has ready: some 300 KB each beside many authorities of the machine.
+/// Sets of authorities and certificates that a worker has ready: some 300 KB each beside many authorities of the machine. One more
+/// takes the place of the one that has been unused for longest, which is made again when it is asked for.
 const READY_MAX: usize = 64;
 
 /// What a zone has of its own for its origins.
@@ -68,8 +69,9 @@ impl<T: Clone> Trusts<T> {
             return Ok(kept.made.clone());
         }
         if by_sums.len() >= READY_MAX {
-            // Sessions are lost, and nothing else.
-            by_sums.clear();
+            // Its sessions are lost, and nothing else.
+            let unused = by_sums.iter().max_by_key(|(_, kept)| kept.sweeps).map(|(sums, _)| *sums);
+            unused.into_iter().for_each(|sums| drop(by_sums.remove(&sums)));
         }
         let trusting = own.roots.map(|(pem, _)| self.machine.trusting(pem)).transpose()?;
         let tls = trusting.as_ref().unwrap_or(&self.machine);

@@ -19,7 +19,7 @@ use crate::certified_key::certificates_of;
 use crate::plain::explain;
 use crate::provider::provider;
 use crate::stream::ClientStream;
-use crate::verifier::{Trust, Verifier};
+use crate::verifier::{Followed, Trust, Verifier};
 use crate::{Identity, Pin, TlsError};
 
 /// Whom a server's certificate must come from.
@@ -105,7 +105,7 @@ fn new_config(roots: &Roots, alpn: &[&[u8]]) -> Result<ClientConfig, TlsError> {
 fn judge(store: &Arc<RootCertStore>) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::clone(store), provider()).build();
     // Without a certificate revocation list it fails for an empty store only.
-    Ok(verifier.map_err(|_| TlsError::NoCertificate)?)
+    Ok(Arc::new(Followed(verifier.map_err(|_| TlsError::NoCertificate)?)))
 }
 
 fn with_verifier(verifier: Arc<dyn ServerCertVerifier>, alpn: &[&[u8]]) -> Result<ClientConfig, TlsError> {
