@@ -30,8 +30,8 @@ pub struct Policy {
 /// Authorities of a zone's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginRoots {
-    /// PEM.
-    pub certificates: String,
+    /// PEM. Handshakes with origins use the same text.
+    pub certificates: Arc<str>,
     /// Another one of other certificates (SHA-256).
     pub sum: [u8; 32],
 }

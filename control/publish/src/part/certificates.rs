@@ -115,7 +115,7 @@ impl CertificatesPart {
             };
             if !is_as_before {
                 let roots =
-                    roots.map(|roots| OriginRoots { certificates: (*roots.certificates).into(), sum: roots.sum });
+                    roots.map(|roots| OriginRoots { certificates: Arc::clone(&roots.certificates), sum: roots.sum });
                 edit.get_or_insert_with(|| hosts.edit()).put_to_origins(*id, is_shown, roots);
             }
         }

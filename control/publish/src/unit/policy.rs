@@ -46,7 +46,7 @@ fn origin_roots(
     }
     let sum = sha256(certificates.as_bytes());
     let same = last.filter(|last| last.sum == sum);
-    Ok(Some(same.map_or_else(|| Arc::new(OriginRoots { certificates, sum }), Arc::clone)))
+    Ok(Some(same.map_or_else(|| Arc::new(OriginRoots { certificates: certificates.into(), sum }), Arc::clone)))
 }
 
 fn settings(reading: &mut Reading<'_>, zone: ZoneId, last: Option<&ZoneSettings>) -> Result<ZoneSettings, ReadError> {

@@ -1,5 +1,7 @@
 //! What cannot be read keeps what it was before, is told, and holds up nobody else.
 
+use std::sync::Arc;
+
 use bartizan_names::{AccountId, AppId, CertificateId, RecordId, RuleId, Ssl, Timestamp, TunnelId, ZoneId};
 use bartizan_publish::{Changes, Publisher};
 use bartizan_routes::Target;
@@ -301,7 +303,14 @@ fn authorities_of_origins() {
     };
     let trusted = |publisher: &Publisher| {
         let found = route(publisher.bundle(), "www.example.com").unwrap();
-        found.site.policy.origin_roots.as_ref().map_or_else(String::new, |roots| roots.certificates.clone())
+        let own = found.site.policy.origin_roots.as_ref().map(|roots| &roots.certificates);
+        let in_force = publisher.bundle().hosts.value.to_origins(ZONE).and_then(|own| own.roots());
+        let is_one = match (own, in_force) {
+            (Some(own), Some(in_force)) => Arc::ptr_eq(own, &in_force.certificates),
+            (own, in_force) => own.is_none() && in_force.is_none(),
+        };
+        assert!(is_one, "the text is held once");
+        own.map_or_else(String::new, |own| own.to_string())
     };
     let mut lab = Lab::new();
     let roots = (1..=3).map(|number| put(key(number), &document(number))).collect();
