@@ -62,6 +62,8 @@ pub enum What {
     PublicAuthority,
     /// Lists of revoked certificates of clients that cannot be fetched.
     Crls,
+    /// Certificates that origins are shown, and authorities of origins: they run out soon, or have.
+    OriginTls,
     /// Origins with private addresses, of an edge that is set not to dial them.
     PrivateOrigins,
     /// The backups that the edge is set to make.
@@ -99,6 +101,7 @@ pub enum ProblemKind {
     Authority,
     PublicAuthority,
     Crls,
+    OriginTls,
     PrivateOrigins,
     Backup,
     Dnssec,
@@ -108,7 +111,7 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    pub const ALL: [ProblemKind; 24] = [
+    pub const ALL: [ProblemKind; 25] = [
         ProblemKind::Unit,
         ProblemKind::Document,
         ProblemKind::ChangeLog,
@@ -127,6 +130,7 @@ impl ProblemKind {
         ProblemKind::Authority,
         ProblemKind::PublicAuthority,
         ProblemKind::Crls,
+        ProblemKind::OriginTls,
         ProblemKind::PrivateOrigins,
         ProblemKind::Backup,
         ProblemKind::Dnssec,
@@ -155,6 +159,7 @@ impl ProblemKind {
             ProblemKind::Authority => "authority",
             ProblemKind::PublicAuthority => "public_authority",
             ProblemKind::Crls => "crls",
+            ProblemKind::OriginTls => "origin_tls",
             ProblemKind::PrivateOrigins => "private_origins",
             ProblemKind::Backup => "backup",
             ProblemKind::Dnssec => "dnssec",
@@ -186,6 +191,7 @@ impl What {
             What::Authority => ProblemKind::Authority,
             What::PublicAuthority => ProblemKind::PublicAuthority,
             What::Crls => ProblemKind::Crls,
+            What::OriginTls => ProblemKind::OriginTls,
             What::PrivateOrigins => ProblemKind::PrivateOrigins,
             What::Backup => ProblemKind::Backup,
             What::Dnssec(_) => ProblemKind::Dnssec,
@@ -217,6 +223,7 @@ impl fmt::Display for What {
             What::Authority => f.write_str("the local CA"),
             What::PublicAuthority => f.write_str("certificates of the public authority"),
             What::Crls => f.write_str("lists of revoked certificates of clients"),
+            What::OriginTls => f.write_str("certificates and authorities for TLS with origins"),
             What::PrivateOrigins => f.write_str("names and applications with a private origin"),
             What::Backup => f.write_str("the backups"),
             What::Dnssec(zone) => write!(f, "DNSSEC of {zone}"),

@@ -36,6 +36,8 @@ pub enum Reporter {
     PublicAuthority,
     /// Fetches lists of revoked certificates.
     Crls,
+    /// Looks at what zones have brought for TLS with their origins.
+    OriginTls,
     /// Looks where requests would go.
     Origins,
     /// Makes backups.

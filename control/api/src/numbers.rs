@@ -42,6 +42,7 @@ pub(crate) struct Numbers {
     crls_fetched: AtomicU64,
     crls_not_fetched: AtomicU64,
     crls_failing: AtomicU64,
+    origin_tls_ending: AtomicU64,
     writes_without_room: AtomicU64,
     /// Calls with credentials that nobody has, and those of them that were told to wait.
     pub(crate) credentials_wrong: AtomicU64,
@@ -183,6 +184,24 @@ impl Numbers {
         self.tell(Reporter::Crls, problem, Lease::Held, Instant::now());
     }
 
+    /// So much of what zones have for TLS with their origins has run out or will soon; with what is to be said of the first.
+    pub(crate) fn origin_tls_ending(&self, ending: u64, reason: impl FnOnce() -> String) {
+        if self.origin_tls_ending.swap(ending, Relaxed) == ending {
+            return;
+        }
+        if ending == 0 {
+            return self.problems.clear(Reporter::OriginTls, Instant::now());
+        }
+        let problem = Problem {
+            what: What::OriginTls,
+            count: ending,
+            reason: reason(),
+            since: self.clock.now(),
+            remedy: "bring the next one (`bartizan origin-cert add ZONE`, `bartizan origin-ca add ZONE`) and remove the old one; what has                      run out is refused by origins, or makes theirs be refused, and then visitors get 502",
+        };
+        self.tell(Reporter::OriginTls, problem, Lease::Held, Instant::now());
+    }
+
     /// Until when nothing is asked of the public authority, and why.
     pub(crate) fn acme_paused(&self) -> Option<Paused> {
         self.acme_paused.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -266,6 +285,11 @@ impl Measured for Numbers {
                 "bartizan_client_crls_failing",
                 "Lists of revoked certificates of clients that could not be fetched for a day or longer, up to 1,000",
                 one(&self.crls_failing),
+            ),
+            Metric::gauge(
+                "bartizan_origin_certificates_ending",
+                "Certificates that origins are shown, and authorities of origins, that have run out or will within a month, up to 1,000",
+                one(&self.origin_tls_ending),
             ),
             Metric::counter(
                 "bartizan_writes_without_room",

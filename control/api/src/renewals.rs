@@ -39,6 +39,12 @@ const LOOK: Duration = Duration::from_secs(1);
 /// A smaller step of the clock changes nothing.
 const STEP_MAX: u64 = 60_000_000; // microseconds
 
+/// How long before its end people are told of what they have brought themselves.
+const SOON: Duration = Duration::from_secs(30 * 86_400);
+
+/// Such ones that are counted; there is no need to know of more.
+const ENDING_MAX: usize = 1_000;
+
 /// How long after a failure it is tried again: at first, and at most.
 const RETRY_MIN: Duration = Duration::from_secs(10);
 const RETRY_MAX: Duration = Duration::from_secs(3_600);
@@ -94,6 +100,7 @@ impl Renewals {
             self.done = None;
             return LOOK;
         };
+        self.tell_what_ends(now);
         let rest = if is_believed { REST } else { REST_AWAY };
         if self.done.is_some_and(|done| is_resting(done, now, rest)) {
             return LOOK;
@@ -118,6 +125,24 @@ impl Renewals {
         self.numbers.renewal_fails(failed);
         self.retry = (self.retry * 2).min(RETRY_MAX);
         wait
+    }
+
+    /// What people have brought for TLS with origins is theirs to renew.
+    fn tell_what_ends(&self, now: Timestamp) {
+        let soon = Timestamp::from_unix_micros(now.unix_micros().saturating_add(SOON.as_micros() as u64));
+        let ending = self.writes.view().and_then(|view| Ok((view.0.origin_tls_ending(soon, ENDING_MAX)?, view)));
+        // What cannot be read is told of elsewhere.
+        let Ok((keys, view)) = ending else { return };
+        self.numbers.origin_tls_ending(keys.len() as u64, || {
+            let zone = keys.first().and_then(Key::zone_id);
+            let found = zone.and_then(|zone| view.find::<bartizan_v4::Zone>(&Key::zone(zone)).ok().flatten());
+            let zone = found.map_or_else(|| "a zone".to_owned(), |zone| zone.name.to_string());
+            format!(
+                "they have run out, or will within {} days, in {zone} first; `bartizan origin-cert list {zone}` and `bartizan origin-ca list \
+                 {zone}` say when",
+                SOON.as_secs() / 86_400
+            )
+        });
     }
 
     /// How many could not be renewed.

@@ -184,13 +184,19 @@ kinds! {
         Declaration::new(&[Owner::Account, Owner::Zone], Ids::Many(is::<ClientRootId>)).listed(&query::CLIENT_CRLS);
     /// An authority that origins of a zone may have their certificates from.
     OriginRoot = 33 "origin_root"
-        Declaration::new(&[Owner::Zone], Ids::Many(is::<CertificateId>)).audited("/issuer", &[]);
+        Declaration::new(&[Owner::Zone], Ids::Many(is::<CertificateId>))
+            .listed(&query::ORIGIN_TLS)
+            .audited("/issuer", &[]);
     /// A certificate that origins of a zone are shown.
     OriginClient = 34 "origin_client"
-        Declaration::new(&[Owner::Zone], Ids::Many(is::<CertificateId>)).audited("/issuer", &["sealed_key"]);
+        Declaration::new(&[Owner::Zone], Ids::Many(is::<CertificateId>))
+            .listed(&query::ORIGIN_TLS)
+            .audited("/issuer", &["sealed_key"]);
     /// One that origins of some of its hosts are shown.
     OriginHostClient = 35 "origin_host_client"
-        Declaration::new(&[Owner::Zone], Ids::Many(is::<CertificateId>)).audited("/issuer", &["sealed_key"]);
+        Declaration::new(&[Owner::Zone], Ids::Many(is::<CertificateId>))
+            .listed(&query::ORIGIN_TLS)
+            .audited("/issuer", &["sealed_key"]);
     /// Which of these the origin of a host is shown.
     OriginClientHost = 36 "origin_client_host"
         Declaration::new(&[Owner::Zone], Ids::Many(is::<Name>)).audited("/hostname", &[]);

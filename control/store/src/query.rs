@@ -8,6 +8,7 @@ mod client_crls;
 mod dnssec;
 mod filter;
 mod keys;
+mod origin_tls;
 mod public_certificates;
 mod records;
 mod sift;
@@ -26,6 +27,7 @@ pub(crate) use client_crls::{CLIENT_CRLS, client_crls_due, client_crls_failing};
 pub use dnssec::DnssecQuery;
 pub(crate) use dnssec::{DNSSEC, dnssec, dnssec_due};
 pub use filter::{Direction, Match, Text};
+pub(crate) use origin_tls::{ORIGIN_TLS, origin_tls_ending};
 pub(crate) use public_certificates::{
     ACME_CERTIFICATES, CUSTOM_CERTIFICATES, acme, acme_due, acme_ended, acme_in, acme_ordered, custom_due,
 };

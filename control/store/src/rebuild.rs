@@ -1,5 +1,7 @@
 //! Makes the listings from the objects, when a file has none or those of another version.
 
+use std::collections::HashSet;
+
 use bartizan_seal::sha256;
 use rusqlite::{Connection, OptionalExtension, Row};
 
@@ -32,7 +34,9 @@ pub(crate) fn is_current(connection: &Connection) -> rusqlite::Result<bool> {
 
 /// The listings of this version.
 fn layout() -> String {
-    let listings = Kind::ALL.iter().filter_map(|kind| kind.declaration().listing);
+    let mut made = HashSet::new();
+    // Several kinds may be in one.
+    let listings = Kind::ALL.iter().filter_map(|kind| kind.declaration().listing).filter(|one| made.insert(one.table));
     listings.map(|listing| listing.layout()).chain([MORE.to_owned()]).collect()
 }
 

@@ -1,5 +1,8 @@
 //! Authorities of a zone's own, for the certificates of its origins.
 
+use std::time::{Duration, Instant, SystemTime};
+
+use bartizan_observed::What;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
 use serde_json::{Value, json};
 
@@ -86,4 +89,35 @@ fn few_of_one_name() {
     assert_eq!(edge.call("POST", &path, &several).verdict(), "400 1160 /certificate");
     edge.call("DELETE", &format!("{path}/{}", made[0]["id"].as_str().unwrap()), "").result();
     edge.call("POST", &path, &body(&called("one"))).result();
+}
+
+/// Before one runs out people are told, and not any more when it is gone.
+#[test]
+fn one_that_runs_out_soon_is_a_problem() {
+    let edge = Edge::new();
+    let path = path(&edge);
+    let told = || {
+        let all = edge.observed.problems.all(std::time::Instant::now());
+        all.into_iter().find(|problem| problem.what == What::OriginTls)
+    };
+    let until = |is_told: bool| {
+        let end = Instant::now() + Duration::from_secs(30);
+        while told().is_some() != is_told {
+            assert!(Instant::now() < end, "{is_told}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    edge.call("POST", &path, &body(&called("for long"))).result();
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "soon");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.not_after = (SystemTime::now() + Duration::from_secs(10 * 86_400)).into();
+    let soon = params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem();
+    let made = edge.call("POST", &path, &body(&soon)).result();
+    until(true);
+    let problem = told().unwrap();
+    assert_eq!(problem.count, 1);
+    assert!(problem.reason.contains("`bartizan origin-ca list "), "{problem}");
+    edge.call("DELETE", &format!("{path}/{}", made["id"].as_str().unwrap()), "");
+    until(false);
 }

@@ -146,6 +146,11 @@ impl Snapshot {
         self.look(|connection| query::client_crls_failing(connection, since, limit))
     }
 
+    /// The keys of up to `limit` of what zones have for TLS with their origins and what has run out by then: the first one first.
+    pub fn origin_tls_ending(&self, at: Timestamp, limit: usize) -> Result<Vec<Key>, ReadError> {
+        self.look(|connection| query::origin_tls_ending(connection, at, limit))
+    }
+
     /// A page of the access rules of a scope.
     pub fn access_rules(&self, query: &AccessRuleQuery) -> Result<Page<Entry>, ReadError> {
         self.look(|connection| query::access_rules(connection, query))
