@@ -45,6 +45,7 @@ cargo xtask COMMAND
   bench api [--records N] [--zones N] [--rounds N] [--seconds N] [--only CASE]... [--peer no] [--binary PATH]
                                  the API with a zone of so many records and so many zones, beside PowerDNS's: import,
                                  lists, searches and changes with one client and with 64, and who waits for whom
+  bench analytics                what it costs to count a query, and to answer a question to thirty days of them
 ";
 
 fn main() -> ExitCode {
@@ -75,6 +76,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["bench", "l4", options @ ..] => bench::l4::run(options),
         ["bench", "publish", options @ ..] => bench::publish::run(options),
         ["bench", "api", options @ ..] => bench::scale::run(options),
+        ["bench", "analytics"] => bench::analytics(),
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())

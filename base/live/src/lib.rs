@@ -7,7 +7,7 @@
 //!
 //! What is large in a configuration is *persistent*: [`PersistentMap`], [`PersistentVec`] and [`Shards`] share with the
 //! last value all but the part that changed, so that making the next one costs microseconds however large it is.
-//! No clock, no randomness, no I/O.
+//! What workers have counted goes the other way, by a [`Tray`] of each. No clock, no randomness, no I/O.
 
 mod backoff;
 mod persistent_map;
@@ -15,6 +15,7 @@ mod persistent_vec;
 mod shards;
 mod silence;
 mod sweep;
+mod tray;
 
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ pub use persistent_vec::PersistentVec;
 pub use shards::Shards;
 pub use silence::Silence;
 pub use sweep::{Step, Sweep};
+pub use tray::{Filled, Tray, Trays};
 
 /// A configuration and the number of the change that made it (grows by at least one a change).
 #[derive(Clone, Debug)]

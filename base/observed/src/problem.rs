@@ -76,6 +76,8 @@ pub enum What {
     Readers,
     /// The access log: its lines are lost.
     AccessLog,
+    /// The statistics: their file cannot be written, or was damaged.
+    Statistics,
     /// More of a kind than are told one by one.
     Others(ProblemKind),
 }
@@ -108,6 +110,7 @@ pub enum ProblemKind {
     Clock,
     Readers,
     AccessLog,
+    Statistics,
 }
 
 impl ProblemKind {
@@ -137,6 +140,7 @@ impl ProblemKind {
         ProblemKind::Clock,
         ProblemKind::Readers,
         ProblemKind::AccessLog,
+        ProblemKind::Statistics,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -166,6 +170,7 @@ impl ProblemKind {
             ProblemKind::Clock => "clock",
             ProblemKind::Readers => "readers",
             ProblemKind::AccessLog => "access_log",
+            ProblemKind::Statistics => "statistics",
         }
     }
 }
@@ -198,6 +203,7 @@ impl What {
             What::Clock => ProblemKind::Clock,
             What::Readers => ProblemKind::Readers,
             What::AccessLog => ProblemKind::AccessLog,
+            What::Statistics => ProblemKind::Statistics,
             What::Others(kind) => *kind,
         }
     }
@@ -230,6 +236,7 @@ impl fmt::Display for What {
             What::Clock => f.write_str("the clock"),
             What::Readers => f.write_str("slow readers behind tunnels"),
             What::AccessLog => f.write_str("the access log"),
+            What::Statistics => f.write_str("the statistics"),
             What::Others(kind) => write!(f, "others of the kind {}", kind.as_str()),
         }
     }

@@ -50,6 +50,8 @@ pub enum Reporter {
     Readers,
     /// Writes the access log.
     AccessLog,
+    /// Collects statistics.
+    Statistics,
     /// Saw it while the edge started.
     Start,
 }

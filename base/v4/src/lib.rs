@@ -11,6 +11,7 @@
 
 pub mod access_rule;
 pub mod account;
+pub mod analytics;
 pub mod audit_log;
 pub mod certificate;
 pub mod client_auth;

@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 
 use crate::account::AccountAction;
+use crate::analytics::AnalyticsAction;
 use crate::api_token::TokenAction;
 use crate::app::AppAction;
 use crate::backup::{Backup, Restore};
@@ -176,6 +177,13 @@ pub enum Command {
     Dns {
         #[command(subcommand)]
         action: DnsAction,
+        #[command(flatten)]
+        edge: Edge,
+    },
+    /// What was counted of a zone: dns
+    Analytics {
+        #[command(subcommand)]
+        action: AnalyticsAction,
         #[command(flatten)]
         edge: Edge,
     },

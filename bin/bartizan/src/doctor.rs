@@ -358,6 +358,7 @@ fn problems(told: &[StatusProblem]) -> Vec<Finding> {
         (ProblemKind::OriginTls, "TLS with origins", "nothing of it runs out soon"),
         (ProblemKind::Readers, "readers behind tunnels", "there is memory for all that is unread"),
         (ProblemKind::AccessLog, "access log", "its lines are written, where one is kept"),
+        (ProblemKind::Statistics, "statistics", "what happens is counted and written"),
         (ProblemKind::Unit, "objects", "all are in force"),
         (ProblemKind::Listener, "ports", "it has all that it can be without"),
     ] {
@@ -498,6 +499,7 @@ mod tests {
                 "TLS with origins",
                 "readers behind tunnels",
                 "access log",
+                "statistics",
                 "objects",
                 "ports"
             ]
@@ -514,6 +516,7 @@ mod tests {
             problem("origin_tls", "certificates for origins"),
             problem("readers", "slow visitors"),
             problem("access_log", "the access log"),
+            problem("statistics", "the statistics"),
             // By its own look.
             problem("disk", "the disk"),
         ];
@@ -527,6 +530,7 @@ mod tests {
             "certificates for origins",
             "slow visitors",
             "the access log",
+            "the statistics",
             "zone/1/dnssec",
             port,
         ];

@@ -177,6 +177,7 @@ fn trial(command: &Command) -> Trial {
         Command::Doctor { rebuild: false, .. }
         | Command::Export { .. }
         | Command::History { .. }
+        | Command::Analytics { .. }
         | Command::Trace { .. }
         | Command::Completions { .. }
         | Command::Status { .. } => Reads,

@@ -7,6 +7,7 @@ mod access_log;
 mod account;
 #[cfg(test)]
 mod advice;
+mod analytics;
 mod any_port;
 mod api_names;
 mod api_token;
@@ -144,6 +145,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Dns { action, edge } => {
             on_edge(&edge, "record", output, async |api| dns::run(action, api, output).await)
+        }
+        Command::Analytics { action, edge } => {
+            on_edge(&edge, "analytics", output, async |api| analytics::run(action, api, output).await)
         }
         Command::Trace { question, edge } => {
             on_edge(&edge, "record", output, async |api| trace::run(question, api, output).await)

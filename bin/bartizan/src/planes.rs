@@ -6,10 +6,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use bartizan_analytics::Table;
 use bartizan_clock::Clock;
 use bartizan_dial::{Destinations, Listener, NameServers, Own, Private, PublicNames, Reach};
 use bartizan_geo::Geo;
-use bartizan_live::{Generation, Live};
+use bartizan_live::{Generation, Live, Trays};
 use bartizan_names::Prefix;
 use bartizan_observed::{Applied, Lease, Measured, Observed, Problem, Problems, Reporter, What};
 use bartizan_plane_dns as dns;
@@ -75,6 +76,8 @@ pub struct Fixed {
     pub resolvers: Vec<SocketAddr>,
     /// The time by which is signed.
     pub clock: Clock,
+    /// Where what is asked is counted.
+    pub dns_taps: Trays<Table>,
     /// The key by which connectors learn that this PoP was restarted (RFC 9000 §10.3).
     pub reset_key: tunnel::ResetKey,
     /// Where a line of each request goes. Taken at the start.
@@ -117,7 +120,7 @@ impl Planes {
         let outside = Live::new(dns::Outside::default());
         let dns_live = Live::beginning(dns_config(bundle, &fixed, &outside));
         let probe_live = Live::beginning(probe_config(bundle, &fixed));
-        let counters = dns::Counters::default();
+        let counters = dns::Counters::tapped(fixed.dns_taps.clone());
 
         let (reset_key, limits) = (Arc::clone(&fixed.reset_key), tunnel::Limits::default());
         let sockets = tunnel::Sockets { udp: listeners.tunnel, tcp: listeners.tunnel_tcp };

@@ -13,6 +13,7 @@ use bartizan_names::{Name, Prefix};
 use bartizan_plane_dns::RateLimits;
 use bartizan_plane_http::PublicPorts;
 use bartizan_signer::Validity;
+use bartizan_stats::Retention;
 use bartizan_store::AuditRetention;
 use rustix::fs::OFlags;
 use serde::de::Error as _;
@@ -74,6 +75,7 @@ struct File {
     backup: BackupTable,
     acme: AcmeTable,
     access_log: AccessLogTable,
+    statistics: StatisticsTable,
 }
 
 /// As the flags about the public authority.
@@ -109,6 +111,28 @@ fn resolvers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAdd
 struct History {
     days: Option<u32>,
     size: Option<String>,
+}
+
+/// `[statistics]`: for how long what was counted stays, by minutes, hours and days, and how much of it.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct StatisticsTable {
+    minutes: Option<String>,
+    hours: Option<String>,
+    days: Option<String>,
+    size: Option<String>,
+}
+
+fn statistics(file: StatisticsTable) -> anyhow::Result<Retention> {
+    let wrong = |reason: String| Failure::new(Cause::Usage, format!("[statistics] is not right: {reason}"));
+    let time = |text: Option<String>| text.map(|text| schedule::period(&text)).transpose().map_err(wrong);
+    let usual = Retention::default();
+    Ok(Retention {
+        minutes: time(file.minutes)?.unwrap_or(usual.minutes),
+        hours: time(file.hours)?.unwrap_or(usual.hours),
+        days: time(file.days)?.unwrap_or(usual.days),
+        bytes_max: file.size.map(|text| size(&text)).transpose().map_err(wrong)?.unwrap_or(usual.bytes_max),
+    })
 }
 
 /// For how many hours signatures are valid.
@@ -317,6 +341,8 @@ pub struct Settings {
     pub user: Option<String>,
     /// How much of the history stays.
     pub history: AuditRetention,
+    /// How much of the statistics stays.
+    pub statistics: Retention,
     /// Backups that the edge makes by itself.
     pub backups: Option<Plan>,
     pub acme: Option<AcmeSettings>,
@@ -381,6 +407,7 @@ impl Settings {
             demo: !up.no_demo && file.demo.unwrap_or(true),
             user: up.user.or(file.user),
             history: history(up.history_days, up.history_size, file.history)?,
+            statistics: statistics(file.statistics)?,
             backups: backups(up.backups, file.backup)?,
             acme: acme(up.acme, file.acme)?,
             access_log: access_log::plan(up.access_log, file.access_log)?,
@@ -593,7 +620,7 @@ mod tests {
         let text = include_str!("../../../contrib/bartizan.toml");
         let file: File = toml::from_str(text).unwrap();
         assert!(backups(Backups::default(), file.backup).unwrap().is_some_and(|plan| plan.lock().is_ok()));
-        for table in ["", "[listen]\n", "[history]\n", "[backup]\n", "[access_log]\n"] {
+        for table in ["", "[listen]\n", "[history]\n", "[backup]\n", "[access_log]\n", "[statistics]\n"] {
             // The reader's own list of what it knows.
             let told = toml::from_str::<File>(&format!("{table}none = 1")).err().unwrap().to_string();
             let (_, keys) = told.split_once("expected ").unwrap();

@@ -12,12 +12,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use bartizan_analytics::Table;
 use bartizan_api::{DeclareAcmeError, DeclareError, Entry, Fault, Preset, SetUp};
 use bartizan_certs::Certs;
 use bartizan_clock::Clock;
 use bartizan_dial::Private;
 use bartizan_dnssec::Dnssec;
 use bartizan_geo::Geo;
+use bartizan_live::Trays;
 use bartizan_model::Pop;
 use bartizan_names::{Name, PopId, Timestamp, ZoneName};
 use bartizan_observed::{Lease, Problem, Problems, Reporter, What};
@@ -214,9 +216,10 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
     let Stored { seal, store, certs, clock, nameservers, set_up, pop, publisher, is_ca_new, is_shut } = stored;
     let (knows_networks, may_know_tor) = (geo.knows_networks(), geo.has_files());
     let (reset_key, visitors_reset_key) = (Arc::new(seal.reset_key()), Arc::new(seal.visitors_reset_key()));
-    let ports = ports(&chosen);
+    let (ports, pop_name) = (ports(&chosen), pop.name.clone());
     let trusted = settings.proxies.clone();
     let private = settings.private_origins.into();
+    let dns_taps = Trays::new(|| Table::new(u64::from_ne_bytes(bartizan_seal::random())));
     let fixed = Fixed {
         geo,
         trusted,
@@ -226,6 +229,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         dns_limits: settings.dns_limits.clone(),
         resolvers: settings.resolvers.clone(),
         clock: clock.clone(),
+        dns_taps: dns_taps.clone(),
         reset_key,
         access_log: settings.access_log.clone(),
         visitors_reset_key,
@@ -283,6 +287,16 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
     let (stop, stopped) = watch::channel(false);
     let (stop_hello, hello_stops) = watch::channel(false);
     let mut observed = planes.observed().clone();
+    let (stats, collecting) = bartizan_stats::start(bartizan_stats::Given {
+        dir: data.path().to_owned(),
+        dns: dns_taps,
+        retention: settings.statistics.clone(),
+        pop: pop_name,
+        clock: clock.clone(),
+        problems: observed.problems.clone(),
+    })
+    .context("the thread of statistics")?;
+    observed.counted = observed.counted.iter().cloned().chain([Arc::new(stats.clone()) as _]).collect();
     // Its sender goes with the edge.
     let (_backing_up, edge_ended) = std::sync::mpsc::channel();
     if let (Some(plan), Some(lock)) = (settings.backups.clone(), backup_lock) {
@@ -302,6 +316,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
             ready: ready_now,
             dnssec,
             reach: planes.reach().clone(),
+            stats: Some(stats),
             facts,
         },
         until(stopped.clone()),
@@ -419,6 +434,8 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         planes.drain(grace, end, no_more_visitors).await;
     };
     tokio::join!(draining, finish(api, grace));
+    // After the last that is to be counted; it waits for the disk.
+    tokio::task::spawn_blocking(|| drop(collecting)).await.ok();
     clock::keep(&clock, data.path());
     ended
 }

@@ -214,6 +214,11 @@ faults! {
     CnameNotAlone = 400 81056 "Records of other types with that host already exist, and a CNAME must be alone";
     RecordIdentical = 400 81058 "An identical record already exists.";
 
+    // Statistics.
+    /// RFC 9110 §15.5.21: the question is well put.
+    StatsNotKept = 422 10430 "The statistics of this edge cannot answer that";
+    StatsUnavailable = 503 10431 "There are no statistics now; `bartizan status` may say why";
+
     // Tunnels.
     TunnelUnknown = 404 1002 "Tunnel not found";
     TunnelName = 400 1012 "Invalid tunnel name";

@@ -72,6 +72,7 @@ permissions! {
     AccountFirewallWrite = Account "Account Firewall Access Rules Write" with AccountFirewallRead;
     AccountSettingsRead = Account "Account Settings Read";
     AccountSettingsWrite = Account "Account Settings Write" with AccountSettingsRead;
+    AnalyticsRead = Zone "Analytics Read" "#analytics:read";
     ApiTokensRead = User "API Tokens Read";
     ApiTokensWrite = User "API Tokens Write" with ApiTokensRead;
     BalancingRead = Account "Load Balancing: Monitors and Pools Read";

@@ -31,11 +31,11 @@ use crate::state::{Api, Background, Dependencies};
 use crate::turns::Turns;
 use crate::writes::Writes;
 use crate::{
-    access_rules, accounts, acme, acme_worker, audit_logs, certificate_packs, client_certificates, client_hosts,
-    client_roots, clock, crl_worker, custom_certificates, delegation, dns_records, dns_trace, dnssec, edge, firewall,
-    front, http_trace, invites, ips, load_balancers, members, monitors, openapi, organizations, origin_clients,
-    origin_roots, page, page_rules, phishing, pools, pops, probes, registries, sessions, settings, spectrum, status,
-    tokens, tunnel_routes, tunnels, user, users, zone_facts, zones,
+    access_rules, accounts, acme, acme_worker, analytics, audit_logs, certificate_packs, client_certificates,
+    client_hosts, client_roots, clock, crl_worker, custom_certificates, delegation, dns_records, dns_trace, dnssec,
+    edge, firewall, front, http_trace, invites, ips, load_balancers, members, monitors, openapi, organizations,
+    origin_clients, origin_roots, page, page_rules, phishing, pools, pops, probes, registries, sessions, settings,
+    spectrum, status, tokens, tunnel_routes, tunnels, user, users, zone_facts, zones,
 };
 
 /// The whole API as a service, for [`crate::serve()`] and for tests.
@@ -129,6 +129,7 @@ fn dialect(api: &Api) -> OpenApiRouter<Api> {
         .merge(zone_facts::routes(api))
         .merge(dns_records::routes(api))
         .merge(dns_trace::routes(api))
+        .merge(analytics::routes(api))
         .merge(http_trace::routes(api))
         .merge(delegation::routes(api))
         .merge(page_rules::routes(api))

@@ -16,11 +16,12 @@ use bartizan_observed::{Measured, Observed, openmetrics};
 use bartizan_quotas::{Rarely, Throttle};
 use bartizan_routes::Pools;
 use bartizan_seal as seal;
+use bartizan_stats::Stats;
 use bartizan_store::{AuditRetention, Store};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::HeaderMap;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::background::{Due, Waiter, Worker};
 use crate::caller::{self, Caller, Credentials, Proof, ShownToken};
@@ -41,6 +42,9 @@ use crate::writes::{By, Writes, blocking};
 /// person some times.
 const GUESSES_MAX: u32 = 20;
 const GUESSES_TIME: Duration = Duration::from_secs(60);
+
+/// Answers from statistics that are put together at a time: each may take a moment of a core, and 60 MB.
+const REPORTS_AT_ONCE: usize = 4;
 
 /// What is true about this edge for as long as it runs.
 #[derive(Clone, Debug)]
@@ -114,6 +118,8 @@ pub struct Dependencies {
     pub dnssec: Dnssec,
     /// Where what people name may be fetched from.
     pub reach: Reach,
+    /// What was counted; none where nothing is.
+    pub stats: Option<Stats>,
     pub facts: Facts,
 }
 
@@ -159,6 +165,8 @@ struct Shared {
     searches: Lists,
     last_used: Arc<LastUsed>,
     tracings: Tracings,
+    /// Who may put together an answer from statistics.
+    reports: Arc<Semaphore>,
     /// SHA-256 of the local authority's certificate, hexadecimal.
     ca_pin: String,
 }
@@ -187,6 +195,7 @@ impl Api {
             searches: Lists::start_for_searches(),
             last_used,
             tracings: Tracings::default(),
+            reports: Arc::new(Semaphore::new(REPORTS_AT_ONCE)),
             ca_pin,
         }))
     }
@@ -208,6 +217,16 @@ impl Api {
     /// For whom requests are being traced.
     pub(crate) fn tracings(&self) -> &Tracings {
         &self.0.tracings
+    }
+
+    /// What was counted.
+    pub(crate) fn stats(&self) -> Option<&Stats> {
+        self.0.given.stats.as_ref()
+    }
+
+    /// Who may put together an answer from it.
+    pub(crate) fn reports(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.0.reports)
     }
 
     /// The addresses that applications can have.

@@ -83,6 +83,10 @@ pub struct Verdict {
     /// Why there is no better answer.
     pub error: Option<ExtendedError>,
     pub subject: Subject,
+    /// The number of the zone that the name lies in, if it is one of ours ([`Zones::id_of`]).
+    pub zone: Option<u32>,
+    /// Whether there is no such name, whatever the code says: a compact denial is told with NOERROR (RFC 9824 §3).
+    pub is_missing: bool,
 }
 
 /// What an answer is about, for who counts answers.
@@ -103,17 +107,24 @@ pub enum Subject {
 impl Verdict {
     /// From our own data.
     pub(crate) fn authoritative(rcode: Rcode, subject: Subject) -> Verdict {
-        Verdict { rcode, authoritative: Authoritative::Yes, error: None, subject }
+        let (zone, is_missing) = (None, false);
+        Verdict { rcode, authoritative: Authoritative::Yes, error: None, subject, zone, is_missing }
     }
 
     /// Others know (RFC 1034 §4.3.2, step 3b).
     pub(crate) fn referral(cut: u64) -> Verdict {
-        let subject = Subject::Referral(cut);
-        Verdict { rcode: Rcode::NOERROR, authoritative: Authoritative::No, error: None, subject }
+        let (subject, zone, is_missing) = (Subject::Referral(cut), None, false);
+        Verdict { rcode: Rcode::NOERROR, authoritative: Authoritative::No, error: None, subject, zone, is_missing }
     }
 
     pub(crate) fn refused(rcode: Rcode, error: ExtendedError) -> Verdict {
-        Verdict { rcode, authoritative: Authoritative::No, error: Some(error), subject: Subject::Nothing }
+        let (subject, zone, is_missing) = (Subject::Nothing, None, false);
+        Verdict { rcode, authoritative: Authoritative::No, error: Some(error), subject, zone, is_missing }
+    }
+
+    /// About a name of the zone with this number.
+    pub(crate) fn in_zone(self, zone: u32) -> Verdict {
+        Verdict { zone: Some(zone), ..self }
     }
 }
 
@@ -122,6 +133,12 @@ impl Question<'_, '_> {
     #[inline]
     pub fn place(&self) -> u64 {
         self.key.hash
+    }
+
+    /// The name in lower case, on the wire.
+    #[inline]
+    pub fn name(&self) -> &[u8] {
+        self.key.name
     }
 }
 

@@ -3,12 +3,14 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use bartizan_names::{Name, Phishing, RecordType, Speaks, ZoneName, ZoneSettings};
+use bartizan_names::{Name, Phishing, RecordType, Speaks, ZoneId, ZoneName, ZoneSettings};
 use bartizan_signer::ZoneKeys;
 
 /// Facts of one zone besides its records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ZoneFacts {
+    /// By which what happens in the zone is counted; none if it is not.
+    pub id: Option<ZoneId>,
     pub apex: ZoneName,
     /// Compared as serial numbers are, which wrap (RFC 1982 §3.2).
     pub serial: u32,
@@ -31,6 +33,7 @@ impl ZoneFacts {
     /// A zone of which nobody said anything but its name.
     pub fn new(apex: ZoneName) -> ZoneFacts {
         ZoneFacts {
+            id: None,
             serial: 0,
             nameservers: Vec::new(),
             soa_rname: apex.as_name().clone(),

@@ -44,6 +44,8 @@ pub(crate) struct Reply<'r, 'a> {
     pub(crate) compact_ok: bool,
     /// Why a set could not be signed that the answer cannot do without.
     unsigned: Option<Unsigned>,
+    /// Whether it says that there is no such name.
+    pub(crate) is_missing: bool,
     pub(crate) trail: &'r mut Trail,
 }
 
@@ -57,7 +59,7 @@ impl<'r, 'a> Reply<'r, 'a> {
     ) -> Reply<'r, 'a> {
         let signing = edns.is_some_and(|edns| edns.dnssec_ok).then_some(signing);
         let compact_ok = edns.is_some_and(|edns| edns.compact_ok);
-        Reply { zones, answer, signing, compact_ok, unsigned: None, trail }
+        Reply { zones, answer, signing, compact_ok, unsigned: None, is_missing: false, trail }
     }
 
     /// Whether there is no record of what was asked for.
@@ -190,6 +192,7 @@ impl<'r, 'a> Reply<'r, 'a> {
     /// The last word: what came of it, unless something could not be signed. An answer without its signatures would be
     /// taken for a forgery.
     pub(crate) fn end(self, verdict: Verdict) -> Verdict {
+        let verdict = Verdict { is_missing: self.is_missing, ..verdict };
         match self.unsigned {
             None => verdict,
             // Who asks too often is told to prove over TCP who it is. There it is not asked to come again: what is wrong is
@@ -200,7 +203,7 @@ impl<'r, 'a> Reply<'r, 'a> {
             }
             Some(Unsigned::NoKey) => {
                 self.answer.clear();
-                Verdict::refused(Rcode::SERVFAIL, ExtendedError::NOT_READY)
+                Verdict { zone: verdict.zone, ..Verdict::refused(Rcode::SERVFAIL, ExtendedError::NOT_READY) }
             }
         }
     }

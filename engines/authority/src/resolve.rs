@@ -78,7 +78,7 @@ pub(crate) fn resolve<'z>(
         // RFC 1035 §4.1.1: "unable to process this query due to a problem with the name server".
         Some(location) if authority.zones.held.has(location.zone) => {
             reply.trail.note(|| Step::Held);
-            Verdict::refused(Rcode::SERVFAIL, ExtendedError::NOT_READY)
+            Verdict::refused(Rcode::SERVFAIL, ExtendedError::NOT_READY).in_zone(location.zone)
         }
         Some(location) => match chase(authority, qtype, &mut Chain::of(key.name), location, reply) {
             End::Said(rcode) => Verdict::authoritative(rcode, subject(location, key.hash, reply.is_denial())),
@@ -86,7 +86,8 @@ pub(crate) fn resolve<'z>(
             End::Redirected(rcode) => Verdict::authoritative(rcode, Subject::Wildcard(location.zone.into())),
             End::Referred { cut } => Verdict::referral(cut),
             End::Unknown => Verdict::refused(Rcode::SERVFAIL, ExtendedError::NOT_READY),
-        },
+        }
+        .in_zone(location.zone),
         None => {
             reply.trail.note(|| Step::NoZone);
             Verdict::refused(Rcode::REFUSED, ExtendedError::NOT_AUTHORITATIVE)

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bartizan_live::{PersistentMap, PersistentVec, Sweep};
-use bartizan_names::{Name, RecordType, ZoneName};
+use bartizan_names::{Name, RecordType, ZoneId, ZoneName};
 
 use crate::edit::Edit;
 use crate::entry::{DIRECTORY, Entry, Flags, Set};
@@ -231,6 +231,11 @@ impl Zones {
     /// The entry of a name in one zone.
     pub(crate) fn find(&self, key: Key<'_>, zone: u32) -> Option<Entry<'_>> {
         self.shard(key.hash)?.find(key.hash, |entry| entry.zone() == zone && entry.name() == key.name)
+    }
+
+    /// By which what happens in the zone with this number is counted.
+    pub fn id_of(&self, number: u32) -> Option<ZoneId> {
+        self.zone(number)?.facts.id
     }
 
     /// Whether a zone of ours begins at a name.

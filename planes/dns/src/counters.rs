@@ -4,7 +4,9 @@ use std::array;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use bartizan_analytics::Table;
 use bartizan_dns_guard::Held;
+use bartizan_live::{Tray, Trays};
 use bartizan_observed::{Measured, Metric, Sample};
 use bartizan_quotas::{Memory, Over, Rarely};
 use bartizan_wire::dns::Rcode;
@@ -38,6 +40,8 @@ pub struct Counters {
     tallies: Arc<Mutex<Vec<Arc<Tally>>>>,
     /// What connections share, when there are any.
     memory: Arc<OnceLock<Memory>>,
+    /// Where workers count what they are asked, if somebody wants to know.
+    taps: Option<Trays<Table>>,
 }
 
 /// What is counted, one number each.
@@ -78,9 +82,11 @@ pub(crate) enum Event {
     SignatureOverBudget,
     /// A batch that was answered by another time than the clock said.
     ClockDoubted,
+    /// Answered, and missing in the statistics.
+    Untold,
 }
 
-const EVENTS: usize = Event::ClockDoubted as usize + 1;
+const EVENTS: usize = Event::Untold as usize + 1;
 
 /// The counters of one worker, for one transport and family.
 #[derive(Debug)]
@@ -177,6 +183,16 @@ impl Tally {
 }
 
 impl Counters {
+    /// With trays in which workers count what they are asked, by zone and name.
+    pub fn tapped(taps: Trays<Table>) -> Counters {
+        Counters { taps: Some(taps), ..Counters::default() }
+    }
+
+    /// For a worker that counts what it is asked.
+    pub(crate) fn tap(&self) -> Option<Tray<Table>> {
+        self.taps.as_ref().map(Trays::tray)
+    }
+
     /// A worker's own counters, read with all others.
     pub(crate) fn worker(&self, transport: Transport, family: Family) -> Arc<Tally> {
         let zero = || AtomicU64::new(0);
@@ -264,6 +280,11 @@ impl Measured for Counters {
                 "bartizan_dns_clock_doubted",
                 "Batches of queries that were answered by another time than the clock said",
                 Sample::one(event(Event::ClockDoubted)),
+            ),
+            Metric::counter(
+                "bartizan_dns_untold",
+                "Queries that are missing in the statistics of their zones",
+                Sample::one(event(Event::Untold)),
             ),
             Metric::counter(
                 "bartizan_dns_connections_refused",

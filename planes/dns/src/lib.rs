@@ -20,6 +20,7 @@ mod outside;
 mod pipeline;
 mod stage;
 mod steer;
+mod tap;
 mod trace;
 
 use std::io;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! port ─► parse ─┐                                  ┌─► options ─► cookie ─► find ─► rate ─► write ─┐
-//! port ─► parse ─┼─ load what all of them ask for ──┼─► options ─► cookie ─► find ─► rate ─► write ─┼─ send, count
+//! port ─► parse ─┼─ load what all of them ask for ──┼─► options ─► cookie ─► find ─► rate ─► write ─┼─ tap, send, count
 //! port ─► parse ─┘  (waits for memory overlap)      └─► options ─► cookie ─► find ─► rate ─► write ─┘
 //! ```
 //! What is decided without records comes before the look-up ([`arrive`]), for all of a batch; the rest behind it
@@ -13,9 +13,11 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
+use bartizan_analytics::Table;
 use bartizan_authority::{Authority, BATCH_MAX, Question, Scratch, Signing, Step, Trail};
 use bartizan_clock::Clock;
 use bartizan_dns_guard::{Held, Rates};
+use bartizan_live::Tray;
 use bartizan_signer::{Limits, Signer};
 use bartizan_wire::dns::{Added, Query, Rcode};
 
@@ -24,6 +26,7 @@ use crate::counters;
 use crate::stage::rate::{Addressee, Counted};
 use crate::stage::{admit, cookie, options, parse, write};
 use crate::steer::{Steering, draw};
+use crate::tap::{self, Meaning};
 
 /// How a query came, which decides how long its answer may be (RFC 1035 §4.2.1, RFC 6891 §6.2.3, RFC 7766).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +128,10 @@ pub struct Worker {
     draws: u64,
     /// When it began, from which it measures.
     began: Instant,
+    /// Where it counts what was asked, if somebody wants to know.
+    tap: Option<Tray<Table>>,
+    /// What could not be counted there since the last look.
+    untold: usize,
 }
 
 impl Worker {
@@ -139,7 +146,14 @@ impl Worker {
             rates: Rates::new([random(), random()]),
             draws: random(),
             began: Instant::now(),
+            tap: None,
+            untold: 0,
         }
+    }
+
+    /// Counts what is asked of it there.
+    pub(crate) fn tapped(self, tap: Option<Tray<Table>>) -> Worker {
+        Worker { tap, ..self }
     }
 
     /// What was held back so far because its network had enough.
@@ -197,6 +211,7 @@ pub(crate) fn serve_counted(
     if now.is_doubted {
         tally.add(counters::Event::ClockDoubted, 1);
     }
+    tally.add(counters::Event::Untold, std::mem::take(&mut worker.untold));
     let signed = worker.signing.signer.take_tally();
     tally.add_signed(signed);
     signed.made
@@ -247,10 +262,10 @@ fn serve_batch<const SIZE: usize>(
     room: &mut Room,
     trail: &mut Trail,
 ) -> usize {
-    let Worker { scratch, added, signing, rates, draws, began } = worker;
+    let Worker { scratch, added, signing, rates, draws, began, tap, untold } = worker;
     let clock = now.monotonic.saturating_duration_since(*began).as_nanos() as u64; // 584 years
-    let mut turn =
-        Turn { config, added, signing, trail, counted: Counted { limits: &config.limits, rates, clock }, draws, now };
+    let counted = Counted { limits: &config.limits, rates, clock };
+    let mut turn = Turn { config, added, signing, trail, counted, draws, meaning: Meaning::default(), now };
     let outside = config.zones.has_aliases().then(|| config.outside.snapshot());
     let authority = Authority {
         zones: &config.zones,
@@ -279,7 +294,8 @@ fn serve_batch<const SIZE: usize>(
         );
     }
     let mut answered = 0;
-    for (exchange, question) in batch.iter_mut().zip(questions) {
+    let mut meanings = [Meaning::default(); SIZE];
+    for ((exchange, question), meaning) in batch.iter_mut().zip(&*questions).zip(&mut meanings) {
         if room.is_used_up() {
             break;
         }
@@ -288,11 +304,15 @@ fn serve_batch<const SIZE: usize>(
             exchange.end = match leave(exchange, question, authority, &mut turn) {
                 ControlFlow::Continue(end) | ControlFlow::Break(end) => end,
             };
+            *meaning = std::mem::take(&mut turn.meaning);
         }
         let bytes = if let End::Reply { len, .. } = exchange.end { len } else { 0 };
         exchange.signatures = turn.signing.signer.made() - made;
         room.take(bytes, exchange.signatures);
         answered += 1;
+    }
+    if let Some(tap) = tap {
+        *untold += tap::record(tap, &batch[..answered], questions, &meanings, &config.zones, now.monotonic);
     }
     answered
 }
@@ -305,6 +325,8 @@ struct Turn<'w> {
     trail: &'w mut Trail,
     counted: Counted<'w>,
     draws: &'w mut u64,
+    /// What the last answer means.
+    meaning: Meaning,
     now: Now,
 }
 
@@ -322,7 +344,7 @@ fn leave<'c>(
     turn: &mut Turn<'_>,
 ) -> ControlFlow<End, End> {
     let (head, transport, client) = (&question.query.head, exchange.transport, exchange.client.ip());
-    let Turn { config, added, signing, trail, counted, draws, now } = turn;
+    let Turn { config, added, signing, trail, counted, draws, meaning, now } = turn;
     let asked = options::collect(exchange, head, authority.identity, added); // what the answer says in its OPT record
     let visitor = asked.subnet.and_then(|subnet| subnet.address()).unwrap_or(client);
     let steering = Steering::new(config, visitor, draw(draws));
@@ -336,6 +358,7 @@ fn leave<'c>(
         signing.signer.set_source(addressee.source()); // whose ration of new signatures it is
     }
     let verdict = authority.answer(question, signing, &mut answer, trail);
+    *meaning = Meaning::of(&verdict); // also of what is not sent
     if steering.depends_on_client() {
         answer.narrow(); // others are told something else
     }

@@ -20,8 +20,16 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 
+use crate::process;
+
 /// The zone that every server of a benchmark has.
 const ZONE: &str = "bench.example";
+
+/// What counting costs: in one process, without a peer.
+pub(crate) fn analytics() -> Result<()> {
+    let binaries = edge::build(&["bartizan-bench"])?;
+    process::run(&mut std::process::Command::new(binaries.join("events")))
+}
 
 /// `--name VALUE` pairs, each name at most as often as the benchmark allows.
 struct Options<'a>(Vec<(&'a str, &'a str)>);

@@ -7,7 +7,7 @@ use crate::failure::{Cause, Failure};
 use crate::zone::text;
 
 /// Commands, each with the permission groups that its calls need.
-const COMMANDS: [(&str, &[&str]); 18] = [
+const COMMANDS: [(&str, &[&str]); 19] = [
     ("zone", &["Zone Write"]),
     ("record", &["DNS Write"]),
     ("app", &["Zone Settings Write"]),
@@ -23,6 +23,7 @@ const COMMANDS: [(&str, &[&str]); 18] = [
     ("monitor", &["Load Balancing: Monitors and Pools Write"]),
     // Which pools there are, and the zones of names.
     ("lb", &["Load Balancers Write", "Load Balancing: Monitors and Pools Read"]),
+    ("analytics", &["Analytics Read"]),
     ("token", &["API Tokens Write", "User Details Read"]),
     ("user", &["Edge Users Read"]),
     // A change is shown to who may read what was changed.

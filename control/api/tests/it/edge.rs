@@ -254,6 +254,7 @@ impl Edge {
             ready: ready_seen,
             dnssec,
             reach,
+            stats: None,
             facts,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -2,6 +2,7 @@
 
 mod access_rules;
 mod accounts;
+mod analytics;
 mod audit_logs;
 mod auth;
 mod batch;

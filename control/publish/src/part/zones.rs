@@ -133,6 +133,7 @@ pub fn soa_serial(changed: Rev) -> u32 {
 fn facts(served: &ServedZone, changed: Rev) -> ZoneFacts {
     let ServedZone { zone, policy, keys, .. } = served;
     ZoneFacts {
+        id: Some(zone.id),
         apex: zone.name.clone(),
         serial: soa_serial(changed),
         soa_rname: soa_rname(zone),

@@ -24,6 +24,7 @@ pub(super) fn deny(
     reply: &mut Reply<'_, '_>,
 ) -> Rcode {
     let standing = standing(authority, location, chain.name());
+    reply.is_missing |= matches!(standing, Standing::Missing);
     let ttl = ttl(authority, location);
     if let Some(zone) = authority.zones.zone(location.zone) {
         let spot = chain.spot_above(location.zone, zone.apex().as_wire().len());
@@ -61,6 +62,7 @@ pub(super) fn prove(
     reply: &mut Reply<'_, '_>,
 ) -> Option<Denial> {
     let denial = reply.keys(location.zone)?.denial;
+    reply.is_missing |= matches!(standing, Standing::Missing); // also where its proof is what was asked for
     reply.put_nsec(section, chain.spot(location), ttl(authority, location), |types| {
         denied(authority, location, standing, (denial, qtype), types);
     });

@@ -25,7 +25,7 @@ impl DnsAnswerers for Answerers {
     fn answerer(&self) -> Box<dyn DnsAnswerer> {
         Box::new(Answerer {
             config: self.live.reader(),
-            worker: Box::new(pipeline::Worker::new(self.signatures)),
+            worker: Box::new(pipeline::Worker::new(self.signatures).tapped(self.counters.tap())),
             reply: vec![0; TCP_ANSWER_MAX].into(),
             v4: self.counters.worker(Transport::Https, Family::V4),
             v6: self.counters.worker(Transport::Https, Family::V6),

@@ -198,7 +198,7 @@ impl Worker {
         let memory = Memory::new(self.limits.memory, Instant::now());
         self.counters.memory(&memory);
         let shared = Rc::new(Shared {
-            desk: RefCell::new(Desk::new(self.config, self.signatures)),
+            desk: RefCell::new(Desk::new(self.config, self.signatures, self.counters.tap())),
             tallies: self.tallies,
             acceptor: Acceptor::new(&[ALPN]),
             door: Door::single(self.limits.connections, self.limits.source, Instant::now()),

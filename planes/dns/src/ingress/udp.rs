@@ -56,7 +56,7 @@ impl Worker {
         Ok(Worker {
             inbox: Inbox::new(&socket, QUERY_MAX)?,
             outbox: Outbox::new(UDP_ANSWER_MAX),
-            worker: Box::new(pipeline::Worker::new(signatures)),
+            worker: Box::new(pipeline::Worker::new(signatures).tapped(counters.tap())),
             held: Held::default(),
             tally: counters.worker(Transport::Udp, family),
             socket,

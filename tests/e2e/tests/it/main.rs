@@ -2,6 +2,7 @@
 
 mod access_log;
 mod acme;
+mod analytics;
 mod api_tls;
 mod backups;
 mod both_ways;

@@ -9,8 +9,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bartizan_analytics::Table;
 use bartizan_authority::BATCH_MAX;
-use bartizan_live::Reader;
+use bartizan_live::{Reader, Tray};
 use bartizan_wire::dns::TCP_ANSWER_MAX;
 
 use super::Visit;
@@ -139,10 +140,10 @@ pub(super) enum Then {
 }
 
 impl Desk {
-    pub(super) fn new(config: Reader<Config>, signatures: bartizan_signer::Limits) -> Desk {
+    pub(super) fn new(config: Reader<Config>, signatures: bartizan_signer::Limits, tap: Option<Tray<Table>>) -> Desk {
         Desk {
             config,
-            worker: Box::new(pipeline::Worker::new(signatures)),
+            worker: Box::new(pipeline::Worker::new(signatures).tapped(tap)),
             input: vec![0; INPUT_MAX].into(),
             output: vec![0; OUTPUT_MAX + TCP_ANSWER_MAX + LENGTH_BYTES * BATCH_MAX].into(),
             written: 0,

@@ -1,0 +1,146 @@
+//! `bartizan analytics`: thin clients of what was counted of a zone.
+
+use std::time::Duration;
+
+use bartizan_names::Timestamp;
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value};
+
+use crate::backup::schedule;
+use crate::client::Api;
+use crate::clock;
+use crate::output::{Output, bold, faint, one_line, table};
+use crate::url::with_query;
+use crate::zone::{self, text};
+
+#[derive(Subcommand)]
+pub enum AnalyticsAction {
+    /// What was asked about a zone over DNS: how much, by code, type, transport and size, and the names that are asked for most
+    Dns(AnalyticsWords),
+}
+
+#[derive(Args)]
+pub struct AnalyticsWords {
+    /// By name or id
+    pub zone: String,
+    /// How far back: 30m, 6h, 7d
+    #[arg(long, value_name = "TIME", default_value = "6h", value_parser = schedule::period)]
+    pub since: Duration,
+    /// Only of this name, which need not be there
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Rows of each table
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub limit: u16,
+}
+
+/// A table that is shown.
+struct Shown {
+    /// Of the document.
+    key: &'static str,
+    title: &'static str,
+    heading: &'static str,
+    dimension: &'static str,
+    filter: Option<&'static str>,
+    sort: &'static str,
+}
+
+const DNS: [Shown; 7] = [
+    Shown::of("codes", "by response code", "code", "responseCode"),
+    Shown::of("types", "by type", "type", "queryType"),
+    Shown::of("transports", "by transport", "transport", "transport"),
+    Shown::of("families", "by IP version", "version", "ipVersion"),
+    Shown {
+        sort: "+responseSizeBucket",
+        ..Shown::of("sizes", "by size of the answer", "octets", "responseSizeBucket")
+    },
+    Shown::of("names", "names that are asked for most", "name", "queryName"),
+    Shown {
+        filter: Some("responseCode==NXDOMAIN"),
+        ..Shown::of("missing", "names that are not there and are asked for most", "name", "queryName")
+    },
+];
+
+impl Shown {
+    const fn of(key: &'static str, title: &'static str, heading: &'static str, dimension: &'static str) -> Shown {
+        Shown { key, title, heading, dimension, filter: None, sort: "-queryCount" }
+    }
+}
+
+pub async fn run(action: AnalyticsAction, api: &Api, output: Output) -> anyhow::Result<()> {
+    let AnalyticsAction::Dns(words) = action;
+    let zone = zone::by_name_or_id(api, &words.zone).await?;
+    let path = format!("/zones/{}/dns_analytics/report", text(&zone, "id"));
+    let since = clock::now().unix_micros().saturating_sub(words.since.as_micros() as u64); // no longer than an age
+    let since = Timestamp::from_unix_micros(since).to_string();
+    let of_name =
+        words.name.as_deref().map(|name| format!("queryName=={}", name.replace(',', "\\,").replace(';', "\\;")));
+    let limit = words.limit.to_string();
+    let mut reports = Map::new();
+    for shown in &DNS {
+        let filters: Vec<&str> = [of_name.as_deref(), shown.filter].into_iter().flatten().collect();
+        let filters = filters.join(";");
+        let mut parameters = vec![
+            ("dimensions", shown.dimension),
+            ("metrics", "queryCount,responseTimeMedian,responseTime99th"),
+            ("since", since.as_str()),
+            ("sort", shown.sort),
+            ("limit", limit.as_str()),
+        ];
+        if !filters.is_empty() {
+            parameters.push(("filters", &filters));
+        }
+        reports.insert(shown.key.to_owned(), api.get(&with_query(&path, &parameters)).await?);
+    }
+    let reports = Value::Object(reports);
+    output.result(&reports, || told(text(&zone, "name"), &reports))
+}
+
+fn told(zone: &str, reports: &Value) -> String {
+    let first = &reports["codes"];
+    let all = first["totals"]["queryCount"].as_f64().unwrap_or_default();
+    let query = &first["query"];
+    let mut lines = vec![format!(
+        "{}: {all} queries from {} to {}",
+        bold(&bartizan_names::to_unicode(zone)),
+        short(text(query, "since")),
+        short(text(query, "until"))
+    )];
+    if all == 0.0 {
+        return lines.remove(0);
+    }
+    let times =
+        ["responseTimeMedian", "responseTime99th"].map(|name| first["totals"][name].as_f64().unwrap_or_default());
+    lines.push(format!("answered in about {:.3} ms (median), {:.3} ms (99 of 100)", times[0], times[1]));
+    for shown in &DNS {
+        let report = &reports[shown.key];
+        let data = report["data"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if data.is_empty() {
+            continue;
+        }
+        let rows: Vec<_> = data.iter().map(|row| self::row(row, all)).collect();
+        lines.push(String::new());
+        lines.push(bold(shown.title));
+        lines.push(table(&[shown.heading, "queries", "share"], &rows));
+        let others = report["other_count"].as_u64().unwrap_or_default();
+        if shown.dimension == "queryName" && others > 0 {
+            lines.push(faint(&format!(
+                "{others} more queries are counted without their names: a count may be too small by that"
+            )));
+        }
+    }
+    lines.join("\n")
+}
+
+fn row(row: &Value, all: f64) -> Vec<String> {
+    let what = row["dimensions"][0].as_str().unwrap_or_default();
+    let what = if what.is_empty() { "(others)".to_owned() } else { one_line(&bartizan_names::to_unicode(what)) };
+    let count = row["metrics"][0].as_f64().unwrap_or_default();
+    vec![what, count.to_string(), format!("{:.1}%", count / all * 100.0)]
+}
+
+/// A time to the minute.
+fn short(time: &str) -> String {
+    let minute = time.get(.."2026-01-01T00:00".len()).unwrap_or(time);
+    format!("{}Z", minute.replace('T', " "))
+}

@@ -1,0 +1,207 @@
+//! The answer to a question: segments are counted into it, one after the other.
+
+use std::collections::HashMap;
+
+use crate::catalogue::{Measure, What};
+use crate::counts::Counts;
+use crate::filter::Seen;
+use crate::query::{By, Direction, Query};
+use crate::segment::{Unreadable, visit};
+use crate::step::day_of_week;
+
+/// Rows times parts of time that an answer is put together from: about 60 MB.
+const COUNTS_MAX: usize = 250_000;
+
+/// In place of the number of a name.
+const NO_NAME: u64 = 0;
+
+/// An answer under way.
+pub struct Tally<'q> {
+    query: &'q Query,
+    pop: &'q str,
+    rows: HashMap<Box<[u64]>, HashMap<u32, Counts>>,
+    /// Of the counts in all rows.
+    held: usize,
+    /// Names by their numbers, which are counted from 1.
+    names: HashMap<Box<[u8]>, u64>,
+    /// What is counted without a name and could have one that is asked for.
+    unnamed: u64,
+    /// The dimensions of one cell.
+    key: Vec<u64>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TooMuch {
+    #[error(
+        "the answer has more than {COUNTS_MAX} numbers; ask for fewer dimensions, a shorter time or a longer time_delta"
+    )]
+    Rows,
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    pub rows: Vec<Row>,
+    /// One for each metric, over all rows, also those beyond the limit.
+    pub totals: Vec<Option<f64>>,
+    /// Where each part of the time begins, and the end.
+    pub parts: Vec<u64>,
+    /// Events whose name is not kept, so that they are missing from rows of names.
+    pub unnamed: u64,
+    /// Whether something of it is not known exactly.
+    pub is_estimate: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    pub dimensions: Vec<String>,
+    /// For each metric, one number a part of the time; none where nothing can be told.
+    pub metrics: Vec<Vec<Option<f64>>>,
+}
+
+impl<'q> Tally<'q> {
+    pub fn new(query: &'q Query, pop: &'q str) -> Tally<'q> {
+        let key = vec![0; query.dimensions.len()];
+        Tally { query, pop, rows: HashMap::new(), held: 0, names: HashMap::new(), unnamed: 0, key }
+    }
+
+    /// Counts an encoded segment that begins at `start`.
+    pub fn segment(&mut self, start: u64, bytes: &[u8]) -> Result<(), TooMuch> {
+        // One that began before is counted where the answer begins.
+        let start = start.clamp(self.query.since, self.query.until - 1);
+        let part = self.query.parts.partition_point(|begin| *begin <= start).saturating_sub(1) as u32; // there are 10,080
+        let needs_names = self.query.needs_names();
+        let mut is_full = false;
+        visit(bytes, |name, facts, counts| {
+            let seen = Seen { name, facts, day: day_of_week(start), pop: self.pop };
+            if name.is_none() && needs_names && self.query.filter.may_let_through(seen) {
+                self.unnamed = self.unnamed.saturating_add(counts.events);
+            }
+            if self.query.filter.lets_through(seen) {
+                is_full |= !self.cell(seen, part, &counts);
+            }
+        })?;
+        if is_full { Err(TooMuch::Rows) } else { Ok(()) }
+    }
+
+    /// Counts a cell. False if there is no room for it.
+    fn cell(&mut self, seen: Seen<'_>, part: u32, counts: &Counts) -> bool {
+        for (dimension, place) in self.query.dimensions.iter().zip(&mut self.key) {
+            *place = match &dimension.what {
+                What::Name => match seen.name {
+                    None => NO_NAME,
+                    Some(name) => match self.names.get(name) {
+                        Some(number) => *number,
+                        None => {
+                            let number = self.names.len() as u64 + 1;
+                            self.names.insert(name.into(), number);
+                            number
+                        }
+                    },
+                },
+                What::Day => seen.day,
+                What::Pop => 0,
+                What::Fact(fact) => (fact.of)(seen.facts),
+            };
+        }
+        let row = match self.rows.get_mut(self.key.as_slice()) {
+            Some(row) => row,
+            None if self.held >= COUNTS_MAX => return false,
+            None => self.rows.entry(self.key.as_slice().into()).or_default(),
+        };
+        if !row.contains_key(&part) {
+            if self.held >= COUNTS_MAX {
+                return false;
+            }
+            self.held += 1;
+        }
+        row.entry(part).or_default().add(counts);
+        true
+    }
+
+    pub fn finish(self) -> Report {
+        let Tally { query, pop, rows, names, unnamed, .. } = self;
+        let parts = query.parts.len() - 1;
+        let mut by_number: Vec<&[u8]> = vec![&[]; names.len() + 1];
+        for (name, number) in &names {
+            by_number[*number as usize] = name;
+        }
+        let text = |(at, code): (usize, &u64)| match &query.dimensions[at].what {
+            What::Name if *code == NO_NAME => String::new(),
+            What::Name => (query.catalogue.name_text)(by_number[*code as usize]),
+            What::Pop => pop.to_owned(),
+            What::Day => code.to_string(),
+            What::Fact(fact) => (fact.text)(*code),
+        };
+        let mut all = Counts::default();
+        let mut sorted: Vec<Sorted> = Vec::with_capacity(rows.len());
+        for (key, by_part) in rows {
+            let mut sum = Counts::default();
+            by_part.values().for_each(|counts| sum.add(counts));
+            all.add(&sum);
+            let dimensions = key.iter().enumerate().map(text).collect();
+            let sums = query.metrics.iter().map(|metric| told(metric.measure, &sum).unwrap_or(0.0)).collect();
+            sorted.push(Sorted { key, dimensions, sums, by_part });
+        }
+        sorted.sort_unstable_by(|one, other| order(query, one, other));
+        sorted.truncate(query.limit);
+        let nothing = Counts::default();
+        let rows = sorted.into_iter().map(|row| {
+            let of = |measure| {
+                let at = |part| told(measure, row.by_part.get(&(part as u32)).unwrap_or(&nothing));
+                (0..parts).map(at).collect()
+            };
+            Row { dimensions: row.dimensions, metrics: query.metrics.iter().map(|metric| of(metric.measure)).collect() }
+        });
+        Report {
+            rows: rows.collect(),
+            totals: query.metrics.iter().map(|metric| told(metric.measure, &all)).collect(),
+            parts: query.parts.clone(),
+            unnamed,
+            is_estimate: unnamed > 0 || query.has_estimates(),
+        }
+    }
+}
+
+/// A row before it is told.
+struct Sorted {
+    key: Box<[u64]>,
+    dimensions: Vec<String>,
+    sums: Vec<f64>,
+    by_part: HashMap<u32, Counts>,
+}
+
+/// As it is asked for; else the largest of the first metric first, and rows that are alike by what they are about.
+fn order(query: &Query, one: &Sorted, other: &Sorted) -> std::cmp::Ordering {
+    let usual = [(By::Metric(0), Direction::Down)];
+    let sort = if query.sort.is_empty() { &usual[..] } else { &query.sort };
+    let by = |(by, direction): &(By, Direction)| {
+        let order = match *by {
+            By::Metric(at) => one.sums[at].total_cmp(&other.sums[at]),
+            By::Dimension(at) => match &query.dimensions[at].what {
+                What::Fact(fact) if fact.is_ordered => one.key[at].cmp(&other.key[at]),
+                _ => one.dimensions[at].cmp(&other.dimensions[at]),
+            },
+        };
+        if *direction == Direction::Up { order } else { order.reverse() }
+    };
+    let ordered = sort.iter().map(by).find(|order| order.is_ne());
+    ordered.unwrap_or_else(|| one.dimensions.cmp(&other.dimensions))
+}
+
+/// None for what nothing can be said of.
+fn told(measure: Measure, counts: &Counts) -> Option<f64> {
+    const NANOS_A_MILLI: f64 = 1e6;
+    match measure {
+        Measure::Events => Some(counts.events as f64),
+        Measure::Zero => Some(0.0),
+        Measure::Sent => Some(counts.sent as f64),
+        Measure::Received => Some(counts.received as f64),
+        Measure::MillisAverage if counts.events == 0 => None,
+        Measure::MillisAverage => Some(counts.nanos as f64 / counts.events as f64 / NANOS_A_MILLI),
+        Measure::MillisQuantile(share) => counts.times.quantile(share).map(|nanos| nanos / NANOS_A_MILLI),
+    }
+}

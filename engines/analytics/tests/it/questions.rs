@@ -1,0 +1,172 @@
+//! Questions, and their answers from segments.
+
+use bartizan_analytics::{DNS, DnsFacts, Query, QueryError, Report, Segment, Table, Tally, TooMuch, Transport, Wanted};
+use bartizan_names::RecordType;
+use bartizan_wire::dns::Rcode;
+
+use crate::{ZONE, event, facts, wire};
+
+/// A day, at ten.
+const NOW: u64 = 1_000 * 86_400 + 36_000;
+
+/// What is counted in two minutes before [`NOW`].
+fn segments() -> [(u64, Vec<u8>); 2] {
+    let aaaa = DnsFacts { rtype: RecordType::AAAA, is_ipv6: true, ..facts(Rcode::NOERROR) };
+    let large = DnsFacts { transport: Transport::Tcp, reply_len: 2_000, ..facts(Rcode::NOERROR) };
+    let all = [
+        (0, "www.example", facts(Rcode::NOERROR), 5),
+        (0, "www.example", aaaa, 2),
+        (0, "gone.example", facts(Rcode::NXDOMAIN), 3),
+        (1, "www.example", large, 4),
+        (1, "away.example", facts(Rcode::NXDOMAIN), 1),
+    ];
+    [0, 1].map(|minute| {
+        let mut table = Table::new(1);
+        for (_, name, facts, count) in all.iter().filter(|one| one.0 == minute) {
+            for _ in 0..*count {
+                table.record(event(&wire(name), facts.packed()), || Some(ZONE));
+            }
+        }
+        let mut segment = Segment::default();
+        table.drain(|counted| segment.add(counted.name, counted.facts, &counted.counts));
+        (NOW - 120 + 60 * minute, segment.encode())
+    })
+}
+
+fn ask(wanted: Wanted<'_>) -> Result<Report, QueryError> {
+    let query = Query::parse(wanted, &DNS, NOW)?;
+    let mut tally = Tally::new(&query, "fra");
+    for (start, bytes) in segments() {
+        tally.segment(start, &bytes).unwrap();
+    }
+    Ok(tally.finish())
+}
+
+/// Dimensions and counts of each row.
+fn rows(wanted: Wanted<'_>) -> Vec<(String, f64)> {
+    let report = ask(wanted).unwrap();
+    report.rows.iter().map(|row| (row.dimensions.join(" "), row.metrics[0][0].unwrap())).collect()
+}
+
+fn shown(rows: &[(String, f64)]) -> Vec<String> {
+    rows.iter().map(|(what, count)| format!("{what} {count}")).collect()
+}
+
+#[test]
+fn rows_by_what_is_told_apart() {
+    for (dimensions, filters, sort, expect) in [
+        ("", "", "", vec![" 15"]),
+        ("queryName", "", "", vec!["www.example 11", "gone.example 3", "away.example 1"]),
+        ("queryName", "", "+queryName", vec!["away.example 1", "gone.example 3", "www.example 11"]),
+        ("queryName", "responseCode==NXDOMAIN", "-queryCount", vec!["gone.example 3", "away.example 1"]),
+        ("queryType", "", "", vec!["A 13", "AAAA 2"]),
+        ("responseCode", "", "+queryCount", vec!["NXDOMAIN 4", "NOERROR 11"]),
+        ("responseCode,queryType", "queryName==www.example", "", vec!["NOERROR A 9", "NOERROR AAAA 2"]),
+        ("responseCode", "queryName==never.example", "", vec![]),
+        ("tcp,responseSizeBucket", "", "+responseSizeBucket", vec!["0 96-111 11", "1 2000-2015 4"]),
+        ("tcp", "responseSizeBucket>=1232", "", vec!["1 4"]),
+        ("ipVersion,coloName", "", "", vec!["4 fra 13", "6 fra 2"]),
+        ("dayOfWeek,responseCached", "", "", vec!["3 Uncached 15"]),
+    ] {
+        assert_eq!(
+            shown(&rows(Wanted { dimensions, filters, sort, ..Wanted::default() })),
+            expect,
+            "{dimensions} {filters}"
+        );
+    }
+}
+
+#[test]
+fn answers_by_time() {
+    let wanted = Wanted { dimensions: "responseCode", metrics: "queryCount,responseTimeAvg", ..Wanted::default() };
+    let by_minute = Wanted { time_delta: Some("minute"), since: Some(NOW - 180), ..wanted };
+    let report = ask(by_minute).unwrap();
+    assert_eq!(report.parts, [NOW - 180, NOW - 120, NOW - 60, NOW]);
+    let counts: Vec<_> = report.rows.iter().map(|row| (row.dimensions[0].as_str(), row.metrics[0].clone())).collect();
+    let some = |numbers: [f64; 3]| numbers.map(Some).to_vec();
+    assert_eq!(counts, [("NOERROR", some([0.0, 7.0, 4.0])), ("NXDOMAIN", some([0.0, 3.0, 1.0]))]);
+    assert_eq!(report.rows[0].metrics[1], [None, Some(0.02), Some(0.02)], "nothing took no time");
+    assert_eq!(report.totals, [Some(15.0), Some(0.02)]);
+    assert!(!report.is_estimate);
+    let all = ask(Wanted { time_delta: Some("all"), ..wanted }).unwrap();
+    assert_eq!((all.parts.len(), all.rows[0].metrics[0].clone()), (2, vec![Some(11.0)]));
+}
+
+#[test]
+fn limits_cut_rows_and_not_totals() {
+    let report = ask(Wanted { dimensions: "queryName", limit: Some(1), ..Wanted::default() }).unwrap();
+    assert_eq!((report.rows.len(), report.totals.clone(), report.unnamed), (1, vec![Some(15.0)], 0));
+    let times = ask(Wanted { metrics: "responseTimeMedian,staleCount", ..Wanted::default() }).unwrap();
+    assert!(times.is_estimate, "quantiles are");
+    assert_eq!(times.rows[0].metrics[1], [Some(0.0)]);
+    let median = times.rows[0].metrics[0][0].unwrap();
+    assert!((0.01..0.04).contains(&median), "{median}");
+}
+
+/// What has no name is a row of its own, and is told of each answer about names.
+#[test]
+fn what_has_no_name_is_told() {
+    let mut segment = Segment::default();
+    let counts = bartizan_analytics::Counts { events: 6, ..bartizan_analytics::Counts::default() };
+    segment.add(None, facts(Rcode::NXDOMAIN).packed(), &counts);
+    segment.add(Some(&wire("www.example")), facts(Rcode::NOERROR).packed(), &counts);
+    let asked = |wanted| {
+        let query = Query::parse(wanted, &DNS, NOW).unwrap();
+        let mut tally = Tally::new(&query, "fra");
+        tally.segment(NOW - 60, &segment.encode()).unwrap();
+        tally.finish()
+    };
+    let names = asked(Wanted { dimensions: "queryName", ..Wanted::default() });
+    let told: Vec<_> = names.rows.iter().map(|row| row.dimensions[0].as_str()).collect();
+    assert_eq!((told, names.unnamed, names.is_estimate), (vec!["", "www.example"], 6, true));
+    let one = asked(Wanted { filters: "queryName==x.example;responseCode==NXDOMAIN", ..Wanted::default() });
+    assert_eq!((one.rows.len(), one.unnamed), (0, 6), "they may be of this name");
+    let other = asked(Wanted { filters: "queryName==x.example;responseCode==NOERROR", ..Wanted::default() });
+    assert_eq!((other.rows.len(), other.unnamed), (0, 0), "none of them can be");
+    let codes = asked(Wanted { dimensions: "responseCode", ..Wanted::default() });
+    assert_eq!((codes.rows.len(), codes.unnamed, codes.is_estimate), (2, 0, false));
+}
+
+#[test]
+fn questions_that_cannot_be_answered_say_why() {
+    let usual = Wanted::default();
+    for (wanted, expect) in [
+        (Wanted { dimensions: "colour", ..usual }, "there is no dimension \"colour\"; there are queryName, "),
+        (Wanted { dimensions: "origin", ..usual }, "origin is not kept: "),
+        (Wanted { metrics: "queries", ..usual }, "there is no metric \"queries\"; there are queryCount, "),
+        (Wanted { sort: "-queryName", ..usual }, "sort: \"queryName\" is none of"),
+        (Wanted { limit: Some(0), ..usual }, "limit must be from 1 to 100000"),
+        (Wanted { limit: Some(100_001), ..usual }, "limit must be"),
+        (Wanted { since: Some(NOW), ..usual }, "since must be before until"),
+        (Wanted { since: Some(NOW - 3_600), until: Some(NOW - 7_200), ..usual }, "since must be before until"),
+        (Wanted { time_delta: Some("fortnight"), ..usual }, "there is no time_delta \"fortnight\""),
+        (Wanted { time_delta: Some("minute"), since: Some(0), ..usual }, "more than 10080 parts"),
+        (Wanted { filters: "queryName", ..usual }, "filters: "),
+        (Wanted { dimensions: "tcp,".repeat(21).leak(), ..usual }, "at most 20"),
+    ] {
+        let error = Query::parse(wanted, &DNS, NOW).expect_err(expect);
+        assert!(error.to_string().starts_with(expect) || error.to_string().contains(expect), "{error}");
+        assert_eq!(error.is_not_kept(), expect.starts_with("origin"), "{error}");
+    }
+}
+
+/// An answer of any size has an end.
+#[test]
+fn answers_are_bounded() {
+    let query = Query::parse(Wanted { dimensions: "queryName", ..Wanted::default() }, &DNS, NOW).unwrap();
+    let mut tally = Tally::new(&query, "fra");
+    let counts = bartizan_analytics::Counts { events: 1, ..bartizan_analytics::Counts::default() };
+    let mut last = Ok(());
+    for part in 0..300 {
+        let mut segment = Segment::default();
+        for number in 0..1_000 {
+            segment.add(Some(&wire(&format!("n{part}-{number}.example"))), 0, &counts);
+        }
+        last = tally.segment(NOW - 60, &segment.encode());
+        if last.is_err() {
+            assert!(part >= 249, "{part}");
+            break;
+        }
+    }
+    assert_eq!(last, Err(TooMuch::Rows));
+}
