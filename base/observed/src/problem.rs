@@ -114,7 +114,7 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    pub const ALL: [ProblemKind; 25] = [
+    pub const ALL: [ProblemKind; 26] = [
         ProblemKind::Unit,
         ProblemKind::Document,
         ProblemKind::ChangeLog,

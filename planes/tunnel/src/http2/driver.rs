@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bartizan_wire::http2::{Code, Event, Fault, HeadRoom};
+use bartizan_wire::http2::{Code, Event, Fault, HeadRoom, Reason};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep};
@@ -246,11 +246,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                     }
                     self.session.ring_for_room();
                 }
-                Event::Reset { owner: Some(stream), refused } => {
-                    stream.close(if refused { Closed::Refused } else { Closed::Reset });
+                Event::Reset { owner: Some(stream), reason } => {
+                    stream.close(if reason == Reason::Refused { Closed::Refused } else { Closed::Reset });
                     self.session.ring_for_room();
                 }
-                Event::Leaving { refused } => {
+                Event::Leaving { refused, .. } => {
                     refused.into_iter().flatten().for_each(|stream| stream.close(Closed::Refused));
                     self.session.leave();
                 }
