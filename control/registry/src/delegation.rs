@@ -55,7 +55,7 @@ impl Parents {
             Err(unknown @ LookError::Resolver(_)) => {
                 // That nothing leads to it here says nothing of others.
                 let told = self.told_here(apex);
-                if told.is_empty() {
+                if told.is_empty() || self.zone_around_here(apex).is_none() {
                     return Err(unknown);
                 }
                 let servers = self.named(vec![told], apex, ours).await;

@@ -254,7 +254,7 @@ impl Parents {
     }
 
     /// The zone around this one that is on this edge too.
-    fn zone_around_here(&self, apex: &Name) -> Option<Name> {
+    pub(crate) fn zone_around_here(&self, apex: &Name) -> Option<Name> {
         let mut above = apex.parent();
         for _ in 0..LABELS_MAX {
             let name = above?;

@@ -542,7 +542,8 @@ fn a_user_that_was_made_goes_again() {
     assert!(refused.verdict().starts_with("400") && refused.text.contains(expect), "{}", refused.text);
     // Whoever only sees people takes nobody away.
     let account = format!("com.cloudflare.api.account.{}", edge.account());
-    let policy = json!({"permission_groups": [{"name": "Edge Users Read"}], "resources": {account: "*"}});
+    let groups = json!([{"name": "Account Settings Read"}, {"name": "Edge Users Read"}]);
+    let policy = json!({"permission_groups": groups, "resources": {account: "*"}});
     let token = edge.post("/user/tokens", &json!({"name": "sees", "policies": [policy]}).to_string()).result();
     let bearer = format!("Bearer {}", token["value"].as_str().unwrap());
     let words = json!({ "revision": made }).to_string();
@@ -552,7 +553,7 @@ fn a_user_that_was_made_goes_again() {
     let asked = undo(json!({"revision": made, "dry_run": true})).result();
     assert_eq!(asked["changes"][0]["action"]["type"], "delete", "{asked}");
     undo(json!({ "revision": made })).result();
-    assert_eq!(edge.get(&one).verdict(), "404 1056", "{one}");
+    assert_eq!(edge.get(&one).verdict(), "404 1003");
     assert_eq!(edge.get(&format!("/accounts/{}/members", edge.account())).result().as_array().unwrap().len(), 1);
 
     // What they made themselves since is theirs.
