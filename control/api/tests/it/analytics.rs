@@ -38,7 +38,7 @@ fn what_is_asked() {
 fn who_may_ask() {
     let edge = Edge::new();
     let (zone, other) = (edge.zone(), edge.new_zone("other.example"));
-    for (group, expect) in [("Analytics Read", ["503 10431", "404 1001"]), ("DNS Read", ["403 9109", "403 9109"])] {
+    for (group, expect) in [("Analytics Read", ["503 10431", "404 1001"]), ("DNS Read", ["403 9109", "404 1001"])] {
         let resources = json!({format!("com.cloudflare.api.account.zone.{zone}"): "*"});
         let policies = json!([{"effect": "allow", "permission_groups": [{"name": group}], "resources": resources}]);
         let token = edge.post("/user/tokens", &json!({"name": group, "policies": policies}).to_string()).result();
