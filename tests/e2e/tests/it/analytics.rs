@@ -198,9 +198,9 @@ fn a_known_mix_is_counted_exactly() {
     // What cannot be answered says why; and nobody sees a zone that they may not.
     let path = format!("/zones/{}/dns_analytics/report?dimensions=origin", asked.zone);
     let refused = edge.ask("GET", &path, None);
-    assert!(refused.status == 422 && refused.error().contains("origin is not kept"), "{}", refused.error());
+    assert!(refused.status == 422 && refused.json.to_string().contains("origin is not kept"), "{}", refused.json);
     let wrong = edge.ask("GET", &path.replace("=origin", "=colour"), None);
-    assert!(wrong.status == 400 && wrong.error().contains("there is no dimension"), "{}", wrong.error());
+    assert!(wrong.status == 400 && wrong.json.to_string().contains("there is no dimension"), "{}", wrong.json);
     let nowhere = edge.ask("GET", "/zones/00000000000000000000000000000001/dns_analytics/report", None);
     assert_eq!(nowhere.status, 404);
 
