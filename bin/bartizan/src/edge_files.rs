@@ -34,6 +34,9 @@ const STORE: &str = "store.";
 const DATABASE: &str = ".sqlite";
 const SET_ASIDE: &str = "store.set-aside.jsonl";
 
+/// Of the statistics, and of those that were damaged.
+const STATISTICS: [&str; 2] = [bartizan_stats::FILE, bartizan_stats::ASIDE];
+
 /// What SQLite puts beside a database.
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
@@ -52,7 +55,10 @@ const OWNER_MARK: &[u8; 4] = b"Brtz";
 pub fn is_one(name: &OsStr) -> bool {
     let Some(name) = name.to_str() else { return false };
     let database = BESIDE.iter().find_map(|beside| name.strip_suffix(beside)).unwrap_or(name);
-    NAMES.contains(&name) || name == SET_ASIDE || (database.starts_with(STORE) && database.ends_with(DATABASE))
+    NAMES.contains(&name)
+        || name == SET_ASIDE
+        || STATISTICS.contains(&database)
+        || (database.starts_with(STORE) && database.ends_with(DATABASE))
 }
 
 /// The directory that is open, whatever has its name by now.
@@ -115,6 +121,10 @@ mod tests {
             ("ca.key.sealed", true),
             ("store.sqlite", true),
             ("store.sqlite-wal", true),
+            ("stats.db", true),
+            ("stats.db-wal", true),
+            ("stats.db.damaged", true),
+            ("stats.db.mine", false),
             ("store.damaged.sqlite-shm", true),
             ("store.set-aside.jsonl", true),
             ("store.head", true),

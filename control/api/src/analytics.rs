@@ -189,8 +189,13 @@ async fn ask(
     let asking = caller.clone();
     api.read(move |view| view.zone_of(&asking, zone).map(|_| ())).await?;
     let Some(stats) = api.stats().cloned() else { return Err(Fault::StatsUnavailable.into()) };
-    let Ok(_turn) = api.reports().try_acquire_owned() else { return Err(Fault::ReadsBusy.into()) };
-    let answer = blocking(move || stats.report(kind, zone, &asked).map_err(stats_fault)).await?;
+    let Ok(turn) = api.reports().try_acquire_owned() else { return Err(Fault::ReadsBusy.into()) };
+    let answer = blocking(move || {
+        // Until it is done, also where nobody waits for it any more.
+        let _turn = turn;
+        stats.report(kind, zone, &asked).map_err(stats_fault)
+    })
+    .await?;
     Ok((query, answer))
 }
 

@@ -179,7 +179,7 @@ impl Stats {
             }
         }
         let lag = now.saturating_sub(shared.written.load(Relaxed));
-        Ok(Answer { report: tally.finish(), resolution, lag })
+        Ok(Answer { report: tally.finish().map_err(StatsError::TooMuch)?, resolution, lag })
     }
 }
 

@@ -72,6 +72,8 @@ pub enum QueryError {
     NotKept { asked: String, why: &'static str },
     #[error("at most {NAMED_MAX} dimensions and as many metrics can be asked for at a time")]
     TooMany,
+    #[error("{asked} is asked for twice")]
+    Twice { asked: &'static str },
     #[error("filters: {why}")]
     Filter { why: String },
     #[error("sort: {asked:?} is none of the dimensions and metrics that are asked for")]
@@ -105,6 +107,11 @@ impl Query {
         let mut metrics = listed(wanted.metrics)?.map(|name| catalogue.metric(name)).collect::<Result<Vec<_>, _>>()?;
         if metrics.is_empty() {
             metrics.extend(catalogue.metrics.first());
+        }
+        let names: Vec<_> =
+            dimensions.iter().map(|one| one.name).chain(metrics.iter().map(|metric| metric.name)).collect();
+        if let Some((_, asked)) = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
+            return Err(QueryError::Twice { asked });
         }
         let filter = match wanted.filters.trim() {
             "" => Filter::default(),

@@ -12,6 +12,9 @@ use crate::step::day_of_week;
 /// Rows times parts of time that an answer is put together from: about 60 MB.
 const COUNTS_MAX: usize = 250_000;
 
+/// Numbers in the rows of an answer: rows times metrics times parts of time, of which each is there, also where nothing was counted.
+const NUMBERS_MAX: usize = 500_000;
+
 /// In place of the number of a name.
 const NO_NAME: u64 = 0;
 
@@ -37,6 +40,10 @@ pub enum TooMuch {
         "the answer has more than {COUNTS_MAX} numbers; ask for fewer dimensions, a shorter time or a longer time_delta"
     )]
     Rows,
+    #[error(
+        "the answer has more than {NUMBERS_MAX} numbers: rows times metrics times parts of time; ask for fewer rows by limit, for fewer metrics, a shorter time or a longer time_delta"
+    )]
+    Numbers,
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
 }
@@ -122,9 +129,13 @@ impl<'q> Tally<'q> {
         true
     }
 
-    pub fn finish(self) -> Report {
+    pub fn finish(self) -> Result<Report, TooMuch> {
         let Tally { query, pop, rows, names, unnamed, .. } = self;
         let parts = query.parts.len() - 1;
+        let numbers = rows.len().min(query.limit).saturating_mul(query.metrics.len()).saturating_mul(parts);
+        if numbers > NUMBERS_MAX {
+            return Err(TooMuch::Numbers);
+        }
         let mut by_number: Vec<&[u8]> = vec![&[]; names.len() + 1];
         for (name, number) in &names {
             by_number[*number as usize] = name;
@@ -156,13 +167,13 @@ impl<'q> Tally<'q> {
             };
             Row { dimensions: row.dimensions, metrics: query.metrics.iter().map(|metric| of(metric.measure)).collect() }
         });
-        Report {
+        Ok(Report {
             rows: rows.collect(),
             totals: query.metrics.iter().map(|metric| told(metric.measure, &all)).collect(),
             parts: query.parts.clone(),
             unnamed,
             is_estimate: unnamed > 0 || query.has_estimates(),
-        }
+        })
     }
 }
 

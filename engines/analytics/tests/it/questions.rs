@@ -39,7 +39,7 @@ fn ask(wanted: Wanted<'_>) -> Result<Report, QueryError> {
     for (start, bytes) in segments() {
         tally.segment(start, &bytes).unwrap();
     }
-    Ok(tally.finish())
+    Ok(tally.finish().unwrap())
 }
 
 /// Dimensions and counts of each row.
@@ -103,6 +103,31 @@ fn limits_cut_rows_and_not_totals() {
     assert!((0.01..0.04).contains(&median), "{median}");
 }
 
+/// An answer by parts of the time has a number for each part, metric and row, also where nothing was counted.
+#[test]
+fn an_answer_has_so_many_numbers_at_most() {
+    let mut segment = Segment::default();
+    let counts = bartizan_analytics::Counts { events: 1, ..bartizan_analytics::Counts::default() };
+    for number in 0..60 {
+        segment.add(Some(&wire(&format!("n{number}.example"))), facts(Rcode::NOERROR).packed(), &counts);
+    }
+    let asked = |limit, metrics| {
+        let since = Some(NOW - 7 * 86_400 + 60);
+        let wanted = Wanted { dimensions: "queryName", metrics, limit: Some(limit), since, ..Wanted::default() };
+        let query = Query::parse(Wanted { time_delta: Some("minute"), ..wanted }, &DNS, NOW).unwrap();
+        let mut tally = Tally::new(&query, "fra");
+        tally.segment(NOW - 60, &segment.encode()).unwrap();
+        tally.finish().map(|report| report.rows.len())
+    };
+    assert_eq!(asked(40, "queryCount"), Ok(40));
+    assert_eq!(asked(60, "queryCount"), Err(TooMuch::Numbers));
+    assert_eq!(asked(40, "queryCount,staleCount"), Err(TooMuch::Numbers));
+    for twice in ["queryCount,queryCount", "queryCount, staleCount ,queryCount"] {
+        assert!(matches!(ask(Wanted { metrics: twice, ..Wanted::default() }), Err(QueryError::Twice { .. })));
+    }
+    assert!(matches!(ask(Wanted { dimensions: "tcp,tcp", ..Wanted::default() }), Err(QueryError::Twice { .. })));
+}
+
 /// What has no name is a row of its own, and is told of each answer about names.
 #[test]
 fn what_has_no_name_is_told() {
@@ -114,7 +139,7 @@ fn what_has_no_name_is_told() {
         let query = Query::parse(wanted, &DNS, NOW).unwrap();
         let mut tally = Tally::new(&query, "fra");
         tally.segment(NOW - 60, &segment.encode()).unwrap();
-        tally.finish()
+        tally.finish().unwrap()
     };
     let names = asked(Wanted { dimensions: "queryName", ..Wanted::default() });
     let told: Vec<_> = names.rows.iter().map(|row| row.dimensions[0].as_str()).collect();
