@@ -64,6 +64,8 @@ pub(crate) const TESTS: &[Program] = &[
     program("knotd", "knot"),
     // Who opens the dashboard.
     program("chromium", "chromium"),
+    // What browsers believe.
+    program("certutil", "libnss3-tools"),
     // Tests of the kernel's part make network namespaces, and look into them.
     program("ip", "iproute2"),
     program("nft", "nftables"),
