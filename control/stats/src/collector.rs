@@ -176,7 +176,10 @@ impl Collector {
                     self.problems.clear(Reporter::Statistics, Instant::now());
                 }
             }
-            Err(error) => self.failed(&error),
+            Err(error) => {
+                self.failed(&error);
+                self.drop_excess();
+            }
         }
         let took = began.elapsed();
         self.write_at = Instant::now() + (took * WRITING_SHARE).max(SECOND / 2);
@@ -208,7 +211,7 @@ impl Collector {
         Ok(())
     }
 
-    /// Where there is no file, what goes beyond the room is lost.
+    /// Where nothing can be written, what goes beyond the room is lost.
     fn drop_excess(&mut self) {
         for source in &mut self.sources {
             if source.open.cells > OPEN_CELLS_MAX {

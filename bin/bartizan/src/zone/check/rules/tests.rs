@@ -115,6 +115,17 @@ fn a_zone_with_one_server_is_told() {
     assert!(findings.iter().any(|finding| finding.rule == "one-server"));
 }
 
+/// The edge tells the addresses of its own servers, also where their names lie in the zone and have no record.
+#[test]
+fn servers_of_the_edge_are_there_without_a_record() {
+    let apex = Name::parse("zone.test").unwrap();
+    let servers = ["ns1.zone.test", "ns2.zone.test"].map(|name| Name::parse(name).unwrap());
+    let records = ["sub NS ns1", "sub NS ns2", "sub NS ns3"].map(record);
+    let findings = look(&View::new(&apex, &servers, &records));
+    let missing: Vec<_> = findings.iter().filter(|finding| finding.rule == "target-missing").collect();
+    assert!(missing.len() == 1 && missing[0].what.contains("ns3.zone.test"), "{missing:?}");
+}
+
 /// A server as the parent has it: `name`, `@` glue, `=` what is here, `!` if it does not serve.
 fn server(text: &str) -> DelegationServer {
     let mut words = text.split(' ');
