@@ -1,20 +1,20 @@
 // Written by the build of `web/` (`cargo xtask web build`); not by hand.
 const FILES: &[File] = &[
     File {
-        path: "/assets/index-cchGo4Ew.js",
+        path: "/assets/index-Cx5u09Ps.js",
         kind: "text/javascript; charset=utf-8",
-        tag: "0e6814f672a00945",
-        plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-cchGo4Ew.js")),
-        brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-cchGo4Ew.js.br")),
-        gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-cchGo4Ew.js.gz")),
+        tag: "c085af0f97a7984c",
+        plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-Cx5u09Ps.js")),
+        brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-Cx5u09Ps.js.br")),
+        gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-Cx5u09Ps.js.gz")),
     },
     File {
-        path: "/assets/index-qyOBVFxO.css",
+        path: "/assets/index-DItIVBTb.css",
         kind: "text/css; charset=utf-8",
-        tag: "879f9bad6ff11189",
-        plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-qyOBVFxO.css")),
-        brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-qyOBVFxO.css.br")),
-        gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-qyOBVFxO.css.gz")),
+        tag: "f990f051e6101217",
+        plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-DItIVBTb.css")),
+        brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-DItIVBTb.css.br")),
+        gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-DItIVBTb.css.gz")),
     },
     File {
         path: "/favicon.svg",
@@ -27,7 +27,7 @@ const FILES: &[File] = &[
     File {
         path: "/",
         kind: "text/html; charset=utf-8",
-        tag: "7b6a3608419dca0c",
+        tag: "f583620c54f48490",
         plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/index.html")),
         brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/index.html.br")),
         gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/index.html.gz")),

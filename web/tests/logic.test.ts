@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 
+import { asked, csv, filters, inTurn, lines, piece, sizes, span, sums, unaskable } from '../src/lib/analytics';
 import { ApiError, withQuery } from '../src/lib/api';
 import { type Change, said, steps } from '../src/lib/history';
 import { absolute, body, draft, empty, faults, outcome, relative, type RecordDraft } from '../src/lib/records';
@@ -113,4 +114,64 @@ test('numbers and times', () => {
   expect(ago('nothing', now)).toBe('at an unknown time');
   expect([plural(1, 'zone'), plural(2, 'zone'), short(1_234_567)]).toEqual(['1 zone', '2 zones', '1.2M']);
   expect([ttl(1), ttl(300), ttl(3600), ttl(86_400), ttl(90)]).toEqual(['Auto', '5 minutes', '1 hour', '1 day', '90 seconds']);
+});
+
+test('questions to the statistics', () => {
+  const now = Date.parse('2026-12-01T12:00:30Z');
+  expect(span({ range: '6h' }, now)).toEqual({ since: '2026-12-01T06:00:30Z', until: '2026-12-01T12:00:30Z', delta: 'dekaminute' });
+  expect(span({ range: 'nonsense' }, now).delta).toBe('dekaminute');
+  // As finely as is kept.
+  for (const [since, until, delta] of [
+    ['2026-12-01T10:00:00Z', '2026-12-01T11:00:00Z', 'minute'],
+    ['2026-12-01T00:00:00Z', '2026-12-01T11:00:00Z', 'dekaminute'],
+    ['2026-11-20T10:00:00Z', '2026-11-20T11:00:00Z', 'hour'],
+    ['2026-01-20T10:00:00Z', '2026-01-21T11:00:00Z', 'day'],
+  ] as const) expect(span({ range: '6h', since, until }, now)).toEqual({ since, until, delta });
+  const seconds = (text: string) => Date.parse(text) / 1_000;
+  const drawn = (from: string, to: string, delta: string) => piece(seconds(from), seconds(to), delta, now);
+  expect(drawn('2026-12-01T11:50:12Z', '2026-12-01T11:59:58Z', 'minute')).toEqual({ since: '2026-12-01T11:50:00Z', until: '2026-12-01T12:01:00Z' });
+  expect(drawn('2026-12-01T11:59:50Z', '2026-12-01T12:00:00Z', 'minute')).toEqual({ since: '2026-12-01T11:56:00Z', until: '2026-12-01T12:01:00Z' });
+  expect(drawn('2026-12-01T11:01:00Z', '2026-12-01T11:02:00Z', 'dekaminute')).toEqual({ since: '2026-12-01T11:00:00Z', until: '2026-12-01T11:10:00Z' });
+  expect(drawn('2026-11-20T10:01:12Z', '2026-11-20T10:20:00Z', 'hour')).toEqual({ since: '2026-11-20T06:00:00Z', until: '2026-11-20T11:00:00Z' });
+  expect(drawn('2026-01-20T10:00:00Z', '2026-02-20T10:00:00Z', 'week')).toEqual({ since: '2026-01-20T00:00:00Z', until: '2026-02-27T00:00:00Z' });
+  // A value is a value.
+  expect(filters({ range: '6h', name: 'a;b,c.test', code: 'NXDOMAIN' }, ['tcp==1'])).toBe('queryName==a\\;b\\,c.test;responseCode==NXDOMAIN;tcp==1');
+  expect(filters({ range: '6h' })).toBeUndefined();
+  expect(asked('WWW', 'a.test')).toBe('www.a.test');
+  expect(asked(' www.a.test. ', 'a.test')).toBe('www.a.test');
+  expect(asked('@', 'a.test')).toBe('a.test');
+  expect(unaskable('a;b')).toBeUndefined();
+  expect(unaskable('a b')).toContain('\\032');
+});
+
+test('answers of the statistics', () => {
+  const over = {
+    rows: 3, totals: {}, estimated: false, other_count: 0,
+    time_intervals: [['2026-12-01T10:00:00.000000Z', '2026-12-01T10:10:00.000000Z'], ['2026-12-01T10:10:00.000000Z', '2026-12-01T10:20:00.000000Z']] as [string, string][],
+    data: [{ dimensions: ['DROPPED'], metrics: [[9, null]] }, { dimensions: ['NXDOMAIN'], metrics: [[null, 2]] }, { dimensions: ['NOERROR'], metrics: [[3, 4]] }],
+  };
+  expect(lines(over).series).toEqual([{ name: 'NOERROR', values: [3, 4] }, { name: 'NXDOMAIN', values: [0, 2] }, { name: 'DROPPED', values: [9, 0] }]);
+  expect(lines(over, 2).series.map(({ name, values }) => [name, ...values])).toEqual([['NOERROR', 3, 4], ['others', 9, 2]]);
+  expect(sums(over)).toEqual([{ name: 'DROPPED', value: 9 }, { name: 'NOERROR', value: 7 }, { name: 'NXDOMAIN', value: 2 }]);
+  const ways = { data: [{ dimensions: ['udp', '4'], metrics: [5] }, { dimensions: ['tcp', '4'], metrics: [1] }, { dimensions: ['udp', '6'], metrics: [2] }] };
+  expect(sums(ways)).toEqual([{ name: 'udp', value: 7 }, { name: 'tcp', value: 1 }]);
+  expect(sums(ways, 1)).toEqual([{ name: '4', value: 6 }, { name: '6', value: 2 }]);
+  const of = { ...over, resolution: 'minute', data: [{ dimensions: ['', '0'], metrics: [1] }, { dimensions: ['512-639', '1'], metrics: [2] }, { dimensions: ['32-47', '0'], metrics: [3] }, { dimensions: ['512-639', '0'], metrics: [4] }] };
+  expect(sizes(of)).toEqual([{ bucket: '32-47', udp: 3, tcp: 0 }, { bucket: '512-639', udp: 4, tcp: 2 }, { bucket: 'any', udp: 1, tcp: 0 }]);
+  expect(csv(['a', 'b'], [['=1+1', 2], ['x"y', 3]])).toBe('a,b\r\n\'=1+1,2\r\n"x""y",3\r\n');
+});
+
+test('the edge is asked in turn, and again where it has its hands full', async () => {
+  let [now, most, refused] = [0, 0, 0];
+  const question = async (name: number) => {
+    most = Math.max(most, ++now);
+    await Promise.resolve();
+    now -= 1;
+    if (name === 3 && refused++ < 2) throw new ApiError(503, [{ code: 10505, message: 'Too many reads at once; try again' }]);
+    if (name === 4) throw new ApiError(422, [{ code: 10430, message: 'not kept' }]);
+    return name;
+  };
+  const told = await Promise.allSettled([1, 2, 3, 4, 5, 6].map((name) => inTurn(() => question(name), 0)));
+  expect(told.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'fulfilled', 'rejected', 'fulfilled', 'fulfilled']);
+  expect([most, refused]).toEqual([2, 3]);
 });

@@ -16,6 +16,12 @@ const root = edge.dashboard;
 const WAIT = Number(process.env.WAIT_MS ?? 90_000);
 const PASSWORD = 'quiet harbour lantern';
 
+/** At a desk by day, and on a phone at night. */
+const LOOKS = [
+  { colorScheme: 'light', viewport: { width: 1280, height: 900 } },
+  { colorScheme: 'dark', viewport: { width: 390, height: 844 } },
+];
+
 const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] });
 const complaints = [];
 
@@ -262,14 +268,97 @@ const parts = {
     return { connector, token, password };
   },
 
+  // `www` and names that are not there were asked for before; the test knows how often.
+  async analytics() {
+    const page = await open();
+    await page.goto(link);
+    await heading(page, 'Overview');
+    await page.goto(`${root}#/zones/${edge.zone.id}/records`);
+    await page.getByRole('link', { name: 'DNS analytics' }).click();
+    await heading(page, 'DNS analytics');
+    const list = (name) => page.locator('section').filter({ has: page.getByRole('heading', { name, exact: true }) });
+    const counts = (name) =>
+      list(name).locator('tbody tr').evaluateAll((rows) => rows.map((row) => [row.cells[0].innerText.trim(), row.cells[1].title]));
+    // What was asked a moment ago comes by itself.
+    await row(list('Top names that are not there'), 'wwww').waitFor();
+    const missing = await counts('Top names that are not there');
+    const codes = await counts('Response codes');
+    const over = await counts('How they come');
+    await page.locator('canvas').waitFor();
+    await page.getByRole('img', { name: /Queries over time.*NXDOMAIN/ }).waitFor();
+
+    // One of them, with a click; the whole page is about it, and so is its address.
+    await button(list('Top names'), 'www').click();
+    await page.getByText(`Only www.${edge.zone.name}`).waitFor();
+    await row(list('Top names'), 'wwww').waitFor({ state: 'detached' });
+    const one = { names: await counts('Top names'), types: await counts('Record types') };
+    assert.ok(page.url().includes(`name=www.${edge.zone.name}`), page.url());
+    await page.reload();
+    await page.getByText(`Only www.${edge.zone.name}`).waitFor();
+    await button(page, 'Show all').click();
+    await row(list('Top names'), 'wwww').waitFor();
+
+    // By what is typed, also where it means something in a filter; what nobody asked for is said to be so.
+    const name = page.getByLabel('Only one name');
+    await name.fill('odd;one,here');
+    await button(page, 'Filter').click();
+    await row(list('Top names'), 'odd;one,here').waitFor();
+    await row(list('Top names'), 'wwww').waitFor({ state: 'detached' });
+    const odd = await counts('Top names');
+    await name.fill('never');
+    await name.press('Enter');
+    await page.getByText('Nobody asked').waitFor();
+    await button(page, 'Show all').click();
+    await row(list('Response codes'), 'NOERROR').waitFor();
+    await page.getByLabel('Code', { exact: true }).selectOption('NXDOMAIN');
+    await row(list('Response codes'), 'NOERROR').waitFor({ state: 'detached' });
+    assert.deepEqual(await counts('Response codes'), codes.filter(([code]) => code === 'NXDOMAIN'));
+    await button(page, 'Show all').click();
+    await row(list('Response codes'), 'NOERROR').waitFor();
+
+    // A piece of the chart, drawn over at its end, and back.
+    await page.getByLabel('Time', { exact: true }).selectOption('30m');
+    const chart = page.locator('.u-over');
+    await chart.scrollIntoViewIfNeeded();
+    const box = await chart.boundingBox();
+    await page.mouse.move(box.x + box.width * 0.6, box.y + 40);
+    await page.mouse.down();
+    await page.mouse.move(box.x + box.width * 0.8, box.y + 60, { steps: 5 });
+    await page.mouse.move(box.x + box.width - 1, box.y + 60, { steps: 5 });
+    await page.mouse.up();
+    const back = button(page, 'Back to all times');
+    await back.waitFor();
+    assert.match(page.url(), /since=.*until=/);
+    await row(list('Top names'), 'wwww').waitFor();
+    await back.click();
+    await back.waitFor({ state: 'detached' });
+
+    const saved = page.waitForEvent('download');
+    await button(page, 'Names as CSV').click();
+    const table = readFileSync(await (await saved).path(), 'utf8');
+    const [, times] = missing.find(([label]) => label === 'wwww');
+    assert.ok(table.includes(`missing,wwww.${edge.zone.name},${times}\r\n`), table);
+
+    // With something on it, as the judge of access sees it.
+    const faults = [];
+    const storageState = await page.context().storageState();
+    for (const look of LOOKS) {
+      const other = await open({ ...look, storageState });
+      await other.goto(`${root}#/zones/${edge.zone.id}/analytics`);
+      await row(other.locator('section').filter({ has: other.getByRole('heading', { name: 'Top names', exact: true }) }), 'wwww').waitFor();
+      await other.locator('canvas').waitFor();
+      const wide = await other.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+      if (wide > 0) faults.push(`${wide} too wide for ${look.viewport.width}`);
+      faults.push(...(await judge(other)).map((fault) => `${look.colorScheme}: ${fault}`));
+    }
+    return { missing, codes, over, one, odd, faults };
+  },
+
   async pages() {
     const faults = [];
     const seen = new Set();
     const storage = await logIn();
-    for (const [colorScheme, viewport] of [
-      ['light', { width: 1280, height: 900 }],
-      ['dark', { width: 390, height: 844 }],
-    ]) {
+    for (const { colorScheme, viewport } of LOOKS) {
       const page = await open({ colorScheme, viewport, storageState: storage });
       const look = async (hash) => {
         await page.goto(`${root}#${hash}`);

@@ -3,6 +3,7 @@
 import type { Component } from 'svelte';
 
 import type { IconName } from '../ui/Icon.svelte';
+import Analytics from './Analytics.svelte';
 import Apps from './Apps.svelte';
 import Balancers from './Balancers.svelte';
 import Certificates from './Certificates.svelte';
@@ -27,6 +28,7 @@ export const PAGES: [string, Component<any>][] = [
   ['/', Overview],
   ['/zones', Zones],
   ['/zones/:id/records', Records],
+  ['/zones/:id/analytics', Analytics],
   ['/zones/:id/dnssec', Dnssec],
   ['/zones/:id/certificates', Certificates],
   ['/zones/:id/firewall', Firewall],
@@ -70,6 +72,7 @@ export const OF_ACCOUNT: { name: string; pages: Entry[] }[] = [
 
 export const OF_ZONE: Entry[] = [
   { name: 'DNS records', path: 'records', icon: 'list' },
+  { name: 'DNS analytics', path: 'analytics', icon: 'chart' },
   { name: 'DNSSEC', path: 'dnssec', icon: 'stamp' },
   { name: 'Certificates', path: 'certificates', icon: 'lock' },
   { name: 'Firewall', path: 'firewall', icon: 'shield' },

@@ -97,6 +97,59 @@ fn services_and_rights_from_a_browser() {
     assert_eq!(curl::get(&["-H", "content-type: application/json", "-d", &body, &url]).status, 200);
 }
 
+/// What was asked for with dig is what a person sees: the names, those that are missing, how they came, one of them alone.
+#[test]
+fn queries_are_seen_in_a_browser() {
+    let edge = Edge::start();
+    edge.post(
+        &format!("/zones/{}/dns_records", edge.zone()),
+        &json!({"name": "www", "type": "A", "content": "192.0.2.1"}),
+    );
+    let name = |label: &str| format!("{label}.{}", edge.domain());
+    // By another type than what is counted below: until then it is one more name that is not there.
+    wait::until("the record is served", || {
+        (dns::dig(edge.dns(), &[&name("www"), "AAAA"]).status == "NOERROR").then_some(())
+    });
+    let ask = |label: &str, more: &[&str], times: usize| {
+        for _ in 0..times {
+            dns::dig(edge.dns(), &[&[name(label).as_str()][..], more].concat());
+        }
+    };
+    ask("www", &["A"], 3);
+    ask("www", &["A", "+tcp"], 2);
+    ask("wwww", &["A"], 7);
+    ask("ftp", &["A"], 4);
+    ask("odd\\;one\\,here", &["TXT"], 2);
+    let counted = |filters: &str| {
+        let path = format!("/zones/{}/dns_analytics/report?filters={filters}", edge.zone());
+        edge.get(&path)["totals"]["queryCount"].as_f64()
+    };
+    let of = |label: &str, count: f64| counted(&format!("queryType==A;queryName=={}", name(label))) == Some(count);
+    wait::until("all of it is counted", || {
+        (of("www", 5.0) && of("wwww", 7.0) && of("ftp", 4.0) && counted("queryType==TXT") == Some(2.0)).then_some(())
+    });
+
+    let told = in_browser(&edge, "analytics");
+    let counts = |list: &Value| -> Vec<(String, u64)> {
+        let row = |row: &Value| {
+            let text = |at: usize| row[at].as_str().unwrap_or_default().to_owned();
+            (text(0), text(1).parse::<u64>().unwrap_or_else(|_| panic!("{row} in {told}")))
+        };
+        list.as_array().unwrap_or_else(|| panic!("{told}")).iter().map(row).collect()
+    };
+    let rows = |list: &[(&str, u64)]| list.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect::<Vec<_>>();
+    let mut missing = counts(&told["missing"]);
+    let all: u64 = missing.iter().map(|(_, count)| count).sum();
+    assert!(counts(&told["codes"]).contains(&("NXDOMAIN".to_owned(), all)), "{told}");
+    missing.retain(|(name, _)| name != "www");
+    assert_eq!(missing, rows(&[("wwww", 7), ("ftp", 4), ("odd;one,here", 2)]), "{told}");
+    assert!(counts(&told["over"]).contains(&("TCP".to_owned(), 2)), "{told}");
+    assert!(counts(&told["one"]["types"]).contains(&("A".to_owned(), 5)), "{told}");
+    assert!(counts(&told["one"]["names"]).iter().all(|(name, count)| name == "www" && *count > 5), "{told}");
+    assert_eq!(counts(&told["odd"]), rows(&[("odd;one,here", 2)]), "{told}");
+    assert_eq!(told["faults"], json!([]), "{told}");
+}
+
 /// Every page, in both colour schemes and on a phone, as a judge of access sees it; and nothing that its policy forbids.
 #[test]
 fn everybody_can_use_every_page() {
