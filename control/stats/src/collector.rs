@@ -170,6 +170,8 @@ impl Collector {
         }
         let began = Instant::now();
         match self.write(now) {
+            // There is no file: what was said of that stays.
+            Ok(()) if self.file.is_none() => {}
             Ok(()) => {
                 self.shared.written.store(now, Relaxed);
                 if self.retry.take().is_some() {
