@@ -122,8 +122,11 @@ impl Query {
         if !(1..=LIMIT_USUAL).contains(&limit) {
             return Err(QueryError::Limit);
         }
-        let until = wanted.until.unwrap_or(now).min(now);
-        let until = until.next_multiple_of(MINUTE);
+        let until = match wanted.until {
+            Some(until) if until < now => until.next_multiple_of(MINUTE),
+            // With the minute that is being counted, also at its first second.
+            _ => now - now % MINUTE + MINUTE,
+        };
         let since = wanted.since.unwrap_or(until.saturating_sub(SINCE_USUAL));
         let since = since - since % MINUTE;
         if since >= until {
