@@ -342,19 +342,31 @@ async fn manage(action: TunnelAction, api: &Api, output: Output) -> anyhow::Resu
         TunnelAction::Delete { tunnel, force, routes, consent } => {
             let tunnel = by_name_or_id(api, &account, &tunnel).await?;
             let name = text(&tunnel, "name");
-            consent.ask(&format!("delete the tunnel {name}?"), &format!("the tunnel {name}"), output)?;
             let leading = Leading::to(api, text(&tunnel, "id"), routes).await?;
+            let with = if routes && !leading.is_empty() {
+                format!(", and the records of the names that lead to it ({})", leading.names())
+            } else {
+                String::new()
+            };
+            consent.ask(&format!("delete the tunnel {name}{with}?"), &format!("the tunnel {name}"), output)?;
+            let in_use = |refused: Failure| {
+                refused.remedy("stop its connectors first, or give --force, which ends their connections")
+            };
+            let is_used = tunnel["connections"].as_array().is_some_and(|connections| !connections.is_empty());
+            if routes && !leading.is_empty() {
+                if is_used && !force {
+                    return Err(in_use(Failure::new(Cause::Conflict, format!("{name} has connections"))).into());
+                }
+                // They go first: what is ended in the middle is gone on with by the same command.
+                leading.delete(api, output).await?;
+            }
             let cascade = if force { "?cascade=true" } else { "" };
             let gone = api.delete(&format!("{base}/{}{cascade}", text(&tunnel, "id"))).await;
-            let gone = gone.map_err(|error| {
-                failure::instead_of(TUNNEL_IN_USE, error, |refused| {
-                    refused.remedy("stop its connectors first, or give --force, which ends their connections")
-                })
-            })?;
+            let gone = gone.map_err(|error| failure::instead_of(TUNNEL_IN_USE, error, in_use))?;
             let mut left = Ok(());
-            if !leading.is_empty() {
+            if !routes && !leading.is_empty() {
                 let question = format!("delete the records of the names that lead to it ({})?", leading.names());
-                if routes || consent.is_wanted(&question, output)? {
+                if consent.is_wanted(&question, output)? {
                     left = leading.delete(api, output).await;
                 } else {
                     output.progress(format!(

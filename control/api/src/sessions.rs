@@ -23,7 +23,7 @@ use crate::cookie;
 use crate::dry_run;
 use crate::error::{Error, Fault};
 use crate::extract::{Body, Ids, Query};
-use crate::login_codes;
+use crate::login_codes::{self, credentials};
 use crate::origin::Origin;
 use crate::permission::Permission;
 use crate::reply::Reply;
@@ -101,9 +101,10 @@ async fn create(
 
 /// Whoever shows the code of a link, which ends by that.
 async fn by_code(api: &Api, code: &str) -> Result<StoredUser, Error> {
-    let user = api.login_codes().take(code, Instant::now()).ok_or(Fault::LoginCodeUnknown)?;
-    let user = api.read(move |view| view.find(&Key::user(user))).await?;
-    user.ok_or_else(|| Fault::LoginCodeUnknown.into())
+    let (user, by) = api.login_codes().take(code, Instant::now()).ok_or(Fault::LoginCodeUnknown)?;
+    let user: Option<StoredUser> = api.read(move |view| view.find(&Key::user(user))).await?;
+    // Whoever has taken a new password or key meant to end what was before.
+    user.filter(|user| credentials(user) == by).ok_or_else(|| Fault::LoginCodeUnknown.into())
 }
 
 /// Whoever has the password of the address that they give.
@@ -142,7 +143,10 @@ async fn create_code(State(api): State<Api>, caller: Caller, uri: Uri) -> Result
         );
     }
     let now = api.clock().now();
-    let code = api.login_codes().make(caller.user, Instant::now());
+    let user = caller.user;
+    let stored: Option<StoredUser> = api.read(move |view| view.find(&Key::user(user))).await?;
+    let by = stored.as_ref().map(credentials).ok_or(Fault::LoginCodeUnknown)?;
+    let code = api.login_codes().make(user, by, Instant::now());
     let expires_on = Timestamp::from_unix_micros(now.unix_micros() + login_codes::LIFE.as_micros() as u64);
     Ok(Reply::of(LoginCode { code, expires_on }).told_once())
 }
@@ -239,6 +243,7 @@ async fn end_all(
     let except = current.filter(|_| kept.keep_current == Some(true));
     let (actor, user) = (caller.clone(), caller.user);
     let ended = api.change(&actor, move |change| change.end_sessions(user, except)).await?;
+    api.login_codes().end(user);
     let reply = Reply::of(ended.into_iter().map(|id| Deleted { id }).collect::<Vec<_>>());
     let is_over = current.is_some() && except.is_none();
     Ok(if is_over { (cleared(&headers, &uri), reply).into_response() } else { reply.into_response() })

@@ -82,6 +82,11 @@ async fn list(
                             Err(error) => return Err(error),
                         };
                         if !is_seen {
+                            // Whoever may see the tunnels of its account learns that there is more, and not what.
+                            let of_account = view.account_of_zone(zone)?;
+                            let is_near = of_account
+                                .is_some_and(|account| caller.may(Permission::TunnelRead, &Target::Account(account)));
+                            left_out += u64::from(is_near);
                             // What is in the zones of others costs one look for each of these.
                             after = Some((zone, LAST));
                             break;

@@ -140,8 +140,9 @@ impl Leading {
         if left.len() > NAMED_MAX {
             told.push(format!("and {} more", left.len() - NAMED_MAX));
         }
-        let message = format!("the tunnel is deleted, and records that led to it are left\n  {}", told.join("\n  "));
-        Err(Failure::new(cause, message).remedy("`bartizan record delete NAME`, by who may change these zones").into())
+        let message = format!("records that lead to the tunnel are left\n  {}", told.join("\n  "));
+        let remedy = "the same command goes on with what is left, also by somebody who may change these zones";
+        Err(Failure::new(cause, message).remedy(remedy).into())
     }
 
     /// What was seen a while ago may be another record by now: it is looked at again, and deleted only as it was seen then.

@@ -355,6 +355,11 @@ impl Session {
     }
 }
 
+/// From so much of the connection's window on those that wait for it are called: a connector that makes room octet by octet wakes
+/// nobody for each. It is less than any window that is all there (65,535 octets, RFC 9113 §6.9.2), so it comes about where
+/// what was sent is taken.
+const CALLED_FROM: usize = 4 * 1024;
+
 impl State {
     /// Those that wait may go on, where there is room now. All of them: one whose caller does not come holds up nobody.
     pub(super) fn let_go_on(&mut self) -> Vec<Arc<Stream>> {
@@ -362,7 +367,7 @@ impl State {
         if self.out.len() < HTTP2_GATHERED_BYTES {
             ready.extend(self.for_room.drain(..));
         }
-        if self.wire.has_window() {
+        if self.wire.window() >= CALLED_FROM {
             ready.extend(self.for_window.drain(..));
             if self.for_window.is_empty() {
                 self.stuck_since = None;
