@@ -23,6 +23,6 @@ fuzz_target!(|bytes: &[u8]| {
         let mut tally = Tally::new(&query, "pop");
         let stretch = segment.unwrap_or_default().encode();
         let _ = tally.segment(NOW - 60, &stretch);
-        tally.finish();
+        drop(tally.finish());
     }
 });
