@@ -149,7 +149,10 @@ fn bring(edge: &Edge, files: &[String; 2], more: &[&str]) -> (String, String) {
     let brought: serde_json::Value = serde_json::from_str(&brought).expect("an object");
     let text = |member: &str| brought[member].as_str().expect("a text").to_owned();
     let serial = text("serial_number").to_uppercase();
-    (text("id"), format!("SUCCESS {}", serial.trim_start_matches('0')))
+    // As nginx writes it: whole octets, none of which is a sign alone.
+    let serial = serial.trim_start_matches('0');
+    let half = if serial.len() % 2 == 0 { "" } else { "0" };
+    (text("id"), format!("SUCCESS {half}{serial}"))
 }
 
 /// By HTTP/2 and HTTP/1.1, on connections that are kept: what is brought, brought anew, deleted, of a host, and switched off is in
