@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -42,9 +42,6 @@ const MERGING_MAX: Duration = Duration::from_millis(200);
 /// Rows that are deleted in one piece.
 const FORGOTTEN_AT_ONCE: usize = 500;
 
-/// How often it is looked for what is old.
-const FORGETTING_EVERY: Duration = Duration::from_secs(60);
-
 /// How long an error of the disk is left alone.
 const RETRY: Duration = Duration::from_secs(10);
 
@@ -63,7 +60,8 @@ pub(crate) struct Collector {
     pub(crate) file: Option<File>,
     pub(crate) retry: Option<Instant>,
     pub(crate) write_at: Instant,
-    pub(crate) forget_at: Instant,
+    /// The minute in which it was looked last for what is old.
+    pub(crate) looked_in: u64,
 }
 
 /// One kind of events.
@@ -101,15 +99,20 @@ impl Source {
         Source { kind, trays, spare, full, open: Open::default(), cursors: [Cursor::BEGIN; 2] }
     }
 
-    /// Takes what workers have counted. Gives how many events found no place.
-    fn take(&mut self) -> u64 {
-        let Source { kind, trays, spare, full, open, .. } = self;
+    /// Takes what workers have counted.
+    fn take(&mut self) {
+        let Source { trays, spare, full, .. } = self;
         trays.each(|table| {
             if !table.is_empty() {
                 let empty = spare.pop().unwrap_or_else(|| trays.empty());
                 full.push(std::mem::replace(table, empty));
             }
         });
+    }
+
+    /// Counts what was taken in the minute that is open. Gives how many events found no place.
+    fn count(&mut self) -> u64 {
+        let Source { kind, spare, full, open, .. } = self;
         let mut lost = 0;
         for mut table in full.drain(..) {
             lost += table.take_lost();
@@ -153,8 +156,8 @@ impl Collector {
     }
 
     fn turn(&mut self, is_last: bool) {
-        let lost: u64 = self.sources.iter_mut().map(Source::take).sum();
-        self.shared.lost.fetch_add(lost, Relaxed);
+        self.sources.iter_mut().for_each(Source::take);
+        // Looked at after that: nothing is counted in a minute that was over before it happened.
         let now = self.clock.now().unix_seconds();
         if self.file.is_none() && self.retry.is_none_or(|at| at <= Instant::now()) {
             self.open_file(now);
@@ -162,12 +165,19 @@ impl Collector {
         if self.shared.is_damaged.swap(false, Relaxed) {
             self.set_aside("a question met damage");
         }
+        if self.sources.iter().any(|source| source.is_over(now)) {
+            self.try_to_write(now);
+        }
+        let lost: u64 = self.sources.iter_mut().map(Source::count).sum();
+        self.shared.lost.fetch_add(lost, Relaxed);
         let is_time = self.write_at <= Instant::now();
         let is_full = self.sources.iter().any(|source| source.open.cells > OPEN_CELLS_MAX);
-        let is_over = self.sources.iter().any(|source| source.is_over(now));
-        if !(is_time || is_full || is_over || is_last) {
-            return;
+        if is_time || is_full || is_last {
+            self.try_to_write(now);
         }
+    }
+
+    fn try_to_write(&mut self, now: u64) {
         let began = Instant::now();
         match self.write(now) {
             // There is no file: what was said of that stays.
@@ -201,13 +211,11 @@ impl Collector {
                 source.open.forget();
             }
             source.merge(file)?;
-            let merged = [source.merged_until(file, Tier::Minute)?, source.merged_until(file, Tier::Hour)?];
-            for (told, until) in self.shared.merged[source.kind as usize].iter().zip(merged) {
-                told.store(until, Relaxed);
-            }
+            source.tell_merged(file, &self.shared)?;
         }
-        if self.forget_at <= Instant::now() {
-            self.forget_at = Instant::now() + FORGETTING_EVERY;
+        let minute = Tier::Minute.begin(now);
+        if self.looked_in != minute {
+            self.looked_in = minute;
             self.forget(now)?;
         }
         Ok(())
@@ -229,10 +237,12 @@ impl Collector {
 
     fn forget(&mut self, now: u64) -> Result<(), FileError> {
         let (Some(file), retention) = (&self.file, &self.shared.retention) else { return Ok(()) };
-        for kind in Kind::ALL {
+        for source in &self.sources {
             for tier in Tier::ALL {
-                let before = now.saturating_sub(retention.of(tier));
-                while file.forget(kind as u8, tier, before, FORGOTTEN_AT_ONCE)? == FORGOTTEN_AT_ONCE {}
+                // Never before it is in what is longer, however long the edge was off.
+                let merged = tier.above().map_or(Ok(u64::MAX), |_| source.merged_until(file, tier))?;
+                let before = now.saturating_sub(retention.of(tier)).min(merged);
+                while file.forget(source.kind as u8, tier, before, FORGOTTEN_AT_ONCE)? == FORGOTTEN_AT_ONCE {}
             }
         }
         for tier in Tier::ALL {
@@ -270,12 +280,13 @@ impl Collector {
                 if start == 0 {
                     source.begin(&file, now)?;
                 }
+                source.tell_merged(&file, &self.shared)?;
             }
             Ok(file)
         });
         match prepared {
             Ok(file) => {
-                self.shared.has_file.store(true, Relaxed);
+                self.shared.has_file.store(true, Release);
                 self.file = Some(file);
             }
             Err(error) => self.failed(&error),
@@ -410,6 +421,14 @@ impl Source {
             Tier::Minute => Ok(self.open.start),
             _ => Ok(Tier::Hour.begin(self.merged_until(file, Tier::Minute)?)),
         }
+    }
+
+    /// Tells those who ask.
+    fn tell_merged(&self, file: &File, shared: &Shared) -> Result<(), FileError> {
+        for (told, tier) in shared.merged[self.kind as usize].iter().zip([Tier::Minute, Tier::Hour]) {
+            told.store(self.merged_until(file, tier)?, Relaxed);
+        }
+        Ok(())
     }
 
     /// Until when stretches of a tier are merged into longer ones.

@@ -16,7 +16,7 @@ mod tier;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -124,7 +124,7 @@ pub fn start(given: Given) -> io::Result<(Stats, Collecting)> {
         file: None,
         retry: None,
         write_at: now,
-        forget_at: now,
+        looked_in: 0,
     };
     let thread = thread::Builder::new().name("statistics".to_owned()).spawn(move || collector.run())?;
     Ok((Stats(Arc::clone(&shared)), Collecting { shared, thread: Some(thread) }))
@@ -145,14 +145,14 @@ impl Stats {
         if query.until.saturating_add(oldest) < now {
             return Err(StatsError::TooOld { days: oldest / 86_400 });
         }
+        if !shared.has_file.load(Acquire) {
+            return Err(StatsError::Unavailable);
+        }
         let longest = Tier::ALL.into_iter().rev().find(|tier| tier.seconds() <= query.longest());
         let merged = [0, 1].map(|at| shared.merged[kind as usize][at].load(Relaxed));
         let tiles = Known { now, merged, kept }.tiles(longest.unwrap_or(Tier::Minute), query.since, query.until);
         let mut tally = Tally::new(query, &shared.pop);
-        let resolution = tiles.iter().map(|tile| tile.tier).max().unwrap_or(Tier::Minute);
-        if !shared.has_file.load(Relaxed) {
-            return Err(StatsError::Unavailable);
-        }
+        let mut resolution = Tier::Minute;
         let failed = |error: file::FileError| {
             if error.is_damage() {
                 shared.is_damaged.store(true, Relaxed);
@@ -163,12 +163,15 @@ impl Stats {
         let reading = Reading::open(&shared.dir).map_err(failed)?;
         for tile in tiles {
             let mut too_much = None;
-            let each = |start, bytes: &[u8]| match tally.segment(start, bytes) {
-                // A stretch that cannot be read is left out.
-                Ok(()) | Err(TooMuch::Unreadable(_)) => true,
-                Err(error) => {
-                    too_much = Some(error);
-                    false
+            let each = |start, bytes: &[u8]| {
+                resolution = resolution.max(tile.tier);
+                match tally.segment(start, bytes) {
+                    // A stretch that cannot be read is left out.
+                    Ok(()) | Err(TooMuch::Unreadable(_)) => true,
+                    Err(error) => {
+                        too_much = Some(error);
+                        false
+                    }
                 }
             };
             reading

@@ -18,7 +18,7 @@ use bartizan_wire::dns::Rcode;
 const BEGIN: u64 = 1_780_272_000;
 
 /// Nobody waits so long but where something is wrong.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const ZONE: ZoneId = ZoneId::from_bytes([7; 16]);
 const OTHER_ZONE: ZoneId = ZoneId::from_bytes([8; 16]);
