@@ -34,8 +34,8 @@ const STORE: &str = "store.";
 const DATABASE: &str = ".sqlite";
 const SET_ASIDE: &str = "store.set-aside.jsonl";
 
-/// Of the statistics, and of those that were damaged.
-const STATISTICS: [&str; 2] = [bartizan_stats::FILE, bartizan_stats::ASIDE];
+/// Of the statistics, of those that were damaged, and of those that were of another time.
+const STATISTICS: [&str; 3] = [bartizan_stats::FILE, bartizan_stats::ASIDE, bartizan_stats::AHEAD];
 
 /// What SQLite puts beside a database.
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
@@ -124,6 +124,7 @@ mod tests {
             ("stats.db", true),
             ("stats.db-wal", true),
             ("stats.db.damaged", true),
+            ("stats.db.ahead", true),
             ("stats.db.mine", false),
             ("store.damaged.sqlite-shm", true),
             ("store.set-aside.jsonl", true),

@@ -159,18 +159,21 @@ impl Collector {
         self.sources.iter_mut().for_each(Source::take);
         // Looked at after that: nothing is counted in a minute that was over before it happened.
         let now = self.clock.now().unix_seconds();
+        if self.sources.iter().any(|source| source.is_ahead(now)) {
+            self.go_back();
+        }
         if self.file.is_none() && self.retry.is_none_or(|at| at <= Instant::now()) {
             self.open_file(now);
         }
         if self.shared.is_damaged.swap(false, Relaxed) {
             self.set_aside("a question met damage");
         }
+        let is_time = self.write_at <= Instant::now();
         if self.sources.iter().any(|source| source.is_over(now)) {
             self.try_to_write(now);
         }
         let lost: u64 = self.sources.iter_mut().map(Source::count).sum();
         self.shared.lost.fetch_add(lost, Relaxed);
-        let is_time = self.write_at <= Instant::now();
         let is_full = self.sources.iter().any(|source| source.open.cells > OPEN_CELLS_MAX);
         if is_time || is_full || is_last {
             self.try_to_write(now);
@@ -262,34 +265,56 @@ impl Collector {
     }
 
     fn open_file(&mut self, now: u64) {
-        let opened = match File::open(&self.dir) {
+        let opened = match self.opened(now) {
             Err(error) if error.is_damage() => {
                 tracing::warn!(%error, "the statistics cannot be read; they are set aside, and new ones begun");
                 self.report(&error.to_string(), DAMAGED);
-                set_aside(&self.dir).map_err(FileError::from).and_then(|()| File::open(&self.dir))
+                set_aside(&self.dir).map_err(FileError::from).and_then(|()| self.opened(now))
             }
             opened => opened,
         };
-        let prepared = opened.and_then(|file| {
-            file.forget_future(now + BACK_MAX)?;
-            for source in &mut self.sources {
-                source.cursors =
-                    [file.cursor(source.kind as u8, Tier::Minute)?, file.cursor(source.kind as u8, Tier::Hour)?];
-                let (kind, start) = (source.kind as u8, source.open.start);
-                source.open.reopened = start > 0 && file.has(kind, Tier::Minute, start)?;
-                if start == 0 {
-                    source.begin(&file, now)?;
-                }
-                source.tell_merged(&file, &self.shared)?;
-            }
-            Ok(file)
-        });
-        match prepared {
+        match opened {
             Ok(file) => {
                 self.shared.has_file.store(true, Release);
                 self.file = Some(file);
             }
             Err(error) => self.failed(&error),
+        }
+    }
+
+    /// The file, ready to be gone on with: a new one where that of before is of a time that has not come.
+    fn opened(&mut self, now: u64) -> Result<File, FileError> {
+        let mut file = File::open(&self.dir)?;
+        if file.has_after(now + BACK_MAX)? {
+            file.set_aside_ahead(&self.dir)?;
+            tracing::warn!("the statistics are of a time that has not come; they are set aside, and new ones begun");
+            self.report("the clock of this machine is behind what was counted before", AHEAD_OF_TIME);
+            file = File::open(&self.dir)?;
+        }
+        for source in &mut self.sources {
+            source.cursors =
+                [file.cursor(source.kind as u8, Tier::Minute)?, file.cursor(source.kind as u8, Tier::Hour)?];
+            let (kind, start) = (source.kind as u8, source.open.start);
+            source.open.reopened = start > 0 && file.has(kind, Tier::Minute, start)?;
+            if start == 0 {
+                source.begin(&file, now)?;
+            }
+            source.tell_merged(&file, &self.shared)?;
+        }
+        Ok(file)
+    }
+
+    /// Lets go of the file: the time that is counted in has not come. What is not in it is counted in the time that it is now.
+    fn go_back(&mut self) {
+        self.shared.has_file.store(false, Relaxed);
+        let mut file = self.file.take();
+        for source in &mut self.sources {
+            if let Some(Err(error)) = file.as_mut().map(|file| source.write(file)) {
+                tracing::warn!(%error, "statistics cannot be written");
+            }
+            source.open.start = 0;
+            source.open.zones.retain(|_, zone| !zone.is_written);
+            source.open.zones.values_mut().for_each(|zone| zone.is_whole = false);
         }
     }
 
@@ -301,7 +326,8 @@ impl Collector {
             tracing::warn!(%error, "statistics cannot be written; trying again");
         }
         self.retry = Some(Instant::now() + RETRY);
-        self.report(&error.to_string(), NOT_WRITTEN);
+        let remedy = if matches!(error, FileError::AheadAgain) { AHEAD_AGAIN } else { NOT_WRITTEN };
+        self.report(&error.to_string(), remedy);
     }
 
     /// Begins a new file in place of one that is damaged.
@@ -329,6 +355,11 @@ impl Collector {
 
 const DAMAGED: &str = "nothing: what was counted before is in stats.db.damaged, new ones are begun, and this ends with the next \
                        start; delete that file if you do not need it";
+const AHEAD_OF_TIME: &str = "put the clock right; what was counted before is in stats.db.ahead, new ones are begun, and this ends with \
+                             the next start; to go on with the old ones, stop the edge and rename that file to stats.db, else \
+                             delete it";
+const AHEAD_AGAIN: &str = "put the clock right, or move stats.db.ahead elsewhere; what happens meanwhile is counted as long as \
+                           there is memory for it";
 const NOT_WRITTEN: &str = "make room on the disk, or let this user write to the data directory; what happens meanwhile is \
                            counted as long as there is memory for it";
 
@@ -336,6 +367,11 @@ impl Source {
     /// Whether the open minute is.
     fn is_over(&self, now: u64) -> bool {
         self.minute(now) != self.open.start
+    }
+
+    /// Whether it is of a time that has not come: the clock was put back far.
+    fn is_ahead(&self, now: u64) -> bool {
+        self.minute(now) < self.open.start
     }
 
     /// The minute that is counted in: a clock that goes back a little does not change it.
@@ -346,11 +382,6 @@ impl Source {
 
     fn begin(&mut self, file: &File, now: u64) -> Result<(), FileError> {
         let start = self.minute(now);
-        if start < self.open.start {
-            // It was a time that has not come.
-            file.forget_future(start)?;
-            self.cursors = [file.cursor(self.kind as u8, Tier::Minute)?, file.cursor(self.kind as u8, Tier::Hour)?];
-        }
         let reopened = file.has(self.kind as u8, Tier::Minute, start)?;
         let zones = if self.open.start == 0 { std::mem::take(&mut self.open.zones) } else { HashMap::new() };
         let cells = zones.values().map(|zone| zone.segment.cells()).sum();

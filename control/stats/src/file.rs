@@ -21,6 +21,9 @@ pub const FILE: &str = "stats.db";
 /// Where a damaged one goes, in place of one that did so before.
 pub const ASIDE: &str = "stats.db.damaged";
 
+/// Where one goes that is of a time that has not come: never in place of another one.
+pub const AHEAD: &str = "stats.db.ahead";
+
 /// Whose file it is, and in which layout.
 const APPLICATION: i32 = 0x6261_7274; // "bart"
 const LAYOUT: i32 = 1;
@@ -66,6 +69,8 @@ pub(crate) enum FileError {
     /// Or one of a newer version.
     #[error("{0} is no file of these statistics, or one of a newer version")]
     Foreign(PathBuf),
+    #[error("{FILE} is of a time that has not come by the clock of this machine, and {AHEAD} is there already")]
+    AheadAgain,
 }
 
 impl FileError {
@@ -73,7 +78,7 @@ impl FileError {
     pub(crate) fn is_damage(&self) -> bool {
         match self {
             FileError::Foreign(_) => true,
-            FileError::Io(_) => false,
+            FileError::Io(_) | FileError::AheadAgain => false,
             FileError::Engine(error) => {
                 matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
             }
@@ -139,6 +144,19 @@ impl File {
     pub(crate) fn set_aside(self, dir: &Path) -> io::Result<()> {
         drop(self);
         set_aside(dir)
+    }
+
+    /// The same for one that is whole. An error if there is such a one already: no clock that is wrong time and again costs
+    /// more than what is counted meanwhile.
+    pub(crate) fn set_aside_ahead(self, dir: &Path) -> Result<(), FileError> {
+        if dir.join(AHEAD).try_exists()? {
+            return Err(FileError::AheadAgain);
+        }
+        // All of it into the one file.
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()))?;
+        drop(self);
+        rename(dir, AHEAD)?;
+        Ok(())
     }
 
     pub(crate) fn begin(&mut self) -> Result<Writing<'_>, FileError> {
@@ -208,11 +226,9 @@ impl File {
         Ok(delete.execute(params![kind, tier as u8, sql(before), sql(max as u64)])?)
     }
 
-    /// Deletes what claims to be of a time that has not come.
-    pub(crate) fn forget_future(&self, after: u64) -> Result<(), FileError> {
-        self.connection.execute("DELETE FROM segments WHERE start > ?1", [sql(after)])?;
-        self.connection.execute("DELETE FROM merged WHERE start > ?1", [sql(after)])?;
-        Ok(())
+    /// Whether there is any stretch that begins after that time.
+    pub(crate) fn has_after(&self, at: u64) -> Result<bool, FileError> {
+        Ok(self.connection.prepare("SELECT 1 FROM segments WHERE start > ?1 LIMIT 1")?.exists([sql(at)])?)
     }
 }
 
@@ -291,15 +307,19 @@ impl Reading {
     }
 }
 
-/// Renames the file, and deletes what belongs to it alone.
 pub(crate) fn set_aside(dir: &Path) -> io::Result<()> {
+    rename(dir, ASIDE)
+}
+
+/// Renames the file, and deletes what belongs to it alone.
+fn rename(dir: &Path, to: &str) -> io::Result<()> {
     for beside in ["-wal", "-shm"] {
         match fs::remove_file(dir.join(format!("{FILE}{beside}"))) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
-    fs::rename(dir.join(FILE), dir.join(ASIDE))
+    fs::rename(dir.join(FILE), dir.join(to))
 }
 
 fn segment(

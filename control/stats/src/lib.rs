@@ -6,7 +6,8 @@
 //! Each question is answered from the file, which is a second behind; what a zone without events costs is nothing. Names
 //! within a stretch of time are bounded, and each answer tells how much is counted without a name.
 //!
-//! What is here can be lost: it is not in the store, nor in a backup. A file that is damaged is set aside.
+//! What is here can be lost: it is not in the store, nor in a backup. A file that is damaged is set aside,
+//! and so is one of a time that has not come.
 
 mod collector;
 mod file;
@@ -27,7 +28,7 @@ use bartizan_live::Trays;
 use bartizan_names::ZoneId;
 use bartizan_observed::{Measured, Metric, Problems, Sample};
 
-pub use file::{ASIDE, FILE};
+pub use file::{AHEAD, ASIDE, FILE};
 pub use kind::Kind;
 pub use tier::{Retention, Tier};
 

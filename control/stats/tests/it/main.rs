@@ -11,7 +11,7 @@ use bartizan_clock::{Clock, Known, Told};
 use bartizan_live::{Filled, Tray, Trays};
 use bartizan_names::{Name, RecordType, Timestamp, ZoneId};
 use bartizan_observed::{Problems, What};
-use bartizan_stats::{ASIDE, Answer, Collecting, FILE, Given, Kind, Retention, Stats, StatsError, Tier};
+use bartizan_stats::{AHEAD, ASIDE, Answer, Collecting, FILE, Given, Kind, Retention, Stats, StatsError, Tier};
 use bartizan_wire::dns::Rcode;
 
 /// 2026-06-01T00:00:00Z.
@@ -285,6 +285,36 @@ fn a_file_that_is_damaged_is_set_aside() {
     let edge = Edge::start(dir.path(), BEGIN + 120);
     edge.count(ZONE, "www.example", Rcode::NOERROR, 2);
     until("it is counted", || edge.all(ZONE, BEGIN) == 2);
+}
+
+/// A clock that is wrong for a while, at a start or while it runs, costs nothing of what was counted before.
+#[test]
+fn statistics_of_a_time_to_come_are_set_aside() {
+    const YEAR: u64 = 365 * 86_400;
+    let dir = tempfile::tempdir().unwrap();
+    let edge = Edge::start(dir.path(), BEGIN + YEAR);
+    edge.count(ZONE, "www.example", Rcode::NOERROR, 3);
+    until("it is counted", || edge.all(ZONE, BEGIN + YEAR) == 3);
+    drop(edge);
+    let edge = Edge::start(dir.path(), BEGIN);
+    edge.count(ZONE, "www.example", Rcode::NOERROR, 1);
+    until("it goes on", || edge.all(ZONE, BEGIN) == 1);
+    let problems = edge.problems.all(Instant::now());
+    assert!(problems.len() == 1 && problems[0].remedy.contains(AHEAD), "{problems:?}");
+    // What is set aside is never replaced: the second time it waits until the clock is right.
+    edge.set_time(BEGIN + YEAR);
+    edge.count(ZONE, "www.example", Rcode::NOERROR, 4);
+    until("it is counted", || edge.all(ZONE, BEGIN + YEAR) == 4);
+    edge.set_time(BEGIN);
+    until("it is told", || matches!(edge.ask(ZONE, Wanted::default()), Err(StatsError::Unavailable)));
+    edge.count(ZONE, "www.example", Rcode::NOERROR, 2);
+    edge.set_time(BEGIN + YEAR);
+    until("it goes on", || edge.all(ZONE, BEGIN) == 7);
+    until("it is well", || edge.problems.all(Instant::now()).is_empty());
+    drop(edge);
+    std::fs::rename(dir.path().join(AHEAD), dir.path().join(FILE)).unwrap();
+    let edge = Edge::start(dir.path(), BEGIN + YEAR);
+    until("the file is there", || edge.all(ZONE, BEGIN) == 3);
 }
 
 fn rusqlite_version(dir: &Path, version: u32) {
