@@ -285,7 +285,7 @@ impl Collector {
     /// The file, ready to be gone on with: a new one where that of before is of a time that has not come.
     fn opened(&mut self, now: u64) -> Result<File, FileError> {
         let mut file = File::open(&self.dir)?;
-        if file.has_after(now + BACK_MAX)? {
+        if file.has_after(Tier::Minute.begin(now) + BACK_MAX - Tier::Minute.seconds())? {
             file.set_aside_ahead(&self.dir)?;
             tracing::warn!("the statistics are of a time that has not come; they are set aside, and new ones begun");
             self.report("the clock of this machine is behind what was counted before", AHEAD_OF_TIME);
@@ -297,7 +297,8 @@ impl Collector {
             let (kind, start) = (source.kind as u8, source.open.start);
             source.open.reopened = start > 0 && file.has(kind, Tier::Minute, start)?;
             if start == 0 {
-                source.begin(&file, now)?;
+                // What is merged is not gone back behind, though the clock did so a little.
+                source.begin(&file, now.max(source.cursors[0].start + Tier::Minute.seconds()))?;
             }
             source.tell_merged(&file, &self.shared)?;
         }

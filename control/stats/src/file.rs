@@ -226,9 +226,12 @@ impl File {
         Ok(delete.execute(params![kind, tier as u8, sql(before), sql(max as u64)])?)
     }
 
-    /// Whether there is any stretch that begins after that time.
+    /// Whether any stretch that is there, or was merged, begins after that time.
     pub(crate) fn has_after(&self, at: u64) -> Result<bool, FileError> {
-        Ok(self.connection.prepare("SELECT 1 FROM segments WHERE start > ?1 LIMIT 1")?.exists([sql(at)])?)
+        let mut query = self.connection.prepare(
+            "SELECT 1 FROM segments WHERE start > ?1 UNION ALL SELECT 1 FROM merged WHERE start > ?1 LIMIT 1",
+        )?;
+        Ok(query.exists([sql(at)])?)
     }
 }
 

@@ -317,6 +317,26 @@ fn statistics_of_a_time_to_come_are_set_aside() {
     until("the file is there", || edge.all(ZONE, BEGIN) == 3);
 }
 
+/// A clock that went back a little over a start: what is counted then becomes part of its hour all the same.
+#[test]
+fn a_clock_that_goes_back_a_little_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let edge = Edge::start(dir.path(), BEGIN + 1_800);
+    for (at, all) in [(1_800, 1), (1_860, 2)] {
+        edge.set_time(BEGIN + at);
+        edge.count(ZONE, "www.example", Rcode::NOERROR, 1);
+        until("it is counted", || edge.all(ZONE, BEGIN) == all);
+    }
+    drop(edge);
+    let edge = Edge::start(dir.path(), BEGIN + 60);
+    edge.count(ZONE, "www.example", Rcode::NOERROR, 4);
+    drop(edge);
+    let edge = Edge::start(dir.path(), BEGIN + 7_200);
+    let hour = Wanted { since: Some(BEGIN), until: Some(BEGIN + 3_600), ..Wanted::default() };
+    until("the hour is made", || edge.ask(ZONE, hour).is_ok_and(|answer| answer.resolution == Tier::Hour));
+    assert_eq!(edge.ask(ZONE, hour).unwrap().report.totals, [Some(6.0)]);
+}
+
 fn rusqlite_version(dir: &Path, version: u32) {
     rusqlite::Connection::open(dir.join(FILE)).unwrap().pragma_update(None, "user_version", version).unwrap();
 }
