@@ -354,6 +354,137 @@ const parts = {
     return { missing, codes, over, one, odd, faults };
   },
 
+  // 60 zones and 60 pools are there, and a name of the last zone leads to the tunnel of TUNNEL.
+  async many() {
+    const page = await open();
+    await page.goto(link);
+    await heading(page, 'Overview');
+    // Visitors come by another port than that of the listener.
+    await page.getByText('; visitors come by port 4443').first().waitFor();
+    const at = async (path, name) => {
+      await page.goto(`${root}#${path}`);
+      await heading(page, name);
+    };
+
+    const tunnel = `/tunnels/${process.env.TUNNEL}`;
+    await at(tunnel, 'far');
+    const old = page.getByRole('link', { name: 'old.z59.example', exact: true });
+    await old.waitFor();
+    const href = await old.getAttribute('href');
+    assert.equal(await page.getByText('No name yet').count(), 0);
+    // A whole name says its zone, whichever it is.
+    await page.getByLabel('Name', { exact: true }).fill('a.z58.example');
+    await page.getByText('In the zone z58.example').waitFor();
+    await button(page, 'Lead it here').click();
+    await page.getByRole('link', { name: 'a.z58.example', exact: true }).waitFor();
+    // A label wants a zone: those that are not shown are found by a part of their name.
+    await page.getByLabel('Name', { exact: true }).fill('b');
+    await page.getByText(/more zones with other names/).waitFor();
+    assert.equal(await page.getByRole('radio', { name: 'z57.example' }).count(), 0);
+    assert.ok(await button(page, 'Lead it here').isDisabled());
+    await page.getByLabel('Zone', { exact: true }).fill('no such');
+    await page.getByText('No zone has this in its name').waitFor();
+    await page.getByLabel('Zone', { exact: true }).fill('Z57');
+    await page.getByRole('radio', { name: 'z57.example' }).check();
+    await page.getByText('It becomes b.z57.example').waitFor();
+    await button(page, 'Lead it here').click();
+    await page.getByRole('link', { name: 'b.z57.example', exact: true }).waitFor();
+    // What cannot be looked at is not told as none.
+    await page.route('**/bartizan/tunnels/*/records*', (route) => route.fulfill({ status: 500, json: { success: false, errors: [{ code: 1, message: 'out of order' }], messages: [], result: null } }));
+    await page.reload();
+    await page.getByRole('alert').filter({ hasText: 'out of order' }).waitFor();
+    assert.equal(await page.getByText('No name yet').count(), 0);
+    await page.unroute('**/bartizan/tunnels/*/records*');
+    await button(page, 'Try again').click();
+    await old.waitFor();
+    await button(page, 'Delete').click();
+    const loss = await page.getByRole('dialog').innerText();
+    for (const name of ['a.z58.example', 'b.z57.example', 'old.z59.example']) assert.ok(loss.includes(name), loss);
+    await button(page.getByRole('dialog'), 'Cancel').click();
+
+    await at('/tokens', 'API tokens');
+    await button(page, 'Make a token').click();
+    let dialog = page.getByRole('dialog');
+    await dialog.getByLabel('What it is for').fill('certbot');
+    await button(dialog, 'DNS records').click();
+    for (const zone of ['z56.example', 'z57.example']) {
+      await dialog.getByLabel('In these zones', { exact: true }).fill(zone);
+      await dialog.getByRole('checkbox', { name: zone }).check();
+    }
+    await dialog.getByText('2 chosen').waitFor();
+    await dialog.getByRole('checkbox', { name: 'z56.example' }).uncheck();
+    await button(dialog, 'Make it').click();
+    await page.getByText('It is shown this once').waitFor();
+    const token = (await page.locator('pre').first().innerText()).trim();
+    await row(page, 'certbot').getByText('on zone z57.example').waitFor();
+
+    await at('/pools', 'Pools and monitors');
+    await page.getByRole('heading', { name: 'pool-59', exact: true }).waitFor();
+    const pools = await page.getByRole('heading', { name: /^pool-/ }).count();
+    await at(`/zones/${edge.zone.id}/balancers`, 'Load balancers');
+    await button(page, 'Add a load balancer').first().click();
+    dialog = page.getByRole('dialog');
+    await dialog.getByRole('checkbox', { name: /^pool-59/ }).waitFor();
+
+    const faults = [];
+    const storageState = await page.context().storageState();
+    for (const look of LOOKS) {
+      const other = await open({ ...look, storageState });
+      const see = async (what) => {
+        const wide = await other.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+        if (wide > 0) faults.push(`${what} is ${wide} too wide for ${look.viewport.width}`);
+        faults.push(...(await judge(other)).map((fault) => `${what} ${look.colorScheme}: ${fault}`));
+      };
+      await other.goto(`${root}#${tunnel}`);
+      await other.getByText(/more zones with other names/).waitFor();
+      await other.getByRole('link', { name: 'old.z59.example' }).waitFor();
+      await see('the tunnel');
+      await other.goto(`${root}#/tokens`);
+      await button(other, 'Make a token').click();
+      await other.getByText(/more zones with other names/).waitFor();
+      await see('a token');
+    }
+    return { href, token, pools, faults };
+  },
+
+  // The link is the administrator's; who opens it in a window of theirs is ann, by the password of PASSWORD.
+  async link() {
+    const page = await open();
+    await page.goto(root);
+    await page.getByLabel('E-mail').fill('ann@example.com');
+    await page.getByLabel('Password', { exact: true }).fill(process.env.PASSWORD);
+    await button(page, 'Log in').click();
+    await page.getByRole('link', { name: 'ann@example.com' }).waitFor();
+
+    // In the window that is open, by another's hand: nothing happens without a word.
+    const who = () => page.evaluate(() => fetch('/client/v4/user').then((answer) => answer.json()).then(({ result }) => result.email));
+    await page.goto(link);
+    await heading(page, 'Log in as somebody else?');
+    await page.getByText('You are logged in as ann@example.com').waitFor();
+    assert.ok(!page.url().includes('login'), 'the code of the link does not stay in the address');
+    assert.equal(await who(), 'ann@example.com');
+    const faults = await judge(page);
+    await button(page, 'Stay as I am').click();
+    await page.getByRole('link', { name: 'ann@example.com' }).waitFor();
+
+    // In a window that is opened by it, too; and then it does what it is for.
+    const other = await page.context().newPage();
+    await other.goto(link);
+    await heading(other, 'Log in as somebody else?');
+    await button(other, 'Log in as its owner').click();
+    await other.getByRole('link', { name: edge.email }).waitFor();
+    await heading(other, 'Overview');
+    assert.equal(await who(), edge.email);
+
+    // Good once: whoever is logged in reads it, and goes on as they were.
+    await other.goto(link);
+    await button(other, 'Log in as its owner').click();
+    await other.getByRole('alert').filter({ hasText: 'used already' }).waitFor();
+    await button(other, 'Stay as I am').click();
+    await heading(other, 'Overview');
+    return { faults };
+  },
+
   async pages() {
     const faults = [];
     const seen = new Set();

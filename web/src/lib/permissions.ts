@@ -69,3 +69,26 @@ export function may(policies: Policy[]): string {
   if (names.length > 20) return `nearly everything (${names.length} permissions)`;
   return names.join(', ');
 }
+
+const ZONE = 'com.cloudflare.api.account.zone.';
+
+/** The ids of zones that policies name. */
+export function zonesOf(policies: Policy[]): string[] {
+  const ids = policies.flatMap(({ resources }) => Object.keys(resources)).filter((name) => name.startsWith(ZONE));
+  return [...new Set(ids.map((name) => name.slice(ZONE.length)).filter((id) => id !== '*'))];
+}
+
+const NAMED_MAX = 5;
+
+/** In which zones a token may do what it may, where these are not all: a line for each of its policies. */
+export function reach(policies: Policy[], nameOf: (zone: string) => string | undefined): string[] {
+  const lines = policies.flatMap((policy) => {
+    const zones = zonesOf([policy]);
+    if (zones.length === 0) return [];
+    const named = zones.slice(0, NAMED_MAX).map((zone) => nameOf(zone) ?? zone).join(', ');
+    const rest = zones.length > NAMED_MAX ? ` and ${zones.length - NAMED_MAX} more` : '';
+    const word = policy.effect === 'deny' ? 'not on' : 'on';
+    return [`${word} ${zones.length === 1 ? 'zone' : 'zones'} ${named}${rest}`];
+  });
+  return [...new Set(lines)];
+}

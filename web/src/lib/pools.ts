@@ -1,5 +1,7 @@
 // Pools of servers, and how they are.
 
+import { ApiError, get, reason } from './api';
+
 export interface Origin {
   name: string;
   address: string;
@@ -32,6 +34,27 @@ export interface Health {
 export function health(of: Health | undefined): boolean | undefined {
   const all = Object.values(of?.pop_health ?? {});
   return all.length === 0 ? undefined : all.every((pop) => pop.healthy);
+}
+
+/** Pools that are asked about at once. */
+const AT_ONCE = 6;
+
+/** How each of some pools is, and why that of others is not known. What is deleted meanwhile is no fault. */
+export async function healths(base: string, pools: string[], asked: (path: string) => Promise<Health> = get): Promise<{ of: Record<string, Health | undefined>; fault?: string }> {
+  const of: Record<string, Health | undefined> = {};
+  const left = [...pools];
+  let fault: string | undefined;
+  const turns = Array.from({ length: AT_ONCE }, async () => {
+    for (let pool = left.shift(); pool !== undefined; pool = left.shift()) {
+      try {
+        of[pool] = await asked(`${base}/pools/${pool}/health`);
+      } catch (error) {
+        if (!(error instanceof ApiError && error.status === 404)) fault = `It is not known how all pools are: ${reason(error)}`;
+      }
+    }
+  });
+  await Promise.all(turns);
+  return { of, fault };
 }
 
 /** How one server of a pool is, by the place that is worst off. */

@@ -1,7 +1,8 @@
 // Who is logged in, and in which account they look.
 
-import { get, post, remove } from './api';
+import { ApiError, get, post, remove } from './api';
 import { connection } from './connection.svelte';
+import { everything } from './lists';
 import { router } from './router.svelte';
 
 export interface User {
@@ -25,6 +26,8 @@ export interface EdgeFacts {
   http: string[];
   https: string[];
   http3: string[];
+  public_http?: number | null;
+  public_https?: number | null;
   tunnel: string[];
   ports: { pools: string[]; tier: string; max: number | null; reason: string | null };
   private_origins: boolean;
@@ -38,6 +41,8 @@ class Session {
   edge = $state<EdgeFacts>();
   /** None where it may not be seen. */
   hasPassword = $state<boolean>();
+  /** The code of a login link that was opened, until it is used or not wanted. */
+  link = $state<string>();
   #chosen = $state<string>();
 
   constructor() {
@@ -52,6 +57,16 @@ class Session {
     this.#chosen = account;
   }
 
+  /** Who the browser is logged in as, as the edge says; an error where it does not say. Other windows have the same session. */
+  async holder(): Promise<User | undefined> {
+    try {
+      return await get<User>('/user');
+    } catch (error) {
+      if (error instanceof ApiError && isNobody(error)) return undefined;
+      throw error;
+    }
+  }
+
   /** Looks whether the browser has a session that holds. */
   async look(): Promise<void> {
     try {
@@ -63,7 +78,7 @@ class Session {
 
   async #read(): Promise<void> {
     const user = await get<User>('/user');
-    const accounts = await get<Account[]>('/accounts?per_page=50');
+    const accounts = (await everything<Account>('/accounts')).items;
     const may = <T>(path: string): Promise<T | undefined> => get<T>(path).catch(() => undefined);
     const [edge, one] = await Promise.all([
       may<EdgeFacts>('/bartizan/edge'),
@@ -94,5 +109,8 @@ class Session {
     this.edge = undefined;
   }
 }
+
+/** Whether an answer says that nobody is logged in: no session was shown, or one that holds no more. */
+export const isNobody = (error: ApiError): boolean => error.status === 401 || error.problems.some(({ code }) => [9106, 9109].includes(code));
 
 export const session = new Session();

@@ -54,3 +54,9 @@ export function ttl(seconds: number): string {
   if (seconds % 60 === 0) return plural(seconds / 60, 'minute');
   return plural(seconds, 'second');
 }
+
+/** A text of the edge with its commands between backticks, and the word that stands for the zone filled in. */
+export function parts(text: string, zone: string): { text: string; isCode: boolean }[] {
+  const all = text.split('`').map((part, at) => ({ text: at % 2 === 1 ? part.replace(/\bZONE\b/g, zone) : part, isCode: at % 2 === 1 }));
+  return all.filter(({ text }) => text !== '');
+}

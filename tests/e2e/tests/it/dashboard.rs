@@ -150,6 +150,54 @@ fn queries_are_seen_in_a_browser() {
     assert_eq!(told["faults"], json!([]), "{told}");
 }
 
+/// Where there are more zones and pools than a page of a list has: the last of them is found, chosen and told as the first is.
+#[test]
+fn nothing_is_missing_where_there_is_much() {
+    let edge = Edge::start_with(&["--public-https", "4443"]);
+    let account = edge.account();
+    let tunnel = edge.post(&format!("/accounts/{account}/cfd_tunnel"), &json!({"name": "far"}));
+    let tunnel = tunnel["id"].as_str().expect("an id");
+    let mut last = Value::Null;
+    for number in 0..60 {
+        last = edge.post("/zones", &json!({"name": format!("z{number}.example"), "account": {"id": account}}));
+        let origins = json!([{"name": "one", "address": "192.0.2.1", "enabled": true}]);
+        edge.post(
+            &format!("/accounts/{account}/load_balancers/pools"),
+            &json!({"name": format!("pool-{number}"), "origins": origins}),
+        );
+    }
+    edge.post(
+        &format!("/zones/{}/dns_records", last["id"].as_str().expect("an id")),
+        &json!({"name": "old", "type": "CNAME", "content": format!("{tunnel}.cfargotunnel.com"), "proxied": true}),
+    );
+
+    let told = in_browser_with(&edge, "many", &[("TUNNEL", tunnel)]);
+    assert_eq!((&told["href"], &told["pools"]), (&json!("https://old.z59.example:4443/"), &json!(60)), "{told}");
+    assert_eq!(told["faults"], json!([]), "{told}");
+    let records = edge.get(&format!("/bartizan/tunnels/{tunnel}/records"));
+    let mut names: Vec<&str> =
+        records.as_array().expect("a list").iter().filter_map(|record| record["name"].as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["a.z58.example", "b.z57.example", "old.z59.example"]);
+    // The token is for the zone that was chosen, and for no other.
+    let bearer = format!("authorization: Bearer {}", told["token"].as_str().expect("a token"));
+    let zones = curl::get(&["-H", &bearer, &format!("{}/zones", edge.api_url())]);
+    let zones: Value = serde_json::from_str(&zones.text()).expect("an object");
+    let zones: Vec<_> = zones["result"].as_array().expect("a list").iter().map(|zone| zone["name"].clone()).collect();
+    assert_eq!(zones, [json!("z57.example")]);
+}
+
+/// Whoever is logged in is asked before a link makes somebody else of them: anybody makes one for themselves, and leads others
+/// to it.
+#[test]
+fn a_link_takes_nobody_over_without_a_word() {
+    let edge = Edge::start();
+    let password = "a long enough password";
+    edge.post("/bartizan/users", &json!({"email": "ann@example.com", "password": password}));
+    let told = in_browser_with(&edge, "link", &[("PASSWORD", password)]);
+    assert_eq!(told["faults"], json!([]), "{told}");
+}
+
 /// Every page, in both colour schemes and on a phone, as a judge of access sees it; and nothing that its policy forbids.
 #[test]
 fn everybody_can_use_every_page() {
