@@ -142,7 +142,7 @@ fn is_there(program: &Program) -> bool {
     }
 }
 
-fn is_root() -> Result<bool> {
+pub(crate) fn is_root() -> Result<bool> {
     Ok(process::read(process::command("id").arg("-u"))?.trim() == "0")
 }
 
