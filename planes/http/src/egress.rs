@@ -11,6 +11,7 @@ mod balanced;
 mod composed;
 mod http2;
 mod link;
+mod origin_io;
 mod patience;
 mod pool;
 mod upload;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bartizan_dial::{Failure, OriginDialer, OriginTls, OwnTls, Reach, Trusts};
-use bartizan_exchange::{Body, Io, Request, Upgrade, Upstream, UpstreamError};
+use bartizan_exchange::{Body, Request, Upgrade, Upstream, UpstreamError};
 use bartizan_names::{Encryption, Origin, OriginFault, OriginHttp, TransportSecurity, TunnelId, ZoneId, ZoneSettings};
 use bartizan_observed::HttpStage;
 use bartizan_quotas::Gate;
@@ -46,6 +47,7 @@ pub(crate) use balanced::Sticky;
 use composed::Composed;
 use http2::{Answer, Asking, Closed, Exchange, Lost, Making, Need, Opening, Session, Sessions};
 use link::{Head, Link};
+use origin_io::OriginIo;
 use patience::Patience;
 use pool::{Key, Lease, Offer, Place, Pool};
 
@@ -289,7 +291,7 @@ impl Egress {
             // Nothing of it has left.
             Err(problem) => Err(Failed::with(problem, Some(body))),
             Ok(Way::Http1(mut link)) => {
-                link.begin(self.compose(arrived, body, to)?, to.request.connection.piece_bytes());
+                link.begin(self.compose(arrived, body, to)?, to.request);
                 Ok(match self.ask(&mut link, to, patience).await? {
                     Ok(head) => Ok(self.receive((head, to.ray), link, key.clone(), arrived.upgrade)?),
                     Err(lost) => Err(self.lost_by_http1(lost)),
@@ -327,7 +329,7 @@ impl Egress {
         }
         let Some(mut link) = self.pool.take(key) else { return Ok(Err(Unanswered::NoConnection(body))) };
         record.tell(HttpStage::Origin, || format!("by a connection that was kept, {}", told(key.place())));
-        link.begin(self.compose(arrived, body, to)?, to.request.connection.piece_bytes());
+        link.begin(self.compose(arrived, body, to)?, to.request);
         match self.ask(&mut link, to, patience).await? {
             Ok(head) => self.receive((head, to.ray), link, key.clone(), arrived.upgrade).map(Ok),
             Err(lost) => Ok(Err(Unanswered::Lost(self.lost_by_http1(lost)))),
@@ -444,26 +446,21 @@ impl Egress {
                     to.request.record().tell(HttpStage::Tunnel, || error.to_string());
                     Problem::from(error)
                 })?;
-                (io, true)
+                (OriginIo::Other(io), true)
             }
         };
         let spare = Rc::clone(&self.spare);
         Ok(match is_http2 {
             true => {
                 let turn = to.request.worker.lanes.turn_to_origin(to.zone);
-                Way::Http2(Session::start(io, (pass, making.take()), spare, turn), Made::ForThis)
+                Way::Http2(Session::start(io.boxed(), (pass, making.take()), spare, turn), Made::ForThis)
             }
             false => Way::Http1(Link::new(io, spare).within(pass)),
         })
     }
 
     /// A connection to an address, and whether HTTP/2 is spoken on it.
-    async fn connect_to(
-        &self,
-        origin: &Origin,
-        key: &Key,
-        to: &Destination<'_>,
-    ) -> Result<(Box<dyn Io>, bool), Problem> {
+    async fn connect_to(&self, origin: &Origin, key: &Key, to: &Destination<'_>) -> Result<(OriginIo, bool), Problem> {
         let Origin { encryption, hosts, port } = origin;
         let offers = self.tls.of(key.own(&to.own)).map_err(|error| {
             tracing::debug!(zone = %to.zone, %error, "what it has of its own for its origins cannot be used");
@@ -472,13 +469,13 @@ impl Egress {
         let tls = if key.offer() == Offer::Http1 { &offers.http1 } else { &offers.both };
         let config = tls.client(*encryption).map_err(|_| Problem::Origin(OriginFault::Tls))?;
         let stream = self.origins.connect_to(Some(to.zone), hosts, *port).await?;
-        let Some(config) = config else { return Ok((Box::new(stream), key.offer() == Offer::Http2)) };
+        let Some(config) = config else { return Ok((OriginIo::Plain(stream), key.offer() == Offer::Http2)) };
         let stream = bartizan_tls::connect(config, key.host(), stream).await.map_err(|error| {
             tracing::debug!(host = key.host(), %error, "no TLS with the origin");
             Problem::Origin(OriginFault::Tls)
         })?;
         let is_http2 = stream.alpn() == Some(http2::ALPN);
-        Ok((Box::new(stream), is_http2))
+        Ok((OriginIo::Other(Box::new(stream)), is_http2))
     }
 
     /// The origin's answer in our types. Its connection goes back to the pool when the body has been read.

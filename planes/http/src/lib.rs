@@ -35,6 +35,7 @@ mod limits;
 mod metrics;
 mod outlet;
 mod page;
+mod past;
 mod pipeline;
 mod plane;
 mod ray;

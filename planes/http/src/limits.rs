@@ -112,6 +112,13 @@ pub(crate) const SPARE_TEXT_BYTES_MAX: usize = 32 * 1024;
 /// into one TLS record (RFC 8446 §5.1). Larger pieces are written without a copy.
 pub(crate) const GATHER_BYTES_MAX: usize = 16 * 1024;
 
+/// What is left of a body goes past us, through a pipe, if it is so much: for less to copy it costs as little.
+pub(crate) const PAST_BYTES_MIN: u64 = 32 * 1024;
+
+/// Such pipes of one worker. They have one of so many of the descriptors for connections to origins, two each.
+pub(crate) const PAST_PIPES_MAX: usize = 8;
+pub(crate) const PAST_DESCRIPTORS_PART: usize = 16;
+
 /// What the tasks of a connection may do before what came for others goes first: steps of some five microseconds. Enough
 /// for the answers of a page that arrive together, so that they also leave together.
 pub(crate) const TURN_STEPS: u32 = 48;

@@ -30,7 +30,8 @@ use crate::date::Dates;
 use crate::egress::Egress;
 use crate::ingress::{self, Connections, Endpoints, Lanes, OpenError, Turn};
 use crate::limits::{
-    ACCEPT_PAUSE, ACCEPTS_A_TURN, CONNECTIONS_MAX, ORIGINS, ORIGINS_MAX, QUIC_UNREAD_MAX, SOURCE, UNSENT_BYTES,
+    ACCEPT_PAUSE, ACCEPTS_A_TURN, CONNECTIONS_MAX, ORIGINS, ORIGINS_MAX, PAST_DESCRIPTORS_PART, PAST_PIPES_MAX,
+    QUIC_UNREAD_MAX, SOURCE, UNSENT_BYTES,
 };
 use crate::metrics::Counted;
 use crate::ray::Rays;
@@ -145,7 +146,8 @@ pub fn start(
     let (mut http, mut https) = (sockets.http.into_iter(), sockets.https.into_iter());
     let mut quic = quic.map(|quic| (quic, quic_acceptor));
     let doors = Door::divided(shares.visitors, count, CONNECTIONS_MAX, SOURCE, now);
-    let gates = Gate::divided(shares.origins, count, ORIGINS_MAX, ORIGINS, now);
+    let pipes = (shares.origins / PAST_DESCRIPTORS_PART / 2 / count.max(1)).min(PAST_PIPES_MAX);
+    let gates = Gate::divided(shares.origins - 2 * pipes * count, count, ORIGINS_MAX, ORIGINS, now);
     for (index, (door, gate)) in doors.into_iter().zip(gates).enumerate() {
         let counters = Arc::new(Counters::default());
         let listeners = tagged(http.next(), Scheme::Http).chain(tagged(https.next(), Scheme::Https)).collect();
@@ -153,6 +155,7 @@ pub fn start(
         let setup = WorkerSetup {
             index,
             door,
+            pipes,
             memory: memory.clone(),
             listeners,
             quic: if index == of_tcp { quic.take() } else { None },
@@ -232,6 +235,7 @@ fn tagged(listeners: Option<Vec<TcpListener>>, scheme: Scheme) -> impl Iterator<
 struct WorkerSetup {
     index: usize,
     door: Door,
+    pipes: usize,
     memory: Memory,
     listeners: Vec<(TcpListener, Scheme)>,
     quic: Option<(Quic, Acceptor)>,
@@ -292,7 +296,7 @@ impl WorkerSetup {
     }
 
     async fn run(mut self, endpoints: Option<Endpoints>) {
-        let spare = Rc::new(Spare::default());
+        let spare = Rc::new(Spare::with_pipes(self.pipes));
         let ways = (self.upstream, self.origin_tls, self.reach);
         let worker = Rc::new(Worker {
             config: RefCell::new(self.live.reader()),

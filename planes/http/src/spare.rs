@@ -8,12 +8,15 @@ use std::ops::{Deref, DerefMut};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
+use bartizan_net::Pipes;
 use bartizan_wire::http1::FieldRoom;
 use bartizan_wire::http2::HeadRoom;
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
-use crate::limits::{FLOW_BYTES, READ_BYTES, SPARE_MAX, SPARE_READ_BYTES, SPARE_TEXT_BYTES, SPARE_TEXT_BYTES_MAX};
+use crate::limits::{
+    FLOW_BYTES, PAST_PIPES_MAX, READ_BYTES, SPARE_MAX, SPARE_READ_BYTES, SPARE_TEXT_BYTES, SPARE_TEXT_BYTES_MAX,
+};
 
 /// One of so many parts of what was read is a large one.
 const LARGE_PART: usize = 4;
@@ -28,21 +31,29 @@ pub(crate) struct Spare {
     texts: RefCell<Vec<Vec<u8>>>,
     /// In the order in which they were given: who still uses what is in the first will soon be done.
     reads: RefCell<VecDeque<BytesMut>>,
+    /// Through which bodies go that nobody looks at.
+    pub(crate) pipes: Pipes,
 }
 
 impl Default for Spare {
     fn default() -> Spare {
+        Spare::with_pipes(PAST_PIPES_MAX)
+    }
+}
+
+impl Spare {
+    /// With so many pipes at most.
+    pub(crate) fn with_pipes(most: usize) -> Spare {
         Spare {
             scratch: RefCell::new(vec![0; READ_BYTES].into()),
             heads: RefCell::default(),
             rooms: RefCell::default(),
             texts: RefCell::default(),
             reads: RefCell::default(),
+            pipes: Pipes::new(most),
         }
     }
-}
 
-impl Spare {
     /// To parse a head with.
     pub(crate) fn room(&self) -> FieldRoom {
         self.rooms.borrow_mut().pop().unwrap_or_default()

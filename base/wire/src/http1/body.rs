@@ -83,6 +83,21 @@ impl BodyReader {
         }
     }
 
+    /// How many bytes of data are still to come, where nothing else comes between them.
+    pub fn left(&self) -> Option<u64> {
+        match &self.0 {
+            State::Left(left) => Some(*left),
+            State::Chunks(_) | State::UntilClose | State::Over => None,
+        }
+    }
+
+    /// So many of what is [`left`](BodyReader::left) went by without being shown, and no more than that.
+    pub fn pass(&mut self, bytes: u64) {
+        if let State::Left(left) = &mut self.0 {
+            *left = left.saturating_sub(bytes);
+        }
+    }
+
     /// Whether nothing more is to be read, known without reading.
     pub fn is_over(&self) -> bool {
         match &self.0 {

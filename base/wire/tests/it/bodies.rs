@@ -137,6 +137,21 @@ fn bodies_of_other_framings() {
 }
 
 /// RFC 9112 §8: an end before the end is told from an end.
+/// What is not shown counts as well, where it is known what it is.
+#[test]
+fn bytes_that_pass() {
+    let mut reader = BodyReader::new(Body::Length(10));
+    assert_eq!(reader.left(), Some(10));
+    reader.pass(4);
+    assert_eq!(reader.next(b"0123456789").expect("nothing to refuse").used, 6);
+    assert!(reader.left() == Some(0) && reader.is_over());
+    reader.pass(1);
+    assert!(reader.is_over());
+    for body in [Body::None, Body::Chunked, Body::UntilClose] {
+        assert_eq!(BodyReader::new(body).left(), None, "{body:?}");
+    }
+}
+
 #[test]
 fn connections_that_end_inside_a_body() {
     for (body, text, expect) in [

@@ -24,6 +24,7 @@ use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::composed::Composed;
+use super::origin_io::OriginIo;
 use super::upload::{Failed, Upload};
 use crate::fields::{Fields, Lines};
 use crate::ingress::RequestGuard;
@@ -32,7 +33,7 @@ use crate::spare::{Spare, Unread};
 
 /// Dropped, it closes. In a box, since it goes from hand to hand with each request.
 pub(crate) struct Link {
-    io: Box<dyn Io>,
+    io: OriginIo,
     unread: Unread,
     /// The request's body on its way to the origin. None between requests.
     upload: Option<Upload>,
@@ -75,7 +76,7 @@ pub(crate) struct Lost {
 }
 
 impl Link {
-    pub(crate) fn new(io: Box<dyn Io>, spare: Rc<Spare>) -> Box<Link> {
+    pub(super) fn new(io: OriginIo, spare: Rc<Spare>) -> Box<Link> {
         let (unread, asked) = (Unread::default(), Asked::Other);
         Box::new(Link { io, unread, upload: None, pass: None, asked, piece_bytes: ORIGIN_READ_BYTES_MAX, spare })
     }
@@ -99,10 +100,10 @@ impl Link {
     }
 
     /// Takes a request, to be sent by [`Link::answer`].
-    pub(crate) fn begin(&mut self, request: Composed, piece_bytes: usize) {
-        self.piece_bytes = piece_bytes;
-        self.asked = request.asked;
-        self.upload = Some(Upload::new(request));
+    pub(crate) fn begin(&mut self, composed: Composed, of: &RequestGuard) {
+        self.piece_bytes = of.connection.piece_bytes();
+        self.asked = composed.asked;
+        self.upload = Some(Upload::new(composed, &of.under_way));
     }
 
     /// Sends the request and waits for the head of its final answer; `to` is told of those before.
@@ -218,7 +219,7 @@ impl Link {
     /// The bytes behind a 101.
     pub(crate) fn into_io(self: Box<Self>) -> Box<dyn Io> {
         let Link { io, mut unread, pass, .. } = *self;
-        Box::new(Rewound { first: unread.split().freeze(), io, _pass: pass })
+        Box::new(Rewound { first: unread.split().freeze(), io: io.boxed(), _pass: pass })
     }
 }
 

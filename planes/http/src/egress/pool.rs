@@ -308,6 +308,7 @@ mod tests {
 
     use super::*;
     use crate::Totals;
+    use crate::egress::origin_io::OriginIo;
     use crate::limits::ORIGINS;
 
     fn key(port: usize) -> Key {
@@ -317,7 +318,7 @@ mod tests {
 
     fn link() -> (Box<Link>, DuplexStream) {
         let (near, far) = duplex(64);
-        (Link::new(Box::new(near), Rc::default()), far)
+        (Link::new(OriginIo::Other(Box::new(near)), Rc::default()), far)
     }
 
     fn pool() -> Pool {

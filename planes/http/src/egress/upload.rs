@@ -5,14 +5,16 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bartizan_exchange::{Body, BodyError, Frame, Io, Length};
+use bartizan_exchange::{Body, BodyError, Frame, Length};
 use bartizan_wire::http1::{Asked, ChunkLine, write_last_chunk};
 use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use tokio::io::AsyncWrite;
 
 use super::composed::Composed;
+use super::origin_io::OriginIo;
 use crate::clients::Told;
+use crate::ingress::UnderWay;
 use crate::limits::GATHER_BYTES_MAX;
 
 pub(super) struct Upload {
@@ -29,6 +31,8 @@ pub(super) struct Upload {
     framing: Framing,
     stage: Stage,
     client: Option<Rc<Told>>,
+    /// The request, if its body is still to come.
+    request: Option<Rc<UnderWay>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,15 +62,16 @@ pub(super) enum Failed {
 }
 
 impl Upload {
-    pub(super) fn new(request: Composed) -> Upload {
-        let Composed { head, body, asked, may_repeat, client } = request;
+    pub(super) fn new(composed: Composed, request: &Rc<UnderWay>) -> Upload {
+        let Composed { head, body, asked, may_repeat, client } = composed;
+        let request = (!body.is_here()).then(|| Rc::clone(request));
         let framing = match body.length() {
             Length::Absent => Framing::Left(0),
             Length::Known(length) => Framing::Left(length),
             Length::Unknown => Framing::Chunks,
         };
         let (large, stage) = (Bytes::new(), Stage::Untouched);
-        Upload { asked, may_repeat, out: head, written: 0, large, body, framing, stage, client }
+        Upload { asked, may_repeat, out: head, written: 0, large, body, framing, stage, client, request }
     }
 
     /// The request, if nothing of it was sent, or if that does no harm.
@@ -89,7 +94,7 @@ impl Upload {
         self.stage == Stage::Over
     }
 
-    pub(super) fn poll(&mut self, io: &mut Box<dyn Io>, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+    pub(super) fn poll(&mut self, io: &mut OriginIo, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
         match self.stage {
             Stage::Over => return Poll::Ready(Ok(())),
             Stage::Failed => return Poll::Ready(Err(Failed::Origin)),
@@ -105,9 +110,10 @@ impl Upload {
         polled
     }
 
-    fn poll_step(&mut self, io: &mut Box<dyn Io>, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+    fn poll_step(&mut self, io: &mut OriginIo, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
         loop {
-            let waits = self.gather(cx).map_err(Failed::Body)?;
+            let goes_past = self.request.as_ref().is_some_and(|request| request.past.is_busy());
+            let waits = !goes_past && self.gather(cx).map_err(Failed::Body)?;
             while self.written < self.out.len() || !self.large.is_empty() {
                 let written = ready!(self.poll_write(io, cx)).map_err(|_| Failed::Origin)?;
                 self.advance(written);
@@ -118,15 +124,42 @@ impl Upload {
                 self.out.clear();
                 self.written = 0;
             }
-            if waits || self.stage == Stage::Gathered {
+            if goes_past {
+                ready!(self.poll_past(io, cx))?;
+            } else if waits || self.stage == Stage::Gathered {
                 ready!(Pin::new(&mut *io).poll_flush(cx)).map_err(|_| Failed::Origin)?;
                 if waits {
+                    self.open_past(io);
                     return Poll::Pending;
                 }
                 self.stage = Stage::Over;
                 return Poll::Ready(Ok(()));
             }
         }
+    }
+
+    /// All that came is written. What is still to come may go from socket to socket.
+    fn open_past(&self, io: &OriginIo) {
+        if let (Some(request), Framing::Left(_), Stage::UnderWay, OriginIo::Plain(_)) =
+            (&self.request, self.framing, self.stage, io)
+        {
+            request.past.open();
+        }
+    }
+
+    /// Hands on what goes past us: it came behind all that was handed over, and nothing more is before it has left.
+    fn poll_past(&mut self, io: &OriginIo, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+        let (Some(request), OriginIo::Plain(socket)) = (&self.request, io) else { return Poll::Ready(Ok(())) };
+        while request.past.is_busy() {
+            let bytes = ready!(request.past.poll_drain(socket, cx)).map_err(|_| Failed::Origin)?;
+            // As where a piece is taken.
+            request.answering.rest();
+            request.record.received().add(bytes);
+            if let Framing::Left(left) = &mut self.framing {
+                *left = left.saturating_sub(bytes as u64);
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Takes what is there of the body. Whether more of it has to be waited for.
@@ -191,7 +224,7 @@ impl Upload {
         Ok(())
     }
 
-    fn poll_write(&mut self, io: &mut Box<dyn Io>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_write(&mut self, io: &mut OriginIo, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let io = Pin::new(io);
         let rest = &self.out[self.written..];
         let polled = match (rest.is_empty(), self.large.is_empty()) {

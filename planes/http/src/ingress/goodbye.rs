@@ -17,6 +17,9 @@ use crate::limits::LINGER_BYTES_MAX;
 pub(crate) trait Carrier: AsyncRead + AsyncWrite + Unpin + 'static {
     fn socket(&self) -> &TcpStream;
 
+    /// The same if its bytes are the visitor's as they are.
+    fn plain(&self) -> Option<&TcpStream>;
+
     /// Goes on with a handshake that is not over yet. What the visitor has sent stays to be read.
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
@@ -24,6 +27,10 @@ pub(crate) trait Carrier: AsyncRead + AsyncWrite + Unpin + 'static {
 impl Carrier for TcpStream {
     fn socket(&self) -> &TcpStream {
         self
+    }
+
+    fn plain(&self) -> Option<&TcpStream> {
+        Some(self)
     }
 
     fn poll_handshake(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -34,6 +41,10 @@ impl Carrier for TcpStream {
 impl Carrier for ServerStream<TcpStream> {
     fn socket(&self) -> &TcpStream {
         self.io()
+    }
+
+    fn plain(&self) -> Option<&TcpStream> {
+        None
     }
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -188,7 +188,7 @@ where
         guard.under_way.interims.take();
     }
     Box::pin(async move {
-        let (body, mut intake) = Intake::begin(framing, unread, &guard.under_way.interims);
+        let (body, mut intake) = Intake::begin(framing, unread, &guard.under_way);
         arrived.body = body;
         let mut answered = {
             let answering = pin!(pipeline::serve(&mut arrived, &guard));

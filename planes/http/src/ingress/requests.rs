@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::cancel::Cancel;
 use super::deadline::Deadline;
 use super::interim::Interims;
+use crate::past::Past;
 use crate::record::Record;
 
 /// One for each. They are used again: HTTP/1.1 needs one, HTTP/2 as many as it had streams at once.
@@ -39,6 +40,8 @@ pub(crate) struct UnderWay {
     /// Whether all of the answer was handed over.
     pub(crate) answered: Cell<bool>,
     pub(crate) interims: Interims,
+    /// How its body may go to the origin without a copy.
+    pub(crate) past: Past,
 }
 
 /// What is left of a connection's requests after those of some zones were told to end.
@@ -111,6 +114,7 @@ impl UnderWay {
     }
 
     pub(crate) fn finish(&self) {
+        self.past.close();
         self.in_use.set(false);
     }
 

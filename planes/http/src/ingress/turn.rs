@@ -109,12 +109,16 @@ impl Turn {
 
     /// Ready while there may be another read or write in this step. Else it is for the next one.
     pub(crate) fn poll_move(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let most = if self.lane.is_shared() { STEP_BYTES } else { LONE_STEP_BYTES };
-        if self.moved.get() < most {
+        if self.moved.get() < self.most() {
             return Poll::Ready(());
         }
         let_others_go_first(cx);
         Poll::Pending
+    }
+
+    /// What may be moved in one step.
+    pub(crate) fn most(&self) -> usize {
+        if self.lane.is_shared() { STEP_BYTES } else { LONE_STEP_BYTES }
     }
 
     /// So much was read or written at once.

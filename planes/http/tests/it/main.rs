@@ -19,6 +19,7 @@ mod memory;
 mod origin;
 mod origins;
 mod pages;
+mod past;
 mod protocols;
 mod records;
 mod reuse;

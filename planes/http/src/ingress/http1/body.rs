@@ -41,8 +41,13 @@ impl Handover {
     }
 
     pub(super) fn give(&self, piece: Piece) {
-        self.wanted.set(false);
         self.piece.replace(Some(piece));
+        self.pass();
+    }
+
+    /// What came goes another way. The reader is told to look there.
+    pub(super) fn pass(&self) {
+        self.wanted.set(false);
         if let Some(waker) = self.taker.take() {
             waker.wake();
         }

@@ -13,16 +13,17 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::body::{Handover, Piece, Pieces};
 use super::line::{Line, Read};
 use crate::forward;
+use crate::ingress::UnderWay;
 use crate::ingress::deadline::Awaited;
-use crate::ingress::interim::Interims;
+use crate::ingress::goodbye::Carrier;
 use crate::limits::{LINGER_BYTES_MAX, READ_AHEAD_BYTES_MAX};
 use crate::spare::Unread;
 
 pub(super) struct Intake<'u> {
     reader: BodyReader,
     unread: &'u mut Unread,
-    /// What is written before the answer, and before more of the body is read.
-    interims: &'u Interims,
+    /// Has what is written before the answer, and before more of the body is read.
+    request: &'u UnderWay,
     /// Whether the visitor waits for a 100 that was not promised yet.
     is_held_back: bool,
     state: State,
@@ -45,7 +46,7 @@ impl<'u> Intake<'u> {
     pub(super) fn begin(
         (framing, expects_continue): (http1::Body, bool),
         unread: &'u mut Unread,
-        interims: &'u Interims,
+        request: &'u UnderWay,
     ) -> (Body, Intake<'u>) {
         let length = match framing {
             http1::Body::Length(length) => Length::Known(length),
@@ -65,7 +66,7 @@ impl<'u> Intake<'u> {
         };
         let is_held_back = expects_continue && matches!(state, State::Body(_)) && unread.is_empty();
         let reader = BodyReader::new(framing);
-        (body, Intake { reader, unread, interims, is_held_back, state, waste_bytes_left: LINGER_BYTES_MAX })
+        (body, Intake { reader, unread, request, is_held_back, state, waste_bytes_left: LINGER_BYTES_MAX })
     }
 
     /// Whether the visitor still waits for a 100. It may then send the body or not, so where its next request begins is
@@ -75,10 +76,7 @@ impl<'u> Intake<'u> {
     }
 
     /// Reads what the visitor sends. Ready only when the visitor has closed the connection.
-    pub(super) fn poll<IO>(&mut self, line: &Line<IO>, cx: &mut Context<'_>) -> Poll<io::Error>
-    where
-        IO: AsyncRead + AsyncWrite + Unpin,
-    {
+    pub(super) fn poll<IO: Carrier>(&mut self, line: &Line<IO>, cx: &mut Context<'_>) -> Poll<io::Error> {
         loop {
             if let Err(error) = ready!(self.poll_say(line, cx)) {
                 return Poll::Ready(error);
@@ -100,7 +98,11 @@ impl<'u> Intake<'u> {
                     ready!(handover.poll_wanted(cx));
                     let handover = Rc::clone(handover);
                     if std::mem::take(&mut self.is_held_back) {
-                        self.interims.ask_for_body();
+                        self.request.interims.ask_for_body();
+                        continue;
+                    }
+                    if ready!(self.poll_past(line, cx)) {
+                        handover.pass();
                         continue;
                     }
                     let piece = ready!(self.poll_piece(line, cx));
@@ -109,6 +111,19 @@ impl<'u> Intake<'u> {
                 }
             }
         }
+    }
+
+    /// Sends what comes past us, if it may go that way. Whether some of it does.
+    fn poll_past<IO: Carrier>(&mut self, line: &Line<IO>, cx: &mut Context<'_>) -> Poll<bool> {
+        let past = &self.request.past;
+        let Some(left) = self.reader.left().filter(|left| self.unread.is_empty() && past.takes(*left)) else {
+            return Poll::Ready(false);
+        };
+        let passed = ready!(line.poll_past(cx, past, left));
+        if let Some(bytes) = passed {
+            self.reader.pass(bytes as u64);
+        }
+        Poll::Ready(passed.is_some())
     }
 
     /// Notes whether the body goes on after this piece of it.
@@ -157,11 +172,12 @@ impl<'u> Intake<'u> {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
-        let mut out = self.interims.out.borrow_mut();
+        let interims = &self.request.interims;
+        let mut out = interims.out.borrow_mut();
         while !out.is_empty() {
             let written = ready!(line.poll_write(cx, &[IoSlice::new(&out)]))?;
             out.advance(written);
-            line.connection.let_go(self.interims.written(written));
+            line.connection.let_go(interims.written(written));
         }
         Poll::Ready(Ok(()))
     }

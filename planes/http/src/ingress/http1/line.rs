@@ -14,6 +14,7 @@ use crate::ingress::connection::Connection;
 use crate::ingress::deadline::Awaited;
 use crate::ingress::goodbye::Carrier;
 use crate::limits::READ_BYTES;
+use crate::past::Past;
 use crate::spare::Unread;
 use crate::worker::Worker;
 
@@ -39,6 +40,25 @@ impl<IO: Carrier> Line<IO> {
             Ok(()) => Poll::Pending,
             Err(error) => Poll::Ready(error),
         }
+    }
+
+    /// As reading the body, but what comes goes `past` us: says how much, of so much that is `left`. None: it has to be read.
+    pub(super) fn poll_past(&self, cx: &mut Context<'_>, past: &Past, left: u64) -> Poll<Option<usize>> {
+        let (connection, worker) = (&self.connection, &self.worker);
+        let io = self.io.borrow();
+        let Some(socket) = io.plain() else { return Poll::Ready(None) };
+        ready!(connection.turn.poll_move(cx));
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(connection.turn.most());
+        let Poll::Ready(passed) = past.poll_fill(socket, most, &worker.spare.pipes, cx) else {
+            // If it comes too slowly, to read tells that.
+            return connection.reading.poll(cx, Awaited::Body, &worker.limits).map(|()| None);
+        };
+        if let Some(bytes) = passed {
+            connection.turn.moved(bytes);
+            connection.reading.moved(bytes, &worker.limits);
+            worker.counters.visitors.bytes_in.add(bytes as u64);
+        }
+        Poll::Ready(passed)
     }
 }
 
