@@ -77,7 +77,6 @@ impl Destination<'_> {
     fn provenance<'r>(&'r self, arrived: &'r Arrived) -> Provenance<'r> {
         Provenance {
             source: self.source,
-            scheme: arrived.scheme,
             host: arrived.host.as_str(),
             ray: &self.ray,
             is_early: self.request.connection.handshake_end().is_some(),

@@ -131,6 +131,12 @@ pub(crate) trait Sink: Sized {
 
     /// The same under a name that is no word of ours.
     fn tell(self, name: &str, value: &[u8]) -> Self;
+
+    /// Adds lines that were made before, each pair of them with the value behind it, if lines are what it takes
+    /// ([`HeadWriter::lines_with`]).
+    fn add_lines(self, _lines: &[(&[u8], &[u8])]) -> Result<Self, Self> {
+        Err(self)
+    }
 }
 
 /// The name of a field that the edge adds.
@@ -177,6 +183,10 @@ impl Sink for HeadWriter<'_> {
 
     fn tell(self, name: &str, value: &[u8]) -> Self {
         self.field(name.as_bytes(), value)
+    }
+
+    fn add_lines(self, lines: &[(&[u8], &[u8])]) -> Result<Self, Self> {
+        Ok(self.lines_with(lines))
     }
 }
 

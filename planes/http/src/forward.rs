@@ -46,21 +46,57 @@ pub(crate) const FIELDS_TO_ORIGIN: usize = 10;
 
 /// A source as origins are told of it. Written once for a connection.
 pub(crate) struct SourceFields {
-    address: Box<str>,
+    /// Lines of a head, the last of which wants a host. In the first is the address.
+    lines: Box<str>,
     country: CountryCode,
+    address_length: u8,
+    scheme: Scheme,
 }
 
-impl From<&Source> for SourceFields {
-    fn from(source: &Source) -> SourceFields {
-        let country = source.country.unwrap_or(CountryCode::UNKNOWN);
-        SourceFields { address: source.address.to_string().into(), country }
+/// Behind the host in the last line of [`SourceFields`], by the scheme: the end of that, and the name of the next one.
+const BEHIND_HOST: [&str; 2] = ["\";proto=http\r\nX-Forwarded-Host: ", "\";proto=https\r\nX-Forwarded-Host: "];
+
+/// Our own line, where no other edge has been before, and the name of the next one.
+const OWN_LOOP: &str = "\r\nCDN-Loop: bartizan\r\nCF-Ray: ";
+
+/// What each answer has of ours, up to its number.
+const OWN_ANSWER: &str = "Server: bartizan\r\nCF-Ray: ";
+
+impl SourceFields {
+    pub(crate) fn new(source: &Source, scheme: Scheme) -> SourceFields {
+        let (address, country) = (source.address.to_string(), source.country.unwrap_or(CountryCode::UNKNOWN));
+        let [proto, visitor] = words(scheme);
+        let [open, close] = marks(&address);
+        let lines = format!(
+            "X-Forwarded-For: {address}\r\nCF-Connecting-IP: {address}\r\nX-Forwarded-Proto: {proto}\r\n\
+             CF-Visitor: {visitor}\r\nCF-IPCountry: {}\r\nForwarded: for={open}{address}{close};host=\"",
+            country.as_str()
+        );
+        SourceFields { lines: lines.into(), country, address_length: address.len() as u8, scheme }
     }
+
+    fn address(&self) -> &str {
+        let from = X_FORWARDED_FOR.written.len() + ": ".len();
+        &self.lines[from..from + usize::from(self.address_length)]
+    }
+}
+
+/// `X-Forwarded-Proto` and `CF-Visitor`.
+fn words(scheme: Scheme) -> [&'static str; 2] {
+    match scheme {
+        Scheme::Http => ["http", r#"{"scheme":"http"}"#],
+        Scheme::Https => ["https", r#"{"scheme":"https"}"#],
+    }
+}
+
+/// RFC 7239 §4: IPv6 addresses and hosts with a port need quotation marks.
+fn marks(address: &str) -> [&'static str; 2] {
+    if address.contains(':') { ["\"[", "]\""] } else { [""; 2] }
 }
 
 /// What an origin is told about a request.
 pub(crate) struct Provenance<'r> {
     pub(crate) source: &'r SourceFields,
-    pub(crate) scheme: Scheme,
     /// With the port if one was named.
     pub(crate) host: &'r str,
     pub(crate) ray: &'r Ray,
@@ -128,14 +164,24 @@ pub(crate) fn to_origin<S: Sink>(method: &Method, fields: &Fields, provenance: &
     });
     // RFC 8470 §5.1: passed on whatever it says, and as one.
     let sink = if is_early { sink.add(EARLY_DATA, Own::Word("1")) } else { sink };
-    let Provenance { source, scheme, host, ray, .. } = provenance;
-    let (proto, visitor) = match scheme {
-        Scheme::Http => ("http", r#"{"scheme":"http"}"#),
-        Scheme::Https => ("https", r#"{"scheme":"https"}"#),
+    let Provenance { source, host, ray, .. } = provenance;
+    let told = provenance.client.into_iter().flat_map(|told| &told.fields);
+    let sink = told.fold(sink, |sink, (name, value)| sink.tell(name, value));
+    let host = host.as_bytes();
+    // The usual case, with nine lines in a few pieces.
+    let sink = if passed.is_empty() {
+        let behind = BEHIND_HOST[usize::from(source.scheme == Scheme::Https)];
+        let lines = [(&*source.lines, host), (behind, host), (OWN_LOOP, ray.as_bytes())];
+        match sink.add_lines(&lines.map(|(made, value)| (made.as_bytes(), value))) {
+            Ok(sink) => return sink,
+            Err(sink) => sink,
+        }
+    } else {
+        sink
     };
-    let (address, host) = (source.address.as_bytes(), host.as_bytes());
-    // RFC 7239 §4: IPv6 addresses and hosts with a port need quotation marks.
-    let [open, close] = if address.contains(&b':') { ["\"[", "]\""] } else { [""; 2] }.map(str::as_bytes);
+    let [proto, visitor] = words(source.scheme);
+    let [open, close] = marks(source.address()).map(str::as_bytes);
+    let address = source.address().as_bytes();
     let forwarded = [b"for=", open, address, close, b";host=\"", host, b"\";proto=", proto.as_bytes()];
     let pass = if passed.is_empty() {
         Own::Word(EDGE)
@@ -144,9 +190,7 @@ pub(crate) fn to_origin<S: Sink>(method: &Method, fields: &Fields, provenance: &
         passed.push(EDGE.as_bytes());
         Own::Parts(&passed)
     };
-    let told = provenance.client.into_iter().flat_map(|told| &told.fields);
-    told.fold(sink, |sink, (name, value)| sink.tell(name, value))
-        .add(X_FORWARDED_FOR, Own::Parts(&[address]))
+    sink.add(X_FORWARDED_FOR, Own::Parts(&[address]))
         .add(CF_CONNECTING_IP, Own::Parts(&[address]))
         .add(X_FORWARDED_PROTO, Own::Word(proto))
         .add(CF_VISITOR, Own::Word(visitor))
@@ -200,7 +244,11 @@ pub(crate) fn to_visitor<S: Sink>(answered: &Answered, dates: &Dates, sink: S) -
     if let Some(sticky) = answered.sticky {
         sink = sink.add(STAY, Own::Parts(&[sticky.set_cookie().as_bytes()]));
     }
-    sink.add(SERVER, Own::Word(EDGE)).add(CF_RAY, Own::Parts(&[answered.ray.as_bytes()]))
+    let ray = answered.ray.as_bytes();
+    match sink.add_lines(&[(OWN_ANSWER.as_bytes(), ray)]) {
+        Ok(sink) => sink,
+        Err(sink) => sink.add(SERVER, Own::Word(EDGE)).add(CF_RAY, Own::Parts(&[ray])),
+    }
 }
 
 /// What an interim answer may say: what to load before the answer is here (RFC 8297 §2), and under which policy. Anything

@@ -123,7 +123,7 @@ pub(crate) fn begin(arrived: &mut Arrived, guard: &RequestGuard) -> bool {
 /// Whom an origin is told that it is from, if that is not who the connection is from.
 pub(crate) fn source(arrived: &Arrived, guard: &RequestGuard) -> Option<SourceFields> {
     let is_anothers = arrived.source.address != guard.connection.source.address;
-    is_anothers.then(|| SourceFields::from(&arrived.source))
+    is_anothers.then(|| SourceFields::new(&arrived.source, arrived.scheme))
 }
 
 /// What is known of it before anything is decided.

@@ -74,6 +74,20 @@ impl<'o> HeadWriter<'o> {
         self
     }
 
+    /// Whole lines that were made before, of what is legal: the first of each pair. Behind each comes a value, which is part of
+    /// its last line, and behind the last value the end of that.
+    pub fn lines_with(mut self, lines: &[(&[u8], &[u8])]) -> Self {
+        for (made, value) in lines {
+            if !is_value(value) {
+                self.legal = Err(Illegal);
+            }
+            self.out.extend_from_slice(made);
+            self.out.extend_from_slice(value);
+        }
+        self.out.extend_from_slice(b"\r\n");
+        self
+    }
+
     /// A field whose name is in lower case, as HTTP/2 and header maps have it, with the capitals that old readers look for.
     pub fn titled(mut self, name: &str, value: &[u8]) -> Self {
         let start = self.out.len();

@@ -129,6 +129,13 @@ fn nothing_is_written_that_is_two_things() {
     for (status, reason) in [(99, "x"), (1000, "x"), (200, "x\r\n")] {
         assert_eq!(HeadWriter::response(&mut Vec::new(), status, reason).end(), Err(Illegal), "{status} {reason:?}");
     }
+    let made = |value: &[u8]| {
+        let mut out = Vec::new();
+        let lines: [(&[u8], &[u8]); 2] = [(b"A: 1\r\nB: ", value), (b"\r\nC: <", b">")];
+        (HeadWriter::response(&mut out, 200, "OK").lines_with(&lines).end(), out)
+    };
+    assert_eq!(made(b"2"), (Ok(()), b"HTTP/1.1 200 OK\r\nA: 1\r\nB: 2\r\nC: <>\r\n\r\n".to_vec()));
+    assert_eq!(made(b"2\r\nX: y"), (Err(Illegal), Vec::new()));
     let replaced = |value: &[u8]| {
         let (head, bytes) = read(b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n").expect("a good request");
         let fields = head.of(bytes).fields();

@@ -78,9 +78,9 @@ fn of_block(write: impl FnOnce(Block<'_>) -> Block<'_>) -> Vec<Field> {
 fn to_both_origins(method: &Method, fields: &Fields) -> [Vec<Field>; 2] {
     let ray = Rays::new(1, 0).draw("LAB");
     let source = Source { address: "2001:db8::7".parse().unwrap(), country: Some("NL".parse().unwrap()), asn: None };
-    let source = &SourceFields::from(&source);
-    let (scheme, host) = (Scheme::Https, "a.test:8443");
-    let provenance = Provenance { source, scheme, host, ray: &ray, is_early: false, client: None };
+    let source = &SourceFields::new(&source, Scheme::Https);
+    let host = "a.test:8443";
+    let provenance = Provenance { source, host, ray: &ray, is_early: false, client: None };
     [
         of_head(|writer| to_origin(method, fields, &provenance, writer)),
         of_map(&to_origin(method, fields, &provenance, HeaderMap::new())),

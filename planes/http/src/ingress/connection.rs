@@ -108,7 +108,7 @@ impl Connection {
             place,
             held: Held::default(),
             source,
-            source_fields: SourceFields::from(&source),
+            source_fields: SourceFields::new(&source, scheme),
             scheme,
             agreed: Cell::new(None),
             special: OnceCell::new(),
