@@ -249,6 +249,8 @@ pub(crate) fn config(policy: &TlsPolicy, asks: Option<Arc<dyn ClientCertVerifier
     };
     let mut config = builder.with_cert_resolver(Arc::new(NoCertificate));
     config.session_storage = Arc::new(NoServerSessionStorage {});
+    // Each connection takes up one, and brings one.
+    config.send_tls13_tickets = 1;
     Ok(config)
 }
 

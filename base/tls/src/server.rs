@@ -10,7 +10,7 @@ use std::io::{self, BufRead, IoSlice, Read, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use rustls::ServerConnection;
+use rustls::{ProtocolVersion, ServerConnection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::HandshakeEnd;
@@ -73,6 +73,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Server<IO> {
         // What came together with the ClientHello.
         self.process(cx)?;
         loop {
+            if self.has_sessions_alone() {
+                return Poll::Ready(Ok(()));
+            }
             let sent = self.poll_send(cx)?;
             if self.early.as_ref().is_some_and(|early| !early.unread().is_empty()) {
                 return Poll::Ready(Ok(()));
@@ -82,6 +85,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Server<IO> {
             }
             ready!(self.poll_receive_more(cx))?;
         }
+    }
+
+    /// Whether the handshake is over and all that is left of it are new sessions (RFC 8446 §4.6.1). They leave with what is
+    /// written next: until then their client has no use for them, and they would cost a packet.
+    fn has_sessions_alone(&self) -> bool {
+        let is_tls13 = self.tls.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        is_tls13 && self.early.is_none() && !self.tls.is_handshaking()
     }
 
     /// Ready when the handshake is over. Early data stays where it is.

@@ -25,7 +25,7 @@ use crate::TlsPolicy;
 /// Parts with a lock each, which is held for less than a microsecond.
 const SHARDS: usize = 64;
 
-/// Sessions of an acceptor, whose clients get two at each handshake. With some 300 bytes each (88 in their place, 34 where
+/// Sessions of an acceptor, whose clients get one at each handshake. With some 300 bytes each (88 in their place, 34 where
 /// that is found, 110 to 200 for what the library keeps) 40 MB in the usual case, 75 MB if all are for the longest names and
 /// each for another site; nothing before there are any.
 const SESSIONS_MAX: usize = 128 * 1024;
