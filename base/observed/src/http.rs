@@ -1,5 +1,6 @@
 //! A request to the HTTP edge in force, and what was decided on its way.
 
+use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -24,8 +25,45 @@ pub struct HttpQuestion {
     /// Path and query, as they are sent.
     pub target: String,
     pub method: HttpMethod,
+    /// By which it is asked, whatever others would be offered.
+    pub version: HttpVersion,
+    /// What is shown where a certificate is asked for.
+    pub shown: Option<HttpIdentity>,
     /// As from this address, as far as access rules ask.
     pub from: Option<IpAddr>,
+}
+
+/// Versions of HTTP; in the clear there is the first alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HttpVersion {
+    #[default]
+    Http1,
+    Http2,
+    Http3,
+}
+
+impl HttpVersion {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            HttpVersion::Http1 => "1.1",
+            HttpVersion::Http2 => "2",
+            HttpVersion::Http3 => "3",
+        }
+    }
+}
+
+/// A certificate with its key, for one request.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HttpIdentity {
+    /// PEM, as is the key.
+    pub chain: String,
+    pub key: String,
+}
+
+impl fmt::Debug for HttpIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpIdentity").finish_non_exhaustive()
+    }
 }
 
 /// Methods that change nothing (RFC 9110 §9.2.1).

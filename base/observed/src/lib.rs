@@ -28,7 +28,10 @@ pub use command::{Command, Commanded};
 pub use connections::{Configured, Connection, Connections, Health, LastAnswer, Uploaded};
 pub use dns::{DnsQuery, DnsQuestion, DnsStep, DnsTrace};
 pub use firewall::{FirewallAnswer, FirewallQuery, FirewallQuestion, Verdict};
-pub use http::{HttpAnswer, HttpMethod, HttpQuery, HttpQuestion, HttpStage, HttpStep, HttpTrace, TracesBusy, Tracing};
+pub use http::{
+    HttpAnswer, HttpIdentity, HttpMethod, HttpQuery, HttpQuestion, HttpStage, HttpStep, HttpTrace, HttpVersion,
+    TracesBusy, Tracing,
+};
 pub use leased::{Lease, Leased};
 pub use listening::{Listening, NotListening, Reason, TierName};
 pub use metrics::{Labels, Measured, Metric, MetricKind, Sample, openmetrics};

@@ -11,7 +11,7 @@ pub enum TlsError {
     Pem(#[source] pem::Error),
     #[error("there is no certificate in the text")]
     NoCertificate,
-    #[error("the private key is in no known form (PKCS#8, SEC1 or PKCS#1 in DER)")]
+    #[error("the private key is in no known form (PKCS#8, SEC1 or PKCS#1)")]
     KeyForm,
     #[error("none of the system's root certificates could be read")]
     NoSystemRoots,

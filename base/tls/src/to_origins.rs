@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bartizan_names::{CertificateId, Timestamp};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
 
-use crate::CertifiedKey;
+use crate::{CertifiedKey, TlsError};
 
 /// A certificate by which the edge is known to origins, and what tells it from others. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -22,6 +24,12 @@ impl Identity {
         let mut sum = [0; 32];
         sum.copy_from_slice(context.finish().as_ref());
         Identity { key, sum }
+    }
+
+    /// From PEM: the certificates in their order, the first its owner's, and the key.
+    pub fn from_pem(chain: &str, key: &str) -> Result<Identity, TlsError> {
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| TlsError::KeyForm)?;
+        Ok(Identity::new(CertifiedKey::from_pem(chain, key.secret_der())?))
     }
 
     /// Another one of other certificates (SHA-256 of the chain).

@@ -1,13 +1,15 @@
 //! `bartizan trace`: a thin client of `/bartizan/zones/Z/http_trace`.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::client::Api;
 use crate::failure::{Cause, Failure};
 use crate::output::{Output, bold, one_line};
+use crate::text_file::read;
 use crate::url::with_query;
 use crate::zone::{self, text};
 
@@ -18,24 +20,44 @@ pub struct HttpQuestion {
     /// Ask for the head alone, as HEAD does
     #[arg(long)]
     pub head: bool,
+    /// By this version of HTTP: 1.1, 2 or 3
+    #[arg(long, value_name = "VERSION", value_parser = ["1.1", "2", "3"], default_value = "1.1")]
+    pub http: String,
+    /// PEM: the certificate that is shown, where the host asks for one
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// PEM: its key, which is used for this request and not kept; `-` is standard input
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
     /// As from this address, in place of your own; for who may change access rules
     #[arg(long, value_name = "ADDRESS")]
     pub from: Option<IpAddr>,
 }
 
 pub async fn run(question: HttpQuestion, api: &Api, output: Output) -> anyhow::Result<()> {
-    let HttpQuestion { url, head, from } = question;
+    let HttpQuestion { url, head, http, cert, key, from } = question;
     let host = host_of(&url).ok_or_else(|| {
         Failure::new(Cause::Usage, format!("{:?} is no URL of a host", one_line(&url)))
             .remedy("write it whole: https://www.example.com/path")
     })?;
     let zone = zone::of_name(api, host).await?;
     let from = from.map(|from| from.to_string());
-    let mut parameters = vec![("url", url.as_str())];
-    parameters.extend(head.then_some(("method", "HEAD")));
-    parameters.extend(from.as_deref().map(|from| ("from", from)));
     let path = format!("/bartizan/zones/{}/http_trace", text(&zone, "id"));
-    let traced = api.get(&with_query(&path, &parameters)).await?;
+    let traced = match (cert, key) {
+        (Some(cert), Some(key)) => {
+            let body = json!({
+                "url": url, "method": head.then_some("HEAD"), "version": http, "from": from,
+                "certificate": read(&cert)?, "private_key": read(&key)?,
+            });
+            api.post(&path, &body).await?
+        }
+        _ => {
+            let mut parameters = vec![("url", url.as_str()), ("version", http.as_str())];
+            parameters.extend(head.then_some(("method", "HEAD")));
+            parameters.extend(from.as_deref().map(|from| ("from", from)));
+            api.get(&with_query(&path, &parameters)).await?
+        }
+    };
     output.result(&traced, || told(&traced))
 }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use axum::extract::State;
 use bartizan_names::{Host, Name, ZoneId};
-use bartizan_observed::{HttpMethod, HttpQuestion, HttpStage, HttpTrace, TracesBusy};
-use bartizan_v4::http_trace::{HttpTraceField, HttpTraceStep};
+use bartizan_observed::{HttpIdentity, HttpMethod, HttpQuestion, HttpStage, HttpTrace, HttpVersion, TracesBusy};
+use bartizan_v4::http_trace::{HttpTraceBody, HttpTraceField, HttpTraceStep};
 use http::Uri;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 use crate::auth::needs;
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
-use crate::extract::{Ids, Query};
+use crate::extract::{Body, Ids, Query};
 use crate::permission::Permission;
 use crate::reply::Reply;
 use crate::rights::Target;
@@ -27,6 +27,9 @@ use crate::state::Api;
 /// A longer one has no place in a head.
 const URL_MAX: usize = 8 * 1024;
 
+/// Octets of a certificate with its chain, and of a key, as PEM.
+const PEM_MAX: usize = 64 * 1024;
+
 /// How long one is waited for at most.
 const OVER_WITHIN: Duration = Duration::from_secs(30);
 
@@ -34,7 +37,7 @@ const OVER_WITHIN: Duration = Duration::from_secs(30);
 const HIDDEN: &str = "these credentials may not see it";
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(needs(Permission::DnsRead, api, routes!(trace)))
+    OpenApiRouter::new().routes(needs(Permission::DnsRead, api, routes!(trace, trace_with)))
 }
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]
@@ -44,6 +47,9 @@ struct Params {
     url: String,
     /// GET or HEAD.
     method: Option<String>,
+    /// Of HTTP: 1.1, 2 or 3.
+    #[param(example = "2")]
+    version: Option<String>,
     /// As from this address, in place of the caller's: for who has "Firewall Services Write".
     #[param(example = "192.0.2.1")]
     from: Option<String>,
@@ -63,7 +69,47 @@ async fn trace(
     Ids((zone,)): Ids<(ZoneId,)>,
     Query(params): Query<Params>,
 ) -> Result<Reply<bartizan_v4::http_trace::HttpTrace>, Error> {
-    let (mut question, name) = question(&params)?;
+    let asked = question(&params)?;
+    traced(api, caller, zone, params.url, asked).await
+}
+
+/// The same by a visitor that shows a certificate where it is asked for one. The key is used for that, and not kept.
+#[utoipa::path(
+    post,
+    path = "/bartizan/zones/{zone_id}/http_trace",
+    tag = "Zones",
+    params(("zone_id" = String, Path)),
+    request_body = HttpTraceBody,
+    responses((status = 200, body = bartizan_v4::Envelope<bartizan_v4::http_trace::HttpTrace>))
+)]
+async fn trace_with(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids((zone,)): Ids<(ZoneId,)>,
+    Body(body): Body<HttpTraceBody>,
+) -> Result<Reply<bartizan_v4::http_trace::HttpTrace>, Error> {
+    let HttpTraceBody { url, method, version, from, certificate, private_key } = body;
+    let params = Params { url, method, version, from };
+    let (mut asked, name) = question(&params)?;
+    asked.shown = match (certificate, private_key) {
+        (None, None) => None,
+        (Some(chain), Some(key)) if chain.len().max(key.len()) <= PEM_MAX => Some(HttpIdentity { chain, key }),
+        (Some(_), Some(_)) => {
+            let why = format!("certificate and private_key have {PEM_MAX} octets at most");
+            return Err(Fault::BadQuery.because(why));
+        }
+        _ => return Err(Fault::BadQuery.because("certificate and private_key go together".to_owned())),
+    };
+    traced(api, caller, zone, params.url, (asked, name)).await
+}
+
+async fn traced(
+    api: Api,
+    caller: Caller,
+    zone: ZoneId,
+    url: String,
+    (mut question, name): (HttpQuestion, Name),
+) -> Result<Reply<bartizan_v4::http_trace::HttpTrace>, Error> {
     let is_as_another = question.from.is_some();
     question.from = question.from.or(caller.client()).or(Some(Ipv4Addr::UNSPECIFIED.into()));
     let (sees, account) = api
@@ -87,7 +133,7 @@ async fn trace(
             Ok((sees, account))
         })
         .await?;
-    let method = question.method.as_str().to_owned();
+    let (method, version) = (question.method.as_str().to_owned(), question.version.as_str().to_owned());
     let busy = |whose: &str| Fault::TracesBusy.because(format!("as many as may be, {whose}")).after(OVER_WITHIN);
     let _place = api.tracings().begin(account).ok_or_else(|| busy("for this account"))?;
     let traced = api.observed().http.trace(question).await;
@@ -99,8 +145,9 @@ async fn trace(
     let status = answer.as_ref().map(|answer| answer.status);
     let fields = answer.into_iter().flat_map(|answer| answer.fields);
     Ok(Reply::of(bartizan_v4::http_trace::HttpTrace {
-        url: params.url,
+        url,
         method,
+        version,
         steps: steps.into_iter().map(step).collect(),
         status,
         fields: fields.map(|(name, value)| HttpTraceField { name, value }).collect(),
@@ -150,9 +197,16 @@ fn question(params: &Params) -> Result<(HttpQuestion, Name), Error> {
         Some("HEAD") => HttpMethod::Head,
         Some(_) => return Err(wrong("method is neither GET nor HEAD")),
     };
+    let version = match params.version.as_deref() {
+        None | Some("1.1" | "1") => HttpVersion::Http1,
+        Some("2") if https => HttpVersion::Http2,
+        Some("3") if https => HttpVersion::Http3,
+        Some("2" | "3") => return Err(wrong("by plain HTTP there is version 1.1 alone")),
+        Some(_) => return Err(wrong("version is none of 1.1, 2 and 3")),
+    };
     let from = params.from.as_deref().map(|text| text.trim().parse::<IpAddr>()).transpose();
     let from = from.map_err(|_| wrong("from is not an IP address"))?.map(|from| from.to_canonical());
-    Ok((HttpQuestion { https, host, target, method, from }, name))
+    Ok((HttpQuestion { https, host, target, method, version, shown: None, from }, name))
 }
 
 #[cfg(test)]
@@ -162,7 +216,7 @@ mod tests {
     #[test]
     fn urls_that_can_be_asked_for() {
         let asked = |url: &str| {
-            let params = Params { url: url.to_owned(), method: None, from: None };
+            let params = Params { url: url.to_owned(), method: None, version: None, from: None };
             question(&params).ok().map(|(question, name)| {
                 format!("{} {} {} {name}", question.https, question.host.as_str(), question.target)
             })
@@ -181,6 +235,27 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(asked(url).as_deref(), expect, "{url}");
+        }
+    }
+
+    #[test]
+    fn versions_that_can_be_asked_by() {
+        let asked = |url: &str, version: &str| {
+            let params = Params { url: url.to_owned(), method: None, version: Some(version.to_owned()), from: None };
+            question(&params).ok().map(|(question, _)| question.version.as_str())
+        };
+        let (plain, tls) = ("http://a.example.com", "https://a.example.com");
+        for (url, version, expect) in [
+            (plain, "1.1", Some("1.1")),
+            (plain, "2", None),
+            (plain, "3", None),
+            (tls, "1.1", Some("1.1")),
+            (tls, "2", Some("2")),
+            (tls, "3", Some("3")),
+            (tls, "4", None),
+            (tls, "", None),
+        ] {
+            assert_eq!(asked(url, version), expect, "{url} {version}");
         }
     }
 }

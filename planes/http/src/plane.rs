@@ -37,7 +37,7 @@ use crate::metrics::Counted;
 use crate::ray::Rays;
 use crate::recheck::recheck;
 use crate::spare::Spare;
-use crate::trace::{InForce, Traces};
+use crate::trace::{InForce, Listeners, Traces};
 use crate::worker::{Drain, Ports, Worker};
 use crate::{Config, Limits};
 
@@ -128,7 +128,9 @@ pub fn start(
     let listener =
         |listeners: &[Vec<TcpListener>]| listeners.iter().flatten().next().map(TcpListener::local_addr).transpose();
     let (at_http, at_https) = (listener(&sockets.http)?, listener(&sockets.https)?);
-    let in_force = InForce::new(traces.clone(), at_http, at_https, &by).map_err(StartError::OriginRoots)?;
+    let at_quic = quic.as_ref().map(|quic| quic.sockets[0].local_addr()).transpose()?;
+    let listeners = Listeners { http: at_http, https: at_https, quic: at_quic };
+    let in_force = InForce::new(traces.clone(), listeners, &by).map_err(StartError::OriginRoots)?;
     let in_force = Arc::new(in_force);
     let (workers, counters) = Default::default();
     let mut plane = Plane {

@@ -14,10 +14,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bartizan_firewall::{Source, Verdict};
 use bartizan_names::{OriginHost, SettingId};
-use bartizan_observed::{HttpAnswer, HttpQuery, HttpQuestion, HttpStage, HttpStep, HttpTrace, TracesBusy, Tracing};
+use bartizan_observed::{
+    HttpAnswer, HttpIdentity, HttpQuery, HttpQuestion, HttpStage, HttpStep, HttpTrace, HttpVersion, TracesBusy, Tracing,
+};
 use bartizan_routes::{Server, Target};
-use bartizan_tls::{Agreed, ClientConfig, Now, Roots, TlsError, client_config_by};
+use bartizan_tls::{Agreed, ClientConfig, Identity, Now, Roots, TlsError, client_config_by, showing};
 use bartizan_wire::http1::{Asked, FieldRoom, HeadSearch, Leading, Limits, ResponseHead};
+use bartizan_wire::http2::hpack::Indexing;
+use bartizan_wire::http2::{self, AnswerHead, EndStream, Event, HeadRoom};
+use bartizan_wire::http3;
+use bartizan_wire::http3::qpack::{self, Secrecy};
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{Endpoint, VarInt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore};
@@ -192,61 +200,130 @@ fn place(target: &Target) -> String {
 /// What is in force, for who wants to see it work.
 pub(crate) struct InForce {
     traces: Traces,
-    http: Option<SocketAddr>,
-    https: Option<SocketAddr>,
-    tls: Arc<ClientConfig>,
+    listeners: Listeners,
+    tls: [Arc<ClientConfig>; 3],
     places: Semaphore,
+}
+
+/// Where this process takes requests.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Listeners {
+    pub(crate) http: Option<SocketAddr>,
+    pub(crate) https: Option<SocketAddr>,
+    pub(crate) quic: Option<SocketAddr>,
+}
+
+/// Why nothing was answered.
+enum Failed {
+    /// No connection came about, as was told.
+    Told,
+    Broke(std::io::Error),
+}
+
+impl<E: std::error::Error + Send + Sync + 'static> From<E> for Failed {
+    fn from(error: E) -> Failed {
+        Failed::Broke(std::io::Error::other(error))
+    }
 }
 
 impl InForce {
     /// By these listeners.
-    pub(crate) fn new(
-        traces: Traces,
-        http: Option<SocketAddr>,
-        https: Option<SocketAddr>,
-        now: &Now,
-    ) -> Result<InForce, TlsError> {
+    pub(crate) fn new(traces: Traces, listeners: Listeners, now: &Now) -> Result<InForce, TlsError> {
         // It is this process that it speaks to, and whatever certificate a visitor gets.
-        let tls = client_config_by(now, &Roots::Unverified, &[b"http/1.1"])?;
-        let (http, https) = (http.map(here), https.map(here));
-        Ok(InForce { traces, http, https, tls, places: Semaphore::new(TRACES_MAX) })
+        let tls = |alpn: &[u8]| client_config_by(now, &Roots::Unverified, &[alpn]);
+        let tls = [tls(b"http/1.1")?, tls(b"h2")?, tls(http3::ALPN)?];
+        let Listeners { http, https, quic } = listeners;
+        let listeners = Listeners { http: http.map(here), https: https.map(here), quic: quic.map(here) };
+        Ok(InForce { traces, listeners, tls, places: Semaphore::new(TRACES_MAX) })
+    }
+
+    /// What such a visitor speaks TLS by.
+    fn tls_for(&self, question: &HttpQuestion, telling: &Telling) -> Result<Arc<ClientConfig>, Failed> {
+        let [http1, http2, http3] = &self.tls;
+        let tls = match question.version {
+            HttpVersion::Http1 => http1,
+            HttpVersion::Http2 => http2,
+            HttpVersion::Http3 => http3,
+        };
+        let Some(HttpIdentity { chain, key }) = &question.shown else { return Ok(Arc::clone(tls)) };
+        Identity::from_pem(chain, key).and_then(|identity| showing(tls, &identity)).map_err(|error| {
+            telling.tell(HttpStage::Tls, format!("this certificate cannot be shown: {}", with_cause(&error)));
+            Failed::Told
+        })
     }
 
     async fn send(&self, question: HttpQuestion, telling: &Arc<Telling>) -> Option<HttpAnswer> {
-        let listener = if question.https { self.https } else { self.http };
-        let Some(listener) = listener else {
-            telling.tell(HttpStage::Connection, "this edge has no listener for it");
-            return None;
+        let asked = match (question.https, question.version) {
+            (true, HttpVersion::Http3) => Box::pin(self.send_over_quic(&question, telling)).await,
+            _ => Box::pin(self.send_over_tcp(&question, telling)).await,
         };
-        let failed = |error: std::io::Error| telling.tell(HttpStage::Connection, format!("it broke: {error}"));
-        let stream = TcpStream::connect(listener).await.map_err(failed).ok()?;
-        let peer = stream.local_addr().map_err(failed).ok()?;
-        let wanted = Wanted { from: question.from, telling: Arc::clone(telling) };
-        let _place = self.traces.want(peer, wanted);
-        let answer = if question.https {
-            let name = question.host.bare_name().to_owned();
-            match bartizan_tls::connect(&self.tls, &name, stream).await {
-                Ok(stream) => ask(stream, &question).await,
-                Err(error) => {
-                    telling.tell(HttpStage::Tls, format!("no handshake comes about for {name}: {error}"));
-                    return None;
-                }
-            }
-        } else {
-            ask(stream, &question).await
-        };
-        match answer {
+        match asked {
             Ok(answer) => {
                 // The last octet may be here before all is told.
                 let _ = tokio::time::timeout(TRACE_END_TIME, telling.over.notified()).await;
                 Some(answer)
             }
-            Err(error) => {
-                failed(error);
+            Err(Failed::Told) => None,
+            Err(Failed::Broke(error)) => {
+                telling.tell(HttpStage::Connection, format!("it broke: {error}"));
                 None
             }
         }
     }
+
+    async fn send_over_tcp(&self, question: &HttpQuestion, telling: &Arc<Telling>) -> Result<HttpAnswer, Failed> {
+        let Listeners { http, https, .. } = self.listeners;
+        let listener = if question.https { https } else { http };
+        let stream = TcpStream::connect(listener.ok_or_else(|| no_listener(telling))?).await?;
+        let _place = self.want(stream.local_addr()?, question, telling);
+        if !question.https {
+            return Ok(ask(stream, question).await?);
+        }
+        let tls = self.tls_for(question, telling)?;
+        let name = question.host.bare_name();
+        let connected = bartizan_tls::connect(&tls, name, stream).await;
+        let stream = connected.map_err(|error| no_handshake(name, &error, telling))?;
+        match question.version {
+            HttpVersion::Http1 | HttpVersion::Http3 => Ok(ask(stream, question).await?),
+            HttpVersion::Http2 => Ok(ask_http2(stream, question).await?),
+        }
+    }
+
+    async fn send_over_quic(&self, question: &HttpQuestion, telling: &Arc<Telling>) -> Result<HttpAnswer, Failed> {
+        let listener = self.listeners.quic.ok_or_else(|| no_listener(telling))?;
+        let tls = self.tls_for(question, telling)?;
+        // The address that it is known by then.
+        let mut endpoint = Endpoint::client(SocketAddr::new(listener.ip(), 0))?;
+        endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?)));
+        let _place = self.want(endpoint.local_addr()?, question, telling);
+        let name = question.host.bare_name();
+        let quic = endpoint.connect(listener, name)?.await.map_err(|error| no_handshake(name, &error, telling))?;
+        let answer = ask_http3(&quic, question).await;
+        quic.close(VarInt::from_u32(http3::Code::No as u32), b"");
+        // It is told: else the edge would wait for more.
+        endpoint.wait_idle().await;
+        Ok(answer?)
+    }
+
+    /// What comes from there is to be traced, as long as the place is kept.
+    fn want(&self, peer: SocketAddr, question: &HttpQuestion, telling: &Arc<Telling>) -> Place<'_> {
+        self.traces.want(peer, Wanted { from: question.from, telling: Arc::clone(telling) })
+    }
+}
+
+fn with_cause(error: &TlsError) -> String {
+    let cause = std::error::Error::source(error).map(|cause| format!(" ({cause})")).unwrap_or_default();
+    format!("{error}{cause}")
+}
+
+fn no_listener(telling: &Telling) -> Failed {
+    telling.tell(HttpStage::Connection, "this edge has no listener for it");
+    Failed::Told
+}
+
+fn no_handshake(name: &str, error: &dyn std::fmt::Display, telling: &Telling) -> Failed {
+    telling.tell(HttpStage::Tls, format!("no handshake comes about for {name}: {error}"));
+    Failed::Told
 }
 
 impl HttpQuery for InForce {
@@ -321,6 +398,131 @@ async fn ask(
         }
         if answer.is_some() {
             bytes.clear();
+        }
+    }
+}
+
+/// What every version is told beside what it asks for.
+const FIELDS: [(&str, &str); 2] = [("user-agent", "bartizan-trace"), ("accept", "*/*")];
+
+/// The pseudo-fields of a question (RFC 9113 §8.3.1), and its fields.
+fn fields(question: &HttpQuestion) -> impl Iterator<Item = (&str, &str)> {
+    let HttpQuestion { host, target, method, .. } = question;
+    let pseudo =
+        [(":method", method.as_str()), (":scheme", "https"), (":authority", host.as_str()), (":path", target.as_str())];
+    pseudo.into_iter().chain(FIELDS)
+}
+
+/// The head of an answer that lies in the room, with names as they are sent (RFC 9113 §8.2.1).
+fn answered(head: AnswerHead, heads: &HeadRoom) -> HttpAnswer {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let fields = heads.fields();
+    let fields = fields.iter().map(|field| (text(field.name).to_ascii_lowercase(), text(field.value))).collect();
+    HttpAnswer { status: head.status, fields }
+}
+
+/// What is taken of an answer over HTTP/2: more than is read of it.
+const OVER_HTTP2: http2::Limits = http2::Limits {
+    streams: 1,
+    stream_window: 2 * TRACE_READ_BYTES_MAX as u32,
+    connection_window: 2 * TRACE_READ_BYTES_MAX as u32,
+    list_bytes: Limits::RESPONSE.head_bytes,
+    fields: Limits::RESPONSE.fields,
+};
+
+/// The same by HTTP/2.
+async fn ask_http2(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    question: &HttpQuestion,
+) -> Result<HttpAnswer, std::io::Error> {
+    let (mut out, mut bytes, mut heads) = (Vec::new(), Vec::new(), HeadRoom::default());
+    let mut wire = http2::Connection::<()>::client(OVER_HTTP2, &mut out);
+    let asked = Asked::by(question.method.as_str());
+    wire.open((), asked, EndStream::Set, &mut out, |encoder, out| {
+        fields(question).for_each(|(name, value)| {
+            encoder.field(name.as_bytes(), value.as_bytes(), Indexing::Never, out);
+        });
+    });
+    let (mut answer, mut read) = (None, 0);
+    loop {
+        loop {
+            let step = wire.next(&bytes, &mut heads, &mut out).map_err(std::io::Error::other)?;
+            let (used, is_hungry) = (step.used, matches!(step.event, Event::Hungry));
+            let is_over = match step.event {
+                Event::Answer { head, .. } if head.is_interim() => false,
+                Event::Answer { head, ends, .. } => {
+                    answer = Some(answered(head, &heads));
+                    ends
+                }
+                Event::Data { at, ends, .. } => {
+                    read += at.len();
+                    ends || read > TRACE_READ_BYTES_MAX
+                }
+                Event::Trailers { .. } => true,
+                // Its end, or what is taken for one: the answer's own words for it are the edge's to say.
+                Event::Reset { .. } | Event::Leaving { .. } if answer.is_some() => true,
+                Event::Reset { .. } => return Err(std::io::Error::other("the stream was reset")),
+                _ => false,
+            };
+            bytes.drain(..used);
+            if let Some(answer) = answer.take_if(|_| is_over) {
+                return Ok(answer);
+            }
+            if is_hungry {
+                break;
+            }
+        }
+        stream.write_all(&out).await?;
+        stream.flush().await?;
+        out.clear();
+        match (stream.read_buf(&mut bytes).await, answer.take()) {
+            (Ok(0) | Err(_), Some(answer)) => return Ok(answer),
+            (Ok(0), None) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            (Err(error), None) => return Err(error),
+            (Ok(_), still) => answer = still,
+        }
+    }
+}
+
+/// The same by HTTP/3.
+async fn ask_http3(quic: &quinn::Connection, question: &HttpQuestion) -> Result<HttpAnswer, std::io::Error> {
+    const HEAD: http3::Limits =
+        http3::Limits { list_bytes: Limits::RESPONSE.head_bytes, fields: Limits::RESPONSE.fields };
+    let (mut settings, mut block, mut request) = (Vec::new(), Vec::new(), Vec::new());
+    http3::put_settings(HEAD.list_bytes, &mut settings);
+    qpack::Encoder.begin(&mut block);
+    fields(question).for_each(|(name, value)| {
+        qpack::Encoder.field(name.as_bytes(), value.as_bytes(), Secrecy::Secret, &mut block);
+    });
+    http3::put_block(&block, &mut request);
+    // For as long as the connection: its end would be that of all (RFC 9114 §6.2.1).
+    let mut control = quic.open_uni().await?;
+    control.write_all(&settings).await?;
+    let (mut send, mut receive) = quic.open_bi().await?;
+    send.write_all(&request).await?;
+    send.finish()?;
+    let (mut heads, mut bytes, mut answer, mut read) = (HeadRoom::default(), Vec::new(), None, 0);
+    loop {
+        let chunk = receive.read_chunk(TRACE_READ_BYTES_MAX, true).await;
+        let chunk = match (chunk, answer.take()) {
+            (Ok(Some(chunk)), still) => {
+                answer = still;
+                chunk
+            }
+            (Ok(None) | Err(_), Some(answer)) => return Ok(answer),
+            (Ok(None), None) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            (Err(error), None) => return Err(error.into()),
+        };
+        read += chunk.bytes.len();
+        if answer.is_none() {
+            bytes.extend_from_slice(&chunk.bytes);
+            let head = http3::answer_head(&bytes, HEAD, &mut heads).map_err(std::io::Error::other)?;
+            answer = head.map(|head| answered(head, &heads));
+        }
+        match answer.take() {
+            Some(answer) if read > TRACE_READ_BYTES_MAX => return Ok(answer),
+            None if read > TRACE_READ_BYTES_MAX => return Err(std::io::Error::other("a head without end")),
+            still => answer = still,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! HTTP/3 as a server speaks it (RFC 9114), and its fields (RFC 9204): strict, and without input or output.
+//! HTTP/3 as a server speaks it (RFC 9114), and its fields (RFC 9204): strict, and without input or output. Of a client's part there
+//! is what it takes to ask once ([`answer_head`]).
 //!
 //! ```text
 //! a stream's bytes ─► RequestStream::next ─► Event: Head (lines in a HeadRoom), Data, Trailers
@@ -14,12 +15,14 @@
 //!
 //! Not here: QUIC, which methods and hosts are served, timeouts, priorities (RFC 9218), and push.
 
+mod answer;
 mod frame;
 mod peer_stream;
 pub mod qpack;
 mod request_stream;
 mod varint;
 
+pub use answer::answer_head;
 pub use frame::{Code, FRAME_HEAD_BYTES_MAX, Fault, Scope, put_block, put_data_head, put_goaway};
 pub use peer_stream::{PeerStream, PeerStreams};
 pub use request_stream::{Event, Limits, RequestStream, Step};

@@ -3,8 +3,8 @@
 use bartizan_wire::http2::hpack::List;
 use bartizan_wire::http3::qpack::{self, Encoder, QpackError, Secrecy};
 use bartizan_wire::http3::{
-    Code, Event, Fault, HeadRoom, Limits, PeerStream, PeerStreams, RequestStream, Scope, put_block, put_goaway,
-    put_settings,
+    Code, Event, Fault, HeadRoom, Limits, PeerStream, PeerStreams, RequestStream, Scope, answer_head, put_block,
+    put_data_head, put_goaway, put_settings,
 };
 use proptest::prelude::*;
 
@@ -313,4 +313,57 @@ fn our_own_words() {
     put_settings(32 * 1024, &mut control);
     put_goaway(1 << 20, &mut control);
     assert_eq!(peer(&[&control], 1), Ok(2));
+}
+
+/// What is found at the beginning of a stream of an answer: the same, or nothing yet, of each piece of it.
+#[test]
+fn heads_of_answers() {
+    let block = |fields: &[(&str, &str)]| {
+        let (mut block, mut out) = (Vec::new(), Vec::new());
+        Encoder.begin(&mut block);
+        for (name, value) in fields {
+            Encoder.field(name.as_bytes(), value.as_bytes(), Secrecy::Open, &mut block);
+        }
+        put_block(&block, &mut out);
+        out
+    };
+    let data = {
+        let mut data = Vec::new();
+        put_data_head(2, &mut data);
+        [data, b"hi".to_vec()].concat()
+    };
+    let (ok, early) = (block(&[(":status", "200"), ("x-a", "1")]), block(&[(":status", "103"), ("link", "x")]));
+    let long = "x".repeat(2_000);
+    let large = block(&[&[(":status", "200")][..], &[("x-a", long.as_str()); 20]].concat());
+    for (what, bytes, expect) in [
+        ("a head", [ok.clone(), data.clone()].concat(), Some("200 x-a")),
+        ("a head alone", ok.clone(), Some("200 x-a")),
+        ("an interim one first", [early.clone(), ok.clone()].concat(), Some("200 x-a")),
+        ("an interim one alone", early.clone(), Some("-")),
+        ("a frame that nobody knows first", [bytes("21 02 0000"), ok.clone()].concat(), Some("200 x-a")),
+        ("nothing", Vec::new(), Some("-")),
+        ("a body first", data, None),
+        ("a frame of HTTP/2", bytes("06 00"), None),
+        ("no status", block(&[("x-a", "1")]), None),
+        ("a request", block(&[(":method", "GET"), (":path", "/")]), None),
+        ("too long", large, None),
+        ("what cannot be read", [&bytes("01 03")[..], &bytes("0000 80")].concat(), None),
+    ] {
+        let mut heads = HeadRoom::default();
+        let mut look = |bytes: &[u8]| {
+            answer_head(bytes, LIMITS, &mut heads).map(|head| match head {
+                None => "-".to_owned(),
+                Some(head) => {
+                    let names = heads.fields().iter().map(|field| text(field.name)).collect::<Vec<_>>();
+                    format!("{} {}", head.status, names.join(" ").to_ascii_lowercase())
+                }
+            })
+        };
+        let whole = look(&bytes);
+        assert_eq!(whole.as_deref().ok(), expect, "{what}: {whole:?}");
+        for end in 0..bytes.len() {
+            let part = look(&bytes[..end]);
+            assert!(part == whole || part.as_deref() == Ok("-"), "{what} {end}: {part:?}");
+        }
+    }
 }

@@ -29,9 +29,36 @@ fn what_is_asked() {
         ("url=https%3A%2F%2Fme%3Asecret%40www.bartizan.localhost%2F", "400 6008"),
         ("url=https%3A%2F%2Fwww.bartizan.localhost%2F&method=POST", "400 6008"),
         ("url=https%3A%2F%2Fwww.bartizan.localhost%2F&from=me", "400 6008"),
+        ("url=https%3A%2F%2Fwww.bartizan.localhost%2F&version=4", "400 6008"),
+        ("url=http%3A%2F%2Fwww.bartizan.localhost%2F&version=2", "400 6008"),
     ] {
         let verdict = edge.get(&path(&zone, question)).verdict();
         assert_eq!(verdict.split(" /").next(), Some(expect), "{question}");
+    }
+}
+
+/// With a certificate, of whose key nothing is told.
+#[test]
+fn what_is_shown() {
+    let edge = Edge::new();
+    let path = format!("/bartizan/zones/{}/http_trace", edge.zone());
+    let url = "https://www.bartizan.localhost/";
+    let asked = json!({"url": url, "version": "3", "certificate": "CERTIFICATE", "private_key": "SECRET"});
+    let traced = edge.post(&path, &asked.to_string()).result();
+    assert_eq!((&traced["status"], &traced["version"]), (&json!(200), &json!("3")));
+    let told = traced["steps"][0]["detail"].as_str().unwrap();
+    assert!(told.contains("Http3") && told.contains("HttpIdentity") && !told.contains("SECRET"), "{told}");
+    let traced = edge.post(&path, &json!({ "url": url }).to_string()).result();
+    assert!(traced["steps"][0]["detail"].as_str().unwrap().contains("shown: None"));
+    let long = "x".repeat(70_000);
+    for body in [
+        json!({"url": url, "certificate": "x"}),
+        json!({"url": url, "private_key": "x"}),
+        json!({"url": url, "certificate": long, "private_key": "x"}),
+        json!({"url": "x", "certificate": "x", "private_key": "x"}),
+    ] {
+        let verdict = edge.post(&path, &body.to_string()).verdict();
+        assert_eq!(verdict.split(" /").next(), Some("400 6008"), "{verdict}");
     }
 }
 

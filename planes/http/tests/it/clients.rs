@@ -31,13 +31,13 @@ const ZONE: ZoneId = ZoneId::from_bytes([9; 16]);
 type Shows = Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>;
 
 /// Who issues certificates to clients.
-struct Authority {
+pub(crate) struct Authority {
     pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Authority {
+    pub(crate) fn new() -> Authority {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -57,6 +57,15 @@ impl Authority {
         change(&mut params);
         let der = params.signed_by(&key, &self.issuer).unwrap().der().clone();
         Some((vec![der], PrivateKeyDer::try_from(key.serialize_der()).unwrap()))
+    }
+
+    /// A certificate and its key, as PEM.
+    pub(crate) fn issue_as_pem(&self, change: impl FnOnce(&mut CertificateParams)) -> [String; 2] {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        change(&mut params);
+        [params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem()]
     }
 
     fn trust(&self) -> Arc<ClientTrust> {
@@ -81,7 +90,12 @@ fn ask(edit: &mut HostsEdit, host: &str, policy: ClientPolicy, trust: &Arc<Clien
 
 /// Lets a host ask its clients for certificates of an authority that nobody has any of.
 pub(crate) fn publish_mode(edge: &Edge, host: &str, mode: ClientMode) {
-    edge.publish_clients(|edit| ask(edit, host, policy(mode), &Authority::new().trust()));
+    publish_authority(edge, host, mode, &Authority::new());
+}
+
+/// The same, of this one.
+pub(crate) fn publish_authority(edge: &Edge, host: &str, mode: ClientMode, authority: &Authority) {
+    edge.publish_clients(|edit| ask(edit, host, policy(mode), &authority.trust()));
 }
 
 fn revoke(edge: &Edge) {

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use bartizan_exchange::UpstreamError;
 use bartizan_names::{ClientMode, Host, Ssl, TransportSecurity, ZoneSettings};
-use bartizan_observed::{HttpMethod, HttpQuestion, HttpStage, HttpTrace};
+use bartizan_observed::{HttpIdentity, HttpMethod, HttpQuestion, HttpStage, HttpTrace, HttpVersion};
+use bartizan_plane_http::Limits;
 
+use super::clients::{Authority, publish_authority};
 use super::edge::{Edge, field, origin_at, plain, status, tunnel};
 use super::origin::{Origin, ok};
 
@@ -16,6 +19,8 @@ fn question(url: &str) -> HttpQuestion {
         host: Host::parse(host).unwrap(),
         target: format!("/{path}"),
         method: HttpMethod::Get,
+        version: HttpVersion::Http1,
+        shown: None,
         from: None,
     }
 }
@@ -106,6 +111,72 @@ fn requests_that_a_stage_answers() {
     // There is no certificate for it, so nothing is asked at all.
     let trace = edge.trace(question("https://elsewhere.test/")).unwrap();
     assert_eq!((names(&trace).as_str(), trace.answer.is_none()), ("tls", true), "{trace:?}");
+}
+
+/// The same is decided by each version, and the answer is the same but for what only one of them has.
+#[test]
+fn by_each_version() {
+    let origin = Origin::start(|seen| {
+        let early = "HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n";
+        let body = if seen.head.starts_with("HEAD") { "" } else { "hello" };
+        format!("{early}HTTP/1.1 203 Some\r\nX-A: b\r\nContent-Length: 5\r\n\r\n{body}").into_bytes()
+    });
+    let edge = Edge::over_quic(&[("a.test", origin_at(origin.address), plain())], Limits::default(), |_| {
+        Err(UpstreamError::NotConnected)
+    });
+    for (version, expect) in
+        [(HttpVersion::Http1, "HTTP/1.1"), (HttpVersion::Http2, "HTTP/2"), (HttpVersion::Http3, "HTTP/3")]
+    {
+        for method in [HttpMethod::Get, HttpMethod::Head] {
+            let trace = edge.trace(HttpQuestion { version, method, ..question("https://a.test/p?q") }).unwrap();
+            assert_eq!(names(&trace), format!("connection host settings rule {STAGES} origin end"));
+            assert!(told(&trace, "connection").starts_with(&format!("https, TLS 1.3, {expect}, from ")), "{trace:?}");
+            let answer = trace.answer.as_ref().unwrap();
+            assert_eq!(answer.status, 203);
+            assert!(answer.fields.iter().any(|(name, value)| name.eq_ignore_ascii_case("x-a") && value == "b"));
+            let seen = origin.take_seen();
+            let line = format!("{} /p?q HTTP/1.1", method.as_str());
+            assert!(seen[0].head.starts_with(&line) && seen.len() == 1, "{seen:?}");
+            assert_eq!(field(&seen[0].head, "user-agent"), Some("bartizan-trace"));
+            let end = told(&trace, "end");
+            assert!(end.starts_with("203 by origin, answered; "), "{end}");
+        }
+        let trace = edge.trace(HttpQuestion { version, ..question("https://elsewhere.test/") }).unwrap();
+        assert_eq!((names(&trace).as_str(), trace.answer.is_none()), ("tls", true), "{trace:?}");
+    }
+    let plain = Edge::start(&[("a.test", origin_at(origin.address), plain())]);
+    let trace = plain.trace(HttpQuestion { version: HttpVersion::Http3, ..question("https://a.test/") }).unwrap();
+    assert_eq!(told(&trace, "connection"), "this edge has no listener for it", "{trace:?}");
+}
+
+/// By each version with a certificate that is believed, one that has run out, and one of somebody else.
+#[test]
+fn with_a_certificate() {
+    let origin = Origin::start(|_| ok("hello"));
+    let edge = Edge::over_quic(&[("a.test", origin_at(origin.address), plain())], Limits::default(), |_| {
+        Err(UpstreamError::NotConnected)
+    });
+    let ours = Authority::new();
+    publish_authority(&edge, "a.test", ClientMode::Enforce, &ours);
+    let good = ours.issue_as_pem(|_| {});
+    let over = ours.issue_as_pem(|params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
+    let theirs = Authority::new().issue_as_pem(|_| {});
+    for version in [HttpVersion::Http1, HttpVersion::Http2, HttpVersion::Http3] {
+        for ([chain, key], expect, status) in
+            [(&good, "valid", 200), (&over, "invalid, expired", 403), (&theirs, "invalid, ", 403)]
+        {
+            let shown = Some(HttpIdentity { chain: chain.clone(), key: key.clone() });
+            let trace = edge.trace(HttpQuestion { version, shown, ..question("https://a.test/") }).unwrap();
+            let said = told(&trace, "certificate");
+            assert!(said.contains(&format!("(enforce); of this one: {expect}")), "{trace:?}");
+            assert_eq!(trace.answer.unwrap().status, status, "{said}");
+        }
+        for (chain, key) in [("", &good[1]), (&good[0], &String::new()), (&good[0], &theirs[1])] {
+            let shown = Some(HttpIdentity { chain: chain.to_owned(), key: key.clone() });
+            let trace = edge.trace(HttpQuestion { version, shown, ..question("https://a.test/") }).unwrap();
+            assert!(told(&trace, "tls").starts_with("this certificate cannot be shown: "), "{trace:?}");
+        }
+    }
 }
 
 /// What a host wants of its clients, and what came of that: whoever traces shows no certificate.

@@ -28,6 +28,12 @@ fn the_way_of_a_request() {
     assert!(detail(&traced, "settings").contains("ssl=flexible"), "{traced}");
     assert!(detail(&traced, "origin").contains(&format!("http://127.0.0.1:{}", origin.port())), "{traced}");
     assert!(detail(&traced, "end").starts_with("418 by origin, answered"), "{traced}");
+    for version in ["2", "3"] {
+        let traced = trace(&edge, &["--http", version, &url]);
+        assert_eq!((&traced["status"], traced["version"].as_str()), (&json!(418), Some(version)), "{traced}");
+        let connection = format!("https, TLS 1.3, HTTP/{version}");
+        assert!(detail(&traced, "connection").starts_with(&connection), "{traced}");
+    }
     // For people.
     let told = finish(&mut edge.command(["trace", &url])).ok();
     for part in [url.as_str(), "firewall", "goes on", "418", "CF-Ray: "] {
@@ -61,5 +67,9 @@ fn what_cannot_be_traced() {
     let edge = Edge::start();
     for (url, code) in [("www.example.com", 2), ("https://user:pass@x.example/", 2), ("https://nobody.example/", 3)] {
         finish(&mut edge.command(["trace", url])).failed_with(code);
+    }
+    let url = "https://www.example.com";
+    for words in [["--http", "4"], ["--cert", "client.pem"], ["--key", "client.key"]] {
+        finish(&mut edge.command(["trace", url].iter().chain(&words))).failed_with(2);
     }
 }
