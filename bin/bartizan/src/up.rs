@@ -294,6 +294,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         pop: pop_name,
         clock: clock.clone(),
         problems: observed.problems.clone(),
+        pace: bartizan_stats::SECOND,
     })
     .context("the thread of statistics")?;
     observed.counted = observed.counted.iter().cloned().chain([Arc::new(stats.clone()) as _]).collect();

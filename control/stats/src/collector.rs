@@ -25,7 +25,7 @@ use crate::kind::Kind;
 use crate::tier::Tier;
 
 /// How often tables are taken.
-const SECOND: Duration = Duration::from_secs(1);
+pub const SECOND: Duration = Duration::from_secs(1);
 
 /// Names that are kept of a zone in a stretch, and cells. Of an open minute twice as many, so that it is not shrunk with each
 /// name.
@@ -42,8 +42,8 @@ const MERGING_MAX: Duration = Duration::from_millis(200);
 /// Rows that are deleted in one piece.
 const FORGOTTEN_AT_ONCE: usize = 500;
 
-/// How long an error of the disk is left alone.
-const RETRY: Duration = Duration::from_secs(10);
+/// For how many turns an error of the disk is left alone.
+const RETRY: u32 = 10;
 
 /// Writing takes no more than this share of the time: where it takes long, it is done less often.
 const WRITING_SHARE: u32 = 4;
@@ -56,6 +56,7 @@ pub(crate) struct Collector {
     pub(crate) dir: PathBuf,
     pub(crate) clock: Clock,
     pub(crate) problems: Problems,
+    pub(crate) pace: Duration,
     pub(crate) sources: Vec<Source>,
     pub(crate) file: Option<File>,
     pub(crate) retry: Option<Instant>,
@@ -138,7 +139,7 @@ impl Collector {
         for source in &self.sources {
             source.trays.taken_by_this_thread();
         }
-        let mut next = Instant::now() + SECOND;
+        let mut next = Instant::now() + self.pace;
         loop {
             let is_last = self.shared.stopping.load(Relaxed);
             self.turn(is_last);
@@ -147,11 +148,11 @@ impl Collector {
             }
             let now = Instant::now();
             if next <= now {
-                next = now + SECOND;
+                next = now + self.pace;
             }
             // A full table wakes it before.
             thread::park_timeout(next - now);
-            next = if Instant::now() >= next { next + SECOND } else { next };
+            next = if Instant::now() >= next { next + self.pace } else { next };
         }
     }
 
@@ -197,7 +198,7 @@ impl Collector {
             }
         }
         let took = began.elapsed();
-        self.write_at = Instant::now() + (took * WRITING_SHARE).max(SECOND / 2);
+        self.write_at = Instant::now() + (took * WRITING_SHARE).max(self.pace / 2);
     }
 
     fn write(&mut self, now: u64) -> Result<(), FileError> {
@@ -326,7 +327,7 @@ impl Collector {
         if self.retry.is_none() {
             tracing::warn!(%error, "statistics cannot be written; trying again");
         }
-        self.retry = Some(Instant::now() + RETRY);
+        self.retry = Some(Instant::now() + RETRY * self.pace);
         let remedy = if matches!(error, FileError::AheadAgain) { AHEAD_AGAIN } else { NOT_WRITTEN };
         self.report(&error.to_string(), remedy);
     }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bartizan_analytics::{Query, Report, Table, Tally, TooMuch};
 use bartizan_clock::Clock;
@@ -28,6 +28,7 @@ use bartizan_live::Trays;
 use bartizan_names::ZoneId;
 use bartizan_observed::{Measured, Metric, Problems, Sample};
 
+pub use collector::SECOND;
 pub use file::{AHEAD, ASIDE, FILE};
 pub use kind::Kind;
 pub use tier::{Retention, Tier};
@@ -46,6 +47,8 @@ pub struct Given {
     pub pop: String,
     pub clock: Clock,
     pub problems: Problems,
+    /// How often tables are taken: each [`SECOND`], but where nobody wants to wait for one.
+    pub pace: Duration,
 }
 
 /// What can be asked. Clones are the same.
@@ -100,7 +103,7 @@ pub enum StatsError {
 
 /// Begins to collect. Nothing is waited for: a file that cannot be opened is tried again.
 pub fn start(given: Given) -> io::Result<(Stats, Collecting)> {
-    let Given { dir, dns, retention, pop, clock, problems } = given;
+    let Given { dir, dns, retention, pop, clock, problems, pace } = given;
     let shared = Arc::new(Shared {
         dir: dir.clone(),
         retention,
@@ -121,6 +124,7 @@ pub fn start(given: Given) -> io::Result<(Stats, Collecting)> {
         dir,
         clock,
         problems,
+        pace,
         sources: vec![Source::new(Kind::Dns, dns)],
         file: None,
         retry: None,

@@ -53,6 +53,7 @@ impl Edge {
             pop: "fra".to_owned(),
             clock: Clock::given(tell, Known::default()),
             problems: problems.clone(),
+            pace: Duration::from_millis(20),
         };
         let (stats, collecting) = bartizan_stats::start(given).unwrap();
         let tray = trays.tray();
@@ -118,7 +119,7 @@ fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < end, "{what} does not come about");
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
