@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bartizan_live::Live;
 use bartizan_observed::{Connection, LastAnswer};
-use bartizan_quic::{Inboxes, Unproven, first_window};
+use bartizan_quic::{Inboxes, Unproven};
 use bartizan_quotas::{Over, Rarely, Shares, SourcePermit};
 use bartizan_rpc::{Call, Refused, Registered, Registration, RpcThread, serve_registration};
 use bartizan_tls::AcceptError;
@@ -287,10 +287,8 @@ pub(crate) async fn register(
         }
         return Err(refuse(&link.carrier, full(edge.limits.tunnel_connections), reply, control, edge).await);
     }
-    // Until the next look.
-    if let Some(quic) = link.carrier.quic() {
-        quic.set_receive_window(first_window(edge.memory));
-    }
+    // Before anything may be asked on it: what is answered is judged by it.
+    link.carrier.trust(edge.memory);
     tracing::info!(
         tunnel = %facts.tunnel, connector = %facts.connector, index = facts.index, %source, version = facts.version,
         "a connector registered"

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bartizan_live::Silence;
 use bartizan_observed::Connection;
-use bartizan_quic::AllUnread;
+use bartizan_quic::{AllUnread, first_window};
 use bartizan_quotas::SourceKey;
 use bartizan_rpc::plain_text;
 use tokio::runtime::Handle;
@@ -64,6 +64,15 @@ impl Carrier {
         match self {
             Carrier::Quic(quic) => Some(quic),
             Carrier::Http2(_) => None,
+        }
+    }
+
+    /// The connector is known now, and may be asked for what others ask.
+    pub(crate) fn trust(&self, memory: u64) {
+        match self {
+            // Until the next look.
+            Carrier::Quic(quic) => quic.set_receive_window(first_window(memory)),
+            Carrier::Http2(session) => session.trust(),
         }
     }
 

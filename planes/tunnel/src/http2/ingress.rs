@@ -96,13 +96,10 @@ async fn arrive(
         Ok(Err(error)) => Err(error),
         Err(_) => Err(ArrivalError::RegisterTime),
     };
-    match &registering {
-        Ok(_) => session.trust(),
-        Err(_) => {
-            session.close();
-            // Its place is for another when its socket is gone.
-            let _ = driving.await;
-        }
+    if registering.is_err() {
+        session.close();
+        // Its place is for another when its socket is gone.
+        let _ = driving.await;
     }
     registering
 }
