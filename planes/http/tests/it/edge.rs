@@ -156,9 +156,8 @@ impl Edge {
     ) -> Edge {
         let ca = Ca::new();
         let live = Live::new(Config { limits, ..config(sites, Firewall::empty(), &ca) });
-        let http = listener(Ipv4Addr::LOCALHOST);
+        let [http, http_v6] = on_both();
         let (https, quic) = https(udp);
-        let http_v6 = listener(Ipv6Addr::LOCALHOST);
         let addresses = [&http, &https, &http_v6].map(|listener| listener.local_addr().unwrap());
         let sockets = Sockets { http: vec![vec![http, http_v6]], https: vec![vec![https]], quic };
         let listeners = addresses.map(|address| Listener { protocol: Protocol::Tcp, address }).to_vec();
@@ -380,6 +379,16 @@ impl quinn::crypto::HmacKey for NoKey {
     fn verify(&self, _: &[u8], signature: &[u8]) -> Result<(), quinn::crypto::CryptoError> {
         if signature == [7; 32] { Ok(()) } else { Err(quinn::crypto::CryptoError) }
     }
+}
+
+/// Of one port on both loopback addresses, so that nobody else has it on either.
+fn on_both() -> [TcpListener; 2] {
+    let both = (0..100).find_map(|_| {
+        let v4 = listener(Ipv4Addr::LOCALHOST);
+        let v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, v4.local_addr().unwrap().port())).ok()?;
+        Some([v4, v6])
+    });
+    both.expect("a port that is free on both")
 }
 
 fn listener(address: impl Into<std::net::IpAddr>) -> TcpListener {
