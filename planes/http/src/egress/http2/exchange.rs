@@ -13,7 +13,7 @@ use futures_util::Stream as Frames;
 use http::{HeaderMap, StatusCode};
 
 use super::session::{Session, StreamClosed};
-use super::stream::{Closed, Need, Stream};
+use super::stream::{Closed, Held, Need, Stream};
 use crate::arrived::Arrived;
 use crate::clients::Told;
 use crate::fields::{Fields, bytes_of};
@@ -328,19 +328,20 @@ impl Upload {
     /// All of the body, if it is still to be had.
     fn again(&mut self, stream: &Stream) -> Option<Body> {
         let Kept { data, trailers, is_whole } = self.kept.take()?;
-        stream.keep_no_more(data.len());
+        let held = stream.hand_over(data.len());
         let rest = std::mem::replace(&mut self.body, Body::empty());
         if data.is_empty() && !is_whole {
             return Some(rest);
         }
-        let (data, rest) = (Some(data.freeze()).filter(|data| !data.is_empty()), Some(rest).filter(|_| !is_whole));
-        Some(Body::frames(self.length, Again { data, trailers, rest }))
+        let data = Some(data.freeze()).filter(|data| !data.is_empty()).map(|data| (data, held));
+        Some(Body::frames(self.length, Again { data, trailers, rest: Some(rest).filter(|_| !is_whole) }))
     }
 }
 
 /// A body of which some was taken before.
 struct Again {
-    data: Option<Bytes>,
+    /// Counted as the visitor's until it is taken, however long the next connection takes to come about.
+    data: Option<(Bytes, Held)>,
     trailers: Option<HeaderMap>,
     /// None if nothing follows.
     rest: Option<Body>,
@@ -350,7 +351,7 @@ impl Frames for Again {
     type Item = Result<Frame, BodyError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Some(data) = self.data.take() {
+        if let Some((data, _)) = self.data.take() {
             return Poll::Ready(Some(Ok(Frame::Data(data))));
         }
         match &mut self.rest {

@@ -266,6 +266,23 @@ impl Stream {
     pub(super) fn keep_no_more(&self, bytes: usize) {
         self.visitor.let_go(bytes);
     }
+
+    /// What is kept outlives the stream.
+    pub(super) fn hand_over(&self, bytes: usize) -> Held {
+        Held { visitor: Rc::clone(&self.visitor), bytes }
+    }
+}
+
+/// So much that is held for a visitor, until this is dropped.
+pub(super) struct Held {
+    visitor: Rc<Connection>,
+    bytes: usize,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.visitor.let_go(self.bytes);
+    }
 }
 
 impl Drop for Stream {
