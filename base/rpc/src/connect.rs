@@ -98,6 +98,20 @@ impl<'e> Entry<'e> {
         Entry { prefix: Metadata::HEADER, name, value }
     }
 
+    /// The field's name, if this is a header field.
+    pub(crate) fn header_name(&self) -> Option<&'e [u8]> {
+        (self.prefix == Metadata::HEADER).then_some(self.name)
+    }
+
+    /// Its key, if it is none.
+    pub(crate) fn key(&self) -> Option<&'e [u8]> {
+        self.prefix.is_empty().then_some(self.name)
+    }
+
+    pub(crate) fn value(&self) -> &'e [u8] {
+        self.value
+    }
+
     fn key_bytes(&self) -> usize {
         self.prefix.len() + self.name.len()
     }

@@ -13,10 +13,10 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Applied;
-use crate::connect::METADATA_MAX;
+use crate::connect::{Entry, METADATA_MAX, Metadata};
 use crate::text::plain_text;
 
 /// Says that a request is none of a visitor, or asks for a WebSocket.
@@ -30,6 +30,8 @@ pub const TCP_FIELD: &str = "cf-cloudflared-proxy-src";
 pub const ANSWER_FIELD: &str = "cf-cloudflared-response-headers";
 /// Who has answered, in JSON.
 pub const META_FIELD: &str = "cf-cloudflared-response-meta";
+/// Among the fields of an answer: why there is none of an origin. Only connectors of ours say it.
+pub const ERROR_FIELD: &str = "Bartizan-Error";
 /// What begins with it is between edge and connector.
 pub const OWN_PREFIX: &str = "cf-cloudflared-";
 
@@ -126,9 +128,69 @@ impl Answerer {
     }
 }
 
+/// The head of an answer as a connector writes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    pub answerer: Answerer,
+    /// For [`ANSWER_FIELD`].
+    pub fields: String,
+}
+
+/// What answers that are none of an origin have for a status: stock connectors say the same.
+const NO_ANSWER: u16 = 502;
+/// HTTP/2 has no 101 (RFC 9113 §8.6): that the origin agrees is in its fields.
+const SWITCHED: (u16, u16) = (101, 200);
+
+impl Answer {
+    /// The same as [`encode_response`](crate::encode_response) writes for the other transport.
+    pub fn of<'e, I: Iterator<Item = Entry<'e>>>(error: &str, entries: impl Fn() -> I) -> Answer {
+        let text = |value: &[u8]| str::from_utf8(value).ok()?.parse().ok();
+        let said = entries().find(|entry| entry.key() == Some(Metadata::STATUS.as_bytes()));
+        let status: u16 = said.and_then(|entry| text(entry.value())).unwrap_or(SWITCHED.1);
+        if error.is_empty() {
+            let fields = entries().filter_map(|entry| Some((entry.header_name()?, entry.value())));
+            let status = if status == SWITCHED.0 { SWITCHED.1 } else { status };
+            return Answer { status, answerer: Answerer::Origin, fields: encode_fields(fields) };
+        }
+        let why = std::iter::once((ERROR_FIELD.as_bytes(), error.as_bytes()));
+        let fault = entries().filter_map(|entry| Some((entry.key()?, entry.value())));
+        Answer { status: NO_ANSWER, answerer: Answerer::Connector, fields: encode_fields(why.chain(fault)) }
+    }
+}
+
 /// The body that brings a connector its configuration, a JSON document.
 pub fn encode_configuration(version: i32, json: &str) -> Bytes {
     format!(r#"{{"version":{version},"config":{json}}}"#).into()
+}
+
+/// A configuration cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration is not the JSON object that it should be: {0}")]
+pub struct ConfigurationError(#[from] serde_json::Error);
+
+/// Reads what [`encode_configuration`] writes: the version, and the document.
+pub fn read_configuration(body: &[u8]) -> Result<(i32, Vec<u8>), ConfigurationError> {
+    #[derive(Deserialize)]
+    struct Pushed {
+        version: i32,
+        config: serde_json::Value,
+    }
+    let Pushed { version, config } = serde_json::from_slice(body)?;
+    Ok((version, serde_json::to_vec(&config)?))
+}
+
+/// What became of it, for the edge.
+pub fn encode_applied(applied: &Applied) -> Bytes {
+    #[derive(Serialize)]
+    struct Said<'a> {
+        #[serde(rename = "lastAppliedVersion")]
+        version: i32,
+        err: Option<&'a str>,
+    }
+    let said = Said { version: applied.version, err: applied.error.as_deref() };
+    // Numbers and text are always JSON.
+    serde_json::to_vec(&said).unwrap_or_default().into()
 }
 
 /// The answer to a configuration cannot be read.
@@ -223,6 +285,42 @@ mod tests {
         assert!(read_applied(b"{}").is_err() && read_applied(b"").is_err());
     }
 
+    #[test]
+    fn a_configuration_and_its_answer_come_back() {
+        let (version, document) = read_configuration(&encode_configuration(7, r#"{"ingress": []}"#)).unwrap();
+        assert_eq!((version, &*document), (7, &br#"{"ingress":[]}"#[..]));
+        for body in
+            ["", "{}", r#"{"version": 7}"#, r#"{"version": "7", "config": {}}"#, r#"{"version": 7, "config": {}} x"#]
+        {
+            assert!(read_configuration(body.as_bytes()).is_err(), "{body}");
+        }
+        for error in [None, Some("rule 1: \"x\"".to_owned())] {
+            let applied = Applied { version: 7, error };
+            assert_eq!(read_applied(&encode_applied(&applied)).unwrap(), applied);
+        }
+    }
+
+    #[test]
+    fn answers_of_origins_and_of_connectors() {
+        let status = |status: &'static str| Entry::new(Metadata::STATUS, status.as_bytes());
+        let field = Entry::header(b"X-End", b"2");
+        for (error, entries, expect) in [
+            ("", vec![status("404"), field], (404, Answerer::Origin, vec![("X-End", "2")])),
+            ("", vec![status("101"), field], (200, Answerer::Origin, vec![("X-End", "2")])),
+            ("", vec![], (200, Answerer::Origin, vec![])),
+            (
+                "it refuses",
+                vec![Entry::new(Metadata::FAULT, b"refused")],
+                (502, Answerer::Connector, vec![(ERROR_FIELD, "it refuses"), (Metadata::FAULT, "refused")]),
+            ),
+        ] {
+            let answer = Answer::of(error, || entries.iter().copied());
+            let fields = read(&answer.fields).unwrap();
+            let fields: Vec<_> = fields.iter().map(|(name, value)| (&**name, str::from_utf8(value).unwrap())).collect();
+            assert_eq!((answer.status, answer.answerer, fields), expect);
+        }
+    }
+
     proptest! {
         #[test]
         fn fields_come_back(fields in prop::collection::vec(("[!-~]{1,9}", prop::collection::vec(any::<u8>(), 0..20)), 0..9)) {
@@ -234,6 +332,7 @@ mod tests {
         fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode_fields(&bytes);
             let _ = read_applied(&bytes);
+            let _ = read_configuration(&bytes);
             let _ = Answerer::read(Some(&bytes));
         }
     }

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use anyhow::Context;
-use bartizan_connector::{Credentials, Event, Ingress, Options, OriginRequest, Token, plain_text};
+use bartizan_connector::{Credentials, Event, Ingress, Options, OriginRequest, Protocol, Token, Transport, plain_text};
 use bartizan_dial::Reach;
 use bartizan_names::ConnectorId;
 use bartizan_quotas::Rarely;
@@ -104,6 +104,7 @@ impl Plan {
             facts.and_then(|facts| facts.https.first()?.parse::<SocketAddr>().ok()).map(|https| https.port());
         let mut plan = Plan { options: options(token, edges, roots)?, https_port, service: None };
         plan.options.connections = usize::from(flags.connections);
+        plan.options.protocol = flags.protocol.into();
         plan.options.grace = Duration::from_secs(flags.grace_period);
         if let Some(url) = &flags.url {
             let mut origin = OriginRequest::default();
@@ -120,7 +121,9 @@ impl Plan {
     /// A connector inside the edge's own process, which reaches no more than the edge does: its rules can be changed by
     /// whoever may change the tunnel, and believes the edge's time.
     pub fn local(token: &str, edges: Vec<SocketAddr>, ca: &str, (reach, now): (Reach, Now)) -> anyhow::Result<Plan> {
-        let options = Options { reach, now: Some(now), ..options(token.parse()?, edges, Roots::Pem(ca.to_owned()))? };
+        let protocol = Protocol::Only(Transport::Quic);
+        let options =
+            Options { protocol, reach, now: Some(now), ..options(token.parse()?, edges, Roots::Pem(ca.to_owned()))? };
         Ok(Plan { options, https_port: None, service: None })
     }
 
@@ -184,7 +187,9 @@ pub async fn run(plan: Plan, output: Output) -> anyhow::Result<()> {
 /// The same inside an edge: what happens goes to the log.
 pub async fn run_quietly(plan: Plan, stopped: watch::Receiver<bool>) -> anyhow::Result<()> {
     drive(plan, stopped, |event, line| match event {
-        Event::Connected { .. } | Event::ConfigurationApplied { .. } | Event::Stopped => tracing::debug!("{line}"),
+        Event::Connected { .. } | Event::FellBack { .. } | Event::ConfigurationApplied { .. } | Event::Stopped => {
+            tracing::debug!("{line}")
+        }
         _ => tracing::warn!("hello page: {line}"),
     })
     .await
@@ -245,7 +250,13 @@ impl Lines {
 /// What happened and why, in one line.
 fn line(event: &Event) -> String {
     match event {
-        Event::Connected { index, edge, location } => format!("connection {index} is up: {edge} ({location})"),
+        Event::Connected { index, edge, location, transport } => {
+            format!("connection {index} is up: {edge} ({location}), over {transport}")
+        }
+        Event::FellBack { index, why } => format!(
+            "connection {index} is over HTTP/2, without UDP, since nothing came back over QUIC ({why}); QUIC is tried again \
+             once a minute"
+        ),
         Event::Lost { index, why, retry_in } => {
             format!("connection {index} is down: {why}; next try in {:.1} s", retry_in.as_secs_f64())
         }

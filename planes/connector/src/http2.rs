@@ -9,22 +9,20 @@ use std::time::Duration;
 
 use bartizan_names::{Host, OriginFault};
 use bartizan_net::{LeastRate, delivered};
-use bartizan_quic::IntakeError;
-use bartizan_rpc::{ConnectRequest, Metadata, encode_response};
-use quinn::SendStream;
+use bartizan_rpc::{ConnectRequest, Metadata};
 use tokio::io::AsyncWriteExt;
 
 use crate::Event;
 use crate::ingress::{Shared, StreamError};
 use crate::link::Io;
 use crate::pipeline::fail;
-use crate::untaken::Arriving;
+use crate::stream::{Arriving, IntakeError, Outlet};
 
 /// Serves one connection to its end, or until the rules say something else of its host. The stream is reset by the caller
 /// after an error.
 pub(crate) async fn serve(
     request: &ConnectRequest,
-    send: &mut SendStream,
+    send: &mut Outlet,
     receive: Arriving,
     shared: &Shared,
 ) -> Result<(), StreamError> {
@@ -54,7 +52,7 @@ pub(crate) async fn serve(
             return fail(send, format!("{}: {why}", origin.name()), error.fault()).await;
         }
     };
-    send.write_chunk(encode_response("", std::iter::empty).into()).await?;
+    send.agree().await?;
     let receive = receive.intake(request, None);
     let shed = receive.shed();
     let mut edge = tokio::io::join(receive, send);

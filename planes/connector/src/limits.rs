@@ -58,6 +58,20 @@ pub(crate) const STREAMS_MAX: u32 = 2048 + 64;
 /// What we keep of one connection until the edge acknowledges it.
 pub(crate) const SEND_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 
+/// Over HTTP/2, of one connection: what it lets come ahead of who takes it, at most.
+pub(crate) const HTTP2_WINDOW_BYTES_MAX: u32 = 16 * 1024 * 1024;
+/// The largest head of a request; a little more than an edge of ours takes from its clients.
+pub(crate) const HTTP2_LIST_BYTES: usize = 64 * 1024;
+/// Fields that the edge adds to those of a client.
+pub(crate) const HTTP2_OWN_FIELDS: usize = 64;
+/// What is gathered to be written, before those who write wait.
+pub(crate) const HTTP2_GATHERED_BYTES: usize = 64 * 1024;
+/// The same, before nothing more is read: each frame that comes may cost one of ours.
+pub(crate) const HTTP2_CLOGGED_BYTES: usize = 128 * 1024;
+/// Bytes of a read, and reads before others have their turn.
+pub(crate) const HTTP2_READ_BYTES: usize = 32 * 1024;
+pub(crate) const HTTP2_READS_A_TURN: usize = 8;
+
 /// Between two looks at idle connections to origins.
 pub(crate) const SWEEP: Duration = Duration::from_secs(5);
 

@@ -12,7 +12,6 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use bartizan_quic::{Intake, IntakeError, Shed};
 use bartizan_tls::ClientStream;
 use bartizan_wire::http1::{
     Asked, BodyReader, ChunkLine, Event, FieldRoom, HeadSearch, INTERIM_MAX, Leading, Limits, Persistence, Refusal,
@@ -23,6 +22,8 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
+
+use crate::stream::{Intake, IntakeError, Shed};
 
 /// Bytes that are read from an origin at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -296,7 +297,7 @@ async fn upload(
 
 async fn next(receive: &mut Intake) -> Result<Option<Bytes>, UploadError> {
     receive.chunk().await.map_err(|error| match error {
-        IntakeError::Stream(_) => UploadError::Edge,
+        IntakeError::Quic(_) | IntakeError::Http2(_) => UploadError::Edge,
         IntakeError::Shed => UploadError::Shed,
     })
 }

@@ -5,11 +5,10 @@ use std::pin::pin;
 use std::task::Poll;
 
 use bartizan_names::{Host, OriginFault};
-use bartizan_rpc::{ConnectKind, ConnectRequest, Entry, Metadata, encode_response};
+use bartizan_rpc::{ConnectKind, ConnectRequest, Entry, Metadata};
 use bartizan_wire::http1::{self, Asked, Class, Content, HeadWriter, Illegal, has_token, is_end_to_end};
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use quinn::SendStream;
 
 use crate::Event;
 use crate::egress::{Origin, OriginError};
@@ -17,7 +16,7 @@ use crate::hello;
 use crate::ingress::{Shared, StreamError};
 use crate::link::{Answer, Asking, Upload};
 use crate::rules::Service;
-use crate::untaken::Arriving;
+use crate::stream::{Arriving, Head, Outlet};
 use crate::upgrade;
 
 /// Room for a usual head.
@@ -26,7 +25,7 @@ const HEAD_BYTES: usize = 1024;
 /// Answers one request. The stream is finished by the caller, or reset after an error.
 pub(crate) async fn serve(
     request: ConnectRequest,
-    send: &mut SendStream,
+    send: &mut Outlet,
     receive: Arriving,
     shared: &Shared,
 ) -> Result<(), StreamError> {
@@ -155,7 +154,7 @@ async fn forward(
     origin: &Origin,
     wanted: &Wanted<'_>,
     head: Vec<u8>,
-    send: &mut SendStream,
+    send: &mut Outlet,
     receive: Arriving,
     shared: &Shared,
 ) -> Result<(), StreamError> {
@@ -178,7 +177,8 @@ async fn forward(
     };
     match receive {
         Some(receive) if answer.head.to_websocket => {
-            send.write_chunk(encode(&answer)).await?;
+            let head = head_of(send, &answer);
+            send.begin(head, Bytes::new()).await?;
             let receive = receive.intake(wanted.request, None);
             upgrade::relay(answer, send, receive, shared.limits.deliver_time).await
         }
@@ -204,12 +204,7 @@ async fn forward(
     }
 }
 
-async fn say_why(
-    origin: &Origin,
-    error: &OriginError,
-    send: &mut SendStream,
-    shared: &Shared,
-) -> Result<(), StreamError> {
+async fn say_why(origin: &Origin, error: &OriginError, send: &mut Outlet, shared: &Shared) -> Result<(), StreamError> {
     let why = error.to_string();
     shared.mention(Event::RequestFailed { origin: origin.name().to_owned(), why: why.clone() });
     fail(send, format!("{}: {why}", origin.name()), error.fault()).await
@@ -223,14 +218,14 @@ fn mention(error: &StreamError, origin: &Origin, shared: &Shared) {
 }
 
 /// Writes an origin's answer. `first` is the first piece of its body, or its end, if that is here.
-async fn relay(answer: &mut Answer, first: Poll<Option<Bytes>>, send: &mut SendStream) -> Result<(), StreamError> {
+async fn relay(answer: &mut Answer, first: Poll<Option<Bytes>>, send: &mut Outlet) -> Result<(), StreamError> {
     let (data, is_over) = match first {
         Poll::Ready(Some(data)) => (data, false),
         Poll::Ready(None) => (Bytes::new(), true),
         Poll::Pending => (Bytes::new(), false),
     };
-    // Together, so that a short answer is one packet.
-    send.write_all_chunks(&mut [encode(answer), data]).await?;
+    let head = head_of(send, answer);
+    send.begin(head, data).await?;
     if is_over {
         return Ok(());
     }
@@ -252,7 +247,7 @@ async fn relay(answer: &mut Answer, first: Poll<Option<Bytes>>, send: &mut SendS
 }
 
 /// The head of an origin's answer. Its length stays: it tells the edge how much must come.
-fn encode(answer: &Answer) -> Bytes {
+fn head_of(send: &Outlet, answer: &Answer) -> Head {
     let head = &answer.head;
     let fields = head.of(&answer.head_bytes).fields();
     let (status, length) = (head.status.to_string(), head.stated_length.map(|length| length.to_string()));
@@ -260,12 +255,12 @@ fn encode(answer: &Answer) -> Bytes {
     let length = length.as_ref().map(|length| Entry::header(b"Content-Length", length.as_bytes()));
     let end_to_end = || fields.iter().filter(|field| field.class == Class::EndToEnd);
     let end_to_end = || end_to_end().map(|field| Entry::header(field.name, field.value));
-    encode_response("", || [status].into_iter().chain(length).chain(end_to_end())).into()
+    send.head("", || [status].into_iter().chain(length).chain(end_to_end()))
 }
 
 /// An answer of our own. For `HEAD` it says the length of what `GET` would bring (RFC 9110 §8.6).
 async fn answer(
-    send: &mut SendStream,
+    send: &mut Outlet,
     method: &Method,
     status: StatusCode,
     headers: &[(&str, &str)],
@@ -277,19 +272,16 @@ async fn answer(
     let (code, length) = (Entry::new(Metadata::STATUS, status.as_str().as_bytes()), body.len().to_string());
     let length = states.then(|| Entry::header(b"Content-Length", length.as_bytes()));
     let headers = || headers.iter().map(|(name, value)| Entry::header(name.as_bytes(), value.as_bytes()));
-    let head = encode_response("", || [code].into_iter().chain(headers()).chain(length));
-    send.write_chunk(head.into()).await?;
-    if content == Content::Framed {
-        send.write_all(body.as_bytes()).await?;
-    }
-    Ok(())
+    let body = if content == Content::Framed { Bytes::copy_from_slice(body.as_bytes()) } else { Bytes::new() };
+    let head = send.head("", || [code].into_iter().chain(headers()).chain(length));
+    Ok(send.begin(head, body).await?)
 }
 
 /// There is no answer, for this reason: in words for people, and in one for the edge.
-pub(crate) async fn fail(send: &mut SendStream, error: String, fault: OriginFault) -> Result<(), StreamError> {
+pub(crate) async fn fail(send: &mut Outlet, error: String, fault: OriginFault) -> Result<(), StreamError> {
     let fault = Entry::new(Metadata::FAULT, fault.as_str().as_bytes());
-    send.write_chunk(encode_response(&error, || std::iter::once(fault)).into()).await?;
-    Ok(())
+    let head = send.head(&error, || std::iter::once(fault));
+    Ok(send.begin(head, Bytes::new()).await?)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bartizan_dial::{OriginDialer, Reach};
@@ -30,6 +31,9 @@ pub struct Options {
     /// The authorities that may have issued the edge's certificate.
     pub roots: Roots,
     pub credentials: Credentials,
+    pub protocol: Protocol,
+    /// How long a connection that is over HTTP/2, since UDP did not pass, waits before it tries QUIC again.
+    pub return_after: Duration,
     /// Until the edge sends other rules.
     pub ingress: Ingress,
     /// Connections to the edge, at least 1.
@@ -49,6 +53,31 @@ pub struct Options {
     /// By which certificates are judged: the machine's clock, unless it runs inside of an edge, which believes one time.
     pub now: Option<Now>,
     pub limits: Limits,
+}
+
+/// Over what the edge is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Over QUIC, and over HTTP/2 for as long as UDP does not pass.
+    Auto,
+    Only(Transport),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// On UDP.
+    Quic,
+    /// On TLS and TCP.
+    Http2,
+}
+
+impl std::fmt::Display for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Transport::Quic => "QUIC",
+            Transport::Http2 => "HTTP/2",
+        })
+    }
 }
 
 /// What proves that a connector belongs to a tunnel.
@@ -79,6 +108,8 @@ impl Options {
             edges,
             roots,
             credentials,
+            protocol: Protocol::Auto,
+            return_after: Duration::from_secs(60),
             ingress,
             connections: 4,
             connector,
@@ -101,6 +132,12 @@ pub enum Event {
         index: u8,
         edge: SocketAddr,
         location: String,
+        transport: Transport,
+    },
+    /// Nothing came back over QUIC, so it is over HTTP/2 now. QUIC is tried again now and then.
+    FellBack {
+        index: u8,
+        why: String,
     },
     /// A connection was lost, or could not be made.
     Lost {
@@ -208,6 +245,10 @@ struct Line {
     shared: Shared,
     edges: Arc<[SocketAddr]>,
     backoff: Backoff,
+    protocol: Protocol,
+    return_after: Duration,
+    /// UDP did not pass when it was tried last, by whichever connection.
+    is_udp_blocked: Arc<AtomicBool>,
     /// What a connector with rules of its own tells the edge.
     own_rules: Arc<str>,
     shutdown: watch::Receiver<bool>,
@@ -230,6 +271,9 @@ impl Line {
             },
             edges: options.edges.into(),
             backoff: options.backoff,
+            protocol: options.protocol,
+            return_after: options.return_after,
+            is_udp_blocked: Arc::default(),
             shutdown,
         })
     }
@@ -237,29 +281,27 @@ impl Line {
     /// Connects, and again whenever the connection is lost or silent, until asked to stop. Tells `up` of the first
     /// success.
     async fn keep(mut self, index: u8, up: watch::Sender<bool>) {
+        let mut shutdown = self.shutdown.clone();
         let mut failures: u8 = 0;
         let mut serving = Serving::default();
         loop {
             let edge = self.edges[usize::from(index).wrapping_add(usize::from(failures)) % self.edges.len()];
             let tried = tokio::select! {
-                tried = self.dialer.connect(&self.shared.rpc, edge, index, failures) => Some(tried),
+                tried = self.connect(edge, index, failures) => Some(tried),
                 () = serving.until_heard() => None,
-                _ = self.shutdown.wait_for(|stop| *stop) => break,
+                _ = shutdown.wait_for(|stop| *stop) => break,
             };
             let why = match tried {
                 None => {
                     self.shared.mention(Event::Heard { index });
-                    Some(serving.watch().await)
+                    Some(self.attend(&mut serving, index).await)
                 }
                 Some(Ok(uplink)) => {
                     failures = 0;
                     self.backoff.reset();
                     up.send_replace(true);
-                    let location = uplink.registered.location.clone();
-                    self.shared.mention(Event::Connected { index, edge, location });
-                    let uplink = Arc::new(uplink);
-                    serving.add(Arc::clone(&uplink), self.clone().serve(index, uplink));
-                    Some(serving.watch().await)
+                    self.begin(&mut serving, index, edge, uplink);
+                    Some(self.attend(&mut serving, index).await)
                 }
                 Some(Err(UplinkError::Refused(refused))) => {
                     failures = failures.saturating_add(1);
@@ -287,10 +329,71 @@ impl Line {
             tokio::select! {
                 () = sleep(retry_in) => {}
                 () = serving.until_heard() => {}
-                _ = self.shutdown.wait_for(|stop| *stop) => break,
+                _ = shutdown.wait_for(|stop| *stop) => break,
             }
         }
         serving.end().await;
+    }
+
+    /// Connects over what passes here.
+    async fn connect(&self, edge: SocketAddr, index: u8, failures: u8) -> Result<Uplink, UplinkError> {
+        let over = |transport| self.dialer.connect(&self.shared.rpc, (edge, transport), index, failures);
+        let quic = match self.protocol {
+            Protocol::Only(transport) => return over(transport).await,
+            Protocol::Auto if self.is_udp_blocked.load(Ordering::Relaxed) => {
+                // What was so is asked anew once this does not pass either.
+                return over(Transport::Http2)
+                    .await
+                    .inspect_err(|_| self.is_udp_blocked.store(false, Ordering::Relaxed));
+            }
+            Protocol::Auto => match over(Transport::Quic).await {
+                Err(error) if error.is_of_udp() => error,
+                connected => return connected,
+            },
+        };
+        match over(Transport::Http2).await {
+            Ok(uplink) => {
+                self.is_udp_blocked.store(true, Ordering::Relaxed);
+                self.shared.mention(Event::FellBack { index, why: quic.to_string() });
+                Ok(uplink)
+            }
+            Err(refused @ UplinkError::Refused(_)) => Err(refused),
+            Err(http2) => Err(UplinkError::Both { quic: quic.into(), http2: http2.into() }),
+        }
+    }
+
+    /// Serves a new connection.
+    fn begin(&self, serving: &mut Serving, index: u8, edge: SocketAddr, uplink: Uplink) {
+        let (location, transport) = (uplink.registered.location.clone(), uplink.transport());
+        self.shared.mention(Event::Connected { index, edge, location, transport });
+        let uplink = Arc::new(uplink);
+        serving.add(Arc::clone(&uplink), self.clone().serve(index, uplink));
+    }
+
+    /// Waits until the newest connection ends or falls silent. One that is over HTTP/2 for want of UDP gives its place to one
+    /// over QUIC as soon as that can be had; the edge lets what is in flight on it end.
+    async fn attend(&self, serving: &mut Serving, index: u8) -> Watched {
+        while self.protocol == Protocol::Auto && serving.transport() == Some(Transport::Http2) {
+            let (edge, uplink) = tokio::select! {
+                watched = serving.watch() => return watched,
+                back = self.return_to_quic(index) => back,
+            };
+            self.is_udp_blocked.store(false, Ordering::Relaxed);
+            self.begin(serving, index, edge, uplink);
+        }
+        serving.watch().await
+    }
+
+    /// Tries QUIC, now and then, until it passes.
+    async fn return_to_quic(&self, index: u8) -> (SocketAddr, Uplink) {
+        for turn in 0_usize.. {
+            sleep(self.return_after).await;
+            let edge = self.edges[usize::from(index).wrapping_add(turn) % self.edges.len()];
+            if let Ok(uplink) = self.dialer.connect(&self.shared.rpc, (edge, Transport::Quic), index, 0).await {
+                return (edge, uplink);
+            }
+        }
+        std::future::pending().await
     }
 
     async fn serve(self, index: u8, uplink: Arc<Uplink>) -> Ended {
@@ -327,6 +430,11 @@ impl Serving {
         self.newest = Some((self.tasks.spawn(serve).id(), uplink));
     }
 
+    /// Over what the newest one is.
+    fn transport(&self) -> Option<Transport> {
+        self.newest.as_ref().map(|(_, uplink)| uplink.transport())
+    }
+
     /// Waits until the newest one ends or falls silent.
     async fn watch(&mut self) -> Watched {
         let Some((newest, uplink)) = &self.newest else { return Watched::Lost("it has ended".to_owned()) };
@@ -337,7 +445,7 @@ impl Serving {
             };
             let watched = match ended {
                 Some(Ok((task, ended))) if task == *newest => match ended {
-                    Ended::Lost(error) => Watched::Lost(error.to_string()),
+                    Ended::Lost(why) => Watched::Lost(why),
                     Ended::Left => Watched::Left,
                 },
                 // Another one, that was given up before.

@@ -8,10 +8,8 @@ use std::io;
 
 use bartizan_names::{OriginAddress, OriginFault};
 use bartizan_net::{LeastRate, delivered};
-use bartizan_quic::{Intake, IntakeError};
-use bartizan_rpc::{ConnectRequest, encode_response};
+use bartizan_rpc::ConnectRequest;
 use bytes::BytesMut;
-use quinn::SendStream;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
@@ -21,7 +19,7 @@ use crate::Event;
 use crate::egress::OriginError;
 use crate::ingress::{Shared, StreamError};
 use crate::pipeline::fail;
-use crate::untaken::Arriving;
+use crate::stream::{Arriving, Intake, IntakeError, Outlet};
 
 /// Bytes that are read from the origin at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -31,7 +29,7 @@ const ROOM_BYTES_MIN: usize = 4 * 1024;
 /// Serves one connection to its end. The stream is reset by the caller after an error.
 pub(crate) async fn serve(
     request: &ConnectRequest,
-    send: &mut SendStream,
+    send: &mut Outlet,
     receive: Arriving,
     shared: &Shared,
 ) -> Result<(), StreamError> {
@@ -57,7 +55,7 @@ pub(crate) async fn serve(
         }
         Ok(stream) => {
             let mut origin = Origin { stream, is_complete: false };
-            send.write_chunk(encode_response("", std::iter::empty).into()).await?;
+            send.agree().await?;
             let relayed = relay(&mut origin.stream, send, receive.intake(request, None)).await;
             relayed.inspect_err(|error| {
                 if let StreamError::Read(error @ IntakeError::Shed) = error {
@@ -87,7 +85,7 @@ impl Drop for Origin {
 }
 
 /// Each side may end before the other one does.
-async fn relay(origin: &mut TcpStream, send: &mut SendStream, receive: Intake) -> Result<(), StreamError> {
+async fn relay(origin: &mut TcpStream, send: &mut Outlet, receive: Intake) -> Result<(), StreamError> {
     let (from_origin, to_origin) = origin.split();
     let shed = receive.shed();
     tokio::select! {
@@ -104,7 +102,7 @@ async fn to(mut origin: WriteHalf<'_>, mut receive: Intake) -> Result<(), Stream
     origin.shutdown().await.map_err(StreamError::Tcp)
 }
 
-async fn from(origin: &ReadHalf<'_>, send: &mut SendStream) -> Result<(), StreamError> {
+async fn from(origin: &ReadHalf<'_>, send: &mut Outlet) -> Result<(), StreamError> {
     let mut buffer = BytesMut::new();
     loop {
         if buffer.capacity() < ROOM_BYTES_MIN {
@@ -121,7 +119,7 @@ async fn from(origin: &ReadHalf<'_>, send: &mut SendStream) -> Result<(), Stream
             Err(error) => return Err(StreamError::Tcp(error)),
         }
     }
-    // The other direction may go on. It fails when the edge has lost interest.
-    let _ = send.finish();
+    // The other direction may go on.
+    send.finish();
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What clients send and origins do not take: looked at, and bounded ([`bartizan_quic::look`]).
 //!
 //! ```text
-//! stream ─► Arriving: its connection is known ─► Intake ─► origin
+//! stream over QUIC ─► Arriving: its connection is known ─► Intake ─► origin
 //! look, four times a second, at all connections together ─► more than may be held? ─► the slowest end, their origins are told
 //! ```
 
@@ -9,10 +9,9 @@ use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use bartizan_quic::{AllUnread, Intake, Looks};
+use bartizan_quic::{AllUnread, Looks};
 use bartizan_quotas::{MemoryShares, SourceKey};
 use bartizan_rpc::{ConnectRequest, Metadata};
-use quinn::RecvStream;
 
 /// The field by which an edge tells whose request it is.
 const CLIENT_FIELD: &str = "CF-Connecting-IP";
@@ -27,7 +26,7 @@ pub(crate) struct Untaken {
 /// A connection to the edge, and its streams that are looked at.
 pub(crate) struct Carried {
     quic: quinn::Connection,
-    unread: AllUnread,
+    pub(crate) unread: AllUnread,
 }
 
 impl Untaken {
@@ -76,21 +75,8 @@ pub(crate) fn memory_of(most: usize) -> u64 {
     MemoryShares::of(bartizan_net::memory_max()).tunnels.min(most) as u64
 }
 
-/// What comes on a stream behind the head of its request.
-pub(crate) struct Arriving {
-    pub(crate) stream: RecvStream,
-    pub(crate) on: Arc<Carried>,
-}
-
-impl Arriving {
-    /// For an origin that may take it slower than it comes. `length` is what has to come, where that is known.
-    pub(crate) fn intake(self, request: &ConnectRequest, length: Option<u64>) -> Intake {
-        Intake::new(self.stream, length, &self.on.unread, client_of(request))
-    }
-}
-
 /// Whose request it is, as the edge says. All of whom it says nothing are one.
-fn client_of(request: &ConnectRequest) -> SourceKey {
+pub(crate) fn client_of(request: &ConnectRequest) -> SourceKey {
     let dialled = || request.text(Metadata::CLIENT)?.parse().ok().map(|client: SocketAddr| client.ip());
     let asked = || {
         let is_client = |name: &str| name.eq_ignore_ascii_case(CLIENT_FIELD);

@@ -3,17 +3,16 @@
 use std::time::Duration;
 
 use bartizan_net::{LeastRate, delivered};
-use bartizan_quic::{Intake, IntakeError};
-use quinn::SendStream;
 use tokio::io::AsyncWriteExt;
 
 use crate::ingress::StreamError;
 use crate::link::Answer;
+use crate::stream::{Intake, IntakeError, Outlet};
 
 /// Carries both ways until both sides have ended, and the origin has all of it. The head of the answer is written already.
 pub(crate) async fn relay(
     answer: Answer,
-    send: &mut SendStream,
+    send: &mut Outlet,
     receive: Intake,
     deliver_time: Duration,
 ) -> Result<(), StreamError> {

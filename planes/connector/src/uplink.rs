@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bartizan_live::Silence;
 use bartizan_quic::{connection_window, stream_window};
+use bartizan_rpc::over_http2::Answer;
 use bartizan_rpc::{
     ConnectorInfo, DATAGRAM_V2_FEATURE, DATAGRAM_V3_FEATURE, DatagramVersion, OUR_FEATURE, Refused, Registered,
     Registration, RegistrationClient, RpcError, RpcStopped, RpcThread,
@@ -13,6 +14,7 @@ use bartizan_rpc::{
 use bartizan_tls::{ClientConfig, Now, Roots, TlsError};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{AckFrequencyConfig, Endpoint, IdleTimeout, RecvStream, SendStream, TransportConfig, VarInt};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -21,21 +23,25 @@ use crate::ingress::{self, Shared};
 use crate::limits::{
     ACKNOWLEDGED_EVERY, GOODBYE_MAX, KEEP_ALIVE, LAST_REQUESTS, Limits, SEND_WINDOW_BYTES, STREAMS_MAX, UNREGISTER_MAX,
 };
-use crate::run::Options;
+use crate::over_http2::{Arrived, Asked, Http2};
+use crate::run::{Options, Transport};
 use crate::udp;
-use crate::untaken::{Arriving, Carried, memory_of};
+use crate::untaken::{Carried, memory_of};
 
-/// The name that the edge's certificate has, wherever the edge is.
+/// The names that the edge's certificate has, wherever the edge is.
 const SERVER_NAME: &str = "quic.cftunnel.com";
+const HTTP2_SERVER_NAME: &str = "h2.cftunnel.com";
 /// The protocol that we offer (RFC 7301).
 const ALPN: &[u8] = b"argotunnel";
-/// The features that we announce: configuration from the edge, half-closed streams, UDP, and our own extension.
-const FEATURES: [&str; 4] = ["allow_remote_config", "support_quic_eof", DATAGRAM_V2_FEATURE, OUR_FEATURE];
+/// The features that we announce: configuration from the edge, half-closed streams, and our own extension.
+const FEATURES: [&str; 3] = ["allow_remote_config", "support_quic_eof", OUR_FEATURE];
 
 /// How every connection is made.
 #[derive(Clone)]
 pub(crate) struct Dialer {
     quic: quinn::ClientConfig,
+    tls: Arc<ClientConfig>,
+    idle: Duration,
     registration: Arc<Registration>,
     grace: Duration,
     datagrams: DatagramVersion,
@@ -66,6 +72,16 @@ pub(crate) enum UplinkError {
     RegisterTime(Duration),
     #[error("{0}")]
     Connection(#[from] quinn::ConnectionError),
+    #[error("{0}")]
+    Tcp(#[source] std::io::Error),
+    #[error("the TLS handshake failed: {0}")]
+    Tls(#[source] std::io::Error),
+    #[error("{0}")]
+    Http2(String),
+    #[error("the edge began without asking who is there")]
+    NoControl,
+    #[error("over QUIC: {quic}; over HTTP/2: {http2}")]
+    Both { quic: Box<UplinkError>, http2: Box<UplinkError> },
     #[error("the registration failed: {0}")]
     Call(#[from] RpcError),
     #[error(transparent)]
@@ -74,18 +90,35 @@ pub(crate) enum UplinkError {
     Refused(Refused),
 }
 
+impl UplinkError {
+    /// Nothing came back, or nothing could be sent: UDP may not pass here.
+    pub(crate) fn is_of_udp(&self) -> bool {
+        match self {
+            UplinkError::Socket(_) | UplinkError::HandshakeTime(_) => true,
+            UplinkError::Connection(error) => matches!(error, quinn::ConnectionError::TimedOut),
+            _ => false,
+        }
+    }
+}
+
 /// A registered connection.
 pub(crate) struct Uplink {
-    endpoint: Endpoint,
-    quic: quinn::Connection,
+    carrier: Carrier,
     control: RegistrationClient,
     pub(crate) registered: Registered,
     silence: Mutex<Silence>,
 }
 
+/// What carries it.
+enum Carrier {
+    Quic(Endpoint, quinn::Connection),
+    Http2(Http2),
+}
+
 /// How a connection ended.
 pub(crate) enum Ended {
-    Lost(quinn::ConnectionError),
+    /// With the reason.
+    Lost(String),
     /// Because we were asked to.
     Left,
 }
@@ -104,17 +137,32 @@ impl Dialer {
                 id: options.connector,
                 version: options.version.clone(),
                 arch: architecture(),
-                features: features(options.datagrams),
+                features: Vec::new(),
             },
             local_ip: None,
             attempts: 0,
         };
-        let Options { grace, datagrams, limits, .. } = *options;
-        Ok(Dialer { quic, registration: Arc::new(registration), grace, datagrams, limits })
+        // As stock connectors do, we offer no protocol in the handshake over TCP.
+        let tls = client_config(options.now.as_ref(), &options.roots, &[])?;
+        let Options { grace, datagrams, limits, idle, .. } = *options;
+        Ok(Dialer { quic, tls, idle, registration: Arc::new(registration), grace, datagrams, limits })
     }
 
     /// Dials `edge` and registers connection `index`.
     pub(crate) async fn connect(
+        &self,
+        rpc: &RpcThread,
+        (edge, transport): (SocketAddr, Transport),
+        index: u8,
+        attempts: u8,
+    ) -> Result<Uplink, UplinkError> {
+        match transport {
+            Transport::Quic => self.connect_quic(rpc, edge, index, attempts).await,
+            Transport::Http2 => self.connect_http2(rpc, edge, index, attempts).await,
+        }
+    }
+
+    async fn connect_quic(
         &self,
         rpc: &RpcThread,
         edge: SocketAddr,
@@ -130,57 +178,100 @@ impl Dialer {
         let Limits { handshake_time, register_time, .. } = self.limits;
         let quic =
             timeout(handshake_time, dialling).await.map_err(|_| UplinkError::HandshakeTime(handshake_time))??;
-        let registering = self.register(rpc, &quic, index, attempts);
+        let registering = async {
+            let (send, receive) = quic.open_bi().await?;
+            let control = bartizan_rpc::connect_registration(rpc, receive, send).await?;
+            let mut registration = self.registration(index, attempts, quic.local_ip());
+            registration.connector.features.extend(datagram_features(self.datagrams));
+            let registered = control.register(registration).await?.map_err(UplinkError::Refused)?;
+            Ok::<_, UplinkError>((control, registered))
+        };
         let (control, registered) =
             timeout(register_time, registering).await.map_err(|_| UplinkError::RegisterTime(register_time))??;
-        Ok(Uplink { endpoint, quic, control, registered, silence: Mutex::default() })
+        Ok(Uplink { carrier: Carrier::Quic(endpoint, quic), control, registered, silence: Mutex::default() })
     }
 
-    async fn register(
+    async fn connect_http2(
         &self,
         rpc: &RpcThread,
-        quic: &quinn::Connection,
+        edge: SocketAddr,
         index: u8,
         attempts: u8,
-    ) -> Result<(RegistrationClient, Registered), UplinkError> {
-        let (send, receive) = quic.open_bi().await?;
-        let control = bartizan_rpc::connect_registration(rpc, receive, send).await?;
+    ) -> Result<Uplink, UplinkError> {
+        let Limits { handshake_time, register_time, memory, .. } = self.limits;
+        let dialling = async {
+            let tcp = TcpStream::connect(edge).await.map_err(UplinkError::Tcp)?;
+            let _ = tcp.set_nodelay(true);
+            let local = tcp.local_addr().ok().map(|local| local.ip());
+            let io = bartizan_tls::connect(&self.tls, HTTP2_SERVER_NAME, tcp).await.map_err(UplinkError::Tls)?;
+            Ok::<_, UplinkError>((io, local))
+        };
+        let (io, local) =
+            timeout(handshake_time, dialling).await.map_err(|_| UplinkError::HandshakeTime(handshake_time))??;
+        let http2 = Http2::begin(io, memory_of(memory), self.idle);
+        let registering = async {
+            let Arrived { asked: Asked::Control, reader, writer } = http2.next().await.map_err(UplinkError::Http2)?
+            else {
+                return Err(UplinkError::NoControl);
+            };
+            writer.answer(&Answer::of("", std::iter::empty));
+            let control = bartizan_rpc::connect_registration(rpc, reader, writer).await?;
+            let registration = self.registration(index, attempts, local);
+            let registered = control.register(registration).await?.map_err(UplinkError::Refused)?;
+            Ok::<_, UplinkError>((control, registered))
+        };
+        let (control, registered) =
+            timeout(register_time, registering).await.map_err(|_| UplinkError::RegisterTime(register_time))??;
+        Ok(Uplink { carrier: Carrier::Http2(http2), control, registered, silence: Mutex::default() })
+    }
+
+    fn registration(&self, index: u8, attempts: u8, local_ip: Option<IpAddr>) -> Registration {
         let mut registration = Registration::clone(&self.registration);
-        (registration.index, registration.attempts, registration.local_ip) = (index, attempts, quic.local_ip());
-        let registered = control.register(registration).await?.map_err(UplinkError::Refused)?;
-        Ok((control, registered))
+        (registration.index, registration.attempts, registration.local_ip) = (index, attempts, local_ip);
+        registration.connector.features = FEATURES.into_iter().map(str::to_owned).collect();
+        registration
     }
 
     /// Serves what comes until the connection is lost, or `shutdown` turns true: then says goodbye, and ends what is in
     /// flight, for as long as the grace lasts.
     pub(crate) async fn serve(&self, uplink: &Uplink, shared: &Shared, mut shutdown: watch::Receiver<bool>) -> Ended {
-        let (owner, sessions) = udp::sessions(uplink.quic.clone(), self.datagrams, shared);
         // Ends when this function does.
         let mut datagrams = JoinSet::new();
-        datagrams.spawn(owner.run());
-        let on = shared.untaken.carry(uplink.quic.clone());
-        let mut streams = Streams { running: JoinSet::new(), on, shared, sessions };
+        let from = match &uplink.carrier {
+            Carrier::Quic(_, quic) => {
+                let (owner, sessions) = udp::sessions(quic.clone(), self.datagrams, shared);
+                datagrams.spawn(owner.run());
+                Source::Quic(quic, shared.untaken.carry(quic.clone()), sessions)
+            }
+            Carrier::Http2(http2) => Source::Http2(http2),
+        };
+        let mut streams = Streams { running: JoinSet::new(), shared, from };
         tokio::select! {
-            error = streams.accept(&uplink.quic) => {
+            why = streams.accept() => {
                 tokio::spawn(end_by_themselves(streams.running, self.grace));
-                return Ended::Lost(error);
+                return Ended::Lost(why);
             }
             // If the sender is gone, that means the same.
             _ = shutdown.wait_for(|stop| *stop) => {}
         }
         self.leave(uplink, streams).await;
-        uplink.quic.close(0_u32.into(), b"the connector stops");
-        let _ = timeout(GOODBYE_MAX, uplink.endpoint.wait_idle()).await;
+        match &uplink.carrier {
+            Carrier::Quic(endpoint, quic) => {
+                quic.close(0_u32.into(), b"the connector stops");
+                let _ = timeout(GOODBYE_MAX, endpoint.wait_idle()).await;
+            }
+            Carrier::Http2(http2) => http2.close().await,
+        }
         Ended::Left
     }
 
     async fn leave(&self, uplink: &Uplink, mut streams: Streams<'_>) {
         // Until the edge took note it may send more.
         tokio::select! {
-            _ = streams.accept(&uplink.quic) => return end_by_themselves(streams.running, self.grace).await,
+            _ = streams.accept() => return end_by_themselves(streams.running, self.grace).await,
             _ = timeout(UNREGISTER_MAX, uplink.control.unregister()) => {}
         }
-        let _ = timeout(self.grace, streams.accept_last(&uplink.quic)).await;
+        let _ = timeout(self.grace, streams.accept_last()).await;
     }
 }
 
@@ -193,19 +284,43 @@ async fn end_by_themselves(mut running: JoinSet<()>, grace: Duration) {
 /// The streams of one connection.
 struct Streams<'s> {
     running: JoinSet<()>,
-    on: Arc<Carried>,
     shared: &'s Shared,
-    sessions: udp::Calls,
+    from: Source<'s>,
+}
+
+/// What they come on.
+enum Source<'s> {
+    Quic(&'s quinn::Connection, Arc<Carried>, udp::Calls),
+    Http2(&'s Http2),
+}
+
+/// A stream that came.
+enum Came {
+    Quic(SendStream, RecvStream),
+    Http2(Arrived),
+}
+
+impl Source<'_> {
+    /// The next one, or why there is none any more.
+    async fn next(&self) -> Result<Came, String> {
+        match self {
+            Source::Quic(quic, ..) => {
+                let (send, receive) = quic.accept_bi().await.map_err(|error| error.to_string())?;
+                Ok(Came::Quic(send, receive))
+            }
+            Source::Http2(http2) => Ok(Came::Http2(http2.next().await?)),
+        }
+    }
 }
 
 impl Streams<'_> {
     /// A task for each stream, until the connection ends.
-    async fn accept(&mut self, quic: &quinn::Connection) -> quinn::ConnectionError {
+    async fn accept(&mut self) -> String {
         loop {
             tokio::select! {
-                stream = quic.accept_bi() => match stream {
-                    Ok((send, receive)) => self.serve(send, receive),
-                    Err(error) => return error,
+                came = self.from.next() => match came {
+                    Ok(came) => self.serve(came),
+                    Err(why) => return why,
                 },
                 Some(_) = self.running.join_next() => {}
             }
@@ -214,11 +329,11 @@ impl Streams<'_> {
 
     /// The same, but only until all that came has ended and no more comes. An edge of ours closes the connection when it has
     /// all that was said; origins may not.
-    async fn accept_last(&mut self, quic: &quinn::Connection) {
+    async fn accept_last(&mut self) {
         loop {
             tokio::select! {
-                stream = quic.accept_bi() => match stream {
-                    Ok((send, receive)) => self.serve(send, receive),
+                came = self.from.next() => match came {
+                    Ok(came) => self.serve(came),
                     Err(_) => break,
                 },
                 Some(_) = self.running.join_next() => {}
@@ -228,14 +343,30 @@ impl Streams<'_> {
         while self.running.join_next().await.is_some() {}
     }
 
-    fn serve(&mut self, send: SendStream, receive: RecvStream) {
-        let (shared, sessions) = (self.shared.clone(), self.sessions.clone());
-        let receive = Arriving { stream: receive, on: Arc::clone(&self.on) };
-        self.running.spawn(ingress::serve(send, receive, shared, sessions));
+    fn serve(&mut self, came: Came) {
+        let shared = self.shared.clone();
+        match (came, &self.from) {
+            (Came::Quic(send, receive), Source::Quic(_, on, sessions)) => {
+                let (on, sessions) = (Arc::clone(on), sessions.clone());
+                self.running.spawn(ingress::serve((send, receive), on, shared, sessions));
+            }
+            (Came::Http2(arrived), Source::Http2(_)) => {
+                self.running.spawn(ingress::serve_over_http2(arrived, shared));
+            }
+            // Neither brings what comes on the other.
+            (Came::Quic(..), Source::Http2(_)) | (Came::Http2(_), Source::Quic(..)) => {}
+        }
     }
 }
 
 impl Uplink {
+    pub(crate) fn transport(&self) -> Transport {
+        match self.carrier {
+            Carrier::Quic(..) => Transport::Quic,
+            Carrier::Http2(_) => Transport::Http2,
+        }
+    }
+
     /// Waits until nothing has arrived for a while.
     pub(crate) async fn until_silent(&self) {
         while !self.listen() {
@@ -251,7 +382,10 @@ impl Uplink {
     }
 
     fn listen(&self) -> bool {
-        let arrived = self.quic.stats().udp_rx.datagrams;
+        let arrived = match &self.carrier {
+            Carrier::Quic(_, quic) => quic.stats().udp_rx.datagrams,
+            Carrier::Http2(http2) => http2.arrived(),
+        };
         self.silence.lock().unwrap_or_else(PoisonError::into_inner).look(arrived)
     }
 
@@ -288,10 +422,10 @@ fn transport(idle: Duration, memory: u64) -> Result<TransportConfig, quinn::VarI
     Ok(transport)
 }
 
-/// What the edge is told that we can.
-fn features(datagrams: DatagramVersion) -> Vec<String> {
+/// What the edge is told that we can beside, over QUIC: UDP.
+fn datagram_features(datagrams: DatagramVersion) -> impl Iterator<Item = String> {
     let newer = (datagrams == DatagramVersion::V3).then_some(DATAGRAM_V3_FEATURE);
-    FEATURES.into_iter().chain(newer).map(str::to_owned).collect()
+    [DATAGRAM_V2_FEATURE].into_iter().chain(newer).map(str::to_owned)
 }
 
 /// This machine, in the words of the protocol.

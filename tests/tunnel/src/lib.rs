@@ -8,7 +8,7 @@ mod origin;
 use std::future::Future;
 use std::time::Duration;
 
-use bartizan_connector::{Event, Ingress, Options, OriginRequest, RunError, run};
+use bartizan_connector::{Event, Ingress, Options, OriginRequest, Protocol, RunError, Transport, run};
 use bartizan_exchange::{Body, Request, Upgrade};
 use bartizan_live::Backoff;
 use bartizan_names::{ConnectorId, Host, TunnelId};
@@ -71,6 +71,14 @@ pub fn options(edge: &Edge, tunnel: TunnelId, service: &str) -> Options {
     options.backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(200));
     options.idle = PATIENCE;
     options
+}
+
+/// Both ways to an edge.
+pub const TRANSPORTS: [Transport; 2] = [Transport::Quic, Transport::Http2];
+
+/// The same over this transport alone.
+pub fn over_alone(over: Transport, options: Options) -> Options {
+    Options { protocol: Protocol::Only(over), ..options }
 }
 
 impl Connector {

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use bartizan_connector::{Protocol, Transport};
+use clap::{Args, Subcommand, ValueEnum};
 
 use crate::consent::Consent;
 use crate::credentials::Edge;
@@ -59,6 +60,10 @@ pub struct Connector {
     /// That of the edge, which both its API and its tunnel address show.
     #[arg(skip)]
     pub cacert: Option<PathBuf>,
+    /// Over what the edge is spoken to: `auto` takes HTTP/2 (TCP) for as long as QUIC (UDP) does not pass, and then carries no
+    /// UDP
+    #[arg(long, global = true, help_heading = CONNECTOR, value_name = "P", env = "TUNNEL_TRANSPORT_PROTOCOL", value_enum, default_value_t = Spoken::Auto)]
+    pub protocol: Spoken,
     /// Connections to keep
     #[arg(long, global = true, help_heading = CONNECTOR, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub connections: u8,
@@ -69,6 +74,24 @@ pub struct Connector {
     /// number of its own, 60788]
     #[arg(long, global = true, help_heading = CONNECTOR, value_name = "USER")]
     pub user: Option<String>,
+}
+
+/// Over what an edge is spoken to, in the stock client's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Spoken {
+    Auto,
+    Quic,
+    Http2,
+}
+
+impl From<Spoken> for Protocol {
+    fn from(spoken: Spoken) -> Protocol {
+        match spoken {
+            Spoken::Auto => Protocol::Auto,
+            Spoken::Quic => Protocol::Only(Transport::Quic),
+            Spoken::Http2 => Protocol::Only(Transport::Http2),
+        }
+    }
 }
 
 #[derive(Subcommand)]

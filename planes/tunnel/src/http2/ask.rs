@@ -7,8 +7,8 @@ use bartizan_names::OriginFault;
 use bartizan_quotas::SourceKey;
 use bartizan_routes::TunnelConfiguration;
 use bartizan_rpc::over_http2::{
-    APPLIED_BYTES_MAX, Answerer, AppliedError, CONFIGURATION, CONTROL_STREAM, FieldsError, OWN_PREFIX, TCP_FIELD,
-    UPGRADE_FIELD, WEBSOCKET, decode_fields, encode_configuration, read_applied,
+    APPLIED_BYTES_MAX, Answerer, AppliedError, CONFIGURATION, CONTROL_STREAM, ERROR_FIELD, FieldsError, OWN_PREFIX,
+    TCP_FIELD, UPGRADE_FIELD, WEBSOCKET, decode_fields, encode_configuration, read_applied,
 };
 use bartizan_rpc::{Applied, Metadata, OUR_FEATURE, plain_text};
 use bartizan_wire::http1::{Asked, Decimal};
@@ -29,8 +29,6 @@ use crate::untaken::Outlet;
 const ITS_OWN: (&str, &str) = ("connector", "/");
 /// What stands for the client of a TCP connection. Its address is nobody's business there.
 const SOMEBODY: &str = "1";
-/// Why there is no answer, where a connector of ours says it.
-const ERROR_FIELD: &str = "Bartizan-Error";
 
 /// A request and its answer, both as streams.
 pub(crate) async fn exchange(

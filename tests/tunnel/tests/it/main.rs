@@ -18,6 +18,7 @@ mod requests;
 mod restart;
 mod silence;
 mod tcp;
+mod transports;
 mod udp;
 mod unread;
 mod untaken;

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bartizan_connector::{Credentials, DatagramVersion, Event, Ingress, Limits, Options, OriginRequest};
+use bartizan_connector::{
+    Credentials, DatagramVersion, Event, Ingress, Limits, Options, OriginRequest, Protocol, Transport,
+};
 use bartizan_names::{ConnectorId, TunnelId};
 use bartizan_rpc::{
     Call, ConnectorInfo, Refused, Registered, Registration, RegistrationClient, RpcThread, connect_registration,
@@ -157,6 +159,8 @@ impl RawEdge {
         let connector = ConnectorId::from_random([7; 16]);
         let mut options = Options::new(edges, authority.roots(), credentials, ingress, connector);
         (options.connections, options.limits) = (1, limits);
+        // It listens for nothing else.
+        options.protocol = Protocol::Only(Transport::Quic);
         (endpoint, options)
     }
 
