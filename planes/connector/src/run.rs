@@ -341,25 +341,23 @@ impl Line {
         let quic = match self.protocol {
             Protocol::Only(transport) => return over(transport).await,
             Protocol::Auto if self.is_udp_blocked.load(Ordering::Relaxed) => {
+                let connected = over(Transport::Http2).await;
                 // What was so is asked anew once this does not pass either.
-                return over(Transport::Http2)
-                    .await
-                    .inspect_err(|_| self.is_udp_blocked.store(false, Ordering::Relaxed));
+                self.is_udp_blocked.store(passes(&connected), Ordering::Relaxed);
+                return connected;
             }
             Protocol::Auto => match over(Transport::Quic).await {
                 Err(error) if error.is_of_udp() => error,
                 connected => return connected,
             },
         };
-        match over(Transport::Http2).await {
-            Ok(uplink) => {
-                self.is_udp_blocked.store(true, Ordering::Relaxed);
-                self.shared.mention(Event::FellBack { index, why: quic.to_string() });
-                Ok(uplink)
-            }
-            Err(refused @ UplinkError::Refused(_)) => Err(refused),
-            Err(http2) => Err(UplinkError::Both { quic: quic.into(), http2: http2.into() }),
+        let connected = over(Transport::Http2).await;
+        if passes(&connected) {
+            self.is_udp_blocked.store(true, Ordering::Relaxed);
+            self.shared.mention(Event::FellBack { index, why: quic.to_string() });
+            return connected;
         }
+        connected.map_err(|http2| UplinkError::Both { quic: quic.into(), http2: http2.into() })
     }
 
     /// Serves a new connection.
@@ -405,6 +403,11 @@ impl Line {
         let serve = self.dialer.serve(&uplink, &self.shared, self.shutdown.clone());
         tokio::join!(serve, upload).0
     }
+}
+
+/// Whether an edge has answered: with a refusal too.
+fn passes(connected: &Result<Uplink, UplinkError>) -> bool {
+    matches!(connected, Ok(_) | Err(UplinkError::Refused(_)))
 }
 
 /// One connection, and the silent one whose place it took, until that one ends.

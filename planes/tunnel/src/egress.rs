@@ -96,7 +96,16 @@ impl Upstream for Egress {
             let head = Bytes::from(encode_request(&format!("http://{}", host.as_str()), ConnectKind::Tcp, named));
             let whom = (tunnel, SourceKey::widest(visitor));
             // Nothing was said yet, so another connector may be asked.
-            let opened = self.links.carry(whom, Repeat::Allowed, |stream| open(stream, head.clone())).await?;
+            let opened = self.links.carry(whom, Repeat::Allowed, |stream| {
+                let head = head.clone();
+                async move {
+                    match stream {
+                        Stream::Quic(stream) => open(stream, head).await,
+                        Stream::Http2(slot, lease) => http2::open_service((slot, lease), host).await,
+                    }
+                }
+            });
+            let opened = opened.await?;
             count(if opened.is_ok() { &self.counters.tcp_connections } else { &self.counters.tcp_failed });
             opened.map(|duplex| Box::new(duplex) as Box<dyn Io>)
         })
@@ -116,11 +125,7 @@ pub(crate) struct Asking<'r> {
 }
 
 /// A stream that becomes a connection to a service, if the connector agrees.
-async fn open(stream: Stream, head: Bytes) -> Result<Duplex, UpstreamError> {
-    let Stream::Quic(mut stream) = stream else {
-        let why = "its connector is connected over HTTP/2, where the edge cannot speak HTTP/2 with what is behind it";
-        return Err(UpstreamError::Origin(OriginFault::Untold, why.to_owned()));
-    };
+async fn open(mut stream: QuicStream, head: Bytes) -> Result<Duplex, UpstreamError> {
     uploaded(begin(&mut stream.send, head, stream.lease.link()).await, stream.lease.link())?;
     let answer = in_time(read_response(&mut stream.receive), stream.lease.link()).await?;
     let answer = answer.map_err(AnswerError::from)?;

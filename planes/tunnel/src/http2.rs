@@ -15,7 +15,7 @@ mod ingress;
 mod session;
 mod stream;
 
-pub(crate) use ask::{ControlError, PushError, connect, exchange, push, switch};
+pub(crate) use ask::{ControlError, PushError, connect, exchange, open_service, push, switch};
 pub(crate) use handle::{Handle, Reader};
 pub(crate) use held::Share;
 pub(crate) use ingress::accept;

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow, Io, Request, Response, Upstream, UpstreamError};
 use bartizan_live::{Generation, Live};
-use bartizan_names::{AccountId, OriginAddress, TunnelId};
+use bartizan_names::{AccountId, Host, OriginAddress, TunnelId};
 use bartizan_observed::Connections;
 use bartizan_plane_tunnel::{Config, Counts, Limits, Plane, Sockets, start};
 use bartizan_routes::{Tunnel, TunnelConfiguration, Tunnels};
@@ -180,6 +180,12 @@ impl Edge {
 
     pub async fn send(&self, tunnel: TunnelId, request: Request) -> Result<Response, UpstreamError> {
         within("an answer", self.upstream.send(tunnel, request)).await
+    }
+
+    /// A connection of [`client`] to the service that answers for a host, to speak HTTP/2 on.
+    pub async fn open(&self, tunnel: TunnelId, host: &str) -> Result<Box<dyn Io>, UpstreamError> {
+        let host = Host::parse(host).expect("a host");
+        within("a connection to the service", self.upstream.open(tunnel, &host, client().ip())).await
     }
 
     /// A TCP connection of [`client`] to `origin`.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bartizan_exchange::{Body, DialError, Flow, Frame, Length, Response, Upgrade, UpstreamError};
-use bartizan_names::OriginFault;
+use bartizan_names::{Host, OriginFault};
 use bartizan_quotas::SourceKey;
 use bartizan_routes::TunnelConfiguration;
 use bartizan_rpc::over_http2::{
@@ -81,6 +81,24 @@ pub(crate) async fn connect((slot, lease): (Slot, Lease), authority: &str, flow:
         None => Err(broken(format!("the connector answered {} to a connection", head.status).into())),
         Some((fault, why)) => Err(DialError::Origin(fault, why)),
     }
+}
+
+/// A connection to the service that answers for a host.
+pub(crate) async fn open_service((slot, lease): (Slot, Lease), host: &Host) -> Result<Duplex, UpstreamError> {
+    if !lease.link().has_feature(OUR_FEATURE) {
+        let why = "its connector is a stock one, which cannot carry a connection to a service";
+        return Err(UpstreamError::Origin(OriginFault::Untold, why.to_owned()));
+    }
+    let opened = slot.open(lease.source(), Asked::Other, EndStream::Unset, |encoder, out| {
+        let mut block = Block { encoder, out };
+        block.first("POST", (host.as_str(), "/"));
+        block.field(TCP_FIELD, SOMEBODY.as_bytes());
+        block.field(Metadata::HOST, host.as_str().as_bytes());
+    });
+    let handle = Arc::new(opened.map_err(|gone| UpstreamError::Broken(gone.into()))?);
+    let head = egress::in_time(handle.head(), lease.link()).await?;
+    decode(head, Upgrade::None)?;
+    Ok(Duplex::new(Outlet::of_http2(&handle), Inlet::Http2(Reader::new(&handle)), lease))
 }
 
 /// The first that is asked on a connection: who is there. Both directions of the stream.

@@ -48,6 +48,7 @@ fn calls_of_all_kinds() {
     let (clear_url, secure_url) = (clear.url(), format!("https://{}", secure.address));
     let (_one, tunnel) = behind("tunnel", &["--http2-origin", &clear_url]);
     let (_two, over_tls) = behind("over-tls", &["--http2-origin", "--no-tls-verify", &secure_url]);
+    let (_http2, over_http2) = behind("over-http2", &["--protocol", "http2", "--http2-origin", &clear_url]);
     let (_three, not_said) = behind("not-said", &[&clear_url]);
     let names: Vec<&str> = ROWS.iter().map(|(row, _)| *row).collect();
     let expect: Vec<String> = ROWS.iter().map(|(row, told)| format!("{row} {told}")).collect();
@@ -55,7 +56,7 @@ fn calls_of_all_kinds() {
         wait::until_eq("it is reached", &vec!["reached OK".to_owned()], || ask(&edge, host, &["reached"]));
         assert_eq!(ask(&edge, host, &names), expect, "{host}");
     };
-    [&by_address, &tunnel, &over_tls].into_iter().for_each(|host| all(host));
+    [&by_address, &tunnel, &over_tls, &over_http2].into_iter().for_each(|host| all(host));
     // A service that is not said to speak HTTP/2 gets none of its bytes.
     wait::until_eq("it is connected", &502, || edge.https_get(&not_said, "/", &[]).status);
     assert_eq!(ask(&edge, &not_said, &["reached"]), ["reached UNAVAILABLE"]);

@@ -64,6 +64,19 @@ fn one_command_makes_the_name_and_serves_it() {
 }
 
 #[test]
+fn over_http2_it_serves_as_well() {
+    let edge = Edge::start();
+    let host = format!("app.{}", edge.domain());
+    let mut connector = Connector::start(&edge, &["--protocol", "http2", "--hostname", &host, "--hello-world"]);
+    wait::until_eq("the page is there", &200, || status(&edge, &host));
+    connections(&edge, tunnels(&edge)[0]["id"].as_str().expect("a tunnel"), 4);
+    connector.program.terminate();
+    let end = connector.program.ended();
+    let output = connector.program.output();
+    assert!(end.success() && output.contains("over HTTP/2"), "{end}\n{output}");
+}
+
+#[test]
 fn the_same_command_again_takes_the_same_tunnel() {
     let edge = Edge::start();
     let origin = Origin::files();

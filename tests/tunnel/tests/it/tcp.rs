@@ -238,6 +238,34 @@ async fn a_lost_connection_to_the_edge_breaks_what_it_carried() {
     }
 }
 
+/// gRPC goes so: the edge speaks HTTP/2 with the service, and the connector carries the bytes of both.
+#[tokio::test]
+async fn a_connection_to_the_service_of_a_host() {
+    let address = echoing().await;
+    let rules = format!(
+        r#"{{"ingress": [
+            {{"hostname": "grpc.example", "service": "http://{address}", "originRequest": {{"http2Origin": true}}}},
+            {{"service": "http://{address}"}}
+        ]}}"#
+    );
+    for over in TRANSPORTS {
+        let edge = Edge::start([(tunnel(1), facts(Some((0, &rules))))]);
+        let mut connector = Connector::start(over_alone(over, options(&edge, tunnel(1), "http_status:418")));
+        edge.connections(4).await;
+        let applied = |event| matches!(event, Event::ConfigurationApplied { .. }).then_some(());
+        connector.event("the rules", applied).await;
+        let mut service = edge.open(tunnel(1), "grpc.example").await.unwrap();
+        service.write_all(b"both ways").await.unwrap();
+        let mut echo = [0; 9];
+        within("the echo", service.read_exact(&mut echo)).await.unwrap();
+        assert_eq!(&echo, b"both ways");
+        service.shutdown().await.unwrap();
+        assert_eq!(within("the end", service.read(&mut echo)).await.unwrap(), 0);
+        let error = edge.open(tunnel(1), "other.example").await.err().unwrap().to_string();
+        assert!(error.contains("is not said to speak HTTP/2"), "{over}: {error}");
+    }
+}
+
 /// A connection that the edge asks for, accepted.
 async fn accept(raw: &RawConnector) -> (ConnectRequest, SendStream, RecvStream) {
     let (mut send, mut receive) = within("a stream", raw.connection.accept_bi()).await.unwrap();
