@@ -22,6 +22,10 @@ impl Dead {
         self.last(groups, Vec::as_slice)
     }
 
+    pub(crate) fn is_dead(&self, address: &SocketAddr) -> bool {
+        self.lock().get(address).is_some_and(|since| *since + DEAD_TIME > Instant::now())
+    }
+
     fn last<T>(&self, all: Vec<T>, addresses: fn(&T) -> &[SocketAddr]) -> Vec<T> {
         let dead = self.lock();
         if all.len() < 2 || dead.is_empty() {

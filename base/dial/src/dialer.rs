@@ -129,6 +129,11 @@ impl OriginDialer {
         self.dead.mark_dead(address);
     }
 
+    /// Whether it was not there a moment ago.
+    pub fn is_dead(&self, address: SocketAddr) -> bool {
+        self.dead.is_dead(&address)
+    }
+
     /// The groups without what must not be dialled; an error where that leaves none of them.
     fn allowed(&self, protocol: Protocol, mut groups: Vec<Group>) -> Result<Vec<Group>, Failure> {
         let mut refused = None;

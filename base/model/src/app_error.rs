@@ -20,7 +20,7 @@ pub enum AppError {
     Name { text: String },
     #[error("dns.type must be CNAME or ADDRESS, not {0:?}")]
     DnsType(String),
-    #[error("an application has exactly one of origin_direct and origin_dns")]
+    #[error("an application has exactly one of origin_direct, origin_dns and bartizan.origin_pool")]
     OriginForm,
     #[error("origin_direct must list 1 to {ORIGINS_MAX} origins")]
     OriginCount,
@@ -44,6 +44,8 @@ pub enum AppError {
     OriginLength,
     #[error("bartizan.origin_address is an address or a host name without a port, for a tunnel as the origin")]
     OriginAddress,
+    #[error("bartizan.origin_pool is the id of a pool, not {0:?}; `GET …/load_balancers/pools` lists them")]
+    OriginPool(String),
     #[error("edge_ips.type must be dynamic or static, not {0:?}")]
     EdgeType(String),
     #[error("edge_ips.connectivity must be all, ipv4 or ipv6, not {0:?}")]
@@ -99,6 +101,7 @@ impl AppError {
             | AppError::OriginPort(_)
             | AppError::OriginLength => "/origin_port",
             AppError::OriginAddress => "/bartizan/origin_address",
+            AppError::OriginPool(_) => "/bartizan/origin_pool",
             AppError::EdgeType(_) => "/edge_ips/type",
             AppError::Connectivity(_) => "/edge_ips/connectivity",
             AppError::StaticCount | AppError::Slot => "/edge_ips/ips",

@@ -1,10 +1,10 @@
-//! Where a Spectrum application leads: addresses, a name that is looked up, or a tunnel.
+//! Where a Spectrum application leads: addresses, a name that is looked up, a tunnel, or a pool.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use bartizan_names::{AppOrigin, DirectOrigin, DnsKind, Name, OriginPort, Protocol};
+use bartizan_names::{AppOrigin, DirectOrigin, DnsKind, Name, OriginPort, PoolId, Protocol};
 use bartizan_v4::spectrum::{self, OriginDns, OriginDnsBody, OriginPortBody};
 use bartizan_v4::{AppBody, Integer};
 
@@ -29,6 +29,7 @@ pub(crate) struct Texts {
     pub(crate) dns: Option<OriginDns>,
     pub(crate) port: Option<spectrum::OriginPort>,
     pub(crate) address: Option<String>,
+    pub(crate) pool: Option<PoolId>,
 }
 
 /// The origin of an application with these ports and this name.
@@ -39,12 +40,14 @@ pub(crate) fn parse(
     own_name: &Name,
 ) -> Result<AppOrigin, AppError> {
     let address = body.bartizan.value().and_then(|ours| ours.origin_address.value());
-    let origin = match (body.origin_direct.value(), body.origin_dns.value()) {
-        (Some(texts), None) if body.origin_port.value().is_some() && !texts.is_empty() => {
+    let pool = body.bartizan.value().and_then(|ours| ours.origin_pool.value());
+    let origin = match (body.origin_direct.value(), body.origin_dns.value(), pool) {
+        (Some(texts), None, None) if body.origin_port.value().is_some() && !texts.is_empty() => {
             return Err(AppError::OriginPortAlone);
         }
-        (Some(texts), None) => direct(texts, protocol, edge)?,
-        (None, Some(origin)) => named(origin, body.origin_port.value(), address, edge, own_name)?,
+        (Some(texts), None, None) => direct(texts, protocol, edge)?,
+        (None, None, Some(text)) => pooled(text, body.origin_port.value(), edge)?,
+        (None, Some(origin), None) => named(origin, body.origin_port.value(), address, edge, own_name)?,
         _ => return Err(AppError::OriginForm),
     };
     match origin {
@@ -90,6 +93,12 @@ fn beside(edge: &RangeInclusive<u16>, origin: &RangeInclusive<u16>) -> Option<Or
         length if length == edge.len() => Some(OriginPort::From(*origin.start())),
         _ => None,
     }
+}
+
+fn pooled(text: &str, port: Option<&OriginPortBody>, edge: &RangeInclusive<u16>) -> Result<AppOrigin, AppError> {
+    let pool = text.trim().parse().map_err(|_| AppError::OriginPool(text.to_owned()))?;
+    let port = port.map(|port| origin_port(Some(port), edge)).transpose()?;
+    Ok(AppOrigin::Pool { pool, port })
 }
 
 fn named(
@@ -169,6 +178,9 @@ pub(crate) fn texts(origin: &AppOrigin, protocol: Protocol, edge: &RangeInclusiv
             address: address.as_ref().map(ToString::to_string),
             ..Texts::default()
         },
+        AppOrigin::Pool { pool, port } => {
+            Texts { pool: Some(*pool), port: port.map(|port| port_document(port, edge)), ..Texts::default() }
+        }
     }
 }
 

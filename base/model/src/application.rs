@@ -133,6 +133,7 @@ impl Application {
             origin_dns: origin.dns,
             origin_port: origin.port,
             origin_address: origin.address,
+            origin_pool: origin.pool,
             edge_ips: spectrum::EdgeIps { kind: kind.to_owned(), connectivity, ips },
             slot: self.slot,
             ip_firewall: self.ip_firewall,
@@ -268,9 +269,10 @@ fn body_of(document: &StoredApp) -> AppBody {
         tls: text(&document.tls),
         traffic_type: text(&document.traffic_type),
         argo_smart_routing: Patch::Absent,
-        bartizan: Patch::from(
-            document.origin_address.as_ref().map(|address| AppExtensionBody { origin_address: text(address) }),
-        ),
+        bartizan: Patch::Value(AppExtensionBody {
+            origin_address: document.origin_address.clone().into(),
+            origin_pool: Patch::from(document.origin_pool.map(|pool| pool.to_string())),
+        }),
     }
 }
 
@@ -372,6 +374,14 @@ mod tests {
                 json!({"origin_dns": {"name": tunnel}, "origin_port": 22, "origin_address": "10.0.0.5"}),
             ),
             (
+                json!({"origin_direct": null, "bartizan": {"origin_pool": "0A0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"}}),
+                json!({"origin_pool": "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"}),
+            ),
+            (
+                json!({"origin_direct": null, "origin_port": "22", "bartizan": {"origin_pool": "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"}}),
+                json!({"origin_pool": "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a", "origin_port": 22}),
+            ),
+            (
                 json!({"edge_ips": {"type": "dynamic", "connectivity": "ipv4", "ips": ["192.0.2.9"]}}),
                 json!({"edge_ips": {"type": "dynamic", "connectivity": "ipv4"}}),
             ),
@@ -449,6 +459,12 @@ mod tests {
             (dns(json!({"origin_dns": {"name": "a.example", "ttl": 86401}})), "/origin_dns/ttl"),
             (own, "/origin_dns/name"),
             (dns(json!({"bartizan": {"origin_address": "10.0.0.5"}})), "/bartizan/origin_address"),
+            (json!({"bartizan": {"origin_pool": "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"}}), "/origin_direct"),
+            (json!({"origin_direct": null, "bartizan": {"origin_pool": "web"}}), "/bartizan/origin_pool"),
+            (
+                json!({"origin_direct": null, "origin_port": 0, "bartizan": {"origin_pool": "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"}}),
+                "/origin_port",
+            ),
             (json!({"edge_ips": {"type": "anycast"}}), "/edge_ips/type"),
             (json!({"edge_ips": {"connectivity": "ipv5"}}), "/edge_ips/connectivity"),
             (json!({"edge_ips": {"type": "static"}}), "/edge_ips/ips"),

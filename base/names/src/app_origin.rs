@@ -1,10 +1,10 @@
-//! Where an application leads: addresses, a name that is looked up, or a tunnel.
+//! Where an application leads: addresses, a name that is looked up, a tunnel, or a pool.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::{Name, OriginHost, TunnelId};
+use crate::{Name, OriginHost, PoolId, TunnelId};
 
 /// Where an application's connections go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,12 @@ pub enum AppOrigin {
         /// What the connector dials; its own loopback address if none is given.
         address: Option<OriginHost>,
         port: OriginPort,
+    },
+    /// One of the nodes of a pool; another one where it cannot be reached.
+    Pool {
+        pool: PoolId,
+        /// Of nodes that have no port of their own; none: the one that the client dialled.
+        port: Option<OriginPort>,
     },
 }
 

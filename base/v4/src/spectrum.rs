@@ -3,7 +3,7 @@
 //! The dialect has two forms, a simple one (`protocol`, `dns`, `origin_direct`) and a whole one. Both are taken in one
 //! body, and every reply is of the whole form, which has all fields of the simple one.
 
-use bartizan_names::{AppId, Timestamp, ZoneId};
+use bartizan_names::{AppId, PoolId, Timestamp, ZoneId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -25,7 +25,7 @@ pub struct App {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub origin_dns: Option<OriginDns>,
-    /// Only beside `origin_dns`.
+    /// Only beside `origin_dns` and `bartizan.origin_pool`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub origin_port: Option<OriginPort>,
@@ -105,6 +105,10 @@ pub struct AppExtension {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub origin_address: Option<String>,
+    /// The pool that it leads to, where it has neither `origin_direct` nor `origin_dns`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false)]
+    pub origin_pool: Option<PoolId>,
     /// `ok`, or why clients cannot connect. Only on a single application.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -149,6 +153,8 @@ pub struct StoredApp {
     pub origin_port: Option<OriginPort>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin_address: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin_pool: Option<PoolId>,
     pub edge_ips: EdgeIps,
     /// The number of the dynamic addresses, the same in every PoP. Never changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -262,6 +268,11 @@ pub struct AppExtensionBody {
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = Option<String>)]
     pub origin_address: Patch<String>,
+    /// The id of a pool of the account: the origin, in place of `origin_direct` and `origin_dns`. With `origin_port` for those of its
+    /// servers that have no port; without it these are dialled at the port that the client dialled.
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[schema(value_type = Option<String>)]
+    pub origin_pool: Patch<String>,
 }
 
 #[cfg(test)]

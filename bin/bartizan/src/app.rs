@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use crate::balancing;
 use crate::client::Api;
 use crate::consent::Consent;
 use crate::failure::{Cause, Failure};
@@ -39,7 +40,14 @@ pub struct AppWords {
     /// tcp/22, udp/53, or a range: tcp/1000-2000
     pub protocol: String,
     /// tcp://ADDRESS:PORT, udp://ADDRESS:PORT, or a name and a port: db.example.com:5432
-    pub origin: String,
+    #[arg(required_unless_present = "pool", conflicts_with = "pool")]
+    pub origin: Option<String>,
+    /// The pool that it leads to, by name or id, in place of an origin
+    #[arg(long)]
+    pub pool: Option<String>,
+    /// The port of those servers of the pool that have none of their own; that which the client dialled if nothing is said
+    #[arg(long, requires = "pool", value_name = "PORT")]
+    pub origin_port: Option<String>,
     /// off, flexible (the edge ends TLS), full, strict
     #[arg(long, default_value = "off", value_name = "MODE")]
     pub tls: String,
@@ -55,7 +63,11 @@ pub async fn run(action: AppAction, api: &Api, output: Output) -> anyhow::Result
     match action {
         AppAction::Create(words) => {
             let zone = zone::of_name(api, &words.name).await?;
-            let app = api.post(&base(&zone), &body(&words)).await?;
+            let pool = match &words.pool {
+                Some(wanted) => Some(balancing::pool_named(api, wanted).await?),
+                None => None,
+            };
+            let app = api.post(&base(&zone), &body(&words, pool.as_ref())).await?;
             output.result(&app, || describe(&app))?;
             if api.only_tries() { Ok(()) } else { warn_if_not_listening(api, &zone, &app).await }
         }
@@ -105,7 +117,7 @@ fn base(zone: &Value) -> String {
     format!("/zones/{}/spectrum/apps", text(zone, "id"))
 }
 
-fn body(words: &AppWords) -> Value {
+fn body(words: &AppWords, pool: Option<&Value>) -> Value {
     let mut body = json!({
         "protocol": words.protocol,
         "dns": { "type": "ADDRESS", "name": as_kept(&words.name) },
@@ -113,17 +125,27 @@ fn body(words: &AppWords) -> Value {
         "tls": words.tls,
         "proxy_protocol": words.proxy_protocol,
     });
-    match direct(&words.protocol, &words.origin) {
+    if let Some(pool) = pool {
+        body["bartizan"] = json!({ "origin_pool": text(pool, "id") });
+        words.origin_port.iter().for_each(|port| body["origin_port"] = port_of(port));
+    }
+    let Some(origin) = &words.origin else { return body };
+    match direct(&words.protocol, origin) {
         Some(origin) => body["origin_direct"] = json!([origin]),
         None => {
-            let (name, port) = words.origin.rsplit_once(':').unwrap_or((&words.origin, ""));
+            let (name, port) = origin.rsplit_once(':').unwrap_or((origin, ""));
             body["origin_dns"] = json!({ "name": name });
             if !port.is_empty() {
-                body["origin_port"] = port.parse::<u16>().map_or_else(|_| json!(port), |port| json!(port));
+                body["origin_port"] = port_of(port);
             }
         }
     }
     body
+}
+
+/// A port, or a range of them, as the API takes it.
+fn port_of(text: &str) -> Value {
+    text.parse::<u16>().map_or_else(|_| json!(text), |port| json!(port))
 }
 
 /// The origin if it is an address. `127.0.0.1:22` is what people type; it means the application's own protocol.
@@ -205,10 +227,11 @@ fn origin(app: &Value) -> String {
     match app["origin_direct"].as_array() {
         Some(origins) => origins.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
         None => {
-            let name = text(&app["origin_dns"], "name");
+            let pool = app["bartizan"]["origin_pool"].as_str().map(|pool| format!("pool {pool}"));
+            let name = pool.unwrap_or_else(|| text(&app["origin_dns"], "name").to_owned());
             match &app["origin_port"] {
-                // An SRV record says it.
-                Value::Null => name.to_owned(),
+                // An SRV record says it, or each server of a pool.
+                Value::Null => name,
                 Value::String(ports) => format!("{name}:{ports}"),
                 port => format!("{name}:{port}"),
             }

@@ -53,7 +53,7 @@ pub enum PoolAction {
         /// By name or id
         pool: String,
     },
-    /// Delete a pool that no load balancer leads to
+    /// Delete a pool that no load balancer and no application leads to
     Delete {
         /// By name or id
         pool: String,
@@ -334,6 +334,11 @@ fn monitor_body(words: &MonitorWords) -> Value {
         }
     }
     body
+}
+
+/// The pool with this name or id.
+pub async fn pool_named(api: &Api, wanted: &str) -> anyhow::Result<Value> {
+    find(api, POOLS, "name", "pool", wanted).await
 }
 
 /// The one of a list with this name or id.

@@ -359,6 +359,7 @@ fn l4_config(bundle: &Bundle, fixed: &Fixed) -> Generation<l4::Config> {
     let config = l4::Config {
         apps: newest.of(&bundle.apps).clone(),
         pools: newest.of(&bundle.pop).pools.clone(),
+        checks: newest.of(&bundle.checks).clone(),
         firewall: newest.of(&bundle.firewall).clone(),
         geo: fixed.geo.clone(),
         hosts: newest.of(&bundle.hosts).clone(),

@@ -55,6 +55,6 @@ fn is_for_nothing(route: &Route) -> bool {
 fn is_app_for_nothing(app: &App) -> bool {
     match &app.origin {
         AppOrigin::Direct(origins) => origins.iter().all(|origin| is_private(origin.address)),
-        AppOrigin::Dns { .. } | AppOrigin::Tunnel { .. } => false,
+        AppOrigin::Dns { .. } | AppOrigin::Tunnel { .. } | AppOrigin::Pool { .. } => false,
     }
 }

@@ -39,7 +39,7 @@ pub(crate) fn assign(
 ) -> Result<(), Error> {
     check_name(change, app)?;
     change.refuse_name_of_balancer(app.zone, &app.name)?;
-    check_origin(change, addresses, zone, app)?;
+    check_origin(change, addresses, zone, old, app)?;
     let siblings: Vec<Application> =
         change.apps_at(zone.id, &app.name)?.into_iter().filter(|other| other.id != app.id).collect();
     if let Some(other) = siblings.iter().find(|other| other.edge_ips != app.edge_ips) {
@@ -122,7 +122,13 @@ fn check_name(change: &Change, app: &Application) -> Result<(), Error> {
     Err(Fault::HostTaken.because(detail).at("/dns/name"))
 }
 
-fn check_origin(change: &mut Change, addresses: &Addresses<'_>, zone: &Zone, app: &Application) -> Result<(), Error> {
+fn check_origin(
+    change: &mut Change,
+    addresses: &Addresses<'_>,
+    zone: &Zone,
+    old: Option<&Application>,
+    app: &Application,
+) -> Result<(), Error> {
     match &app.origin {
         AppOrigin::Direct(origins) => {
             for (index, origin) in origins.iter().enumerate() {
@@ -148,6 +154,13 @@ fn check_origin(change: &mut Change, addresses: &Addresses<'_>, zone: &Zone, app
             }
             Err(error) => Err(error),
         },
+        AppOrigin::Pool { pool, .. } => {
+            let is_new = old.is_none_or(|old| old.origin != app.origin);
+            if change.require_pool(zone.account, *pool, is_new)? {
+                return Ok(());
+            }
+            Err(Fault::AppOriginDns.because(format!("there is no pool {pool}")).at("/bartizan/origin_pool"))
+        }
     }
 }
 

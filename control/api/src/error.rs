@@ -562,7 +562,8 @@ impl From<AppError> for Error {
             | AppError::OriginPortMissing
             | AppError::OriginPort(_)
             | AppError::OriginLength
-            | AppError::OriginAddress => Fault::AppOriginDns,
+            | AppError::OriginAddress
+            | AppError::OriginPool(_) => Fault::AppOriginDns,
             AppError::EdgeType(_)
             | AppError::Connectivity(_)
             | AppError::StaticCount

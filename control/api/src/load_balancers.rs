@@ -6,7 +6,7 @@
 use bartizan_certs::Certs;
 use bartizan_model::{BalancingError, LoadBalancer as Parsed};
 use bartizan_names::{AccountId, LoadBalancerId, Name, PoolId, Region, Timestamp, ZoneId};
-use bartizan_store::{Key, Kind, Prefix, Scope};
+use bartizan_store::{Key, Kind, Prefix};
 use bartizan_v4::load_balancing::{Region as Shown, RegionCountry};
 use bartizan_v4::{Envelope, LoadBalancer, LoadBalancerBody};
 use utoipa_axum::router::OpenApiRouter;
@@ -180,25 +180,6 @@ fn shown(region: Region) -> Shown {
     Shown { region_code: region.to_string(), countries: region.countries().map(country).collect() }
 }
 
-impl View {
-    /// The zones that have some.
-    pub(crate) fn zones_with_balancers(&self) -> Result<Vec<ZoneId>, Error> {
-        let mut zones: Vec<ZoneId> = Vec::new();
-        for entry in self.0.list_kind(Kind::LoadBalancer, usize::MAX)? {
-            zones.extend(entry.key.zone_id());
-        }
-        zones.sort_unstable();
-        zones.dedup();
-        Ok(zones)
-    }
-
-    /// Those of a zone that can be read.
-    pub(crate) fn balancers_of(&self, zone: ZoneId) -> Result<Vec<LoadBalancer>, Error> {
-        let keys = self.keys(&Prefix::of(Scope::Zone(zone), Kind::LoadBalancer), None, BALANCERS_MAX)?;
-        keys.iter().filter_map(|key| self.if_readable(key).transpose()).collect()
-    }
-}
-
 impl Change {
     /// No application may have the name of a load balancer: the name is told with addresses that lead elsewhere.
     pub(crate) fn refuse_name_of_balancer(&mut self, zone: ZoneId, name: &Name) -> Result<(), Error> {
@@ -223,16 +204,8 @@ impl Change {
         pools.sort_unstable();
         pools.dedup();
         for pool in pools {
-            let key = Key::pool(account, pool);
-            if !self.has(&key)? {
+            if !self.require_pool(account, pool, !before.contains(&pool))? {
                 return Err(Fault::BalancingInvalid.because(format_args!("there is no pool {pool}")).at(at(new, pool)));
-            }
-            self.require(key.clone());
-            if !before.contains(&pool)
-                && let Some(document) = self.if_readable::<bartizan_v4::Pool>(&key)?
-            {
-                // A deletion goes by its revision.
-                self.put(key, &document)?;
             }
         }
         Ok(())

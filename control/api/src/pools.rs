@@ -12,7 +12,7 @@ use bartizan_store::{Key, Kind, Prefix};
 use bartizan_v4::load_balancing::{
     OriginHealth, PoolHealth, PoolHealthExtension, PoolTransition, PopHealth, Reference,
 };
-use bartizan_v4::{Envelope, LoadBalancer, Pool, PoolBody};
+use bartizan_v4::{Envelope, LoadBalancer, Pool, PoolBody, StoredApp};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -29,6 +29,9 @@ use crate::transaction::{Change, View};
 
 /// Pools of an account, and monitors of one.
 pub(crate) const POOLS_MAX: usize = 1_000;
+
+/// Who leads to a pool, of which nobody wants to see more.
+const USERS_SHOWN_MAX: usize = 1_000;
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
     resource::routes::<Pools>(api).routes(needs(Permission::BalancingRead, api, routes!(health))).routes(needs(
@@ -92,14 +95,14 @@ impl Editable for Pools {
         pool.modified_on = now;
     }
 
-    /// One that a load balancer leads to stays.
+    /// One that a load balancer or an application leads to stays.
     fn delete(here: &Here<'_>, change: &mut Change, id: PoolId) -> Result<(), Error> {
         let account = here.account_id()?;
         let key = Key::pool(account, id);
         if !change.has(&key)? {
             return Err(Fault::PoolUnknown.into());
         }
-        if let Some(one) = change.balancers_with(account, id)?.first() {
+        if let Some(one) = change.pool_users(account, id)?.first() {
             return Err(Fault::BalancingInUse.because(format_args!("{} leads to it", one.resource_name)));
         }
         change.delete(key)
@@ -129,7 +132,7 @@ async fn health(
     Ok(Reply::of(shown(id, place, seen)))
 }
 
-/// Which load balancers lead to a pool.
+/// Which load balancers and applications lead to a pool.
 #[utoipa::path(
     get,
     path = "/accounts/{account_id}/load_balancers/pools/{pool_id}/references",
@@ -148,7 +151,7 @@ async fn references(
             if !view.has(&Key::pool(account, id))? {
                 return Err(Fault::PoolUnknown.into());
             }
-            view.balancers_with(account, id)
+            view.pool_users(account, id)
         })
         .await?;
     Ok(Reply::of(found))
@@ -200,30 +203,48 @@ pub(crate) fn refuse_many(view: &View, all: &Prefix) -> Result<(), Error> {
 }
 
 impl View {
-    /// The load balancers of all zones of an account that lead to a pool.
-    pub(crate) fn balancers_with(&self, account: AccountId, pool: PoolId) -> Result<Vec<Reference>, Error> {
+    /// The load balancers and applications of an account that lead to a pool: so many of them as it may have users at all.
+    pub(crate) fn pool_users(&self, account: AccountId, pool: PoolId) -> Result<Vec<Reference>, Error> {
         let mut found = Vec::new();
-        for zone in self.zones_with_balancers()? {
+        for key in self.0.pool_users(pool, USERS_SHOWN_MAX)? {
+            let Some(zone) = key.zone_id() else { continue };
             if self.account_of_zone(zone)? != Some(account) {
                 continue;
             }
-            for balancer in self.balancers_of(zone)? {
-                if leads_to(&balancer, pool) {
-                    found.push(referrer("load_balancer", &balancer.id, &balancer.name));
+            // One that cannot be read leads there all the same.
+            found.push(match key.kind() {
+                Kind::App => {
+                    let app = self.if_readable::<StoredApp>(&key)?;
+                    let name = app.map_or_else(|| "an application".to_owned(), |app| app.dns.name);
+                    referrer("spectrum_app", &key.id(), &name)
                 }
-            }
+                _ => {
+                    let balancer = self.if_readable::<LoadBalancer>(&key)?;
+                    let name = balancer.map_or_else(|| "a load balancer".to_owned(), |balancer| balancer.name);
+                    referrer("load_balancer", &key.id(), &name)
+                }
+            });
         }
+        found.sort_by(|one, other| one.resource_name.cmp(&other.resource_name));
         Ok(found)
     }
 }
 
-fn leads_to(balancer: &LoadBalancer, pool: PoolId) -> bool {
-    let lists = [&balancer.region_pools, &balancer.country_pools, &balancer.pop_pools];
-    let by_place = lists.into_iter().flat_map(|lists| lists.values()).flatten();
-    balancer.fallback_pool == pool || balancer.default_pools.iter().chain(by_place).any(|one| *one == pool)
-}
-
 impl Change {
+    /// A pool that something leads to must be the account's, and stay: whoever deletes it meanwhile comes after, and is refused.
+    pub(crate) fn require_pool(&mut self, account: AccountId, pool: PoolId, is_new: bool) -> Result<bool, Error> {
+        let key = Key::pool(account, pool);
+        if !self.has(&key)? {
+            return Ok(false);
+        }
+        self.require(key.clone());
+        if is_new && let Some(document) = self.if_readable::<Pool>(&key)? {
+            // A deletion goes by its revision.
+            self.put(key, &document)?;
+        }
+        Ok(true)
+    }
+
     /// What a pool refers to must be there, in its own account, and stay: whoever deletes it meanwhile comes after, and is
     /// refused.
     pub(crate) fn require_parts(&mut self, account: AccountId, old: Option<&Pool>, pool: &Pool) -> Result<(), Error> {

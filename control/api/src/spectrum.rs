@@ -232,7 +232,12 @@ fn sent(api: &Api, stored: StoredApp) -> Result<App, Error> {
         argo_smart_routing: false,
         created_on: stored.created_on,
         modified_on: stored.modified_on,
-        bartizan: AppExtension { addresses, origin_address: stored.origin_address, ..AppExtension::default() },
+        bartizan: AppExtension {
+            addresses,
+            origin_address: stored.origin_address,
+            origin_pool: stored.origin_pool,
+            ..AppExtension::default()
+        },
     })
 }
 

@@ -207,7 +207,10 @@ kinds! {
             .audited("/configuration/value", &[]);
     /// A Spectrum application.
     App = 13 "app"
-        Declaration::new(&[Owner::Zone], Ids::Many(is::<AppId>)).served().audited("/dns/name", &[]);
+        Declaration::new(&[Owner::Zone], Ids::Many(is::<AppId>))
+            .served()
+            .listed(&query::POOL_USERS)
+            .audited("/dns/name", &[]);
     /// How it is told whether servers of pools are well.
     Monitor = 40 "monitor"
         Declaration::new(&[Owner::Account], Ids::Many(is::<MonitorId>)).audited("/description", &[]);
@@ -215,7 +218,10 @@ kinds! {
     Pool = 41 "pool" Declaration::new(&[Owner::Account], Ids::Many(is::<PoolId>)).audited("/name", &[]);
     /// A name that leads to pools.
     LoadBalancer = 42 "load_balancer"
-        Declaration::new(&[Owner::Zone], Ids::Many(is::<LoadBalancerId>)).served().audited("/name", &[]);
+        Declaration::new(&[Owner::Zone], Ids::Many(is::<LoadBalancerId>))
+            .served()
+            .listed(&query::POOL_USERS)
+            .audited("/name", &[]);
     /// Something that only one may have: two who take it at once meet at this key.
     Unique = 14 "unique" Declaration::new(&[Owner::Edge, Owner::Account], Ids::Many(is_unique));
     /// A zone that is out of service and not wholly deleted yet.

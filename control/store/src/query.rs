@@ -9,6 +9,7 @@ mod dnssec;
 mod filter;
 mod keys;
 mod origin_tls;
+mod pool_users;
 mod public_certificates;
 mod records;
 mod sift;
@@ -28,6 +29,7 @@ pub use dnssec::DnssecQuery;
 pub(crate) use dnssec::{DNSSEC, dnssec, dnssec_due};
 pub use filter::{Direction, Match, Text};
 pub(crate) use origin_tls::{ORIGIN_TLS, origin_tls_ending};
+pub(crate) use pool_users::{POOL_USERS, pool_users};
 pub(crate) use public_certificates::{
     ACME_CERTIFICATES, CUSTOM_CERTIFICATES, acme, acme_due, acme_ended, acme_in, acme_ordered, custom_due,
 };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 use bartizan_names::{OriginHost, PoolId, TunnelId};
 
+use crate::balancer::Asked;
 use crate::marks::Marks;
 use crate::place::Place;
 use crate::{below, mixed};
@@ -214,6 +215,12 @@ impl Pool {
             0 => self.usable & family,
             up => up,
         }
+    }
+
+    /// A node for whoever comes to the pool by no load balancer, and not one of `tried` (one bit each); none if there is no other.
+    // Hot: once a connection. No allocation.
+    pub fn choose_one(&self, asked: &Asked, tried: u64) -> Option<usize> {
+        self.choose(self.candidates() & !tried, self.choice, asked.client, asked.draw)
     }
 
     /// One of the nodes of `mask`, for a client with this hash of its address; none if there is none.

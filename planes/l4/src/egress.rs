@@ -1,6 +1,7 @@
 //! Where bytes go out: the origin is found and dialled, a PROXY header says who the client is, TLS is begun.
 
 mod datagram;
+mod pool;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -8,15 +9,17 @@ use std::sync::Arc;
 use bartizan_dial::{Failure, Group, OriginDialer, OriginTls, OwnTls, Question, Reach, Trusts};
 use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow};
 use bartizan_names::{
-    AppOrigin, AppTls, DirectOrigin, Encryption, Name, OriginAddress, OriginFault, OriginHost, Protocol, ProxyProtocol,
-    TunnelId,
+    AppOrigin, AppTls, DirectOrigin, Encryption, Name, OriginAddress, OriginFault, OriginHost, OriginPort, Protocol,
+    ProxyProtocol, TunnelId,
 };
 use bartizan_routes::App;
+use bartizan_steering::Pool;
 use bartizan_tls::{ClientConfig, Hosts};
 use bartizan_wire::proxy::{self, HeaderBytes, Hop};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
+use crate::Config;
 use crate::counters::OriginFailure;
 use crate::limits::SWEEPS_MAX;
 use crate::pipeline;
@@ -41,7 +44,7 @@ impl Egress {
     pub(crate) async fn connect(&self, session: &Session, worker: &Worker) -> Result<Origin, OriginFailure> {
         let config = worker.hold_config();
         let connecting = async {
-            let mut link = self.dial(session).await?;
+            let mut link = self.dial(session, &config.value).await?;
             let of_client = (session.app.proxy_protocol == ProxyProtocol::V2)
                 .then(|| pipeline::tell(&config.value, session, |shown| proxy::write_v2_of_client(&session.hop, shown)))
                 .flatten();
@@ -86,17 +89,23 @@ impl Egress {
 
     /// A way to send the session's datagrams to its origin. UDP has no handshake: only a reply shows that it is there.
     pub(crate) async fn open(&self, session: &Session, worker: &Worker) -> Result<Opened, OriginFailure> {
-        let time = worker.limits().connect_time;
-        tokio::time::timeout(time, self.open_flow(session)).await.unwrap_or(Err(OriginFailure::TimedOut))
+        let config = worker.hold_config();
+        let opening = self.open_flow(session, &config.value);
+        tokio::time::timeout(config.value.limits.connect_time, opening).await.unwrap_or(Err(OriginFailure::TimedOut))
     }
 
-    async fn open_flow(&self, session: &Session) -> Result<Opened, OriginFailure> {
-        let groups = match self.find(session).await? {
+    async fn open_flow(&self, session: &Session, config: &Config) -> Result<Opened, OriginFailure> {
+        let groups = match self.find(session, config).await? {
             Way::Tunnel(flow) => {
                 return self.dialer.datagrams(flow).await.map(Opened::Tunnel).map_err(refusal_of);
             }
+            Way::Pool(pool, port) => return self.open_at_pool(session, &pool, port).await,
             Way::Dial(groups) => groups,
         };
+        self.open_to(groups).await
+    }
+
+    async fn open_to(&self, groups: Vec<Group>) -> Result<Opened, OriginFailure> {
         let mut failure = OriginFailure::Unreachable;
         for address in self.origins.for_datagrams(groups)? {
             match datagram::connect(address).await {
@@ -117,18 +126,23 @@ impl Egress {
         self.origins.note_dead(address);
     }
 
-    async fn dial(&self, session: &Session) -> Result<Link, OriginFailure> {
-        match self.find(session).await? {
-            Way::Tunnel(flow) => match self.dialer.connect(flow).await.map_err(refusal_of)? {
-                Dialled::Socket(stream) => Ok(Link::Socket(stream)),
-                Dialled::Stream(stream) => Ok(Link::Stream(stream)),
-            },
+    async fn dial(&self, session: &Session, config: &Config) -> Result<Link, OriginFailure> {
+        match self.find(session, config).await? {
+            Way::Tunnel(flow) => self.dial_through(flow).await,
+            Way::Pool(pool, port) => self.dial_pool(session, &pool, port).await,
             Way::Dial(groups) => Ok(Link::Socket(self.origins.connect(groups).await?)),
         }
     }
 
+    async fn dial_through(&self, flow: Flow) -> Result<Link, OriginFailure> {
+        match self.dialer.connect(flow).await.map_err(refusal_of)? {
+            Dialled::Socket(stream) => Ok(Link::Socket(stream)),
+            Dialled::Stream(stream) => Ok(Link::Stream(stream)),
+        }
+    }
+
     /// Where the session's origin is.
-    async fn find(&self, session: &Session) -> Result<Way, OriginFailure> {
+    async fn find(&self, session: &Session, config: &Config) -> Result<Way, OriginFailure> {
         let app = &session.app;
         let port = |port| app.port_at_origin(port, session.local.port());
         Ok(match &app.origin {
@@ -143,6 +157,11 @@ impl Egress {
             AppOrigin::Tunnel { tunnel, address, port: at } => {
                 Way::Tunnel(flow(session, *tunnel, address.as_ref(), port(*at)))
             }
+            AppOrigin::Pool { pool, port } => {
+                // One that is gone has nobody.
+                let check = config.checks.get(pool).ok_or(OriginFailure::Unreachable)?;
+                Way::Pool(Arc::clone(&check.pool), *port)
+            }
         })
     }
 }
@@ -150,6 +169,8 @@ impl Egress {
 /// How a session gets to its origin.
 enum Way {
     Dial(Vec<Group>),
+    /// To one of its servers; the port is that of those which have none.
+    Pool(Arc<Pool>, Option<OriginPort>),
     Tunnel(Flow),
 }
 

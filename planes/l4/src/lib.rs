@@ -12,6 +12,9 @@
 //! closes as the configuration changes, or at sockets from outside that receive for every port.
 //!
 //! PROXY protocol versions 1 and 2 and the simple header for datagrams (`bartizan_wire::proxy`), in both directions.
+//! An application may lead to a pool (`engines/steering`): another of its servers is dialled where the first cannot be, and a flow
+//! stays with its server.
+//!
 //! Not here: pages for a challenge (it is a refusal here), protocols above TCP and UDP, health checks.
 
 mod asked;
@@ -38,6 +41,7 @@ use bartizan_firewall::Firewall;
 use bartizan_geo::Geo;
 use bartizan_names::{Prefix, Protocol};
 use bartizan_routes::{Apps, Pools};
+use bartizan_steering::Checks;
 use bartizan_tls::Hosts;
 
 pub use asked::InForce;
@@ -52,6 +56,8 @@ pub struct Config {
     pub apps: Apps,
     /// The addresses of this PoP for applications.
     pub pools: Pools,
+    /// Servers that applications lead to, and how they are.
+    pub checks: Checks,
     pub firewall: Firewall,
     pub geo: Geo,
     pub hosts: Hosts,

@@ -32,6 +32,12 @@ pub struct Limits {
     pub descriptors: usize,
 }
 
+/// Servers of a pool that are tried for one client, one after the other, all of them within [`Limits::connect_time`].
+pub(crate) const NODES_TRIED_MAX: u32 = 4;
+
+/// How long each but the last of them may take.
+pub(crate) const NODE_TIME: Duration = Duration::from_secs(2);
+
 /// The ceilings for one source, and for one application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ceilings {

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use bartizan_names::AppId;
 use bartizan_quotas::{Held, Memory, Permit, SourcePermit};
 use bartizan_routes::App;
+use bartizan_steering::Open;
 use bartizan_tls::{Agreed, Client};
 use bartizan_wire::proxy::Hop;
 
@@ -92,6 +93,8 @@ pub(crate) struct Session {
     memory: Memory,
     /// Who the client is, if its application asks for a certificate. In a box, since few do.
     pub(crate) client: OnceCell<Box<Client>>,
+    /// The server of a pool that it is with, where these are counted.
+    pub(crate) at_node: OnceCell<Open>,
     opened: Instant,
     permits: Cell<Option<Permits>>,
 }
@@ -168,6 +171,7 @@ impl Session {
             held: Held::default(),
             memory,
             client: OnceCell::new(),
+            at_node: OnceCell::new(),
             opened: now,
             permits: Cell::new(Some(permits)),
         }

@@ -212,7 +212,7 @@ fn applications_that_cannot_be_read_leave_their_addresses() {
     {
         let body = app(&format!("{name}.bartizan.localhost"), edge_ips);
         let id = edge.post(&apps, &body).result()["id"].as_str().unwrap().to_owned();
-        commit(&edge.store, vec![in_another_format(Key::app(zone, id.parse().unwrap()))]);
+        commit(&edge.store, vec![put(Key::app(zone, id.parse().unwrap()), "{}")]);
         assert_eq!(edge.get(&format!("{apps}/{id}")).verdict(), "500 10501");
         assert_eq!(held(Index::AppSlot) + held(Index::AppAddress), 1, "{name}");
         edge.call("DELETE", &format!("{apps}/{id}"), "").result();
@@ -232,7 +232,7 @@ fn a_zone_that_cannot_be_read_goes_with_all_that_is_in_it() {
     edge.post(&format!("/zones/{zone}/dns_records"), record).result();
     let made = edge.post(&format!("/zones/{zone}/spectrum/apps"), &app("tcp.bad.example", json!({"type": "dynamic"})));
     let made = made.result()["id"].as_str().unwrap().parse().unwrap();
-    commit(&edge.store, vec![in_another_format(Key::app(id, made)), in_another_format(Key::settings(id))]);
+    commit(&edge.store, vec![put(Key::app(id, made), "{}"), in_another_format(Key::settings(id))]);
     spoil(&edge, &Key::zone(id), without("meta"));
     assert_eq!(edge.get(&format!("/zones/{zone}/dns_records")).verdict(), "500 10501");
     edge.call("DELETE", &format!("/zones/{zone}"), "").result();

@@ -142,6 +142,41 @@ fn what_is_referred_to_stays() {
     }
 }
 
+/// An application keeps the pool that it leads to, in its own account, from being deleted.
+#[test]
+fn an_application_leads_to_a_pool() {
+    let edge = Edge::new();
+    let one = id(&pool(&edge, "one", json!({})));
+    let two = id(&pool(&edge, "two", json!({})));
+    let other = id(&edge.post("/accounts", r#"{"name":"other"}"#).result());
+    let body = r#"{"name":"theirs","origins":[{"name":"a","address":"192.0.2.1"}]}"#;
+    let theirs = id(&edge.post(&format!("/accounts/{other}/load_balancers/pools"), body).result());
+    let apps = format!("/zones/{}/spectrum/apps", edge.zone());
+    let app = |pool: &str| json!({"protocol": "tcp/22", "dns": {"name": "ssh"}, "bartizan": {"origin_pool": pool}});
+    for refused in [theirs.as_str(), &"0".repeat(32), "web"] {
+        assert_eq!(edge.post(&apps, &app(refused).to_string()).verdict(), "400 11001 /bartizan/origin_pool", "{refused}");
+    }
+    let made = edge.post(&apps, &app(&one).to_string()).result();
+    assert_eq!((&made["bartizan"]["origin_pool"], &made["origin_port"]), (&json!(one), &Value::Null));
+    let of_pool = |pool: &str| edge.get(&format!("{}/{pool}/references", path(&edge, "pools"))).result();
+    assert_eq!(
+        of_pool(&one),
+        json!([{"reference_type": "referrer", "resource_id": id(&made), "resource_name": "ssh.bartizan.localhost", "resource_type": "spectrum_app"}])
+    );
+    let delete = |pool: &str| edge.call("DELETE", &format!("{}/{pool}", path(&edge, "pools")), "");
+    assert_eq!(delete(&one).verdict(), "400 1005");
+    // Elsewhere from now on, and by a port.
+    let mut body = app(&two);
+    body["origin_port"] = json!(2222);
+    let changed = edge.call("PUT", &format!("{apps}/{}", id(&made)), &body.to_string()).result();
+    assert_eq!((&changed["bartizan"]["origin_pool"], &changed["origin_port"]), (&json!(two), &json!(2222)));
+    delete(&one).result();
+    assert_eq!(delete(&two).verdict(), "400 1005");
+    edge.call("DELETE", &format!("{apps}/{}", id(&made)), "").result();
+    assert_eq!(of_pool(&two), json!([]));
+    delete(&two).result();
+}
+
 /// What another account has is none of ours to lead to, also where its id is known.
 #[test]
 fn what_is_not_there_is_refused() {

@@ -15,7 +15,7 @@ use bartizan_steering::{
     Affinity, Balancer, Balancers, Check, Checks, Cookie, Lists, Monitor, MonitorKind, Node, NodeChoice, NodeTarget,
     Place, Pool, PoolSlot, Request, SameSite, Steering,
 };
-use bartizan_store::{Key, Kind, Prefix, ReadError, Scope};
+use bartizan_store::{Entry, Key, Kind, Prefix, ReadError, Scope};
 
 use crate::part::secret_seed;
 use crate::reading::{Found, Reading, Touched, document};
@@ -30,6 +30,8 @@ pub(super) struct BalancersPart {
     unread_monitors: BTreeSet<MonitorId>,
     /// And such load balancers. Their names are not known, but which names are theirs is.
     unread: BTreeMap<ZoneId, BTreeSet<LoadBalancerId>>,
+    /// Names of those of which so much can be read: they are answered, without records too.
+    unread_names: BTreeMap<(ZoneId, Name), LoadBalancerId>,
     wanted: HashMap<LoadBalancerId, (ZoneId, model::LoadBalancer)>,
     /// Which load balancers lead to a pool, and which pools go by a monitor.
     users: HashMap<PoolId, BTreeSet<LoadBalancerId>>,
@@ -47,6 +49,7 @@ pub(crate) struct BalancersPatch {
     balancers: BTreeMap<LoadBalancerId, Option<(ZoneId, model::LoadBalancer)>>,
     unread_monitors: BTreeSet<MonitorId>,
     unread: BTreeSet<(ZoneId, LoadBalancerId)>,
+    unread_names: BTreeMap<LoadBalancerId, (ZoneId, Name)>,
     /// The PoP's name, if it may have changed.
     pub(super) place: Option<String>,
     /// Names whose meaning may change with them.
@@ -72,6 +75,7 @@ impl BalancersPart {
             monitors: HashMap::new(),
             unread_monitors: BTreeSet::new(),
             unread: BTreeMap::new(),
+            unread_names: BTreeMap::new(),
             wanted: HashMap::new(),
             users: HashMap::new(),
             watched: HashMap::new(),
@@ -121,8 +125,12 @@ impl BalancersPart {
         let keys: BTreeSet<&Key> = touched.of(Kind::LoadBalancer).chain(&zones.balancers).collect();
         for key in keys {
             let (Some(zone), Some(id)) = (key.zone_id(), key.id_as::<LoadBalancerId>()) else { continue };
+            let mut name = None;
             let found = if zones.will_serve(known, zone) {
-                reading.get(key, |entry| Ok(model::LoadBalancer::parse(&document(entry)?)?))?
+                reading.get(key, |entry| {
+                    name = name_of(entry).filter(|name| Key::load_balancer_id(zone, name) == id);
+                    Ok(model::LoadBalancer::parse(&document(entry)?)?)
+                })?
             } else {
                 Found::Nothing
             };
@@ -131,7 +139,10 @@ impl BalancersPart {
                 Found::Nothing => drop(patch.balancers.insert(id, None)),
                 Found::Bad => match self.wanted.get(&id) {
                     Some(before) => drop(patch.balancers.insert(id, Some(before.clone()))),
-                    None => drop(patch.unread.insert((zone, id))),
+                    None => {
+                        patch.unread.insert((zone, id));
+                        patch.unread_names.extend(name.map(|name| (id, (zone, name))));
+                    }
                 },
             }
             // What it hid is no longer hidden, or is now: whoever has the id has the name.
@@ -149,6 +160,8 @@ impl BalancersPart {
                 patch.owners.extend(owners.map(|owner| (zone, owner)));
             }
         }
+        let were_unread = self.unread_names.iter().filter(|(_, id)| patch.balancers.contains_key(*id));
+        patch.owners.extend(were_unread.map(|(unit, _)| unit.clone()).chain(patch.unread_names.values().cloned()));
         for (id, after) in &patch.balancers {
             let both = [self.wanted.get(id), after.as_ref()].into_iter().flatten();
             patch.owners.extend(both.map(|(zone, it)| (*zone, it.name.clone())));
@@ -217,6 +230,8 @@ impl BalancersPart {
         for (zone, id) in patch.unread {
             self.unread.entry(zone).or_default().insert(id);
         }
+        self.unread_names.retain(|_, id| !patch.balancers.contains_key(id));
+        self.unread_names.extend(patch.unread_names.into_iter().map(|(id, unit)| (unit, id)));
         for (id, after) in patch.balancers {
             to_make.insert(id);
             self.unread.retain(|_, unread| {
@@ -280,7 +295,7 @@ impl BalancersPart {
 
     /// All names of load balancers.
     pub(super) fn owners(&self) -> impl Iterator<Item = &(ZoneId, Name)> {
-        self.by_name.keys()
+        self.by_name.keys().chain(self.unread_names.keys())
     }
 
     /// Whether a name is that of a load balancer which cannot be read. What that hides stays hidden.
@@ -351,6 +366,16 @@ impl BalancersPart {
         };
         Some(balancer)
     }
+}
+
+/// The name in the document of a load balancer, whatever else is in it.
+fn name_of(entry: &Entry) -> Option<Name> {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        name: String,
+    }
+    let named: Named = serde_json::from_str(&entry.value.json).ok()?;
+    Name::parse(&named.name).ok()
 }
 
 fn remove_from<K: std::hash::Hash + Eq, V: Ord>(sets: &mut HashMap<K, BTreeSet<V>>, key: &K, value: &V) {

@@ -225,6 +225,32 @@ fn what_cannot_be_read_hides_what_it_hid() {
     }
 }
 
+/// The same where it hid nothing: as long as its document says so much as its name, nobody is told that there is no such name.
+#[test]
+fn what_cannot_be_read_is_no_name_that_is_not_there() {
+    let mut lab = Lab::new();
+    let hash = bartizan_seal::sha256(format!("load-balancer/{ZONE}/lb.example.com").as_bytes());
+    let id = LoadBalancerId::from_bytes(*hash.first_chunk().unwrap());
+    let key = Key::load_balancer(ZONE, id);
+    let damaged = put(key.clone(), &json!({"name": "lb.example.com", "ttl": "soon"}));
+    lab.commit(vec![zone(false), pool(ACCOUNT, 1, json!({})), damaged]);
+    let absent = leads(lab.publisher().bundle(), "nobody");
+    for mends in [true, false] {
+        lab.commit(vec![put(key.clone(), &json!({"name": "lb.example.com", "ttl": "soon", "again": mends}))]);
+        let mut follower = lab.publisher();
+        assert_eq!(leads(follower.bundle(), "lb"), "SERVFAIL");
+        let whole = match balancer("lb", &[1], json!({"id": id, "proxied": false})) {
+            Op::Put { value, .. } => Op::Put { key: key.clone(), value },
+            del => del,
+        };
+        lab.commit(vec![if mends { whole } else { Op::Del { key: key.clone() } }]);
+        follower.follow().unwrap().expect("something was committed");
+        for bundle in [follower.bundle(), lab.publisher().bundle()] {
+            assert_eq!(leads(bundle, "lb"), if mends { "192.0.2.1".to_owned() } else { absent.clone() }, "{mends}");
+        }
+    }
+}
+
 /// After a start nobody looks at servers whose monitor cannot be read, and that is known.
 #[test]
 fn a_monitor_that_cannot_be_read() {

@@ -10,6 +10,14 @@ CREATE TABLE record_tag (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX record_tag_id ON record_tag (id);
 
+-- Which load balancers and applications lead to a pool.
+CREATE TABLE pool_use (
+    pool TEXT NOT NULL,
+    id INTEGER NOT NULL,
+    PRIMARY KEY (pool, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX pool_use_id ON pool_use (id);
+
 -- Totals of zones, so that a page of a zone of a million records does not count them.
 CREATE TABLE record_count (
     zone BLOB PRIMARY KEY,
@@ -50,6 +58,14 @@ CREATE TRIGGER record_tagged_anew AFTER UPDATE ON record WHEN old.tags IS NOT ne
 END;
 CREATE TRIGGER record_untagged AFTER DELETE ON record WHEN old.tags IS NOT NULL BEGIN
     DELETE FROM record_tag WHERE id = old.id;
+END;
+
+CREATE TRIGGER pool_user_changed AFTER UPDATE ON pool_user WHEN old.pools IS NOT new.pools BEGIN
+    DELETE FROM pool_use WHERE id = new.id;
+    INSERT INTO pool_use SELECT value, new.id FROM json_each(new.pools);
+END;
+CREATE TRIGGER pool_user_removed AFTER DELETE ON pool_user WHEN old.pools IS NOT NULL BEGIN
+    DELETE FROM pool_use WHERE id = old.id;
 END;
 
 CREATE TRIGGER client_certificate_changed AFTER UPDATE ON client_certificate WHEN old.status <> new.status BEGIN

@@ -1,6 +1,6 @@
 //! Objects by more than their keys: pages of listings.
 
-use bartizan_names::{AccountId, Name, RecordId, RecordType, Timestamp, TunnelId, ZoneId, ZoneName};
+use bartizan_names::{AccountId, Name, PoolId, RecordId, RecordType, Timestamp, TunnelId, ZoneId, ZoneName};
 
 use super::Snapshot;
 use crate::change::Entry;
@@ -58,6 +58,11 @@ impl Snapshot {
     /// The keys of a piece of the records that lead to a tunnel, in all zones.
     pub fn tunnel_records(&self, query: &TunnelRecordQuery) -> Result<Vec<Key>, ReadError> {
         self.look(|connection| query::tunnel_records(connection, query))
+    }
+
+    /// The keys of up to `limit` load balancers and applications that lead to a pool, of all zones.
+    pub fn pool_users(&self, pool: PoolId, limit: usize) -> Result<Vec<Key>, ReadError> {
+        self.look(|connection| query::pool_users(connection, pool, limit))
     }
 
     /// Whether there is such a tunnel, in whichever account; deleted ones are there too. A look for each account.

@@ -19,6 +19,7 @@ use bartizan_names::{
 };
 use bartizan_plane_l4::{AppTotals, Config, Limits, Plane, Tier, Totals, start};
 use bartizan_routes::{App, AppAddresses, Apps, Pools};
+use bartizan_steering::Checks;
 use bartizan_tls::{Certificate, CertifiedKey, Hosts, HostsEdit, TlsPolicy};
 use bytes::Bytes;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -109,6 +110,8 @@ pub(crate) struct Setup {
     pub(crate) name_servers: NameServers,
     /// Where the process has other listeners.
     pub(crate) listeners: Vec<Listener>,
+    /// Pools that applications lead to.
+    pub(crate) checks: Checks,
 }
 
 impl Setup {
@@ -116,8 +119,8 @@ impl Setup {
         let apps = apps.iter().map(|app| (*app).clone()).collect();
         let name_servers = NameServers::System;
         let (limits, settings) = (Limits::default(), ZoneSettings::default());
-        let (rules, trusted, listeners) = Default::default();
-        Setup { apps, rules, limits, trusted, settings, name_servers, listeners }
+        let (rules, trusted, listeners, checks) = Default::default();
+        Setup { apps, rules, limits, trusted, settings, name_servers, listeners, checks }
     }
 }
 
@@ -233,6 +236,7 @@ fn config(setup: &Setup, ca: &Ca, hosts: &Hosts) -> Config {
     Config {
         apps: apps.finish(),
         pools: pools(),
+        checks: setup.checks.clone(),
         firewall: firewall.finish(),
         geo: Geo::built_in(),
         hosts: hosts.finish(),

@@ -6,6 +6,7 @@ mod faults;
 mod listening;
 mod names;
 mod origin;
+mod pools;
 mod refusals;
 mod tcp;
 mod tls;

@@ -38,7 +38,7 @@ pub(super) fn pool(change: &mut Change, object: &Object) -> Result<(), Error> {
         }
         None => {
             let id = object.key.id_as().ok_or(Fault::Internal)?;
-            match change.balancers_with(account, id)?.first() {
+            match change.pool_users(account, id)?.first() {
                 Some(_) => Err(refused(object, "is in use since")),
                 None => change.delete(object.key.clone()),
             }
