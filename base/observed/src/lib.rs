@@ -36,6 +36,6 @@ pub use leased::{Lease, Leased};
 pub use listening::{Listening, NotListening, Reason, TierName};
 pub use metrics::{Labels, Measured, Metric, MetricKind, Sample, openmetrics};
 pub use observed::{Applied, Lag, Observed};
-pub use pools::{NodeSeen, NodeTurn, PoolQuery, PoolSeen};
+pub use pools::{NodeSeen, NodeTurn, PoolQuery, PoolSeen, PoolTurn};
 pub use problem::{NAMED_MAX, Problem, ProblemKind, What};
 pub use problems::{Problems, Reporter};

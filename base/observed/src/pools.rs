@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
-use bartizan_names::{PoolId, Timestamp};
+use bartizan_names::{AccountId, PoolId, Timestamp};
 
 /// Who looks after servers.
 pub trait PoolQuery: Send + Sync {
     /// How a pool is; none if it is not served here.
     fn pool(&self, pool: PoolId) -> Option<PoolSeen>;
+
+    /// What servers turned into since this was asked last, the oldest first, and how many more there were than are kept.
+    fn take_turns(&self) -> (Vec<PoolTurn>, u64) {
+        (Vec::new(), 0)
+    }
 }
 
 /// How a pool is.
@@ -42,4 +47,15 @@ pub struct NodeTurn {
     pub node: String,
     pub healthy: bool,
     pub reason: String,
+}
+
+/// The same, with its pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolTurn {
+    pub account: AccountId,
+    pub pool: PoolId,
+    pub turn: NodeTurn,
+    /// How many of the pool's servers are well since then, and how many there are.
+    pub well: usize,
+    pub nodes: usize,
 }

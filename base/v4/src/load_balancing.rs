@@ -457,6 +457,21 @@ pub struct PopHealth {
     pub origins: Vec<BTreeMap<String, OriginHealth>>,
 }
 
+/// A preview that has begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PreviewStarted {
+    /// The pools at whose servers it looks, and what they are called.
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub pools: BTreeMap<PoolId, String>,
+    /// By which its findings are asked for.
+    pub preview_id: String,
+}
+
+/// What a preview found: the pools at whose servers all looks are over, by their ids.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(transparent)]
+pub struct PreviewFound(pub BTreeMap<String, PopHealth>);
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct OriginHealth {
     pub healthy: bool,

@@ -1,5 +1,7 @@
 //! `bartizan pool`, `bartizan monitor` and `bartizan lb`: thin clients of load balancing.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
@@ -40,6 +42,11 @@ pub enum PoolAction {
     },
     /// How its servers are, and what they turned into last
     Health {
+        /// By name or id
+        pool: String,
+    },
+    /// Look at its servers once, as its monitor would, and tell what is found
+    Preview {
         /// By name or id
         pool: String,
     },
@@ -106,6 +113,11 @@ pub enum MonitorAction {
     List,
     /// One monitor, by its description or id
     Show {
+        /// By description or id
+        monitor: String,
+    },
+    /// Look once at the servers of all pools that go by it, and tell what is found
+    Preview {
         /// By description or id
         monitor: String,
     },
@@ -188,6 +200,10 @@ pub async fn pool(action: PoolAction, api: &Api, output: Output) -> anyhow::Resu
             })
         }
         PoolAction::Health { pool } => health(&pool, api, output).await,
+        PoolAction::Preview { pool } => {
+            let pool = find(api, POOLS, "name", "pool", &pool).await?;
+            preview(api, &format!("{POOLS}/{}", text(&pool, "id")), output).await
+        }
         PoolAction::Disable { pool } => switch(&pool, false, api, output).await,
         PoolAction::Enable { pool } => switch(&pool, true, api, output).await,
         PoolAction::Delete { pool, consent } => {
@@ -216,6 +232,10 @@ pub async fn monitor(action: MonitorAction, api: &Api, output: Output) -> anyhow
         MonitorAction::Show { monitor } => {
             let monitor = find(api, MONITORS, "description", "monitor", &monitor).await?;
             output.result(&monitor, || monitor_row(&monitor).join("  "))
+        }
+        MonitorAction::Preview { monitor } => {
+            let monitor = find(api, MONITORS, "description", "monitor", &monitor).await?;
+            preview(api, &format!("{MONITORS}/{}", text(&monitor, "id")), output).await
         }
         MonitorAction::Delete { monitor, consent } => {
             let monitor = find(api, MONITORS, "description", "monitor", &monitor).await?;
@@ -277,15 +297,10 @@ async fn health(pool: &str, api: &Api, output: Output) -> anyhow::Result<()> {
     let pool = find(api, POOLS, "name", "pool", pool).await?;
     let health = api.get(&format!("{POOLS}/{}/health", text(&pool, "id"))).await?;
     output.result(&health, || {
-        let word = |healthy: &Value| if healthy == true { good("well") } else { bad("down") };
         let mut lines = Vec::new();
         for (place, seen) in health["pop_health"].as_object().into_iter().flatten() {
             lines.push(format!("{} at {place}: {}", one_line(text(&pool, "name")), word(&seen["healthy"])));
-            let origins = seen["origins"].as_array().into_iter().flatten().filter_map(Value::as_object).flatten();
-            lines.extend(origins.map(|(address, origin)| {
-                let why = [text(origin, "rtt"), text(origin, "failure_reason")].join("  ");
-                format!("  {address}  {}  {}", word(&origin["healthy"]), one_line(why.trim()))
-            }));
+            lines.extend(origin_lines(seen));
         }
         let turns = health["bartizan"]["transitions"].as_array().into_iter().flatten().take(10);
         lines.extend(turns.map(|turn| {
@@ -334,6 +349,49 @@ fn monitor_body(words: &MonitorWords) -> Value {
         }
     }
     body
+}
+
+/// How often, and how long after each other, it is asked what a preview found: it takes a minute at most.
+const LOOKS_MAX: u32 = 150;
+const LOOK_AFTER: Duration = Duration::from_millis(500);
+
+/// Begins a preview and waits for what it finds.
+async fn preview(api: &Api, of: &str, output: Output) -> anyhow::Result<()> {
+    let begun = api.post(&format!("{of}/preview"), &json!({})).await?;
+    let pools = begun["pools"].as_object().cloned().unwrap_or_default();
+    let path = format!("/user/load_balancers/preview/{}", text(&begun, "preview_id"));
+    let mut found = json!({});
+    for _ in 0..LOOKS_MAX {
+        found = api.get(&path).await?;
+        if found.as_object().is_some_and(|found| found.len() == pools.len()) {
+            break;
+        }
+        tokio::time::sleep(LOOK_AFTER).await;
+    }
+    output.result(&found, || {
+        let mut lines = Vec::new();
+        for (id, name) in &pools {
+            let seen = &found[id];
+            let state = if seen.is_null() { "nothing yet".to_owned() } else { word(&seen["healthy"]) };
+            lines.push(format!("{}: {state}", one_line(name.as_str().unwrap_or_default())));
+            lines.extend(origin_lines(seen));
+        }
+        lines.join("\n")
+    })
+}
+
+fn word(healthy: &Value) -> String {
+    if healthy == true { good("well") } else { bad("down") }
+}
+
+/// A line for each server.
+fn origin_lines(seen: &Value) -> Vec<String> {
+    let origins = seen["origins"].as_array().into_iter().flatten().filter_map(Value::as_object).flatten();
+    let line = |(address, origin): (&String, &Value)| {
+        let why = [text(origin, "rtt"), text(origin, "failure_reason")].join("  ");
+        format!("  {address}  {}  {}", word(&origin["healthy"]), one_line(why.trim()))
+    };
+    origins.map(line).collect()
 }
 
 /// The pool with this name or id.

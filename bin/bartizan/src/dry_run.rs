@@ -133,11 +133,13 @@ fn trial(command: &Command) -> Trial {
             | PoolAction::Disable { .. }
             | PoolAction::Enable { .. }
             | PoolAction::Delete { .. } => Calls,
-            PoolAction::List | PoolAction::Show { .. } | PoolAction::Health { .. } => Reads,
+            PoolAction::List | PoolAction::Show { .. } | PoolAction::Health { .. } | PoolAction::Preview { .. } => {
+                Reads
+            }
         },
         Command::Monitor { action, .. } => match action {
             MonitorAction::Create(_) | MonitorAction::Delete { .. } => Calls,
-            MonitorAction::List | MonitorAction::Show { .. } => Reads,
+            MonitorAction::List | MonitorAction::Show { .. } | MonitorAction::Preview { .. } => Reads,
         },
         Command::Lb { action, .. } => match action {
             BalancerAction::Create { .. } | BalancerAction::Delete { .. } => Calls,

@@ -40,8 +40,24 @@ const REVIEW_REST: Duration = Duration::from_millis(10);
 /// How often it looks at all of them: a disk may spoil what nobody writes.
 const REVIEW_EVERY: Duration = Duration::from_secs(6 * 3_600);
 
+/// Has servers looked at for the API.
+struct Looks(probe::Previewer);
+
+impl bartizan_api::Looks for Looks {
+    fn begin(
+        &self,
+        account: bartizan_names::AccountId,
+        monitor: bartizan_model::Monitor,
+        pool: bartizan_model::Pool,
+        done: bartizan_api::Done,
+    ) -> bool {
+        self.0.begin(bartizan_publish::check_of(account, monitor, &pool), done)
+    }
+}
+
 /// All planes, running.
 pub struct Planes {
+    looks: Arc<dyn bartizan_api::Looks>,
     tunnel_live: Live<tunnel::Config>,
     http_live: Live<http::Config>,
     l4_live: Live<l4::Config>,
@@ -173,10 +189,12 @@ impl Planes {
         };
         observed.applied.set(bundle.number);
         let readers = tunnel.readers();
+        let looks = Arc::new(Looks(probe.previewer()));
         let running =
             Mutex::new(Some(Running { tunnel, http, l4, dns, probe, outside: followed, access_log: writing }));
         let any_port = Mutex::new(any_port);
         Ok(Planes {
+            looks,
             tunnel_live,
             http_live,
             l4_live,
@@ -229,6 +247,10 @@ impl Planes {
     }
 
     /// What they show, and what can be asked of them.
+    pub fn looks(&self) -> Arc<dyn bartizan_api::Looks> {
+        Arc::clone(&self.looks)
+    }
+
     pub fn observed(&self) -> &Observed {
         &self.observed
     }

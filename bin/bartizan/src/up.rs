@@ -319,6 +319,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
             reach: planes.reach().clone(),
             stats: Some(stats),
             facts,
+            looks: planes.looks(),
         },
         until(stopped.clone()),
     ));

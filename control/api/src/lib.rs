@@ -18,12 +18,12 @@
 //! background  deletions · renewals · acme_worker · crl_bounds · crl_worker
 //! resources   accounts · certificates · certificate_packs · acme · zones · phishing · resource · custom_certificates · origin_roots · origin_clients · client_hosts · client_roots · client_certificates · tokens · sessions · users ·
 //!             members · user · organizations · invites · settings · zone_facts · dnssec · registries · tunnels · apps · owner_names · dns_records · dns_trace · http_trace · analytics · delegation · page_rules · tunnel_routes · pops · app_addresses ·
-//!             spectrum · load_balancers · pools · monitors · access_rules · firewall · audit_logs · edge · clock · status · ips · probes
+//!             spectrum · load_balancers · pools · monitors · previews · access_rules · firewall · audit_logs · edge · clock · status · ips · probes
 //! guard       here · state (Api) · auth
 //! store       transaction (View, Change) · memberships · caller · writes · cookie_secrets · passwords · login_codes · calls
 //! calls       path · origin · cookie · permission · roles · reply · error · rights · tag · query · extract · here · front ·
 //!             openapi · numbers · idempotency · background (Worker) · turns · spools · admin_file ·
-//!             last_used · lists · tracings · dry_run
+//!             last_used · lists · tracings · looks · dry_run
 //! ```
 //! What a resource keeps, and by which rules, is in its own file: as methods of View and Change that other resources may
 //! call. What is about everything of a zone, whatever its kind, is in `deletions`.
@@ -75,6 +75,7 @@ mod last_used;
 mod lists;
 mod load_balancers;
 mod login_codes;
+mod looks;
 mod members;
 mod memberships;
 mod monitors;
@@ -93,6 +94,7 @@ mod permission;
 mod phishing;
 mod pools;
 mod pops;
+mod previews;
 mod probes;
 mod query;
 mod registries;
@@ -134,6 +136,7 @@ pub use dns_records::{foretold, write_line};
 pub use error::{Error, Fault};
 pub use extract::{BODY_MAX, Peer};
 pub use last_used::FILE as TOKEN_USES_FILE;
+pub use looks::{Done, Looks};
 pub use permission::Permission;
 pub use pops::{DeclareError, declare_pop, declared_pop};
 pub use router::router;

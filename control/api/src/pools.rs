@@ -159,6 +159,21 @@ async fn references(
 
 fn shown(pool_id: PoolId, place: String, seen: PoolSeen) -> PoolHealth {
     let PoolSeen { healthy, nodes, turns } = seen;
+    let turn = |turn: bartizan_observed::NodeTurn| PoolTransition {
+        at: turn.at,
+        origin: turn.node,
+        healthy: turn.healthy,
+        reason: turn.reason,
+    };
+    PoolHealth {
+        pool_id,
+        pop_health: BTreeMap::from([(place, PopHealth { healthy, origins: origins(nodes) })]),
+        bartizan: PoolHealthExtension { transitions: turns.into_iter().map(turn).collect() },
+    }
+}
+
+/// Servers as the dialect shows them.
+pub(crate) fn origins(nodes: Vec<bartizan_observed::NodeSeen>) -> Vec<BTreeMap<String, OriginHealth>> {
     let one = |node: bartizan_observed::NodeSeen| {
         let health = OriginHealth {
             healthy: node.healthy,
@@ -168,18 +183,7 @@ fn shown(pool_id: PoolId, place: String, seen: PoolSeen) -> PoolHealth {
         };
         BTreeMap::from([(node.address, health)])
     };
-    let origins = nodes.into_iter().map(one).collect();
-    let turn = |turn: bartizan_observed::NodeTurn| PoolTransition {
-        at: turn.at,
-        origin: turn.node,
-        healthy: turn.healthy,
-        reason: turn.reason,
-    };
-    PoolHealth {
-        pool_id,
-        pop_health: BTreeMap::from([(place, PopHealth { healthy, origins })]),
-        bartizan: PoolHealthExtension { transitions: turns.into_iter().map(turn).collect() },
-    }
+    nodes.into_iter().map(one).collect()
 }
 
 fn milliseconds(took: Duration) -> String {

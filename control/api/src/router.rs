@@ -34,8 +34,8 @@ use crate::{
     access_rules, accounts, acme, acme_worker, analytics, audit_logs, certificate_packs, client_certificates,
     client_hosts, client_roots, clock, crl_worker, custom_certificates, delegation, dns_records, dns_trace, dnssec,
     edge, firewall, front, http_trace, invites, ips, load_balancers, members, monitors, openapi, organizations,
-    origin_clients, origin_roots, page, page_rules, phishing, pools, pops, probes, registries, sessions, settings,
-    spectrum, status, tokens, tunnel_routes, tunnels, user, users, zone_facts, zones,
+    origin_clients, origin_roots, page, page_rules, phishing, pools, pops, previews, probes, registries, sessions,
+    settings, spectrum, status, tokens, tunnel_routes, tunnels, user, users, zone_facts, zones,
 };
 
 /// The whole API as a service, for [`crate::serve()`] and for tests.
@@ -131,6 +131,7 @@ fn dialect(api: &Api) -> OpenApiRouter<Api> {
         .merge(dns_trace::routes(api))
         .merge(analytics::routes(api))
         .merge(http_trace::routes(api))
+        .merge(previews::routes(api))
         .merge(delegation::routes(api))
         .merge(page_rules::routes(api))
         .merge(phishing::routes(api))

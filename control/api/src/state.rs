@@ -30,6 +30,7 @@ use crate::idempotency::Answers;
 use crate::last_used::LastUsed;
 use crate::lists::Lists;
 use crate::login_codes::LoginCodes;
+use crate::looks::{Looks, Previews};
 use crate::numbers::Numbers;
 use crate::passwords::Passwords;
 use crate::spools::Spools;
@@ -121,6 +122,8 @@ pub struct Dependencies {
     /// What was counted; none where nothing is.
     pub stats: Option<Stats>,
     pub facts: Facts,
+    /// Looks at servers of pools once.
+    pub looks: Arc<dyn Looks>,
 }
 
 /// Who works behind the handlers, for as long as the router is there.
@@ -157,6 +160,7 @@ struct Shared {
     background: Background,
     numbers: Arc<Numbers>,
     pools: Pools,
+    previews: Previews,
     guesses: Throttle,
     answers: Answers,
     passwords: Passwords,
@@ -187,6 +191,7 @@ impl Api {
             background,
             numbers,
             pools,
+            previews: Previews::default(),
             guesses: Throttle::new(GUESSES_MAX, GUESSES_TIME),
             answers: Answers::default(),
             passwords: Passwords::default(),
@@ -232,6 +237,15 @@ impl Api {
     /// The addresses that applications can have.
     pub(crate) fn pools(&self) -> &Pools {
         &self.0.pools
+    }
+
+    /// What looks that somebody asked for have found.
+    pub(crate) fn previews(&self) -> &Previews {
+        &self.0.previews
+    }
+
+    pub(crate) fn looks(&self) -> &dyn Looks {
+        &*self.0.given.looks
     }
 
     pub(crate) fn observed(&self) -> &Observed {

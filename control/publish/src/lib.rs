@@ -28,7 +28,7 @@ pub use check::{Refused, check};
 pub use cookie_secrets::{CookieSecrets, CookieSecretsError};
 pub use dnssec::{DnssecError, HeldKey, ParentSeen, ZoneDnssec, seal_context, stored_role, stored_stage};
 pub use documents::{ReadToken, Review};
-pub use part::{Edge, soa_rname, soa_serial};
+pub use part::{Edge, check_of, soa_rname, soa_serial};
 pub use problems::Problems;
 pub use publisher::{PublishError, Publisher};
 pub use remedy::{Changes, KEYS_BACK};

@@ -41,6 +41,7 @@ use crate::unit::{
     Copier, KnownZones, Loaded, LoadedName, NameUnit, Served, ZoneChanges, on_all_processors, read_names,
 };
 use apps::{AppsPart, AppsPatch};
+pub use balancers::check_of;
 use balancers::{BalancersPart, BalancersPatch};
 use hosts::{HostsPart, Owners};
 use zones::{Others, ZonesPart};

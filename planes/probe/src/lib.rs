@@ -18,6 +18,7 @@
 
 mod look;
 mod plane;
+mod preview;
 mod rounds;
 mod seen;
 
@@ -25,6 +26,7 @@ use bartizan_clock::Clock;
 use bartizan_steering::Checks;
 
 pub use plane::{Plane, StartError, start};
+pub use preview::Previewer;
 
 /// The configuration of the plane.
 #[derive(Clone)]

@@ -12,7 +12,7 @@ use bartizan_dial::{OriginDialer, OriginTls, Reach};
 use bartizan_exchange::Upstream;
 use bartizan_live::Live;
 use bartizan_names::OriginHost;
-use bartizan_observed::{Measured, NodeSeen, NodeTurn, PoolQuery};
+use bartizan_observed::{Measured, NodeSeen, NodeTurn, PoolQuery, PoolTurn};
 use bartizan_quotas::Shares;
 use bartizan_steering::{Check, Checks, Node, NodeTarget};
 use bartizan_tls::{Now, TlsError};
@@ -21,6 +21,7 @@ use tokio::task::LocalSet;
 
 use crate::Config;
 use crate::look::{Outcome, Ways, look};
+use crate::preview::{self, Previewer};
 use crate::rounds::{Begin, Begun, Ended, Rounds};
 use crate::seen::{Pool, Seen};
 
@@ -37,6 +38,7 @@ const LINES_EVERY: Duration = Duration::from_secs(60);
 /// A running plane. Ends when it is dropped.
 pub struct Plane {
     seen: Arc<Seen>,
+    previewer: Previewer,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -65,22 +67,24 @@ pub fn start(live: &Live<Config>, upstream: Arc<dyn Upstream>, reach: &Reach, se
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
     let shown = Arc::clone(&seen);
+    let (previewer, asked) = preview::channel();
     let thread = thread::Builder::new().name("probe".to_owned()).spawn(move || {
-        let ways = Ways { dialer: OriginDialer::new(reach), tls, upstream };
+        let ways = Rc::new(Ways { dialer: OriginDialer::new(reach), tls, upstream });
+        let previewing = preview::run(asked, Rc::clone(&ways));
         let rounds = RefCell::new(Rounds::with_seed(seed));
         let lines = Cell::new((Instant::now(), 0));
         let worker = Rc::new(Worker { ways, rounds, seen: shown, clock, lines });
         let local = LocalSet::new();
         runtime.block_on(local.run_until(async {
             tokio::select! {
-                () = run(&worker, &live, looks) => {}
+                () = async { tokio::join!(run(&worker, &live, looks), previewing); } => {}
                 _ = stopped => {}
             }
         }));
         drop(local);
         runtime.shutdown_background();
     })?;
-    Ok(Plane { seen, stop: Some(stop), thread: Some(thread) })
+    Ok(Plane { seen, previewer, stop: Some(stop), thread: Some(thread) })
 }
 
 /// Descriptors for looks: of the parts that are kept back, as much as half of what DNS has (`base/quotas`).
@@ -92,6 +96,11 @@ impl Plane {
     /// What it found.
     pub fn seen(&self) -> Arc<dyn PoolQuery> {
         Arc::clone(&self.seen) as Arc<dyn PoolQuery>
+    }
+
+    /// By which somebody has it look at once.
+    pub fn previewer(&self) -> Previewer {
+        self.previewer.clone()
     }
 
     /// What it counts.
@@ -113,7 +122,7 @@ impl Drop for Plane {
 
 /// What the thread owns.
 struct Worker {
-    ways: Ways,
+    ways: Rc<Ways>,
     rounds: RefCell<Rounds>,
     seen: Arc<Seen>,
     clock: Clock,
@@ -189,7 +198,10 @@ impl Worker {
         if let Some(healthy) = *turned {
             shown.healthy = healthy;
             let (at, name) = (self.clock.read().at(), node.name.to_string());
-            pool.turn(NodeTurn { at, node: name, healthy, reason: shown_reason(outcome) });
+            let turn = NodeTurn { at, node: name, healthy, reason: shown_reason(outcome) };
+            pool.turn(turn.clone());
+            let (well, nodes) = (pool.nodes.iter().filter(|node| node.healthy).count(), pool.nodes.len());
+            self.seen.tell(PoolTurn { account: check.account, pool: check.pool.id, turn, well, nodes });
             drop(pools);
             self.seen.count_turned();
             let (pool, node, reason) = (check.pool.id, &node.name, shown_reason(outcome));
@@ -242,7 +254,7 @@ fn show(shown: &mut Pool, check: &Check) {
     shown.nodes = check.pool.nodes().iter().enumerate().map(one).collect();
 }
 
-fn address_of(node: &Node) -> String {
+pub(crate) fn address_of(node: &Node) -> String {
     let host = match &node.target {
         NodeTarget::Host(hosts) => match hosts.first() {
             Some(OriginHost::Address(address)) => address.to_string(),

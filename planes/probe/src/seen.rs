@@ -5,11 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bartizan_names::PoolId;
-use bartizan_observed::{Measured, Metric, NodeSeen, NodeTurn, PoolQuery, PoolSeen, Sample};
+use bartizan_observed::{Measured, Metric, NodeSeen, NodeTurn, PoolQuery, PoolSeen, PoolTurn, Sample};
 use bartizan_steering::Check;
 
 /// What a pool remembers of what its servers turned into.
 const TURNS_MAX: usize = 50;
+
+/// Turns that wait for whoever tells people of them.
+const UNTOLD_MAX: usize = 1_000;
 
 /// Written once a look, and read when somebody asks the API.
 #[derive(Default)]
@@ -19,6 +22,8 @@ pub(crate) struct Seen {
     failed: AtomicU64,
     delayed: AtomicU64,
     turned: AtomicU64,
+    /// What nobody has taken yet, and how many there were beside these.
+    untold: Mutex<(VecDeque<PoolTurn>, u64)>,
 }
 
 #[derive(Default)]
@@ -54,6 +59,16 @@ impl Seen {
         self.delayed.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Keeps a turn for whoever tells people of it.
+    pub(crate) fn tell(&self, turn: PoolTurn) {
+        let (untold, lost) = &mut *self.untold.lock().unwrap_or_else(PoisonError::into_inner);
+        if untold.len() == UNTOLD_MAX {
+            untold.pop_front();
+            *lost += 1;
+        }
+        untold.push_back(turn);
+    }
+
     pub(crate) fn count_turned(&self) {
         self.turned.fetch_add(1, Ordering::Relaxed);
     }
@@ -69,6 +84,11 @@ impl PoolQuery for Seen {
             nodes: pool.nodes.clone(),
             turns: pool.turns.iter().cloned().collect(),
         })
+    }
+
+    fn take_turns(&self) -> (Vec<PoolTurn>, u64) {
+        let (untold, lost) = std::mem::take(&mut *self.untold.lock().unwrap_or_else(PoisonError::into_inner));
+        (untold.into(), lost)
     }
 }
 
@@ -90,5 +110,26 @@ impl Measured for Seen {
             ),
             Metric::gauge("bartizan_pool_nodes_down", "Servers of pools that are down", Sample::one(down as u64)),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bartizan_names::{AccountId, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn so_many_turns_wait() {
+        let seen = Seen::default();
+        for number in 0..UNTOLD_MAX + 3 {
+            let at = Timestamp::from_unix_micros(number as u64);
+            let turn = NodeTurn { at, node: String::new(), healthy: true, reason: String::new() };
+            let (account, pool) = (AccountId::from_bytes([1; 16]), PoolId::from_bytes([2; 16]));
+            seen.tell(PoolTurn { account, pool, turn, well: 1, nodes: 1 });
+        }
+        let (turns, lost) = seen.take_turns();
+        assert_eq!((turns.len(), lost, turns[0].turn.at.unix_micros()), (UNTOLD_MAX, 3, 3));
+        assert_eq!(seen.take_turns(), (Vec::new(), 0));
     }
 }

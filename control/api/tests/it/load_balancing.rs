@@ -154,7 +154,11 @@ fn an_application_leads_to_a_pool() {
     let apps = format!("/zones/{}/spectrum/apps", edge.zone());
     let app = |pool: &str| json!({"protocol": "tcp/22", "dns": {"name": "ssh"}, "bartizan": {"origin_pool": pool}});
     for refused in [theirs.as_str(), &"0".repeat(32), "web"] {
-        assert_eq!(edge.post(&apps, &app(refused).to_string()).verdict(), "400 11001 /bartizan/origin_pool", "{refused}");
+        assert_eq!(
+            edge.post(&apps, &app(refused).to_string()).verdict(),
+            "400 11001 /bartizan/origin_pool",
+            "{refused}"
+        );
     }
     let made = edge.post(&apps, &app(&one).to_string()).result();
     assert_eq!((&made["bartizan"]["origin_pool"], &made["origin_port"]), (&json!(one), &Value::Null));
@@ -261,6 +265,61 @@ fn a_deleted_tunnel_does_not_freeze_its_pool() {
     assert_eq!(edge.call("PUT", &path, &weighted.to_string()).result()["origins"][1]["weight"], json!(0.5));
     let other = json!({"origins": [origin(&one), origin(&two)]}).to_string();
     assert_eq!(edge.call("PATCH", &path, &other).verdict(), "400 1002 /origins/1/address");
+}
+
+/// What a monitor would find: by its own words, with those of the call before them, and for the account alone.
+#[test]
+fn previews() {
+    let edge = Edge::new();
+    let monitor = id(&edge.post(&path(&edge, "monitors"), r#"{"timeout": 3}"#).result());
+    let of = |name: &str, monitor: Option<&str>| id(&pool(&edge, name, json!({"monitor": monitor})));
+    let (one, two, alone) = (of("one", Some(&monitor)), of("two", Some(&monitor)), of("alone", None));
+    let preview = |what: &str, id: &str, body: Value| {
+        edge.post(&format!("{}/{id}/preview", path(&edge, what)), &body.to_string())
+    };
+    let found = |preview: &Value| {
+        edge.get(&path(&edge, &format!("preview/{}", preview["preview_id"].as_str().unwrap()))).result()
+    };
+    let begun = preview("monitors", &monitor, json!({})).result();
+    assert_eq!(begun["pools"], json!({one.clone(): "one", two.clone(): "two"}));
+    let reason = |seen: &Value| {
+        let origins = seen["origins"][0].as_object().unwrap();
+        origins.values().next().unwrap()["failure_reason"].as_str().unwrap().to_owned()
+    };
+    let seen = found(&begun);
+    assert_eq!((seen.as_object().unwrap().len(), &seen[&one]["healthy"]), (2, &json!(false)), "{seen}");
+    assert_eq!(reason(&seen[&one]), "nobody is there after 3s");
+    let changed = preview("monitors", &monitor, json!({"timeout": 2})).result();
+    assert_eq!(reason(&found(&changed)[&one]), "nobody is there after 2s");
+    for (id, body, expect) in [
+        (&two, json!({}), "nobody is there after 3s"),
+        (&two, json!({"timeout": 4}), "nobody is there after 4s"),
+        (&alone, json!({}), "nobody is there after 5s"),
+    ] {
+        let begun = preview("pools", id, body).result();
+        assert_eq!(reason(&found(&begun)[id]), expect);
+    }
+    assert_eq!(edge.get(&format!("{}/{monitor}", path(&edge, "monitors"))).result()["timeout"], json!(3));
+    for (answer, expect) in [
+        (preview("monitors", &monitor, json!({"type": "smtp"})), "400 1002 /type"),
+        (preview("monitors", &"0".repeat(32), json!({})), "404 10602"),
+        (preview("pools", &"0".repeat(32), json!({})), "404 10601"),
+        (edge.get(&path(&edge, "preview/none")), "404 10605"),
+    ] {
+        assert_eq!(answer.verdict(), expect);
+    }
+    // Another account has no business there.
+    let other = id(&edge.post("/accounts", r#"{"name":"other"}"#).result());
+    let of_other = format!("/accounts/{other}/load_balancers/preview/{}", begun["preview_id"].as_str().unwrap());
+    assert_eq!(edge.get(&of_other).verdict(), "404 10605");
+    let crowd = of("crowd", None);
+    assert_eq!(preview("pools", &crowd, json!({})).verdict(), "400 1002");
+    // Five were made above; so many are kept.
+    let never = of("never", None);
+    for _ in 5..8 {
+        assert_eq!(found(&preview("pools", &never, json!({})).result()), json!({}));
+    }
+    assert_eq!(preview("pools", &never, json!({})).verdict(), "400 1002");
 }
 
 #[test]

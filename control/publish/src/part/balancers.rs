@@ -396,6 +396,12 @@ fn half(text: &str) -> u32 {
     bartizan_seal::sha256(text.as_bytes()).first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes))
 }
 
+/// A pool with a monitor that is not in force, for a look that somebody asks for.
+pub fn check_of(account: AccountId, wanted: model::Monitor, of: &model::Pool) -> Check {
+    let (pool, monitor) = (Arc::new(pool(of, None)), Some(Arc::new(monitor(wanted))));
+    Check { account, pool, monitor, is_unread: false }
+}
+
 fn pool(wanted: &model::Pool, before: Option<&Pool>) -> Pool {
     let node = |node: &model::PoolNode| {
         let target = match &node.target {

@@ -302,3 +302,49 @@ fn a_tunnel_that_nobody_serves_is_down() {
     let node = found(&plane, id);
     assert!(!node.healthy && node.reason.contains("no connector"), "{node:?}");
 }
+
+/// Whoever asks for a look gets it once, beside what is in force and without a mark at any server; and so many may wait.
+#[test]
+fn a_preview_looks_once_and_leaves_nothing() {
+    let plane = looks_at(Checks::default());
+    let previewer = plane.previewer();
+    let preview = |address| {
+        let (_, check) = check(address, 1, MonitorKind::Http(request()), Duration::from_secs(20));
+        let (tell, told) = std::sync::mpsc::channel();
+        let (pool, is_begun) = (
+            Arc::clone(&check.pool),
+            previewer.begin((*check).clone(), move |seen| {
+                let _ = tell.send(seen);
+            }),
+        );
+        (pool, is_begun, told)
+    };
+    for (answer, healthy, reason) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nalive", true, ""),
+        ("HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", false, "the status is 500"),
+    ] {
+        let (pool, is_begun, told) = preview(server(says(answer)));
+        assert!(is_begun);
+        let seen = told.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert_eq!((seen.healthy, seen.nodes[0].healthy, seen.nodes[0].reason.as_str()), (healthy, healthy, reason));
+        assert_eq!((pool.marks.down(), plane.seen().pool(pool.id)), (0, None));
+    }
+    let hung = server(|_, _| thread::park());
+    let begun: Vec<_> = (0..40).map(|_| preview(hung)).filter(|(_, is_begun, _)| *is_begun).collect();
+    assert!((16..=18).contains(&begun.len()), "{}", begun.len());
+}
+
+/// What a server turns into is told once to whoever tells people.
+#[test]
+fn turns_are_taken_once() {
+    let address = server(says("HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"));
+    let (id, check) = check(address, 1, MonitorKind::Http(request()), Duration::from_secs(20));
+    let plane = looks_at([(id, check)].into_iter().collect());
+    found(&plane, id);
+    let (turns, lost) = plane.seen().take_turns();
+    assert_eq!((turns.len(), lost), (1, 0));
+    let turn = &turns[0];
+    assert_eq!((turn.pool, turn.well, turn.nodes, turn.turn.healthy), (id, 0, 1, false));
+    assert_eq!(turn.turn.reason, "the status is 500");
+    assert_eq!(plane.seen().take_turns(), (Vec::new(), 0));
+}

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::process::Command;
 
-use bartizan_e2e::origin::{Origin, here};
+use bartizan_e2e::origin::{Origin, free, here};
 use bartizan_e2e::{Edge, finish, wait};
 use serde_json::{Value, json};
+
+use crate::ports::{Echo, create, some_port, through};
 
 /// nginx that says who it is, and is well as long as it says so.
 fn server(name: &str) -> Origin {
@@ -352,4 +354,42 @@ fn places_are_told_their_own_servers() {
     });
     edge.ask("PATCH", &format!("/user/load_balancers/pools/{europe}"), Some(&json!({"enabled": false}))).result();
     wait::until_eq("the fallback", &vec!["192.0.2.2".to_owned()], || told(&["+subnet=193.0.6.0/24"]).0);
+}
+
+/// A port of the edge leads to a pool: a server that is gone loses no client, and the pool stays as long as something leads there.
+#[test]
+fn a_port_leads_to_a_pool() {
+    let edge = Edge::start_with(&["--pool", "127.121.0.0/16"]);
+    let (one, gone) = (Echo::start(), free("127.0.0.1".parse().unwrap()));
+    let ok = |words: &[&str]| finish(&mut edge.command(words)).ok();
+    ok(&["pool", "create", "echo", &one.address.to_string(), &gone.to_string()]);
+    let (name, port) = (format!("echo.{}", edge.domain()), some_port());
+    let address = create(&edge, &[&name, &format!("tcp/{port}"), "--pool", "echo"]);
+    let shown = ok(&["app", "show", &name]);
+    assert!(shown.contains("pool "), "{shown}");
+    wait::until_eq("the port is open", &Some(b"hello".to_vec()), || through((address, port).into(), b"hello"));
+    for _ in 0..20 {
+        assert_eq!(through((address, port).into(), b"hello").as_deref(), Some(&b"hello"[..]));
+    }
+    finish(&mut edge.command(["pool", "delete", "echo", "--yes"])).failed_with(1);
+    ok(&["app", "delete", &name, "--yes"]);
+    ok(&["pool", "delete", "echo", "--yes"]);
+}
+
+/// What a monitor would find, of a server that is well and one that is not.
+#[test]
+fn a_preview_tells_before_it_counts() {
+    let edge = Edge::start();
+    let (one, gone) = (server("one"), free("127.0.0.1".parse().unwrap()));
+    let ok = |words: &[&str]| finish(&mut edge.command(words)).ok();
+    ok(&["monitor", "create", "health", "--path", "/health", "--body", "alive", "--interval", "3600"]);
+    ok(&["pool", "create", "web", &one.address.to_string(), &gone.to_string(), "--monitor", "health"]);
+    for words in [["pool", "preview", "web"], ["monitor", "preview", "health"]] {
+        let found = ok(&words);
+        let line = |address: SocketAddr| {
+            let address = address.to_string();
+            found.lines().find(|line| line.contains(&address)).unwrap_or_else(|| panic!("{found}")).to_owned()
+        };
+        assert!(line(one.address).contains("well") && line(gone).contains("refuses connections"), "{found}");
+    }
 }
