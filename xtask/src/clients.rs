@@ -10,8 +10,8 @@ use crate::debian::Missing;
 use crate::process;
 
 /// The official SDK, tools that are built on the API, what tests the API by its own document, and a Node.js; then visitors
-/// over HTTP/2 and HTTP/3, and both ends of gRPC.
-const PYTHON_PACKAGES: [&str; 12] = [
+/// over HTTP/2 and HTTP/3, both ends of gRPC, and a mail server.
+const PYTHON_PACKAGES: [&str; 13] = [
     "cloudflare==5.9.0",
     "octodns==1.22.0",
     "octodns-cloudflare==1.2.0",
@@ -24,6 +24,7 @@ const PYTHON_PACKAGES: [&str; 12] = [
     "h2==4.4.1",
     "wsproto==1.3.2",
     "grpcio==1.85.3",
+    "aiosmtpd==1.4.6",
 ];
 
 /// Ansible with all of its collections, half a gigabyte, of which one file is wanted.

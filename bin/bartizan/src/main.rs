@@ -43,6 +43,7 @@ mod host;
 mod import;
 mod listen;
 mod login;
+mod mail;
 mod memory;
 mod octodns;
 mod origin_tls;

@@ -23,8 +23,9 @@ use crate::access_log::{self, AccessLogTable};
 use crate::any_port::PortsMode;
 use crate::backup::schedule::{self, Backups, Plan};
 use crate::failure::{Cause, Failure};
+use crate::mail::MailTable;
 use crate::up::{AcmeWords, Up, name_server};
-use crate::{api_names, text_file, user};
+use crate::{api_names, mail, text_file, user};
 
 /// The default ports, the same for every user (design §2.1).
 const PORT_API: u16 = 8787;
@@ -76,6 +77,7 @@ struct File {
     acme: AcmeTable,
     access_log: AccessLogTable,
     statistics: StatisticsTable,
+    mail: MailTable,
 }
 
 /// As the flags about the public authority.
@@ -348,6 +350,8 @@ pub struct Settings {
     pub acme: Option<AcmeSettings>,
     /// A line for each request over HTTP.
     pub access_log: Option<access_log::Plan>,
+    /// How people are told of servers of pools.
+    pub mail: Option<bartizan_notify::Settings>,
     /// By which ports visitors come.
     pub public_ports: PublicPorts,
 }
@@ -411,6 +415,7 @@ impl Settings {
             backups: backups(up.backups, file.backup)?,
             acme: acme(up.acme, file.acme)?,
             access_log: access_log::plan(up.access_log, file.access_log)?,
+            mail: mail::settings(file.mail)?,
             public_ports: PublicPorts {
                 http: up.public_http.or(file.public_http.map(NonZeroU16::get)),
                 https: up.public_https.or(file.public_https.map(NonZeroU16::get)),
@@ -620,7 +625,7 @@ mod tests {
         let text = include_str!("../../../contrib/bartizan.toml");
         let file: File = toml::from_str(text).unwrap();
         assert!(backups(Backups::default(), file.backup).unwrap().is_some_and(|plan| plan.lock().is_ok()));
-        for table in ["", "[listen]\n", "[history]\n", "[backup]\n", "[access_log]\n", "[statistics]\n"] {
+        for table in ["", "[listen]\n", "[history]\n", "[backup]\n", "[access_log]\n", "[statistics]\n", "[mail]\n"] {
             // The reader's own list of what it knows.
             let told = toml::from_str::<File>(&format!("{table}none = 1")).err().unwrap().to_string();
             let (_, keys) = told.split_once("expected ").unwrap();

@@ -51,7 +51,7 @@ use crate::rights::{self, Seen, apart};
 use crate::settings::{AcmeSettings, Settings};
 use crate::user::Handed;
 use crate::{
-    any_port, api_names, backup, clock, dashboard, data_dir, demo, disk, host, memory, planes, private_origins,
+    any_port, api_names, backup, clock, dashboard, data_dir, demo, disk, host, mail, memory, planes, private_origins,
     readers, store_condition, user,
 };
 
@@ -291,13 +291,17 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         dir: data.path().to_owned(),
         dns: dns_taps,
         retention: settings.statistics.clone(),
-        pop: pop_name,
+        pop: pop_name.clone(),
         clock: clock.clone(),
         problems: observed.problems.clone(),
         pace: bartizan_stats::SECOND,
     })
     .context("the thread of statistics")?;
     observed.counted = observed.counted.iter().cloned().chain([Arc::new(stats.clone()) as _]).collect();
+    if let Some(mail) = settings.mail.clone() {
+        let counters = mail::start(mail, &store, Arc::clone(&observed.pools), data.path(), pop_name, &clock)?;
+        observed.counted = observed.counted.iter().cloned().chain([counters as _]).collect();
+    }
     // Its sender goes with the edge.
     let (_backing_up, edge_ended) = std::sync::mpsc::channel();
     if let (Some(plan), Some(lock)) = (settings.backups.clone(), backup_lock) {

@@ -186,7 +186,7 @@ impl Origin {
     }
 }
 
-fn temporary() -> TempDir {
+pub fn temporary() -> TempDir {
     tempfile::Builder::new().prefix("bartizan-origin-").tempdir().expect("a temporary directory")
 }
 
@@ -204,7 +204,7 @@ pub fn free(ip: IpAddr) -> SocketAddr {
 
 /// A self-signed certificate for `localhost` in `cert.pem` and `key.pem`.
 #[track_caller]
-fn certificate(folder: &Path) {
+pub fn certificate(folder: &Path) {
     finish(
         Command::new("openssl")
             .current_dir(folder)

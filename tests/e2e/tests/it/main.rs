@@ -28,6 +28,7 @@ mod http3;
 mod http_edge;
 mod judges;
 mod load_balancing;
+mod mail;
 mod moving_in;
 mod origins;
 mod own_parents;
