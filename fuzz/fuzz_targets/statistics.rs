@@ -4,7 +4,7 @@
 
 #![no_main]
 
-use bartizan_analytics::{DNS, Query, Segment, Tally, Wanted};
+use bartizan_analytics::{DNS, HTTP, Query, Segment, Tally, Wanted};
 use libfuzzer_sys::fuzz_target;
 
 const NOW: u64 = 1_780_272_000;
@@ -19,9 +19,10 @@ fuzz_target!(|bytes: &[u8]| {
     let mut next = || parts.next().unwrap_or_default();
     let (dimensions, metrics, filters, sort) = (next(), next(), next(), next());
     let wanted = Wanted { dimensions, metrics, filters, sort, time_delta: Some(next()), ..Wanted::default() };
-    if let Ok(query) = Query::parse(wanted, &DNS, NOW) {
+    let stretch = segment.unwrap_or_default().encode();
+    for catalogue in [&DNS, &HTTP] {
+        let Ok(query) = Query::parse(wanted, catalogue, NOW) else { continue };
         let mut tally = Tally::new(&query, "pop");
-        let stretch = segment.unwrap_or_default().encode();
         let _ = tally.segment(NOW - 60, &stretch);
         drop(tally.finish());
     }

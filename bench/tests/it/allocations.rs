@@ -107,7 +107,7 @@ fn edge(origin: SocketAddr) -> (Plane, [SocketAddr; 2]) {
     let addresses = [&http, &https].map(|listener| listener.local_addr().unwrap());
     let sockets = Sockets { http: vec![vec![http]], https: vec![vec![https]], quic: None };
     let reach = Reach::new(NameServers::System, Destinations::new(Own::default(), Private::Allowed));
-    let neighbours = Neighbours { upstream: Arc::new(NoTunnels), dns: None, access_log: None };
+    let neighbours = Neighbours { upstream: Arc::new(NoTunnels), dns: None, access_log: None, taps: None };
     (start(sockets, &live, neighbours, &reach, 1).unwrap(), addresses)
 }
 

@@ -17,6 +17,8 @@ use crate::zone::{self, text};
 pub enum AnalyticsAction {
     /// What was asked about a zone over DNS: how much, by code, type, transport and size, and the names that are asked for most
     Dns(AnalyticsWords),
+    /// What was asked of a zone's hosts over HTTP: how much, by status, host, method, protocol, country and who answered, and the hosts that fail most
+    Http(AnalyticsWords),
 }
 
 #[derive(Args)]
@@ -34,6 +36,19 @@ pub struct AnalyticsWords {
     pub limit: u16,
 }
 
+/// A kind of statistics.
+struct Counted {
+    /// The call, behind the zone.
+    path: fn(&str) -> String,
+    /// What is counted, as it is told.
+    what: &'static str,
+    /// The metric of that.
+    count: &'static str,
+    /// The dimension that is a name, of which not all are kept.
+    name: &'static str,
+    tables: &'static [Shown],
+}
+
 /// A table that is shown.
 struct Shown {
     /// Of the document.
@@ -42,49 +57,81 @@ struct Shown {
     heading: &'static str,
     dimension: &'static str,
     filter: Option<&'static str>,
-    sort: &'static str,
+    /// None for the largest first.
+    sort: Option<&'static str>,
 }
 
-const DNS: [Shown; 7] = [
-    Shown::of("codes", "by response code", "code", "responseCode"),
-    Shown::of("types", "by type", "type", "queryType"),
-    Shown::of("transports", "by transport", "transport", "transport"),
-    Shown::of("families", "by IP version", "version", "ipVersion"),
-    Shown {
-        sort: "+responseSizeBucket",
-        ..Shown::of("sizes", "by size of the answer", "octets", "responseSizeBucket")
-    },
-    Shown::of("names", "names that are asked for most", "name", "queryName"),
-    Shown {
-        filter: Some("responseCode==NXDOMAIN"),
-        ..Shown::of("missing", "names that are not there and are asked for most", "name", "queryName")
-    },
-];
+static DNS: Counted = Counted {
+    path: |zone| format!("/zones/{zone}/dns_analytics/report"),
+    what: "queries",
+    count: "queryCount",
+    name: "queryName",
+    tables: &[
+        Shown::of("codes", "by response code", "code", "responseCode"),
+        Shown::of("types", "by type", "type", "queryType"),
+        Shown::of("transports", "by transport", "transport", "transport"),
+        Shown::of("families", "by IP version", "version", "ipVersion"),
+        Shown {
+            sort: Some("+responseSizeBucket"),
+            ..Shown::of("sizes", "by size of the answer", "octets", "responseSizeBucket")
+        },
+        Shown::of("names", "names that are asked for most", "name", "queryName"),
+        Shown {
+            filter: Some("responseCode==NXDOMAIN"),
+            ..Shown::of("missing", "names that are not there and are asked for most", "name", "queryName")
+        },
+    ],
+};
+
+static HTTP: Counted = Counted {
+    path: |zone| format!("/bartizan/zones/{zone}/http_analytics/report"),
+    what: "requests",
+    count: "requestCount",
+    name: "host",
+    tables: &[
+        Shown::of("statuses", "by status", "status", "status"),
+        Shown::of("hosts", "hosts that are asked for most", "host", "host"),
+        Shown {
+            filter: Some("statusClass==5xx"),
+            ..Shown::of("failing", "hosts that fail most (5xx)", "host", "host")
+        },
+        Shown::of("answerers", "by who answered", "answered by", "answeredBy"),
+        Shown::of("methods", "by method", "method", "method"),
+        Shown::of("protocols", "by protocol", "protocol", "protocol"),
+        Shown::of("tls", "by version of TLS", "version", "tlsVersion"),
+        Shown::of("countries", "by country", "country", "country"),
+    ],
+};
 
 impl Shown {
     const fn of(key: &'static str, title: &'static str, heading: &'static str, dimension: &'static str) -> Shown {
-        Shown { key, title, heading, dimension, filter: None, sort: "-queryCount" }
+        Shown { key, title, heading, dimension, filter: None, sort: None }
     }
 }
 
 pub async fn run(action: AnalyticsAction, api: &Api, output: Output) -> anyhow::Result<()> {
-    let AnalyticsAction::Dns(words) = action;
+    let (counted, words) = match action {
+        AnalyticsAction::Dns(words) => (&DNS, words),
+        AnalyticsAction::Http(words) => (&HTTP, words),
+    };
     let zone = zone::by_name_or_id(api, &words.zone).await?;
-    let path = format!("/zones/{}/dns_analytics/report", text(&zone, "id"));
+    let path = (counted.path)(text(&zone, "id"));
     let since = clock::now().unix_micros().saturating_sub(words.since.as_micros() as u64); // no longer than an age
     let since = Timestamp::from_unix_micros(since).to_string();
     let of_name =
-        words.name.as_deref().map(|name| format!("queryName=={}", name.replace(',', "\\,").replace(';', "\\;")));
+        words.name.as_deref().map(|name| format!("{}=={}", counted.name, name.replace(',', "\\,").replace(';', "\\;")));
     let limit = words.limit.to_string();
+    let metrics = format!("{},responseTimeMedian,responseTime99th", counted.count);
+    let most_first = format!("-{}", counted.count);
     let mut reports = Map::new();
-    for shown in &DNS {
+    for shown in counted.tables {
         let filters: Vec<&str> = [of_name.as_deref(), shown.filter].into_iter().flatten().collect();
         let filters = filters.join(";");
         let mut parameters = vec![
             ("dimensions", shown.dimension),
-            ("metrics", "queryCount,responseTimeMedian,responseTime99th"),
+            ("metrics", metrics.as_str()),
             ("since", since.as_str()),
-            ("sort", shown.sort),
+            ("sort", shown.sort.unwrap_or(&most_first)),
             ("limit", limit.as_str()),
         ];
         if !filters.is_empty() {
@@ -93,16 +140,17 @@ pub async fn run(action: AnalyticsAction, api: &Api, output: Output) -> anyhow::
         reports.insert(shown.key.to_owned(), api.get(&with_query(&path, &parameters)).await?);
     }
     let reports = Value::Object(reports);
-    output.result(&reports, || told(text(&zone, "name"), &reports))
+    output.result(&reports, || told(counted, text(&zone, "name"), &reports))
 }
 
-fn told(zone: &str, reports: &Value) -> String {
-    let first = &reports["codes"];
-    let all = first["totals"]["queryCount"].as_f64().unwrap_or_default();
+fn told(counted: &Counted, zone: &str, reports: &Value) -> String {
+    let Some(first) = counted.tables.first().map(|shown| &reports[shown.key]) else { return String::new() };
+    let all = first["totals"][counted.count].as_f64().unwrap_or_default();
     let query = &first["query"];
     let mut lines = vec![format!(
-        "{}: {all} queries from {} to {}",
+        "{}: {all} {} from {} to {}",
         bold(&bartizan_names::to_unicode(zone)),
+        counted.what,
         short(text(query, "since")),
         short(text(query, "until"))
     )];
@@ -112,7 +160,7 @@ fn told(zone: &str, reports: &Value) -> String {
     let times =
         ["responseTimeMedian", "responseTime99th"].map(|name| first["totals"][name].as_f64().unwrap_or_default());
     lines.push(format!("answered in about {:.3} ms (median), {:.3} ms (99 of 100)", times[0], times[1]));
-    for shown in &DNS {
+    for shown in counted.tables {
         let report = &reports[shown.key];
         let data = report["data"].as_array().map(Vec::as_slice).unwrap_or_default();
         if data.is_empty() {
@@ -121,11 +169,12 @@ fn told(zone: &str, reports: &Value) -> String {
         let rows: Vec<_> = data.iter().map(|row| self::row(row, all)).collect();
         lines.push(String::new());
         lines.push(bold(shown.title));
-        lines.push(table(&[shown.heading, "queries", "share"], &rows));
+        lines.push(table(&[shown.heading, counted.what, "share"], &rows));
         let others = report["other_count"].as_u64().unwrap_or_default();
-        if shown.dimension == "queryName" && others > 0 {
+        if shown.dimension == counted.name && others > 0 {
             lines.push(faint(&format!(
-                "{others} more queries are counted without their names: a count may be too small by that"
+                "{others} more {} are counted without their names: a count may be too small by that",
+                counted.what
             )));
         }
     }

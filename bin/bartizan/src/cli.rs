@@ -180,7 +180,7 @@ pub enum Command {
         #[command(flatten)]
         edge: Edge,
     },
-    /// What was counted of a zone: dns
+    /// What was counted of a zone: dns, http
     Analytics {
         #[command(subcommand)]
         action: AnalyticsAction,

@@ -94,6 +94,8 @@ pub struct Fixed {
     pub clock: Clock,
     /// Where what is asked is counted.
     pub dns_taps: Trays<Table>,
+    /// The same of requests.
+    pub http_taps: Trays<Table>,
     /// The key by which connectors learn that this PoP was restarted (RFC 9000 §10.3).
     pub reset_key: tunnel::ResetKey,
     /// Where a line of each request goes. Taken at the start.
@@ -154,6 +156,7 @@ impl Planes {
             upstream: tunnel.upstream(),
             dns: Some(dns::answerers(&dns_live, &counters)),
             access_log: log,
+            taps: Some(fixed.http_taps.clone()),
         };
         let probe = probe::start(&probe_live, tunnel.upstream(), &reach, seed).context("health checks")?;
         let http = http::start(sockets, &http_live, neighbours, &reach, seed).context("the HTTP edge")?;

@@ -219,7 +219,8 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
     let (ports, pop_name) = (ports(&chosen), pop.name.clone());
     let trusted = settings.proxies.clone();
     let private = settings.private_origins.into();
-    let dns_taps = Trays::new(|| Table::new(u64::from_ne_bytes(bartizan_seal::random())));
+    let tables = || Trays::new(|| Table::new(u64::from_ne_bytes(bartizan_seal::random())));
+    let (dns_taps, http_taps) = (tables(), tables());
     let fixed = Fixed {
         geo,
         trusted,
@@ -230,6 +231,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         resolvers: settings.resolvers.clone(),
         clock: clock.clone(),
         dns_taps: dns_taps.clone(),
+        http_taps: http_taps.clone(),
         reset_key,
         access_log: settings.access_log.clone(),
         visitors_reset_key,
@@ -290,6 +292,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
     let (stats, collecting) = bartizan_stats::start(bartizan_stats::Given {
         dir: data.path().to_owned(),
         dns: dns_taps,
+        http: http_taps,
         retention: settings.statistics.clone(),
         pop: pop_name.clone(),
         clock: clock.clone(),

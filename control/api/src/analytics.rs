@@ -1,13 +1,16 @@
-//! `/zones/Z/dns_analytics`: what was counted of the queries for a zone.
+//! `/zones/Z/dns_analytics`, `/bartizan/zones/Z/http_analytics` and `/zones/Z/analytics/dashboard`: what was counted of queries
+//! and requests for a zone.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::extract::State;
 use bartizan_analytics::{LIMIT_USUAL, Query as Question, QueryError, Wanted};
 use bartizan_names::{Timestamp, ZoneId};
 use bartizan_stats::{Answer, Kind, StatsError};
 use bartizan_v4::analytics::{
-    AnalyticsByTime, AnalyticsFacts, AnalyticsQuery, AnalyticsReport, AnalyticsRow, AnalyticsTimeRow,
+    AnalyticsByTime, AnalyticsDashboard, AnalyticsFacts, AnalyticsQuery, AnalyticsReport, AnalyticsRow,
+    AnalyticsTimeRow, DashboardPart, DashboardQuery,
 };
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -21,21 +24,30 @@ use crate::reply::Reply;
 use crate::state::Api;
 use crate::writes::blocking;
 
+/// When to ask again where there are as many questions as may be.
+const REPORT_AGAIN: Duration = Duration::from_secs(1);
+
+/// By what the numbers of the dashboard are told apart, and of what they are.
+const DASHBOARD: [&str; 2] = ["status,country,tlsVersion,answeredBy,page", "requestCount,bytesSent"];
+
+/// How far back the dashboard looks if nobody says: minutes.
+const DASHBOARD_SINCE: u64 = 7 * 24 * 60;
+
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(needs(Permission::AnalyticsRead, api, routes!(dns_report))).routes(needs(
-        Permission::AnalyticsRead,
-        api,
-        routes!(dns_by_time),
-    ))
+    let needs = |route| needs(Permission::AnalyticsRead, api, route);
+    OpenApiRouter::new()
+        .routes(needs(routes!(dns_report)))
+        .routes(needs(routes!(dns_by_time)))
+        .routes(needs(routes!(http_report)))
+        .routes(needs(routes!(http_by_time)))
+        .routes(needs(routes!(dashboard)))
 }
 
-#[derive(serde::Deserialize, utoipa::IntoParams)]
+#[derive(Default, serde::Deserialize, utoipa::IntoParams)]
 struct Params {
     /// By what rows are told apart, with commas between.
-    #[param(example = "queryName,queryType")]
     dimensions: Option<String>,
     /// What is told of each, with commas between.
-    #[param(example = "queryCount,responseTimeAvg")]
     metrics: Option<String>,
     /// RFC 3339; six hours ago if it is not given.
     #[param(example = "2026-01-01T00:00:00Z")]
@@ -45,35 +57,10 @@ struct Params {
     /// Rows at most.
     limit: Option<u64>,
     /// Dimensions and metrics, each with `+` or `-` (the largest first) in front.
-    #[param(example = "-queryCount")]
     sort: Option<String>,
     /// Dimensions compared with values by `==`, `!=`, `>`, `<`, `>=` and `<=`; `;` between them means and, `,` means or.
-    #[param(example = "queryType==A;responseCode!=NOERROR")]
     filters: Option<String>,
-}
-
-#[derive(serde::Deserialize, utoipa::IntoParams)]
-struct TimeParams {
-    /// By what rows are told apart, with commas between.
-    #[param(example = "queryName,queryType")]
-    dimensions: Option<String>,
-    /// What is told of each, with commas between.
-    #[param(example = "queryCount,responseTimeAvg")]
-    metrics: Option<String>,
-    /// RFC 3339; six hours ago if it is not given.
-    #[param(example = "2026-01-01T00:00:00Z")]
-    since: Option<String>,
-    /// RFC 3339; now if it is not given.
-    until: Option<String>,
-    /// Rows at most.
-    limit: Option<u64>,
-    /// Dimensions and metrics, each with `+` or `-` (the largest first) in front.
-    #[param(example = "-queryCount")]
-    sort: Option<String>,
-    /// Dimensions compared with values by `==`, `!=`, `>`, `<`, `>=` and `<=`; `;` between them means and, `,` means or.
-    #[param(example = "queryType==A;responseCode!=NOERROR")]
-    filters: Option<String>,
-    /// `all`, `auto`, `year`, `quarter`, `month`, `week`, `day`, `hour`, `dekaminute` or `minute`.
+    /// Of an answer by parts of the time: `all`, `auto`, `year`, `quarter`, `month`, `week`, `day`, `hour`, `dekaminute` or `minute`.
     #[param(example = "hour")]
     time_delta: Option<String>,
 }
@@ -101,16 +88,118 @@ async fn dns_report(
     get,
     path = "/zones/{zone_id}/dns_analytics/report/bytime",
     tag = "Analytics",
-    params(("zone_id" = String, Path), TimeParams),
+    params(("zone_id" = String, Path), Params),
     responses((status = 200, body = bartizan_v4::Envelope<AnalyticsByTime>))
 )]
 async fn dns_by_time(
     State(api): State<Api>,
     caller: Caller,
     Ids((zone,)): Ids<(ZoneId,)>,
-    Query(params): Query<TimeParams>,
+    Query(params): Query<Params>,
 ) -> Result<Reply<AnalyticsByTime>, Error> {
     by_time(&api, &caller, Kind::Dns, zone, params).await
+}
+
+/// What was counted of requests for a zone's hosts, by what is told apart: hosts, status, method, protocol, version of TLS,
+/// country, and who answered. Grammar and form are those of `dns_analytics`.
+#[utoipa::path(
+    get,
+    path = "/bartizan/zones/{zone_id}/http_analytics/report",
+    tag = "Analytics",
+    params(("zone_id" = String, Path), Params),
+    responses((status = 200, body = bartizan_v4::Envelope<AnalyticsReport>))
+)]
+async fn http_report(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids((zone,)): Ids<(ZoneId,)>,
+    Query(params): Query<Params>,
+) -> Result<Reply<AnalyticsReport>, Error> {
+    report(&api, &caller, Kind::Http, zone, params).await
+}
+
+/// The same by parts of the time.
+#[utoipa::path(
+    get,
+    path = "/bartizan/zones/{zone_id}/http_analytics/report/bytime",
+    tag = "Analytics",
+    params(("zone_id" = String, Path), Params),
+    responses((status = 200, body = bartizan_v4::Envelope<AnalyticsByTime>))
+)]
+async fn http_by_time(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids((zone,)): Ids<(ZoneId,)>,
+    Query(params): Query<Params>,
+) -> Result<Reply<AnalyticsByTime>, Error> {
+    by_time(&api, &caller, Kind::Http, zone, params).await
+}
+
+#[derive(serde::Deserialize, utoipa::IntoParams)]
+struct DashboardParams {
+    /// Minutes before now, as a number that is not more than 0, or RFC 3339; a week ago if it is not given.
+    #[param(example = "-1440")]
+    since: Option<String>,
+    /// The same; now if it is not given.
+    #[param(example = "0")]
+    until: Option<String>,
+}
+
+/// Requests for a zone's hosts, their octets, what the firewall refused, and pages that were shown, all together and by parts of the
+/// time.
+#[utoipa::path(
+    get,
+    path = "/zones/{zone_id}/analytics/dashboard",
+    tag = "Analytics",
+    params(("zone_id" = String, Path), DashboardParams),
+    responses((status = 200, body = bartizan_v4::Envelope<AnalyticsDashboard>))
+)]
+async fn dashboard(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids((zone,)): Ids<(ZoneId,)>,
+    Query(params): Query<DashboardParams>,
+) -> Result<Reply<AnalyticsDashboard>, Error> {
+    let now = api.clock().now().unix_seconds();
+    let since = minutes_or_time("since", params.since.as_deref(), now)?;
+    let until = minutes_or_time("until", params.until.as_deref(), now)?;
+    let since = since.unwrap_or_else(|| until.unwrap_or(now).saturating_sub(DASHBOARD_SINCE * 60));
+    let [dimensions, metrics] = DASHBOARD.map(|names| Some(names.to_owned()));
+    let asked = Params {
+        dimensions,
+        metrics,
+        since: Some(at(since).to_string()),
+        until: until.map(|until| at(until).to_string()),
+        ..Params::default()
+    };
+    let (query, answer) = ask(&api, &caller, Kind::Http, zone, asked, Some("auto".to_owned())).await?;
+    let report = &answer.report;
+    let ends = report.parts.windows(2).filter_map(|part| Some([*part.first()?, *part.last()?]));
+    let ends: Vec<[u64; 2]> = ends.collect();
+    let mut timeseries: Vec<DashboardPart> =
+        ends.iter().map(|[since, until]| DashboardPart::between(at(*since), at(*until))).collect();
+    let mut totals = DashboardPart::between(query.since, query.until);
+    for row in &report.rows {
+        let ([status, country, tls, by, page], [requests, octets]) = (&row.dimensions[..], &row.metrics[..]) else {
+            continue;
+        };
+        for ((part, requests), octets) in timeseries.iter_mut().zip(requests).zip(octets) {
+            let [requests, octets] = [requests, octets].map(|number| number.unwrap_or_default() as u64);
+            for sum in [part, &mut totals].into_iter().filter(|_| requests > 0) {
+                sum.requests.add(requests, tls != "none", country, status);
+                sum.bandwidth.add(octets, tls != "none", country);
+                if by == "firewall" {
+                    sum.threats.add(requests, country);
+                }
+                if page == "1" {
+                    sum.pageviews.all += requests;
+                }
+            }
+        }
+    }
+    let minutes = ends.iter().map(|[since, until]| (until - since) / 60).max().unwrap_or_default();
+    let query = DashboardQuery { since: query.since, until: query.until, time_delta: minutes };
+    Ok(Reply::of(AnalyticsDashboard { totals, timeseries, query }))
 }
 
 async fn report(
@@ -136,11 +225,9 @@ async fn by_time(
     caller: &Caller,
     kind: Kind,
     zone: ZoneId,
-    params: TimeParams,
+    params: Params,
 ) -> Result<Reply<AnalyticsByTime>, Error> {
-    let TimeParams { dimensions, metrics, since, until, limit, sort, filters, time_delta } = params;
-    let params = Params { dimensions, metrics, since, until, limit, sort, filters };
-    let time_delta = time_delta.unwrap_or_else(|| "auto".to_owned());
+    let time_delta = params.time_delta.clone().unwrap_or_else(|| "auto".to_owned());
     let (query, answer) = ask(api, caller, kind, zone, params, Some(time_delta)).await?;
     let facts = facts(&query, &answer);
     let parts = answer.report.parts.windows(2).filter_map(|part| Some([at(*part.first()?), at(*part.last()?)]));
@@ -160,7 +247,7 @@ async fn ask(
     params: Params,
     time_delta: Option<String>,
 ) -> Result<(AnalyticsQuery, Answer), Error> {
-    let Params { dimensions, metrics, since, until, limit, sort, filters } = params;
+    let Params { dimensions, metrics, since, until, limit, sort, filters, time_delta: _ } = params;
     let (dimensions, metrics) = (dimensions.unwrap_or_default(), metrics.unwrap_or_default());
     let (filters, sort) = (filters.unwrap_or_default(), sort.unwrap_or_default());
     let wanted = Wanted {
@@ -187,9 +274,14 @@ async fn ask(
         time_delta: asked.step.map(|step| step.as_str().to_owned()),
     };
     let asking = caller.clone();
-    api.read(move |view| view.zone_of(&asking, zone).map(|_| ())).await?;
+    let account = api
+        .read(move |view| {
+            view.zone_of(&asking, zone)?;
+            view.account_of_zone(zone)
+        })
+        .await?;
     let Some(stats) = api.stats().cloned() else { return Err(Fault::StatsUnavailable.into()) };
-    let Ok(turn) = api.reports().try_acquire_owned() else { return Err(Fault::ReadsBusy.into()) };
+    let Some(turn) = api.begin_report(account) else { return Err(Error::from(Fault::ReadsBusy).after(REPORT_AGAIN)) };
     let answer = blocking(move || {
         // Until it is done, also where nobody waits for it any more.
         let _turn = turn;
@@ -218,6 +310,15 @@ fn time(name: &str, text: Option<&str>) -> Result<Option<u64>, Error> {
     let parsed =
         parsed.map_err(|_| Fault::BadQuery.because(format!("{name} is no time, as 2026-01-01T00:00:00Z is one")))?;
     Ok(parsed.map(Timestamp::unix_seconds))
+}
+
+/// A time, or minutes before now.
+fn minutes_or_time(name: &str, text: Option<&str>, now: u64) -> Result<Option<u64>, Error> {
+    match text.map(|text| text.trim().parse::<i64>()) {
+        Some(Ok(minutes)) if minutes <= 0 => Ok(Some(now.saturating_sub(minutes.unsigned_abs().saturating_mul(60)))),
+        Some(Ok(_)) => Err(Fault::BadQuery.because(format!("{name} is in minutes before now, so not more than 0"))),
+        _ => time(name, text),
+    }
 }
 
 fn at(seconds: u64) -> Timestamp {

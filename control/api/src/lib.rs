@@ -23,7 +23,7 @@
 //! store       transaction (View, Change) · memberships · caller · writes · cookie_secrets · passwords · login_codes · calls
 //! calls       path · origin · cookie · permission · roles · reply · error · rights · tag · query · extract · here · front ·
 //!             openapi · numbers · idempotency · background (Worker) · turns · spools · admin_file ·
-//!             last_used · lists · tracings · looks · dry_run
+//!             last_used · lists · shares · tracings · looks · dry_run
 //! ```
 //! What a resource keeps, and by which rules, is in its own file: as methods of View and Change that other resources may
 //! call. What is about everything of a zone, whatever its kind, is in `deletions`.
@@ -107,13 +107,13 @@ mod router;
 mod serve;
 mod sessions;
 mod settings;
+mod shares;
 mod spectrum;
 mod spools;
 mod state;
 mod status;
 mod tag;
 mod tokens;
-mod tracings;
 mod transaction;
 mod tunnel_routes;
 mod tunnels;

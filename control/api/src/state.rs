@@ -21,7 +21,7 @@ use bartizan_store::{AuditRetention, Store};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::HeaderMap;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::background::{Due, Waiter, Worker};
 use crate::caller::{self, Caller, Credentials, Proof, ShownToken};
@@ -33,8 +33,8 @@ use crate::login_codes::LoginCodes;
 use crate::looks::{Looks, Previews};
 use crate::numbers::Numbers;
 use crate::passwords::Passwords;
+use crate::shares::{Place, Shares};
 use crate::spools::Spools;
-use crate::tracings::Tracings;
 use crate::transaction::{Change, View};
 use crate::turns::{End, Turns};
 use crate::writes::{By, Writes, blocking};
@@ -46,6 +46,13 @@ const GUESSES_TIME: Duration = Duration::from_secs(60);
 
 /// Answers from statistics that are put together at a time: each may take a moment of a core, and 60 MB.
 const REPORTS_AT_ONCE: usize = 4;
+
+/// The same for one account.
+const REPORTS_OF_ACCOUNT_MAX: usize = 2;
+
+/// Requests that are traced for one account at a time: somebody looks at each, and an origin that is slow keeps them all. The
+/// edge has places for those of many.
+const TRACES_OF_ACCOUNT_MAX: usize = 4;
 
 /// What is true about this edge for as long as it runs.
 #[derive(Clone, Debug)]
@@ -168,9 +175,9 @@ struct Shared {
     lists: Lists,
     searches: Lists,
     last_used: Arc<LastUsed>,
-    tracings: Tracings,
+    tracings: Shares,
     /// Who may put together an answer from statistics.
-    reports: Arc<Semaphore>,
+    reports: (Arc<Semaphore>, Shares),
     /// SHA-256 of the local authority's certificate, hexadecimal.
     ca_pin: String,
 }
@@ -199,8 +206,8 @@ impl Api {
             lists: Lists::start(),
             searches: Lists::start_for_searches(),
             last_used,
-            tracings: Tracings::default(),
-            reports: Arc::new(Semaphore::new(REPORTS_AT_ONCE)),
+            tracings: Shares::of(TRACES_OF_ACCOUNT_MAX),
+            reports: (Arc::new(Semaphore::new(REPORTS_AT_ONCE)), Shares::of(REPORTS_OF_ACCOUNT_MAX)),
             ca_pin,
         }))
     }
@@ -220,7 +227,7 @@ impl Api {
     }
 
     /// For whom requests are being traced.
-    pub(crate) fn tracings(&self) -> &Tracings {
+    pub(crate) fn tracings(&self) -> &Shares {
         &self.0.tracings
     }
 
@@ -229,9 +236,10 @@ impl Api {
         self.0.given.stats.as_ref()
     }
 
-    /// Who may put together an answer from it.
-    pub(crate) fn reports(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.0.reports)
+    /// A turn to put together an answer from it, if this account and all together have one left.
+    pub(crate) fn begin_report(&self, account: Option<AccountId>) -> Option<(Place, OwnedSemaphorePermit)> {
+        let (turns, shares) = &self.0.reports;
+        Some((shares.begin(account)?, Arc::clone(turns).try_acquire_owned().ok()?))
     }
 
     /// The addresses that applications can have.

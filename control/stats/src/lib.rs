@@ -42,6 +42,7 @@ pub struct Given {
     /// Where the file is.
     pub dir: PathBuf,
     pub dns: Trays<Table>,
+    pub http: Trays<Table>,
     pub retention: Retention,
     /// What this place is called.
     pub pop: String,
@@ -103,7 +104,7 @@ pub enum StatsError {
 
 /// Begins to collect. Nothing is waited for: a file that cannot be opened is tried again.
 pub fn start(given: Given) -> io::Result<(Stats, Collecting)> {
-    let Given { dir, dns, retention, pop, clock, problems, pace } = given;
+    let Given { dir, dns, http, retention, pop, clock, problems, pace } = given;
     let shared = Arc::new(Shared {
         dir: dir.clone(),
         retention,
@@ -125,7 +126,7 @@ pub fn start(given: Given) -> io::Result<(Stats, Collecting)> {
         clock,
         problems,
         pace,
-        sources: vec![Source::new(Kind::Dns, dns)],
+        sources: vec![Source::new(Kind::Dns, dns), Source::new(Kind::Http, http)],
         file: None,
         retry: None,
         write_at: now,

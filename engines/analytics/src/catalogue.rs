@@ -12,6 +12,8 @@ pub struct Catalogue {
     pub name_of: fn(&str) -> Option<Box<[u8]>>,
     /// What stays of facts where there are too many.
     pub coarse: fn(u64) -> u64,
+    /// Whether an origin answered, so that its time is one.
+    pub is_of_origin: fn(u64) -> bool,
 }
 
 /// Something by which events are told apart.
@@ -56,6 +58,21 @@ pub enum Measure {
     Sent,
     Received,
     MillisAverage,
+    /// Of those that an origin answered.
+    MillisAverageOfOrigin,
     /// An estimate: times are kept by classes.
     MillisQuantile(f64),
+}
+
+/// A field of packed facts: where it begins, and how many bits it has.
+pub(crate) struct Bits(pub(crate) u32, pub(crate) u32);
+
+impl Bits {
+    pub(crate) const fn get(&self, facts: u64) -> u64 {
+        facts >> self.0 & ((1 << self.1) - 1)
+    }
+
+    pub(crate) const fn put(&self, value: u64) -> u64 {
+        (value & ((1 << self.1) - 1)) << self.0
+    }
 }

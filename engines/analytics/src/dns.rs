@@ -3,7 +3,7 @@
 use bartizan_names::{Name, RecordType};
 use bartizan_wire::dns::Rcode;
 
-use crate::catalogue::{Catalogue, Dimension, Fact, Measure, Metric, What};
+use crate::catalogue::{Bits, Catalogue, Dimension, Fact, Measure, Metric, What};
 
 /// How a query came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,9 +28,6 @@ pub struct DnsFacts {
     pub reply_len: usize,
 }
 
-/// A field of the packed form: where it begins, and how many bits it has.
-struct Bits(u32, u32);
-
 const REPLY: Bits = Bits(0, 9);
 const QUERY: Bits = Bits(9, 8);
 const FAMILY: Bits = Bits(17, 1);
@@ -50,16 +47,6 @@ const ANY_REPLY: u64 = 0x1ff;
 const CLASS: usize = 16;
 const WIDE_FROM: usize = 4_096;
 const WIDE_CLASS: usize = 1_024;
-
-impl Bits {
-    const fn get(&self, facts: u64) -> u64 {
-        (facts >> self.0) & ((1 << self.1) - 1)
-    }
-
-    const fn put(&self, value: u64) -> u64 {
-        (value & ((1 << self.1) - 1)) << self.0
-    }
-}
 
 impl DnsFacts {
     /// Hot: once a query.
@@ -255,6 +242,7 @@ pub static DNS: Catalogue = Catalogue {
     name_text,
     name_of,
     coarse,
+    is_of_origin: |_| false,
 };
 
 #[cfg(test)]

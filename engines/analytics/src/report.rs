@@ -22,7 +22,7 @@ const NO_NAME: u64 = 0;
 pub struct Tally<'q> {
     query: &'q Query,
     pop: &'q str,
-    rows: HashMap<Box<[u64]>, HashMap<u32, Counts>>,
+    rows: HashMap<Box<[u64]>, HashMap<u32, Sum>>,
     /// Of the counts in all rows.
     held: usize,
     /// Names by their numbers, which are counted from 1.
@@ -31,6 +31,21 @@ pub struct Tally<'q> {
     unnamed: u64,
     /// The dimensions of one cell.
     key: Vec<u64>,
+}
+
+/// What is counted into one number of an answer.
+#[derive(Default)]
+struct Sum {
+    counts: Counts,
+    /// How many of them origins answered, and their time together.
+    of_origin: (u64, u64),
+}
+
+impl Sum {
+    fn add(&mut self, counts: &Counts, of_origin: (u64, u64)) {
+        self.counts.add(counts);
+        self.of_origin = (self.of_origin.0.saturating_add(of_origin.0), self.of_origin.1.saturating_add(of_origin.1));
+    }
 }
 
 /// Why there is no answer.
@@ -81,21 +96,21 @@ impl<'q> Tally<'q> {
         let start = start.clamp(self.query.since, self.query.until - 1);
         let part = self.query.parts.partition_point(|begin| *begin <= start).saturating_sub(1) as u32; // there are 10,080
         let needs_names = self.query.needs_names();
-        let mut is_full = false;
+        let mut counted = Ok(());
         visit(bytes, |name, facts, counts| {
             let seen = Seen { name, facts, day: day_of_week(start), pop: self.pop };
             if name.is_none() && needs_names && self.query.filter.may_let_through(seen) {
                 self.unnamed = self.unnamed.saturating_add(counts.events);
             }
             if self.query.filter.lets_through(seen) {
-                is_full |= !self.cell(seen, part, &counts);
+                counted = counted.and(self.cell(seen, part, &counts));
             }
         })?;
-        if is_full { Err(TooMuch::Rows) } else { Ok(()) }
+        counted
     }
 
-    /// Counts a cell. False if there is no room for it.
-    fn cell(&mut self, seen: Seen<'_>, part: u32, counts: &Counts) -> bool {
+    /// Counts a cell, if there is room for it.
+    fn cell(&mut self, seen: Seen<'_>, part: u32, counts: &Counts) -> Result<(), TooMuch> {
         for (dimension, place) in self.query.dimensions.iter().zip(&mut self.key) {
             *place = match &dimension.what {
                 What::Name => match seen.name {
@@ -114,28 +129,32 @@ impl<'q> Tally<'q> {
                 What::Fact(fact) => (fact.of)(seen.facts),
             };
         }
+        let rows = self.rows.len();
         let row = match self.rows.get_mut(self.key.as_slice()) {
             Some(row) => row,
-            None if self.held >= COUNTS_MAX => return false,
+            None if self.held >= COUNTS_MAX => return Err(TooMuch::Rows),
+            // Known before all of it is read.
+            None if numbers(self.query, rows + 1) > NUMBERS_MAX => return Err(TooMuch::Numbers),
             None => self.rows.entry(self.key.as_slice().into()).or_default(),
         };
         if !row.contains_key(&part) {
             if self.held >= COUNTS_MAX {
-                return false;
+                return Err(TooMuch::Rows);
             }
             self.held += 1;
         }
-        row.entry(part).or_default().add(counts);
-        true
+        let of_origin =
+            if (self.query.catalogue.is_of_origin)(seen.facts) { (counts.events, counts.nanos) } else { (0, 0) };
+        row.entry(part).or_default().add(counts, of_origin);
+        Ok(())
     }
 
     pub fn finish(self) -> Result<Report, TooMuch> {
-        let Tally { query, pop, rows, names, unnamed, .. } = self;
-        let parts = query.parts.len() - 1;
-        let numbers = rows.len().min(query.limit).saturating_mul(query.metrics.len()).saturating_mul(parts);
-        if numbers > NUMBERS_MAX {
+        if numbers(self.query, self.rows.len()) > NUMBERS_MAX {
             return Err(TooMuch::Numbers);
         }
+        let Tally { query, pop, rows, names, unnamed, .. } = self;
+        let parts = query.parts.len() - 1;
         let mut by_number: Vec<&[u8]> = vec![&[]; names.len() + 1];
         for (name, number) in &names {
             by_number[*number as usize] = name;
@@ -147,19 +166,19 @@ impl<'q> Tally<'q> {
             What::Day => code.to_string(),
             What::Fact(fact) => (fact.text)(*code),
         };
-        let mut all = Counts::default();
+        let mut all = Sum::default();
         let mut sorted: Vec<Sorted> = Vec::with_capacity(rows.len());
         for (key, by_part) in rows {
-            let mut sum = Counts::default();
-            by_part.values().for_each(|counts| sum.add(counts));
-            all.add(&sum);
+            let mut sum = Sum::default();
+            by_part.values().for_each(|part| sum.add(&part.counts, part.of_origin));
+            all.add(&sum.counts, sum.of_origin);
             let dimensions = key.iter().enumerate().map(text).collect();
             let sums = query.metrics.iter().map(|metric| told(metric.measure, &sum).unwrap_or(0.0)).collect();
             sorted.push(Sorted { key, dimensions, sums, by_part });
         }
         sorted.sort_unstable_by(|one, other| order(query, one, other));
         sorted.truncate(query.limit);
-        let nothing = Counts::default();
+        let nothing = Sum::default();
         let rows = sorted.into_iter().map(|row| {
             let of = |measure| {
                 let at = |part| told(measure, row.by_part.get(&(part as u32)).unwrap_or(&nothing));
@@ -177,12 +196,17 @@ impl<'q> Tally<'q> {
     }
 }
 
+/// Numbers of an answer with so many rows.
+fn numbers(query: &Query, rows: usize) -> usize {
+    rows.min(query.limit).saturating_mul(query.metrics.len()).saturating_mul(query.parts.len() - 1)
+}
+
 /// A row before it is told.
 struct Sorted {
     key: Box<[u64]>,
     dimensions: Vec<String>,
     sums: Vec<f64>,
-    by_part: HashMap<u32, Counts>,
+    by_part: HashMap<u32, Sum>,
 }
 
 /// As it is asked for; else the largest of the first metric first, and rows that are alike by what they are about.
@@ -204,7 +228,7 @@ fn order(query: &Query, one: &Sorted, other: &Sorted) -> std::cmp::Ordering {
 }
 
 /// None for what nothing can be said of.
-fn told(measure: Measure, counts: &Counts) -> Option<f64> {
+fn told(measure: Measure, Sum { counts, of_origin }: &Sum) -> Option<f64> {
     const NANOS_A_MILLI: f64 = 1e6;
     match measure {
         Measure::Events => Some(counts.events as f64),
@@ -213,6 +237,10 @@ fn told(measure: Measure, counts: &Counts) -> Option<f64> {
         Measure::Received => Some(counts.received as f64),
         Measure::MillisAverage if counts.events == 0 => None,
         Measure::MillisAverage => Some(counts.nanos as f64 / counts.events as f64 / NANOS_A_MILLI),
+        Measure::MillisAverageOfOrigin => {
+            let (events, nanos) = *of_origin;
+            (events > 0).then(|| nanos as f64 / events as f64 / NANOS_A_MILLI)
+        }
         Measure::MillisQuantile(share) => counts.times.quantile(share).map(|nanos| nanos / NANOS_A_MILLI),
     }
 }

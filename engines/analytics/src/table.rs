@@ -45,9 +45,9 @@ pub struct Event<'n> {
     /// All else that is told apart, packed.
     pub facts: u64,
     /// Octets.
-    pub sent: u32,
+    pub sent: u64,
     /// Octets.
-    pub received: u32,
+    pub received: u64,
     pub nanos: u64,
 }
 
@@ -246,16 +246,16 @@ impl Tally {
     #[inline]
     fn count(&mut self, event: &Event<'_>) {
         self.events = self.events.saturating_add(1);
-        self.sent += u64::from(event.sent);
-        self.received += u64::from(event.received);
+        self.sent = self.sent.saturating_add(event.sent);
+        self.received = self.received.saturating_add(event.received);
         self.nanos = self.nanos.saturating_add(event.nanos);
         self.times[class(event.nanos)] += 1; // no more than events
     }
 
     fn add(&mut self, other: &Tally) {
         self.events = self.events.saturating_add(other.events);
-        self.sent += other.sent;
-        self.received += other.received;
+        self.sent = self.sent.saturating_add(other.sent);
+        self.received = self.received.saturating_add(other.received);
         self.nanos = self.nanos.saturating_add(other.nanos);
         for (mine, theirs) in self.times.iter_mut().zip(other.times) {
             *mine = mine.saturating_add(theirs);

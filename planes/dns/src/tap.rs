@@ -67,8 +67,8 @@ pub(crate) fn record(
                 place: question.place(),
                 name: question.name(),
                 facts: facts.packed(),
-                sent: reply_len as u32,                // at most 64 KiB
-                received: exchange.query.len() as u32, // the same
+                sent: reply_len as u64,
+                received: exchange.query.len() as u64,
                 nanos,
             };
             table.record(event, || zones.id_of(zone));

@@ -171,7 +171,7 @@ struct Entry<'e> {
 impl Entry<'_> {
     fn json(&self, query: Query, out: &mut Vec<u8>) {
         let Entry { request, client, scheme, at } = self;
-        let Ended { how, asked, ray, status, problem, zone, sent_to, stage, received, sent, first_byte, whole } =
+        let Ended { how, asked, ray, status, problem, zone, sent_to, stage, received, sent, first_byte, whole, .. } =
             request;
         let scheme = match scheme {
             Scheme::Http => "http",
@@ -286,6 +286,7 @@ mod tests {
             asked,
             ray: Some(Rays::new(1, 0).draw("LAB")),
             status: Some(StatusCode::OK),
+            is_page: false,
             problem: None,
             zone: Some(ZoneId::from_bytes([1; 16])),
             sent_to: Some(SentTo::Origin),

@@ -71,6 +71,8 @@ counted!(
         to_http2,
         /// Whose line of the access log was thrown away: lines came faster than they were written.
         unlogged,
+        /// Missing in the statistics of their zones.
+        untold,
     }
 );
 

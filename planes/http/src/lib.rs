@@ -42,6 +42,7 @@ mod ray;
 mod recheck;
 mod record;
 mod spare;
+mod tap;
 mod trace;
 mod websocket;
 mod worker;

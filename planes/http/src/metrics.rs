@@ -123,6 +123,11 @@ impl Measured for Counted {
             ),
             Metric::counter("bartizan_http_retried", "Requests sent to an origin twice", Sample::one(requests.retried)),
             Metric::counter(
+                "bartizan_http_untold",
+                "Requests that are missing in the statistics of their zones",
+                Sample::one(requests.untold),
+            ),
+            Metric::counter(
                 "bartizan_http_origin_failures",
                 "Why an origin gave no answer",
                 Sample::by("reason", &failures),

@@ -46,6 +46,9 @@ const WELL_KNOWN: &str = "/.well-known/";
 /// Where a public authority looks (RFC 8555 §8.3), by plain HTTP: an origin may have certificates of its own.
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
 
+/// What pages are.
+const PAGES: &[u8] = b"text/html";
+
 const GO_ON: Stage = ControlFlow::Continue(());
 
 fn answer(instead: impl Into<Instead<'static>>) -> Stage {
@@ -161,7 +164,13 @@ pub(crate) fn end(request: &Ended<'_>, connection: &Connection, worker: &Worker)
     if let Some(pen) = &worker.pen {
         pen.write(request, connection.source.address, connection.scheme);
     }
-    let Ended { how, asked, ray, status, problem, zone, sent_to, stage, received, sent, first_byte, whole } = *request;
+    if let Some(tap) = &worker.tap
+        && !tap.record(request, connection)
+    {
+        worker.counters.requests.untold.add(1);
+    }
+    let Ended { how, asked, ray, status, problem, zone, sent_to, stage, received, sent, first_byte, whole, .. } =
+        *request;
     // Without the query, which may have secrets.
     let path = asked.map(|line| line.path.path());
     let (method, host) = (asked.map(|line| line.method.as_str()), asked.map(|line| line.host));
@@ -361,6 +370,8 @@ fn count(answered: &Answered, guard: &RequestGuard) {
 
 /// For the end stage.
 fn note(answered: &mut Answered, guard: &RequestGuard) {
-    guard.record().note_answer(answered.status);
+    let is_html = |text: &[u8]| text.get(..PAGES.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(PAGES));
+    let is_page = answered.status.is_success() && answered.fields.get("content-type").is_some_and(is_html);
+    guard.record().note_answer(answered.status, is_page);
     answered.body.meter(guard.record().sent());
 }

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use bartizan_analytics::Table;
 use bartizan_clock::Clock;
 use bartizan_dial::{OriginTls, RESOLVER_THREADS, Reach};
 use bartizan_exchange::{DnsAnswerers, Upstream};
-use bartizan_live::Live;
+use bartizan_live::{Live, Trays};
 use bartizan_observed::{HttpQuery, Measured};
 use bartizan_quic::Inboxes;
 use bartizan_quic::ResetKey;
@@ -37,6 +38,7 @@ use crate::metrics::Counted;
 use crate::ray::Rays;
 use crate::recheck::recheck;
 use crate::spare::Spare;
+use crate::tap::Tap;
 use crate::trace::{InForce, Listeners, Traces};
 use crate::worker::{Drain, Ports, Worker};
 use crate::{Config, Limits};
@@ -98,6 +100,8 @@ pub struct Neighbours {
     pub dns: Option<Arc<dyn DnsAnswerers>>,
     /// Who keeps a line of each request, if anybody does.
     pub access_log: Option<AccessLog>,
+    /// Where requests are counted by zone and host, if somebody wants to know.
+    pub taps: Option<Trays<Table>>,
 }
 
 /// Starts to serve. `seed` is any random number: ids of requests are made from it.
@@ -166,6 +170,7 @@ pub fn start(
             upstream: Arc::clone(&neighbours.upstream),
             dns: neighbours.dns.clone(),
             access_log: neighbours.access_log.clone(),
+            taps: neighbours.taps.clone(),
             traces: traces.clone(),
             origin_tls: origin_tls.clone(),
             reach: (reach.clone(), gate),
@@ -246,6 +251,7 @@ struct WorkerSetup {
     upstream: Arc<dyn Upstream>,
     dns: Option<Arc<dyn DnsAnswerers>>,
     access_log: Option<AccessLog>,
+    taps: Option<Trays<Table>>,
     traces: Traces,
     origin_tls: OriginTls,
     reach: (Reach, Gate),
@@ -305,6 +311,7 @@ impl WorkerSetup {
             rays: Rays::new(self.seed, self.index),
             egress: Egress::new(ways, Arc::clone(&self.counters), Rc::clone(&spare)),
             dns: self.dns.map(|dns| RefCell::new(dns.answerer())),
+            tap: self.taps.as_ref().map(|taps| Tap::new(taps.tray())),
             pen: self.access_log.map(|log| Pen::new(log, Arc::clone(&self.counters), self.clock.clone())),
             counters: self.counters,
             door: self.door,

@@ -33,6 +33,7 @@ pub(crate) struct Record {
     stage: Cell<Option<&'static str>>,
     /// The status of the answer, and when its head was there.
     answered: Cell<Option<(StatusCode, Instant)>>,
+    is_page: Cell<bool>,
     received: Rc<Meter>,
     sent: Rc<Meter>,
     /// Who wants to see it all, if anybody does.
@@ -84,6 +85,8 @@ pub(crate) struct Ended<'r> {
     pub(crate) ray: Option<Ray>,
     /// None if it was over before there was an answer.
     pub(crate) status: Option<StatusCode>,
+    /// Whether the answer is a page, which a person may look at.
+    pub(crate) is_page: bool,
     /// Why the answer is none of an origin.
     pub(crate) problem: Option<Problem>,
     /// The zone of its host, also if that did not let it in.
@@ -158,6 +161,7 @@ impl Record {
         self.problem.set(None);
         self.stage.set(None);
         self.answered.set(None);
+        self.is_page.set(false);
         self.received.reset();
         self.sent.reset();
         self.telling.take();
@@ -215,8 +219,9 @@ impl Record {
         self.stage.set(Some(stage));
     }
 
-    pub(crate) fn note_answer(&self, status: StatusCode) {
+    pub(crate) fn note_answer(&self, status: StatusCode, is_page: bool) {
         self.answered.set(Some((status, Instant::now())));
+        self.is_page.set(is_page);
     }
 
     pub(crate) fn problem(&self) -> Option<Problem> {
@@ -251,6 +256,7 @@ impl Record {
             }),
             ray: self.ray.get(),
             status: self.status(),
+            is_page: self.is_page.get(),
             problem: self.problem.get(),
             zone: self.zone.get(),
             sent_to: self.sent_to.get(),

@@ -26,6 +26,7 @@ use crate::egress::Egress;
 use crate::ingress::{Connection, Connections, Lanes};
 use crate::ray::{Ray, Rays};
 use crate::spare::Spare;
+use crate::tap::Tap;
 use crate::trace::Traces;
 use crate::{Config, Limits};
 
@@ -37,6 +38,8 @@ pub(crate) struct Worker {
     pub(crate) counters: Arc<Counters>,
     /// Writes the access log, where one is kept.
     pub(crate) pen: Option<Pen>,
+    /// Counts requests by zone and host, if somebody wants to know.
+    pub(crate) tap: Option<Tap>,
     pub(crate) door: Door,
     /// For what waits in buffers.
     pub(crate) memory: Memory,

@@ -54,3 +54,31 @@ fn who_may_ask() {
     assert_eq!(groups[0]["scopes"], json!(["com.cloudflare.api.account.zone"]));
     assert_ne!(groups[0]["id"], Value::Null);
 }
+
+#[test]
+fn what_is_asked_of_requests() {
+    let edge = Edge::new();
+    let zone = edge.zone();
+    let of_requests = format!("/bartizan/zones/{zone}/http_analytics/report");
+    let dashboard = format!("/zones/{zone}/analytics/dashboard");
+    for (path, question, expect) in [
+        (&of_requests, "", "503 10431"),
+        (
+            &of_requests,
+            "dimensions=host,status&metrics=requestCount,originTimeAvg&filters=statusClass==5xx",
+            "503 10431",
+        ),
+        (&of_requests, "dimensions=path", "422 10430"),
+        (&of_requests, "dimensions=queryName", "400 6008"),
+        (&dashboard, "", "503 10431"),
+        (&dashboard, "since=-1440&until=0", "503 10431"),
+        (&dashboard, "since=2026-01-01T00:00:00Z&continuous=true", "503 10431"),
+        (&dashboard, "since=60", "400 6008"),
+        (&dashboard, "until=tomorrow", "400 6008"),
+        (&dashboard, "since=0&until=-60", "400 6008"),
+    ] {
+        let answer = edge.get(&format!("{path}?{question}"));
+        assert_eq!(answer.verdict(), expect, "{path} {question}");
+    }
+    assert_eq!(edge.get(&format!("{of_requests}/bytime?time_delta=fortnight")).verdict(), "400 6008");
+}

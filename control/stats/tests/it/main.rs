@@ -49,6 +49,7 @@ impl Edge {
         let given = Given {
             dir: dir.to_owned(),
             dns: trays.clone(),
+            http: Trays::new(|| Table::new(2)),
             retention,
             pop: "fra".to_owned(),
             clock: Clock::given(tell, Known::default()),

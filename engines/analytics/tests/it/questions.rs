@@ -1,6 +1,9 @@
 //! Questions, and their answers from segments.
 
-use bartizan_analytics::{DNS, DnsFacts, Query, QueryError, Report, Segment, Table, Tally, TooMuch, Transport, Wanted};
+use bartizan_analytics::{
+    DNS, DnsFacts, HTTP, HttpFacts, Protocol, Query, QueryError, Report, Sealed, Segment, Table, Tally, TooMuch,
+    Transport, Wanted,
+};
 use bartizan_names::RecordType;
 use bartizan_wire::dns::Rcode;
 
@@ -116,7 +119,8 @@ fn an_answer_has_so_many_numbers_at_most() {
         let wanted = Wanted { dimensions: "queryName", metrics, limit: Some(limit), since, ..Wanted::default() };
         let query = Query::parse(Wanted { time_delta: Some("minute"), ..wanted }, &DNS, NOW).unwrap();
         let mut tally = Tally::new(&query, "fra");
-        tally.segment(NOW - 60, &segment.encode()).unwrap();
+        // It is known before all of it is read.
+        tally.segment(NOW - 60, &segment.encode())?;
         tally.finish().map(|report| report.rows.len())
     };
     assert_eq!(asked(40, "queryCount"), Ok(40));
@@ -194,4 +198,51 @@ fn answers_are_bounded() {
         }
     }
     assert_eq!(last, Err(TooMuch::Rows));
+}
+
+/// Of requests: what origins answered has a time of its own, and what the edge answered has none.
+#[test]
+fn requests_and_the_time_of_origins() {
+    let of = |status, by| HttpFacts {
+        status,
+        method: "GET",
+        protocol: Protocol::Http2,
+        sealed: Sealed::Tls13,
+        by,
+        is_page: false,
+        country: Some(*b"DE"),
+    };
+    let mut table = Table::new(1);
+    for (host, facts, millis) in [
+        ("a.example", of(Some(200), "origin"), 10),
+        ("a.example", of(Some(404), "tunnel"), 30),
+        ("b.example", of(Some(503), "unreached"), 1_000),
+        ("b.example", of(Some(403), "firewall"), 2),
+        ("b.example", of(None, "origin"), 50),
+    ] {
+        let event = event(host.as_bytes(), facts.packed());
+        table.record(bartizan_analytics::Event { nanos: millis * 1_000_000, ..event }, || Some(ZONE));
+    }
+    let mut segment = Segment::default();
+    table.drain(|counted| segment.add(counted.name, counted.facts, &counted.counts));
+    let bytes = segment.encode();
+    let told = |dimensions: &str, filters: &str| {
+        let metrics = "requestCount,responseTimeAvg,originTimeAvg";
+        let wanted = Wanted { dimensions, metrics, filters, sort: "-requestCount", ..Wanted::default() };
+        let query = Query::parse(wanted, &HTTP, NOW).unwrap();
+        let mut tally = Tally::new(&query, "fra");
+        tally.segment(NOW - 60, &bytes).unwrap();
+        let report = tally.finish().unwrap();
+        let number = |number: Option<f64>| number.map_or("-".to_owned(), |number| number.to_string());
+        let row = |(what, numbers): (String, Vec<Option<f64>>)| {
+            format!("{what} {}", numbers.into_iter().map(number).collect::<Vec<_>>().join(" "))
+        };
+        let rows =
+            report.rows.iter().map(|one| (one.dimensions.join(" "), one.metrics.iter().map(|part| part[0]).collect()));
+        rows.chain([("all".to_owned(), report.totals.clone())]).map(row).collect::<Vec<_>>()
+    };
+    assert_eq!(told("host", ""), ["b.example 3 350.6666666666667 50", "a.example 2 20 20", "all 5 218.4 30"]);
+    assert_eq!(told("answeredBy", "status>=500"), ["unreached 1 1000 -", "all 1 1000 -"]);
+    assert_eq!(told("statusClass,country", "host==A.example;statusClass==4XX"), ["4xx DE 1 30 30", "all 1 30 30"]);
+    assert_eq!(told("status", "status==none"), ["none 1 50 50", "all 1 50 50"]);
 }

@@ -5,13 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, U
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use bartizan_analytics::Table;
 use bartizan_authority::{NameContent, Proxied, ZoneFacts, Zones};
 use bartizan_clock::Clock;
 use bartizan_dial::{Destinations, Listener, NameServers, Own, Private, Reach};
 use bartizan_exchange::{Body, Io, LocalBoxFuture, Request, Response, Upstream, UpstreamError};
 use bartizan_firewall::{Coverage, Firewall, Level, Rule};
 use bartizan_geo::Geo;
-use bartizan_live::{Generation, Live};
+use bartizan_live::{Generation, Live, Trays};
 use bartizan_names::{
     AccessMode, CertificateId, Host, Name, OriginHost, Protocol, RuleId, Timestamp, TunnelId, ZoneId, ZoneName,
     ZoneSettings,
@@ -88,6 +89,8 @@ pub(crate) struct Edge {
     pub(crate) https: SocketAddr,
     pub(crate) http_v6: SocketAddr,
     pub(crate) ca: Ca,
+    /// What was counted of its requests.
+    pub(crate) taps: Trays<Table>,
 }
 
 /// A host and what it leads to.
@@ -163,11 +166,12 @@ impl Edge {
         let listeners = addresses.map(|address| Listener { protocol: Protocol::Tcp, address }).to_vec();
         let destinations = Destinations::new(Own { listeners, ..Own::default() }, Private::Allowed);
         let reach = Reach::new(name_servers, destinations);
-        let neighbours =
-            Neighbours { upstream: Arc::new(Tunnels(Box::new(behind))), dns: Some(Arc::new(Told)), access_log };
+        let upstream = Arc::new(Tunnels(Box::new(behind)));
+        let taps = Trays::new(|| Table::new(1));
+        let neighbours = Neighbours { upstream, dns: Some(Arc::new(Told)), access_log, taps: Some(taps.clone()) };
         let plane = start(sockets, &live, neighbours, &reach, 0x5eed).unwrap();
         let [http, https, http_v6] = addresses;
-        Edge { plane: Some(plane), live, generation: Mutex::new(0), http, https, http_v6, ca }
+        Edge { plane: Some(plane), live, generation: Mutex::new(0), http, https, http_v6, ca, taps }
     }
 
     /// Puts other sites in force.

@@ -2,6 +2,7 @@
 
 mod access_log;
 mod clients;
+mod counted;
 mod destinations;
 mod dns_over_https;
 mod early;

@@ -120,6 +120,7 @@ const COMMANDS: &[(&str, Told)] = &[
     ("lb delete lb.DOMAIN", Would("delete load_balancer lb.DOMAIN")),
     ("dns trace www.DOMAIN", READS),
     ("analytics dns DOMAIN", READS),
+    ("analytics http DOMAIN", READS),
     ("trace https://www.DOMAIN/", READS),
     ("firewall block 192.0.2.8", Would("add access_rule")),
     ("firewall allow 192.0.2.8", Would("+ mode: whitelist")),
