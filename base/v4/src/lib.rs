@@ -27,6 +27,7 @@ pub mod firewall;
 pub mod http_trace;
 mod integer;
 mod ips;
+pub mod live;
 pub mod load_balancing;
 pub mod origin_client;
 mod page_rule;

@@ -23,6 +23,7 @@ use crate::origin_tls::{OriginCaAction, OriginCertAction};
 use crate::output::{DryRun, Form, Output};
 use crate::people::UserAction;
 use crate::record::RecordAction;
+use crate::tail::TailWords;
 use crate::trace::HttpQuestion;
 use crate::trust::Trust;
 use crate::tunnel::Tunnel;
@@ -184,6 +185,13 @@ pub enum Command {
     Analytics {
         #[command(subcommand)]
         action: AnalyticsAction,
+        #[command(flatten)]
+        edge: Edge,
+    },
+    /// What happens in a zone, as it happens: queries and requests, a line each
+    Tail {
+        #[command(flatten)]
+        words: TailWords,
         #[command(flatten)]
         edge: Edge,
     },

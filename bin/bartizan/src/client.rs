@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +34,9 @@ const HEAD_MAX: Duration = Duration::from_secs(20);
 
 /// How long the rest of an answer may take: a page may be large, and the way slow.
 const BODY_MAX: Duration = Duration::from_secs(60);
+
+/// How long an answer that goes on may say nothing: the API says so more often than that.
+const LINE_MAX: Duration = Duration::from_secs(60);
 
 /// After so long a person is told what is waited for.
 const QUIET_MAX: Duration = Duration::from_secs(2);
@@ -292,6 +296,39 @@ impl Api {
         let tag = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
         let (status, answer) = whole(url, response).await?;
         Ok((check_envelope(url, status, &answer, self.when_refused, self.command)?, tag))
+    }
+
+    /// The lines of an answer that goes on, until it ends or `take` has enough.
+    pub async fn lines(
+        &self,
+        path: &str,
+        mut take: impl FnMut(&str) -> anyhow::Result<ControlFlow<()>>,
+    ) -> anyhow::Result<ControlFlow<()>> {
+        let url = format!("{}{path}", self.base);
+        let payload = Full::new(Bytes::new()).map_err(|never| match never {}).boxed();
+        let response = self.ask(Method::GET, &url, None, payload, self.head_max).await?;
+        if !response.status().is_success() {
+            let (status, answer) = whole(&url, response).await?;
+            check_envelope(&url, status, &answer, self.when_refused, self.command)?;
+            return Err(anyhow!("{url} answered {status}"));
+        }
+        let mut body = response.into_body();
+        let mut rest: Vec<u8> = Vec::new();
+        loop {
+            let frame = within(LINE_MAX, body.frame()).await.ok_or_else(|| mute(&url, LINE_MAX))?;
+            let Some(frame) = frame else { return Ok(ControlFlow::Continue(())) };
+            let frame = frame.map_err(|error| anyhow!(error).context(format!("{url} broke off")))?;
+            rest.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+            while let Some(end) = rest.iter().position(|octet| *octet == b'\n') {
+                let line: Vec<u8> = rest.drain(..=end).collect();
+                if take(String::from_utf8_lossy(&line).trim_end())?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            if rest.len() > ANSWER_MAX {
+                return Err(anyhow!("{url} sends lines without an end"));
+            }
+        }
     }
 
     /// One request on a connection of its own; the head of its answer, which may take so long to come.

@@ -180,6 +180,7 @@ fn trial(command: &Command) -> Trial {
         | Command::Export { .. }
         | Command::History { .. }
         | Command::Analytics { .. }
+        | Command::Tail { .. }
         | Command::Trace { .. }
         | Command::Completions { .. }
         | Command::Status { .. } => Reads,

@@ -60,6 +60,7 @@ mod runtime_dir;
 mod settings;
 mod status;
 mod store_condition;
+mod tail;
 mod target;
 mod terminal;
 mod text_file;
@@ -149,6 +150,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Analytics { action, edge } => {
             on_edge(&edge, "analytics", output, async |api| analytics::run(action, api, output).await)
+        }
+        Command::Tail { words, edge } => {
+            on_edge(&edge, "analytics", output, async |api| tail::run(words, api, output).await)
         }
         Command::Trace { question, edge } => {
             on_edge(&edge, "record", output, async |api| trace::run(question, api, output).await)

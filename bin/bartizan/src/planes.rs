@@ -6,11 +6,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use bartizan_analytics::Table;
 use bartizan_clock::Clock;
 use bartizan_dial::{Destinations, Listener, NameServers, Own, Private, PublicNames, Reach};
 use bartizan_geo::Geo;
-use bartizan_live::{Generation, Live, Trays};
+use bartizan_live::{Generation, Live};
 use bartizan_names::Prefix;
 use bartizan_observed::{Applied, Lease, Measured, Observed, Problem, Problems, Reporter, What};
 use bartizan_plane_dns as dns;
@@ -92,10 +91,10 @@ pub struct Fixed {
     pub resolvers: Vec<SocketAddr>,
     /// The time by which is signed.
     pub clock: Clock,
-    /// Where what is asked is counted.
-    pub dns_taps: Trays<Table>,
+    /// Where what is asked is told.
+    pub dns_taps: dns::Taps,
     /// The same of requests.
-    pub http_taps: Trays<Table>,
+    pub http_taps: http::Taps,
     /// The key by which connectors learn that this PoP was restarted (RFC 9000 §10.3).
     pub reset_key: tunnel::ResetKey,
     /// Where a line of each request goes. Taken at the start.

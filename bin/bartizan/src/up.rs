@@ -54,6 +54,7 @@ use crate::{
     any_port, api_names, backup, clock, dashboard, data_dir, demo, disk, host, mail, memory, planes, private_origins,
     readers, store_condition, user,
 };
+use bartizan_tail::Tails;
 
 /// How long requests in flight may go on after SIGTERM.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
@@ -221,6 +222,8 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
     let private = settings.private_origins.into();
     let tables = || Trays::new(|| Table::new(u64::from_ne_bytes(bartizan_seal::random())));
     let (dns_taps, http_taps) = (tables(), tables());
+    let by = clock.clone();
+    let tails = Tails::new(move || by.now());
     let fixed = Fixed {
         geo,
         trusted,
@@ -230,8 +233,8 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         dns_limits: settings.dns_limits.clone(),
         resolvers: settings.resolvers.clone(),
         clock: clock.clone(),
-        dns_taps: dns_taps.clone(),
-        http_taps: http_taps.clone(),
+        dns_taps: bartizan_plane_dns::Taps { counted: dns_taps.clone(), seen: tails.dns.clone() },
+        http_taps: bartizan_plane_http::Taps { counted: http_taps.clone(), seen: tails.http.clone() },
         reset_key,
         access_log: settings.access_log.clone(),
         visitors_reset_key,
@@ -325,6 +328,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
             dnssec,
             reach: planes.reach().clone(),
             stats: Some(stats),
+            tails,
             facts,
             looks: planes.looks(),
         },

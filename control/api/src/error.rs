@@ -218,6 +218,7 @@ faults! {
     /// RFC 9110 §15.5.21: the question is well put.
     StatsNotKept = 422 10430 "The statistics of this edge cannot answer that";
     StatsUnavailable = 503 10431 "There are no statistics now; `bartizan status` may say why";
+    LiveBusy = 503 10432 "As many look on as may be; try again when one of them has left";
 
     // Tunnels.
     TunnelUnknown = 404 1002 "Tunnel not found";

@@ -33,7 +33,7 @@ use crate::writes::Writes;
 use crate::{
     access_rules, accounts, acme, acme_worker, analytics, audit_logs, certificate_packs, client_certificates,
     client_hosts, client_roots, clock, crl_worker, custom_certificates, delegation, dns_records, dns_trace, dnssec,
-    edge, firewall, front, http_trace, invites, ips, load_balancers, members, monitors, openapi, organizations,
+    edge, firewall, front, http_trace, invites, ips, live, load_balancers, members, monitors, openapi, organizations,
     origin_clients, origin_roots, page, page_rules, phishing, pools, pops, previews, probes, registries, sessions,
     settings, spectrum, status, tokens, tunnel_routes, tunnels, user, users, zone_facts, zones,
 };
@@ -130,6 +130,7 @@ fn dialect(api: &Api) -> OpenApiRouter<Api> {
         .merge(dns_records::routes(api))
         .merge(dns_trace::routes(api))
         .merge(analytics::routes(api))
+        .merge(live::routes(api))
         .merge(http_trace::routes(api))
         .merge(previews::routes(api))
         .merge(delegation::routes(api))

@@ -18,6 +18,7 @@ use bartizan_routes::Pools;
 use bartizan_seal as seal;
 use bartizan_stats::Stats;
 use bartizan_store::{AuditRetention, Store};
+use bartizan_tail::Tails;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::HeaderMap;
@@ -128,6 +129,8 @@ pub struct Dependencies {
     pub reach: Reach,
     /// What was counted; none where nothing is.
     pub stats: Option<Stats>,
+    /// To whom is told what happens.
+    pub tails: Tails,
     pub facts: Facts,
     /// Looks at servers of pools once.
     pub looks: Arc<dyn Looks>,
@@ -234,6 +237,11 @@ impl Api {
     /// What was counted.
     pub(crate) fn stats(&self) -> Option<&Stats> {
         self.0.given.stats.as_ref()
+    }
+
+    /// To whom is told what happens.
+    pub(crate) fn tails(&self) -> &Tails {
+        &self.0.given.tails
     }
 
     /// A turn to put together an answer from it, if this account and all together have one left.

@@ -16,6 +16,16 @@ pub struct Catalogue {
     pub is_of_origin: fn(u64) -> bool,
 }
 
+impl Catalogue {
+    /// The dimension of that name, if it is one of the facts.
+    pub fn fact(&self, name: &str) -> Option<&Fact> {
+        self.dimensions.iter().find(|dimension| dimension.name == name).and_then(|dimension| match &dimension.what {
+            What::Fact(fact) => Some(fact),
+            _ => None,
+        })
+    }
+}
+
 /// Something by which events are told apart.
 #[derive(Debug)]
 pub struct Dimension {

@@ -49,11 +49,15 @@ const WIDE_FROM: usize = 4_096;
 const WIDE_CLASS: usize = 1_024;
 
 impl DnsFacts {
+    /// The number of its response code, as [`DNS`] has them: of one that got no answer too.
+    pub fn code(&self) -> u16 {
+        self.rcode.map_or(DROPPED as u16, |rcode| rcode.0.into()) // it has 8 bits
+    }
+
     /// Hot: once a query.
     #[inline]
     pub fn packed(&self) -> u64 {
-        let code = self.rcode.map_or(DROPPED, |rcode| u64::from(rcode.0));
-        CODE.put(code)
+        CODE.put(self.code().into())
             | TYPE.put(self.rtype.0.into())
             | TRANSPORT.put(self.transport as u64)
             | FAMILY.put(self.is_ipv6.into())

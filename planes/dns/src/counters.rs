@@ -4,14 +4,13 @@ use std::array;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use bartizan_analytics::Table;
 use bartizan_dns_guard::Held;
-use bartizan_live::{Tray, Trays};
 use bartizan_observed::{Measured, Metric, Sample};
 use bartizan_quotas::{Memory, Over, Rarely};
 use bartizan_wire::dns::Rcode;
 
 use crate::pipeline::{End, Silence, Transport};
+use crate::tap::{Tap, Taps};
 
 /// Response codes that are counted apart: all that we send.
 const RCODES: [Rcode; 10] = [
@@ -41,7 +40,7 @@ pub struct Counters {
     /// What connections share, when there are any.
     memory: Arc<OnceLock<Memory>>,
     /// Where workers count what they are asked, if somebody wants to know.
-    taps: Option<Trays<Table>>,
+    taps: Option<Taps>,
 }
 
 /// What is counted, one number each.
@@ -183,14 +182,14 @@ impl Tally {
 }
 
 impl Counters {
-    /// With trays in which workers count what they are asked, by zone and name.
-    pub fn tapped(taps: Trays<Table>) -> Counters {
+    /// With taps, by which workers tell what they are asked.
+    pub fn tapped(taps: Taps) -> Counters {
         Counters { taps: Some(taps), ..Counters::default() }
     }
 
     /// For a worker that counts what it is asked.
-    pub(crate) fn tap(&self) -> Option<Tray<Table>> {
-        self.taps.as_ref().map(Trays::tray)
+    pub(crate) fn tap(&self) -> Option<Tap> {
+        self.taps.as_ref().map(Taps::tap)
     }
 
     /// A worker's own counters, read with all others.

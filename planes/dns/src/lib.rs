@@ -44,6 +44,7 @@ pub use bartizan_signer::Limits;
 pub use counters::Counters;
 pub use outside::{Following, follow_outside};
 pub use pipeline::{End, Exchange, Now, Silence, Transport, Worker, serve};
+pub use tap::Taps;
 pub use trace::InForce;
 
 /// What this plane serves.

@@ -13,11 +13,9 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use bartizan_analytics::Table;
 use bartizan_authority::{Authority, BATCH_MAX, Question, Scratch, Signing, Step, Trail};
 use bartizan_clock::Clock;
 use bartizan_dns_guard::{Held, Rates};
-use bartizan_live::Tray;
 use bartizan_signer::{Limits, Signer};
 use bartizan_wire::dns::{Added, Query, Rcode};
 
@@ -26,7 +24,7 @@ use crate::counters;
 use crate::stage::rate::{Addressee, Counted};
 use crate::stage::{admit, cookie, options, parse, write};
 use crate::steer::{Steering, draw};
-use crate::tap::{self, Meaning};
+use crate::tap::{self, Meaning, Tap};
 
 /// How a query came, which decides how long its answer may be (RFC 1035 §4.2.1, RFC 6891 §6.2.3, RFC 7766).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +127,7 @@ pub struct Worker {
     /// When it began, from which it measures.
     began: Instant,
     /// Where it counts what was asked, if somebody wants to know.
-    tap: Option<Tray<Table>>,
+    tap: Option<Tap>,
     /// What could not be counted there since the last look.
     untold: usize,
 }
@@ -152,7 +150,7 @@ impl Worker {
     }
 
     /// Counts what is asked of it there.
-    pub(crate) fn tapped(self, tap: Option<Tray<Table>>) -> Worker {
+    pub(crate) fn tapped(self, tap: Option<Tap>) -> Worker {
         Worker { tap, ..self }
     }
 

@@ -65,6 +65,7 @@ pub use counters::{Ends, OriginFailures, Requests, Totals, Visitors};
 pub use ingress::{GreeterError, OpenError};
 pub use limits::Limits;
 pub use plane::{Neighbours, Offer, Plane, Quic, Sockets, StartError, start};
+pub use tap::Taps;
 
 /// The configuration of the plane. A request keeps the one that was in force when it came.
 #[derive(Clone)]

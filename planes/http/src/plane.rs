@@ -9,11 +9,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bartizan_analytics::Table;
 use bartizan_clock::Clock;
 use bartizan_dial::{OriginTls, RESOLVER_THREADS, Reach};
 use bartizan_exchange::{DnsAnswerers, Upstream};
-use bartizan_live::{Live, Trays};
+use bartizan_live::Live;
 use bartizan_observed::{HttpQuery, Measured};
 use bartizan_quic::Inboxes;
 use bartizan_quic::ResetKey;
@@ -38,7 +37,7 @@ use crate::metrics::Counted;
 use crate::ray::Rays;
 use crate::recheck::recheck;
 use crate::spare::Spare;
-use crate::tap::Tap;
+use crate::tap::{Tap, Taps};
 use crate::trace::{InForce, Listeners, Traces};
 use crate::worker::{Drain, Ports, Worker};
 use crate::{Config, Limits};
@@ -100,8 +99,8 @@ pub struct Neighbours {
     pub dns: Option<Arc<dyn DnsAnswerers>>,
     /// Who keeps a line of each request, if anybody does.
     pub access_log: Option<AccessLog>,
-    /// Where requests are counted by zone and host, if somebody wants to know.
-    pub taps: Option<Trays<Table>>,
+    /// Where requests that are over are told, if somebody wants to know.
+    pub taps: Option<Taps>,
 }
 
 /// Starts to serve. `seed` is any random number: ids of requests are made from it.
@@ -251,7 +250,7 @@ struct WorkerSetup {
     upstream: Arc<dyn Upstream>,
     dns: Option<Arc<dyn DnsAnswerers>>,
     access_log: Option<AccessLog>,
-    taps: Option<Trays<Table>>,
+    taps: Option<Taps>,
     traces: Traces,
     origin_tls: OriginTls,
     reach: (Reach, Gate),
@@ -311,7 +310,7 @@ impl WorkerSetup {
             rays: Rays::new(self.seed, self.index),
             egress: Egress::new(ways, Arc::clone(&self.counters), Rc::clone(&spare)),
             dns: self.dns.map(|dns| RefCell::new(dns.answerer())),
-            tap: self.taps.as_ref().map(|taps| Tap::new(taps.tray())),
+            tap: self.taps.as_ref().map(Tap::new),
             pen: self.access_log.map(|log| Pen::new(log, Arc::clone(&self.counters), self.clock.clone())),
             counters: self.counters,
             door: self.door,

@@ -17,7 +17,7 @@ use bartizan_dial::{Destinations, Listener, NameServers, Own, Private, Reach};
 use bartizan_dnssec::{Dnssec, Given};
 use bartizan_live::Live;
 use bartizan_model::Zone;
-use bartizan_names::{AccountId, AppId, Name, PoolId, PopId, Protocol};
+use bartizan_names::{AccountId, AppId, Name, PoolId, PopId, Protocol, Timestamp};
 use bartizan_observed::{
     AppCounters, AppCounts, Applied, Command, Commanded, Connections, DnsQuery, DnsQuestion, DnsTrace, FirewallAnswer,
     FirewallQuery, FirewallQuestion, HttpAnswer, HttpQuery, HttpQuestion, HttpStage, HttpStep, HttpTrace, Listening,
@@ -25,6 +25,7 @@ use bartizan_observed::{
 };
 use bartizan_registry::Parents;
 use bartizan_store::{ChangeSet, Key, Kind, Meta, Op, Prefix, Rev, Scope, Store};
+use bartizan_tail::Tails;
 use bartizan_v4::PopBody;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
@@ -40,6 +41,8 @@ pub(crate) const KEY: &str = "c2547eb745079dac9320b638f5e225cf483cc5cfdda41";
 pub(crate) const TOKEN: &str = "0123456789abcdefghijABCDEFGHIJ_-0123456789";
 
 pub(crate) struct Edge {
+    /// Who is told what happens.
+    pub(crate) tails: Tails,
     pub(crate) router: Router,
     pub(crate) store: Store,
     pub(crate) administrator: Administrator,
@@ -274,6 +277,7 @@ impl Edge {
         let listener = |address: &SocketAddr| Listener { protocol: Protocol::Tcp, address: *address };
         let own = Own { listeners: facts.http.iter().map(listener).collect(), ..Own::default() };
         let reach = Reach::new(NameServers::System, Destinations::new(own, Private::Allowed));
+        let tails = Tails::new(|| Timestamp::from_unix_micros(1_796_061_600_042_000));
         let given = Dependencies {
             store: store.clone(),
             certs,
@@ -283,12 +287,13 @@ impl Edge {
             dnssec,
             reach,
             stats: None,
+            tails: tails.clone(),
             facts,
             looks: Arc::clone(&planes) as Arc<dyn Looks>,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let router = Router::new();
-        (Edge { router, store, administrator, observed, planes, ready, directory, runtime }, given)
+        (Edge { router, store, administrator, observed, planes, ready, directory, runtime, tails }, given)
     }
 
     /// What its publisher must know.

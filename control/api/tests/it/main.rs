@@ -26,6 +26,7 @@ mod firewall;
 mod honest;
 mod http_trace;
 mod imports;
+mod live;
 mod load_balancing;
 mod origin_clients;
 mod origin_roots;

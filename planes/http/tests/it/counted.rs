@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use bartizan_analytics::{HTTP, What};
 use bartizan_exchange::UpstreamError;
-use bartizan_names::ZoneSettings;
+use bartizan_names::{ZoneId, ZoneSettings};
+use bartizan_tail::{Code, HttpSeen, Wish};
 use hyper::Request;
 
 use super::edge::{Edge, origin_at, plain, text, tunnel};
@@ -49,8 +50,11 @@ fn requests_are_told_by_what_became_of_them() {
         "/gone" => Err(UpstreamError::NotConnected),
         _ => Ok(text(200, "from a tunnel")),
     });
+    let zone = ZoneId::from_bytes([0; 16]);
+    let wish = Wish { zone, name: Some(b"a.test".as_slice().into()), code: Code::Class(2) };
+    let listener = edge.tails.http.listen(wish).unwrap();
     for (host, path) in [
-        ("A.test:80", "/p"),
+        ("A.test:80", "/p?secret=1"),
         ("a.test", "/p"),
         ("a.test", "/page"),
         ("a.test", "/break"),
@@ -78,5 +82,17 @@ fn requests_are_told_by_what_became_of_them() {
         ("b.test 200 OTHER HTTP/2 TLSv1.3 origin 0", 1),
     ];
     let expect: BTreeMap<String, u64> = expect.into_iter().map(|(what, count)| (what.to_owned(), count)).collect();
-    assert_eq!(told(&edge), expect);
+    assert_eq!(told(&edge), expect); // Who looks on is told each, without what may be secret.
+    let seen: Vec<_> = listener.take().told;
+    let shown = |one: &HttpSeen| {
+        let HttpSeen { host, method, path, status, client, answered_by, sent, .. } = one;
+        format!("{method} {host}{path} {status:?} {client} {answered_by} {sent}")
+    };
+    let seen: Vec<String> = seen.iter().map(shown).collect();
+    let expect = [
+        "GET a.test/p Some(200) 127.0.0.1 origin 1",
+        "GET a.test/p Some(200) 127.0.0.1 origin 1",
+        "GET a.test/page Some(200) 127.0.0.1 origin 2",
+    ];
+    assert_eq!(seen, expect);
 }

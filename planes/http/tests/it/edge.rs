@@ -19,11 +19,12 @@ use bartizan_names::{
 };
 use bartizan_observed::{HttpQuestion, HttpTrace, TracesBusy};
 use bartizan_plane_http::{
-    AccessLog, Config, Limits, Neighbours, Offer, Plane, Quic, ServerFacts, Sockets, Totals, start,
+    AccessLog, Config, Limits, Neighbours, Offer, Plane, Quic, ServerFacts, Sockets, Taps, Totals, start,
 };
 use bartizan_policy::Policy;
 use bartizan_routes::{Challenges, Routes, Server, Target};
 use bartizan_steering::Balancers;
+use bartizan_tail::Tails;
 use bartizan_tls::{Certificate, CertifiedKey, Hosts, HostsEdit, OriginRoots, TlsPolicy};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
@@ -91,6 +92,7 @@ pub(crate) struct Edge {
     pub(crate) ca: Ca,
     /// What was counted of its requests.
     pub(crate) taps: Trays<Table>,
+    pub(crate) tails: Tails,
 }
 
 /// A host and what it leads to.
@@ -168,10 +170,16 @@ impl Edge {
         let reach = Reach::new(name_servers, destinations);
         let upstream = Arc::new(Tunnels(Box::new(behind)));
         let taps = Trays::new(|| Table::new(1));
-        let neighbours = Neighbours { upstream, dns: Some(Arc::new(Told)), access_log, taps: Some(taps.clone()) };
+        let tails = Tails::new(|| Timestamp::from_unix_micros(1_796_061_600_042_000));
+        let neighbours = Neighbours {
+            upstream,
+            dns: Some(Arc::new(Told)),
+            access_log,
+            taps: Some(Taps { counted: taps.clone(), seen: tails.http.clone() }),
+        };
         let plane = start(sockets, &live, neighbours, &reach, 0x5eed).unwrap();
         let [http, https, http_v6] = addresses;
-        Edge { plane: Some(plane), live, generation: Mutex::new(0), http, https, http_v6, ca, taps }
+        Edge { plane: Some(plane), live, generation: Mutex::new(0), http, https, http_v6, ca, taps, tails }
     }
 
     /// Puts other sites in force.

@@ -5,7 +5,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use bartizan_e2e::{Edge, finish, wait};
+use bartizan_e2e::origin::Origin;
+use bartizan_e2e::{Edge, Program, finish, wait};
 use bartizan_names::{Name, RecordType};
 use bartizan_wire::dns::{Class, Edns, write_query};
 use serde_json::{Value, json};
@@ -268,4 +269,65 @@ fn damage_is_set_aside() {
     assert!(folder.join("stats.db.damaged").exists());
     let status = finish(&mut edge.command(["status"])).out;
     assert!(status.contains("the statistics"), "{status}");
+}
+
+/// Requests over HTTP are counted by what became of them, and who looks on sees each as it happens.
+#[test]
+fn requests_are_counted_and_seen_as_they_happen() {
+    let edge = Edge::start();
+    let origin = Origin::files();
+    let host = edge.proxied("web", "A", "127.0.0.1", origin.port());
+    let gone = edge.proxied("gone", "A", "127.0.0.1", 9);
+    let words = ["--json", "tail", edge.domain(), "--http", "--name", &host, "--code", "4xx"];
+    let mut tail = Program::start("tail", &mut edge.command(words));
+    // Once it listens it sees the next.
+    let seen = wait::until("it is seen", || {
+        edge.http_get(&host, "/not-there?secret=1", &[]);
+        let output = tail.output();
+        output.lines().find(|line| line.contains("\"status\"")).map(str::to_owned)
+    });
+    tail.kill();
+    let seen: Value = serde_json::from_str(&seen).expect("an object a line");
+    let expect =
+        [("kind", json!("http")), ("host", json!(host)), ("path", json!("/not-there")), ("status", json!(404))];
+    for (member, expect) in expect {
+        assert_eq!(seen[member], expect, "{seen}");
+    }
+    assert_eq!(seen["answered_by"], "origin", "{seen}");
+
+    let path = format!("/bartizan/zones/{}/http_analytics/report", edge.zone());
+    let counts = |filters: &str| {
+        let report = edge.get(&format!("{path}?dimensions=status,protocol,answeredBy&filters={filters}"));
+        let row = |row: &Value| {
+            let dimensions = row["dimensions"].as_array().expect("a list").iter();
+            let dimensions: Vec<_> = dimensions.map(|one| one.as_str().expect("text")).collect();
+            (dimensions.join(" "), row["metrics"][0].as_f64().expect("a number") as u64)
+        };
+        report["data"].as_array().expect("a list").iter().map(row).collect::<BTreeMap<_, _>>()
+    };
+    // More than those until it was seen.
+    for _ in 0..3 {
+        edge.http_get(&gone, "/", &[]);
+        edge.https_get(&gone, "/", &[]);
+    }
+    let failed = counts_until(|| counts(&format!("host=={gone}")), 6);
+    assert!(failed.keys().all(|what| what.ends_with(" unreached") && what.starts_with('5')), "{failed:?}");
+    assert!(failed.keys().any(|what| what.contains("HTTP/2")), "{failed:?}");
+    let missing = counts(&format!("host=={host};status==404"));
+    assert!(missing.keys().all(|what| what.starts_with("404 ") && what.ends_with(" origin")), "{missing:?}");
+
+    let dashboard = edge.get(&format!("/zones/{}/analytics/dashboard?since=-60", edge.zone()));
+    let requests = &dashboard["totals"]["requests"];
+    assert_eq!(requests["all"], requests["uncached"], "{dashboard}");
+    assert_eq!(requests["ssl"]["encrypted"], 3, "{dashboard}");
+    assert!(requests["http_status"]["404"].as_u64() >= Some(1), "{dashboard}");
+    let told = finish(&mut edge.command(["analytics", "http", edge.domain()])).ok();
+    for what in ["requests", &host, &gone, "unreached", "hosts that fail most"] {
+        assert!(told.contains(what), "{what}: {told}");
+    }
+}
+
+/// What is counted, when it is so many.
+fn counts_until(counts: impl Fn() -> BTreeMap<String, u64>, all: u64) -> BTreeMap<String, u64> {
+    wait::until("all is counted", || Some(counts()).filter(|counts| counts.values().sum::<u64>() == all))
 }

@@ -93,6 +93,11 @@ fn configuration(edge: &Edge, document: &Value) -> String {
                 })
                 .collect();
             let method = method.to_uppercase();
+            // An answer that goes on for minutes: the tests of the API look at it.
+            if path.ends_with("/live") {
+                let _ = write!(text, "[[operations]]\ninclude-name = \"{method} {path}\"\nenabled = false\n");
+                continue;
+            }
             let _ = write!(
                 text,
                 "[[operations]]\ninclude-name = \"{method} {path}\"\nparameters = {{ {} }}\n",

@@ -9,15 +9,15 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bartizan_analytics::Table;
 use bartizan_authority::BATCH_MAX;
-use bartizan_live::{Reader, Tray};
+use bartizan_live::Reader;
 use bartizan_wire::dns::TCP_ANSWER_MAX;
 
 use super::Visit;
 use crate::Config;
 use crate::counters::Tally;
 use crate::pipeline::{self, End, Exchange, Now, Room, Silence, Transport};
+use crate::tap::Tap;
 
 /// What a connection may send before we answer, lengths included: about a hundred pipelined queries. No useful query is
 /// as long as this alone.
@@ -140,7 +140,7 @@ pub(super) enum Then {
 }
 
 impl Desk {
-    pub(super) fn new(config: Reader<Config>, signatures: bartizan_signer::Limits, tap: Option<Tray<Table>>) -> Desk {
+    pub(super) fn new(config: Reader<Config>, signatures: bartizan_signer::Limits, tap: Option<Tap>) -> Desk {
         Desk {
             config,
             worker: Box::new(pipeline::Worker::new(signatures).tapped(tap)),
