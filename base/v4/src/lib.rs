@@ -59,7 +59,7 @@ pub use load_balancing::{LoadBalancer, LoadBalancerBody, Monitor, MonitorBody, P
 pub use page_rule::PageRule;
 pub use patch::Patch;
 pub use pop::{Pop, PopBody};
-pub use session::{LoginCode, Session, SessionBody, StoredSession};
+pub use session::{LoginCode, LoginCodeBody, LoginCodeOwner, Session, SessionBody, StoredSession};
 pub use settings::{Setting, SettingBody, SettingPatch, SettingsBody, StoredSetting, StoredSettings};
 pub use spectrum::{App, AppBody, StoredApp};
 pub use status::{Status, StatusAudit, StatusProblem};

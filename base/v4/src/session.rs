@@ -53,6 +53,20 @@ pub struct LoginCode {
     pub expires_on: Timestamp,
 }
 
+/// What asks for the owner of a login link.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct LoginCodeBody {
+    #[serde(default, skip_serializing_if = "Patch::is_absent")]
+    #[schema(value_type = String)]
+    pub code: Patch<String>,
+}
+
+/// Who is logged in by a login link.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct LoginCodeOwner {
+    pub email: String,
+}
+
 /// A session as stored. What the browser shows is known here only as a hash.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StoredSession {

@@ -61,6 +61,13 @@ impl LoginCodes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|one| one.user != user);
     }
 
+    /// Whose it is, and by what it was made, if it is good; it stays so.
+    pub(crate) fn owner(&self, code: &str, now: Instant) -> Option<(UserId, Credentials)> {
+        let hash = hash_token(code);
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().find(|one| one.hash == hash && one.until > now).map(|one| (one.user, one.by))
+    }
+
     /// Whose it is, and by what it was made, if it is good; then it is so no more.
     pub(crate) fn take(&self, code: &str, now: Instant) -> Option<(UserId, Credentials)> {
         let hash = hash_token(code);
@@ -84,8 +91,12 @@ mod tests {
         let (one, other) = (codes.make(user, by, now), codes.make(second, by, now));
         assert_ne!(one, other);
         assert_eq!(codes.take(&one[1..], now), None);
+        for _ in 0..2 {
+            assert_eq!(codes.owner(&one, now), Some((user, by)));
+        }
+        assert_eq!((codes.owner(&one[1..], now), codes.owner(&one, now + LIFE)), (None, None));
         assert_eq!(codes.take(&one, now), Some((user, by)));
-        assert_eq!(codes.take(&one, now), None);
+        assert_eq!((codes.take(&one, now), codes.owner(&one, now)), (None, None));
         assert_eq!(codes.take(&other, now + LIFE), None);
     }
 

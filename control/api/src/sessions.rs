@@ -12,7 +12,9 @@ use axum::response::{IntoResponse, Response};
 use bartizan_names::{IdError, SessionId, Span, Timestamp, UserId};
 use bartizan_seal::{TokenHash, hash_token};
 use bartizan_store::{Key, Kind, Prefix, Scope};
-use bartizan_v4::{Deleted, LoginCode, Session, SessionBody, StoredSession, StoredUser, UserStatus};
+use bartizan_v4::{
+    Deleted, LoginCode, LoginCodeBody, LoginCodeOwner, Session, SessionBody, StoredSession, StoredUser, UserStatus,
+};
 use http::{Extensions, HeaderMap, Uri, header};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -23,7 +25,7 @@ use crate::cookie;
 use crate::dry_run;
 use crate::error::{Error, Fault};
 use crate::extract::{Body, Ids, Query};
-use crate::login_codes::{self, credentials};
+use crate::login_codes::{self, Credentials, credentials};
 use crate::origin::Origin;
 use crate::permission::Permission;
 use crate::reply::Reply;
@@ -48,13 +50,14 @@ const EMAIL_MAX: usize = 320;
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(open(routes!(create)))
+        .routes(open(routes!(owner)))
         .routes(needs(Permission::UserDetailsWrite, api, routes!(create_code)))
         .routes(needs(Permission::UserDetailsRead, api, routes!(list)))
         .routes(needs(Permission::UserDetailsWrite, api, routes!(end_all)))
         .routes(needs(Permission::UserDetailsWrite, api, routes!(end)))
 }
 
-/// Logs somebody in: a browser gets a cookie.
+/// Logs somebody in: a browser gets a cookie. The session that it showed until then ends, whoever's it was.
 #[utoipa::path(
     post,
     path = "/bartizan/sessions",
@@ -90,18 +93,59 @@ async fn create(
     })?;
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
     let agent = agent.map(|agent| agent.chars().take(AGENT_MAX).collect::<String>());
+    // Its cookie is about to be another one: nobody could end that session from here any more.
+    let left = cookie::read(&headers).map(hash_token);
     let writes = api.writes().clone();
     let (secret, session) = blocking(move || {
-        writes.change(By::Login(user.id, from), |change| change.begin_session(&user, from, agent.clone()))
+        writes.change(By::Login(user.id, from), |change| {
+            let left = change.leave_session(left.as_ref())?;
+            change.begin_session(&user, from, agent.clone(), left.as_ref())
+        })
     })
     .await?;
     let cookie = cookie::set(&secret, secure, SECONDS_MAX);
     Ok(([(header::SET_COOKIE, cookie)], Reply::of(sent(session.clone(), Some(session.id)))).into_response())
 }
 
+/// Tells whose a login link is, so that whoever was led to it knows as whom they would be logged in. It is as good as before.
+#[utoipa::path(
+    post,
+    path = "/bartizan/sessions/codes/owner",
+    tag = "Sessions",
+    request_body = LoginCodeBody,
+    responses((status = 200, body = bartizan_v4::Envelope<LoginCodeOwner>))
+)]
+async fn owner(
+    State(api): State<Api>,
+    extensions: Extensions,
+    headers: HeaderMap,
+    uri: Uri,
+    Body(body): Body<LoginCodeBody>,
+) -> Result<Reply<LoginCodeOwner>, Error> {
+    IfMatch::read(&headers).check(None)?;
+    dry_run::refuse(&uri)?;
+    if Origin::read(&headers, &uri) == Origin::Foreign {
+        return Err(Fault::ForeignOrigin.into());
+    }
+    let code = body.code.value().ok_or_else(|| Fault::BodyField.because("`code` is missing").at("/code"))?;
+    let found = match api.login_codes().owner(code, Instant::now()) {
+        Some(made) => owner_of(&api, made).await,
+        None => Err(Fault::LoginCodeUnknown.into()),
+    };
+    let user = found.inspect_err(|error| {
+        if matches!(error.fault, Fault::LoginCodeUnknown) {
+            api.note_wrong(peer_of(&extensions));
+        }
+    })?;
+    Ok(Reply::of(LoginCodeOwner { email: user.email }))
+}
+
 /// Whoever shows the code of a link, which ends by that.
 async fn by_code(api: &Api, code: &str) -> Result<StoredUser, Error> {
-    let (user, by) = api.login_codes().take(code, Instant::now()).ok_or(Fault::LoginCodeUnknown)?;
+    owner_of(api, api.login_codes().take(code, Instant::now()).ok_or(Fault::LoginCodeUnknown)?).await
+}
+
+async fn owner_of(api: &Api, (user, by): (UserId, Credentials)) -> Result<StoredUser, Error> {
     let user: Option<StoredUser> = api.read(move |view| view.find(&Key::user(user))).await?;
     // Whoever has taken a new password or key meant to end what was before.
     user.filter(|user| credentials(user) == by).ok_or_else(|| Fault::LoginCodeUnknown.into())
@@ -281,12 +325,13 @@ impl View {
 }
 
 impl Change {
-    /// Begins a session of a user as they were read; the secret is told once.
+    /// Begins a session of a user as they were read; the secret is told once. `left` has ended with this change.
     fn begin_session(
         &mut self,
         user: &StoredUser,
         from: Option<IpAddr>,
         user_agent: Option<String>,
+        left: Option<&Key>,
     ) -> Result<(String, StoredSession), Error> {
         let key = Key::user(user.id);
         // Another password may have been set, or the user disabled, while this one was looked at.
@@ -297,6 +342,7 @@ impl Change {
         }
         self.guard(&key)?;
         let mut old = self.sessions(user.id)?;
+        old.retain(|(key, _)| Some(key) != left);
         old.sort_by_key(|(_, session)| session.as_ref().map(|session| std::cmp::Reverse(session.seen_on)));
         let now = self.now();
         let too_many = old.len().saturating_sub(SESSIONS_MAX - 1);
@@ -323,6 +369,17 @@ impl Change {
         self.claim_name(session_hash_key(&hash), key.as_str())?;
         self.put(key, &session)?;
         Ok((secret, session))
+    }
+
+    /// Ends the session whose cookie has this hash, and says which it was.
+    fn leave_session(&mut self, hash: Option<&TokenHash>) -> Result<Option<Key>, Error> {
+        let Some(hash) = hash else { return Ok(None) };
+        let Some(key) = self.holder(&session_hash_key(hash))?.and_then(|key| Key::parse(&key).ok()) else {
+            return Ok(None);
+        };
+        let Some(session) = self.if_readable::<StoredSession>(&key)? else { return Ok(None) };
+        self.end_session(key.clone(), Some(&session))?;
+        Ok(Some(key))
     }
 
     /// Of one that cannot be read the hash stays, and leads nowhere.

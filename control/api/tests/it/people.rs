@@ -155,6 +155,8 @@ fn a_session_lives_and_ends() {
             assert_eq!(answer.verdict(), expect, "{origin:?} {method} {path}");
         }
         assert_eq!(edge.send_as(&headers, "GET", "/client/v4/zones", "").verdict(), "200");
+        // Whoever logs in with a session leaves it, so this one is without.
+        let headers: Vec<_> = headers.into_iter().filter(|(name, _)| *name != "cookie").collect();
         let answer = edge.send_as(&headers, "POST", &format!("/client/v4{SESSIONS}"), &body);
         assert_eq!(answer.verdict() == "200", origin.is_none(), "{origin:?}");
     }
@@ -184,6 +186,65 @@ fn a_session_lives_and_ends() {
     assert!(ended.headers["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
     assert_eq!(ended.result(), json!({"id": id}));
     assert_eq!(call(cookie_1, "GET", "/user", "").verdict(), "403 9109");
+}
+
+/// A browser has one session: the one that it had ends when another begins, and no other does.
+#[test]
+fn whoever_logs_in_anew_leaves_the_session_that_was() {
+    let edge = Edge::new();
+    for email in ["ann@example.com", "bob@example.com"] {
+        user(&edge, email, Some(PASSWORD));
+    }
+    let (first, _) = cookie(&edge, "ann@example.com", PASSWORD);
+    let (elsewhere, _) = cookie(&edge, "ann@example.com", PASSWORD);
+    let log_in = |shown: &str, body: Value| {
+        let headers = [HOST, ORIGIN, ("cookie", shown)];
+        edge.send_as(&headers, "POST", &format!("/client/v4{SESSIONS}"), &body.to_string())
+    };
+    let holds = |cookie: &str| in_session(&edge, cookie, "GET", "/user", "").verdict();
+    let bob = |password: &str| json!({"email": "bob@example.com", "password": password});
+    // Who is not let in stays who they are.
+    assert_eq!(log_in(&first, bob("not that one, no")).verdict(), "403 9108");
+    assert_eq!(log_in(&first, json!({"code": "0".repeat(40)})).verdict(), "403 9108");
+    assert_eq!(holds(&first), "200");
+    let answer = log_in(&first, bob(PASSWORD));
+    let second = answer.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap();
+    assert_eq!((holds(&first), holds(&elsewhere), holds(second)), ("403 9109".into(), "200".into(), "200".into()));
+    // By a link too; and what is no session any more is in nobody's way.
+    let code = |edge: &Edge| edge.post(&format!("{SESSIONS}/codes"), "").result()["code"].clone();
+    assert_eq!(log_in(second, json!({"code": code(&edge)})).verdict(), "200");
+    assert_eq!(holds(second), "403 9109");
+    assert_eq!(log_in(second, json!({"code": code(&edge)})).verdict(), "200");
+}
+
+/// Before somebody follows a link they are told whose it is, and it is not used up by that.
+#[test]
+fn a_login_link_says_whose_it_is() {
+    let edge = Edge::new();
+    let path = format!("{SESSIONS}/codes/owner");
+    let ask = |code: &Value, origin: (&str, &str)| {
+        edge.send_as(&[HOST, origin], "POST", &format!("/client/v4{path}"), &json!({"code": code}).to_string())
+    };
+    let code = edge.post(&format!("{SESSIONS}/codes"), "").result()["code"].clone();
+    for _ in 0..2 {
+        assert_eq!(ask(&code, ORIGIN).result(), json!({"email": EMAIL}));
+    }
+    for (code, origin, expect) in [
+        (code.clone(), ("origin", "https://evil.example"), "403 10403"),
+        (json!("0".repeat(40)), ORIGIN, "403 9108"),
+        (Value::Null, ORIGIN, "400 6007 /code"),
+        (json!(7), ORIGIN, "400 6007 /code"),
+    ] {
+        assert_eq!(ask(&code, origin).verdict(), expect, "{code} {origin:?}");
+    }
+    assert_eq!(edge.send_as(&[], "POST", &format!("/client/v4{path}?dry_run=true"), "{}").verdict(), "400 6008");
+    let used =
+        edge.send_as(&[HOST, ORIGIN], "POST", &format!("/client/v4{SESSIONS}"), &json!({"code": code}).to_string());
+    assert_eq!((used.verdict(), ask(&code, ORIGIN).verdict()), ("200".into(), "403 9108".into()));
+    // Nor is it told once it is good for nothing.
+    let code = edge.post(&format!("{SESSIONS}/codes"), "").result()["code"].clone();
+    let set = edge.call("PATCH", &me(&edge), &json!({"password": PASSWORD}).to_string());
+    assert_eq!((set.verdict(), ask(&code, ORIGIN).verdict()), ("200".into(), "403 9108".into()));
 }
 
 /// A link lets in once, as whoever made it; and nobody makes one who could not be its user already.
