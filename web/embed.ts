@@ -13,6 +13,7 @@ const KINDS: Record<string, string> = {
   css: 'text/css; charset=utf-8',
   svg: 'image/svg+xml',
   json: 'application/json',
+  txt: 'text/plain; charset=utf-8',
 };
 
 export function embed(): Plugin {

@@ -17,6 +17,9 @@ pub const PAGE: &str = "/";
 /// Below this the names of files say what is in them.
 pub const ASSETS: &str = "/assets/";
 
+/// The licences of what others have made of it. Its name stays what it is.
+pub const NOTICES: &str = "/assets/licenses.txt";
+
 /// Nothing but our own files, nothing in line, no frame around the page and no form out of it. Text becomes markup in no place
 /// but the templates of the page's own library.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
@@ -49,7 +52,7 @@ pub fn answer(path: &str, asked: &HeaderMap) -> Option<Response<&'static [u8]>> 
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     }
     let headers = response.headers_mut();
-    let keep = if path.starts_with(ASSETS) { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let keep = if path.starts_with(ASSETS) && path != NOTICES { "public, max-age=31536000, immutable" } else { "no-cache" };
     for (name, value) in [
         (header::CONTENT_TYPE, file.kind),
         (header::CACHE_CONTROL, keep),
@@ -172,7 +175,7 @@ mod tests {
             assert_eq!(again.body().is_empty(), expect == 304);
             assert_eq!(again.headers().contains_key(header::CONTENT_ENCODING), expect == 200);
         }
-        let asset = FILES.iter().find(|file| file.path.starts_with(ASSETS)).unwrap();
+        let asset = FILES.iter().find(|file| file.path.starts_with(ASSETS) && file.path != NOTICES).unwrap();
         let asset = answer(asset.path, &HeaderMap::new()).unwrap();
         assert!(asset.headers()[header::CACHE_CONTROL].to_str().unwrap().contains("immutable"));
     }
@@ -185,6 +188,18 @@ mod tests {
             let policy = answer.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
             assert!(!policy.contains("unsafe") && policy.starts_with("default-src 'none'"), "{policy}");
             assert_eq!(answer.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+        }
+    }
+
+    /// What others have made goes nowhere without their terms.
+    #[test]
+    fn licenses_are_there() {
+        let notices = answer(NOTICES, &HeaderMap::new()).unwrap();
+        assert_eq!(notices.headers()[header::CACHE_CONTROL], "no-cache");
+        assert_eq!(notices.headers()[header::CONTENT_TYPE], "text/plain; charset=utf-8");
+        let text = std::str::from_utf8(notices.body()).unwrap();
+        for part in ["svelte 5.", "uplot 1.", "(MIT)", "Permission is hereby granted"] {
+            assert!(text.contains(part), "{part}: {text}");
         }
     }
 

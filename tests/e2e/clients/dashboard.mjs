@@ -46,6 +46,11 @@ const parts = {
     await heading(page, 'Overview');
     assert.ok(!page.url().includes('login'), 'the code of the link does not stay in the address');
 
+    // What others have made is said, with their terms.
+    await page.getByRole('link', { name: 'About' }).click();
+    await heading(page, 'About');
+    await page.locator('pre').filter({ hasText: 'svelte 5.' }).filter({ hasText: 'uplot 1.' }).waitFor();
+
     // A password, so that one can come back.
     await page.getByRole('link', { name: 'Set a password' }).click();
     await page.getByLabel('New password').fill('short');
@@ -268,6 +273,99 @@ const parts = {
     return { connector, token, password };
   },
 
+  // Devices that are known by a certificate: CSR is the request of one, HOST a host that answers.
+  async devices() {
+    const page = await open();
+    await page.goto(link);
+    await heading(page, 'Overview');
+    await page.goto(`${root}#/zones/${edge.zone.id}/clients`);
+    await heading(page, 'Client certificates');
+    let form = page.getByRole('form', { name: 'Issue a certificate' });
+    await form.getByLabel('A request (CSR, PEM)').fill('no request');
+    await button(form, 'Issue it').click();
+    await form.getByRole('alert').first().waitFor();
+    for (const name of ['sensor-7', 'sensor-8']) {
+      await form.getByLabel('A request (CSR, PEM)').fill(process.env[name]);
+      await button(form, 'Issue it').click();
+      await row(page, name).getByText('active').waitFor();
+    }
+    const said = form.locator('.note').filter({ hasText: 'sensor-8' });
+    const certificate = (await said.locator('pre').innerText()).trim();
+
+    form = page.getByRole('form', { name: 'A host' });
+    await form.getByLabel('Host', { exact: true }).fill('elsewhere.example');
+    await button(form, 'Ask there').click();
+    await form.getByRole('alert').first().waitFor();
+    await form.getByLabel('Host', { exact: true }).fill(process.env.HOST);
+    await form.getByLabel('What it wants').selectOption('enforce');
+    await button(form, 'Ask there').click();
+    await row(page, process.env.HOST).getByText('the zone’s own').waitFor();
+
+    // One is let in no more; the other is, then is not, and is again.
+    for (const name of ['sensor-7', 'sensor-8']) {
+      await button(page, `Revoke ${name}`).click();
+      await button(page.getByRole('dialog'), 'Revoke it').click();
+      await row(page, name).getByText('revoked').waitFor();
+    }
+    await button(page, 'Let sensor-8 in again').click();
+    await row(page, 'sensor-8').getByText('active').waitFor();
+    await page.getByLabel('Show', { exact: true }).selectOption('revoked');
+    await row(page, 'sensor-8').waitFor({ state: 'detached' });
+    await row(page, 'sensor-7').waitFor();
+    await page.getByLabel('Show', { exact: true }).selectOption('');
+
+    // An authority of one's own, and what becomes of it.
+    await page.getByText('Bring one').click();
+    form = page.getByRole('form', { name: 'Bring an authority' });
+    await form.getByLabel('Name', { exact: true }).fill('Devices');
+    await form.getByLabel('Its certificate, or several (PEM)').fill(process.env.CA);
+    await form.getByLabel('Hosts that believe it').fill(process.env.HOST);
+    await button(form, 'Bring it').click();
+    await row(page, process.env.HOST).filter({ hasText: 'the zone’s own, Devices' }).waitFor();
+    const list = page.locator('section').filter({ has: page.getByRole('heading', { name: 'Authorities of your own' }) });
+    const faults = [];
+    const storageState = await page.context().storageState();
+    for (const look of LOOKS) {
+      const other = await open({ ...look, storageState });
+      await other.goto(`${root}#/zones/${edge.zone.id}/clients`);
+      await row(other, 'sensor-8').getByText('active').waitFor();
+      const wide = await other.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+      if (wide > 0) faults.push(`${wide} too wide for ${look.viewport.width}`);
+      faults.push(...(await judge(other)).map((fault) => `${look.colorScheme}: ${fault}`));
+    }
+    await button(list, 'Delete Devices').click();
+    await button(page.getByRole('dialog'), 'Delete it').click();
+    await page.getByText('None: hosts can believe').waitFor();
+
+    // Found in the history by what was done to what, when, by whom and from where.
+    await page.goto(`${root}#/history`);
+    await heading(page, 'History');
+    const changes = page.locator('ol > li');
+    await page.getByLabel('Kind').selectOption('client_root');
+    await page.getByLabel('Action').selectOption('delete');
+    await changes.filter({ hasText: 'Deleted' }).first().waitFor();
+    await changes.filter({ hasText: 'Added' }).first().waitFor({ state: 'detached' });
+    assert.equal(await changes.count(), 1);
+    await page.getByText('More filters').click();
+    await page.getByLabel('Who (e-mail)').fill('ann@example.com');
+    await page.getByText('Nothing like that was changed').waitFor();
+    await page.getByLabel('Who (e-mail)').fill(edge.email);
+    await page.getByLabel('From (address or prefix)').fill('127.0.0.0/8');
+    await changes.first().waitFor();
+    await page.getByLabel('Before (day)').fill('2020-01-01');
+    await page.getByText('Nothing like that was changed').waitFor();
+    assert.ok(page.url().includes('before=2020-01-01'), page.url());
+    await button(page, 'Show all').click();
+    await changes.filter({ hasText: 'Added' }).first().waitFor();
+    await page.getByLabel('Kind').selectOption('client_root');
+    await changes.filter({ hasText: 'Devices' }).first().waitFor();
+    const saved = page.waitForEvent('download');
+    await button(page, 'CSV').click();
+    const table = readFileSync(await (await saved).path(), 'utf8');
+    assert.ok(table.includes('client_root') && !table.includes('zone_settings'), table);
+    return { certificate, faults };
+  },
+
   // `www` and names that are not there were asked for before; the test knows how often.
   async analytics() {
     const page = await open();
@@ -461,6 +559,8 @@ const parts = {
     await page.goto(link);
     await heading(page, 'Log in as somebody else?');
     await page.getByText('You are logged in as ann@example.com').waitFor();
+    // It says whose the link is, before anybody is asked to follow it.
+    await page.getByText(`This link is of ${edge.email}`).waitFor();
     assert.ok(!page.url().includes('login'), 'the code of the link does not stay in the address');
     assert.equal(await who(), 'ann@example.com');
     const faults = await judge(page);
@@ -471,18 +571,19 @@ const parts = {
     const other = await page.context().newPage();
     await other.goto(link);
     await heading(other, 'Log in as somebody else?');
-    await button(other, 'Log in as its owner').click();
+    const before = (await page.context().cookies()).find(({ name }) => name.endsWith('bartizan')).value;
+    await button(other, `Log in as ${edge.email}`).click();
     await other.getByRole('link', { name: edge.email }).waitFor();
     await heading(other, 'Overview');
     assert.equal(await who(), edge.email);
 
     // Good once: whoever is logged in reads it, and goes on as they were.
     await other.goto(link);
-    await button(other, 'Log in as its owner').click();
     await other.getByRole('alert').filter({ hasText: 'used already' }).waitFor();
+    assert.equal(await other.getByRole('button', { name: /^Log in as/ }).count(), 0);
     await button(other, 'Stay as I am').click();
     await heading(other, 'Overview');
-    return { faults };
+    return { faults, before };
   },
 
   async pages() {

@@ -47,7 +47,7 @@ const MINUTES_KEPT = 2 * 1_440 - 60;
 const HOURS_KEPT = 90 * 1_440 - 1_440;
 
 /** From when to when, and how finely it is drawn. */
-export function span(view: View, now = Date.now()): { since: string; until: string; delta: string } {
+export function span(view: Pick<View, 'range' | 'since' | 'until'>, now = Date.now()): { since: string; until: string; delta: string } {
   if (view.since && view.until) {
     const minutes = (Date.parse(view.until) - Date.parse(view.since)) / 60_000;
     const age = (now - Date.parse(view.since)) / 60_000;
@@ -85,7 +85,7 @@ export function unaskable(name: string): string | undefined {
 }
 
 /** What means something in a filter means nothing in a value. */
-const value = (text: string) => text.replaceAll(/[,;]/g, '\\$&');
+export const value = (text: string) => text.replaceAll(/[,;]/g, '\\$&');
 
 /** All that has to be so; more of it in `also`. */
 export function filters(view: View, also: string[] = []): string | undefined {
@@ -168,15 +168,15 @@ export interface Lines {
   series: { name: string; values: number[] }[];
 }
 
-/** Series by the first dimension, known codes first, the smallest ones put together. */
-export function lines(of: ByTime, max = 6): Lines {
+/** Series by the first dimension, known ones first in their order, the smallest ones put together. */
+export function lines(of: ByTime, max = 6, known = CODES): Lines {
   const times = of.time_intervals.map(([begin]) => Date.parse(begin) / 1_000);
   const all = of.data.map(({ dimensions, metrics }) => ({
     name: dimensions[0] ?? '',
     values: times.map((_, index) => metrics[0]?.[index] ?? 0),
   }));
   const sum = (values: number[]) => values.reduce((one, other) => one + other, 0);
-  const rank = (name: string) => (CODES.includes(name) ? CODES.indexOf(name) : CODES.length);
+  const rank = (name: string) => (known.includes(name) ? known.indexOf(name) : known.length);
   all.sort((one, other) => rank(one.name) - rank(other.name) || sum(other.values) - sum(one.values));
   const rest = all.slice(max - 1);
   const series = rest.length > 1 ? [...all.slice(0, max - 1), { name: 'others', values: times.map((_, index) => sum(rest.map(({ values }) => values[index] ?? 0))) }] : all;

@@ -80,6 +80,20 @@ export async function text(path: string): Promise<string> {
   throw refused(answer.status, problems);
 }
 
+/** The body of an answer that does not end by itself. Who aborts `signal` wants no more of it. */
+export async function stream(path: string, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
+  let answer: Response;
+  try {
+    answer = await fetch(BASE + path, { credentials: 'same-origin', cache: 'no-store', signal });
+  } catch (error) {
+    if (!signal.aborted) unreached();
+    throw signal.aborted ? error : new ApiError(0, [{ code: 0, message: 'the edge does not answer' }]);
+  }
+  reached();
+  if (answer.ok && answer.body) return answer.body;
+  throw refused(answer.status, await answer.json().then((envelope: Envelope<unknown>) => envelope.errors, () => []));
+}
+
 async function send(method: Method, path: string, body?: unknown): Promise<Response> {
   const isForm = body instanceof FormData;
   const headers: Record<string, string> = body === undefined || isForm ? {} : { 'content-type': 'application/json' };

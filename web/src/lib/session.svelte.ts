@@ -67,6 +67,11 @@ class Session {
     }
   }
 
+  /** Whose a login link is; it is not used up by that. */
+  owner(code: string): Promise<{ email: string }> {
+    return post<{ email: string }>('/bartizan/sessions/codes/owner', { code });
+  }
+
   /** Looks whether the browser has a session that holds. */
   async look(): Promise<void> {
     try {

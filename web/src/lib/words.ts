@@ -10,6 +10,14 @@ export function plural(number: number, one: string, many = `${one}s`): string {
   return `${count(number)} ${number === 1 ? one : many}`;
 }
 
+/** Octets as people say them: each unit is a thousand of the one before. */
+export function bytes(number: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
+  let [left, at] = [number, 0];
+  while (left >= 999.5 && at < units.length - 1) [left, at] = [left / 1_000, at + 1];
+  return `${at === 0 || left >= 99.95 ? Math.round(left) : Number(left.toFixed(1))} ${units[at]}`;
+}
+
 const STEPS: [number, string][] = [
   [60, 'second'],
   [60, 'minute'],

@@ -3,10 +3,12 @@
 import type { Component } from 'svelte';
 
 import type { IconName } from '../ui/Icon.svelte';
+import About from './About.svelte';
 import Analytics from './Analytics.svelte';
 import Apps from './Apps.svelte';
 import Balancers from './Balancers.svelte';
 import Certificates from './Certificates.svelte';
+import Clients from './Clients.svelte';
 import Dnssec from './Dnssec.svelte';
 import Firewall from './Firewall.svelte';
 import History from './History.svelte';
@@ -31,6 +33,7 @@ export const PAGES: [string, Component<any>][] = [
   ['/zones/:id/analytics', Analytics],
   ['/zones/:id/dnssec', Dnssec],
   ['/zones/:id/certificates', Certificates],
+  ['/zones/:id/clients', Clients],
   ['/zones/:id/firewall', Firewall],
   ['/zones/:id/applications', Apps],
   ['/zones/:id/balancers', Balancers],
@@ -44,6 +47,7 @@ export const PAGES: [string, Component<any>][] = [
   ['/people', People],
   ['/history', History],
   ['/me', Me],
+  ['/about', About],
 ];
 
 interface Entry {
@@ -67,6 +71,7 @@ export const OF_ACCOUNT: { name: string; pages: Entry[] }[] = [
       { name: 'API tokens', path: '/tokens', icon: 'key' },
       { name: 'People', path: '/people', icon: 'people' },
       { name: 'History', path: '/history', icon: 'clock' },
+      { name: 'About', path: '/about', icon: 'stamp' },
     ] },
 ];
 
@@ -75,6 +80,7 @@ export const OF_ZONE: Entry[] = [
   { name: 'DNS analytics', path: 'analytics', icon: 'chart' },
   { name: 'DNSSEC', path: 'dnssec', icon: 'stamp' },
   { name: 'Certificates', path: 'certificates', icon: 'lock' },
+  { name: 'Client certificates', path: 'clients', icon: 'key' },
   { name: 'Firewall', path: 'firewall', icon: 'shield' },
   { name: 'Applications', path: 'applications', icon: 'plug' },
   { name: 'Load balancers', path: 'balancers', icon: 'scale' },

@@ -97,6 +97,38 @@ fn services_and_rights_from_a_browser() {
     assert_eq!(curl::get(&["-H", "content-type: application/json", "-d", &body, &url]).status, 200);
 }
 
+/// Devices get certificates, and a host lets in those that have one, until it is taken from them.
+#[test]
+fn devices_are_known_from_a_browser() {
+    let edge = Edge::start();
+    let origin = Origin::files();
+    let host = edge.proxied("iot", "A", "127.0.0.1", origin.port());
+    let file = |name: &str| edge.folder().join(name).to_string_lossy().into_owned();
+    let openssl = |words: &[&str]| finish(Command::new("openssl").args(words)).ok();
+    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+    let request = |name: &str| {
+        let (secret, subject) = (file(&format!("{name}.key")), format!("/CN={name}"));
+        openssl(&[&["req", "-new"][..], &key, &["-subj", &subject, "-keyout", &secret]].concat())
+    };
+    let (first, second) = (request("sensor-7"), request("sensor-8"));
+    let authority =
+        openssl(&[&["req", "-x509"][..], &key, &["-subj", "/CN=Devices", "-keyout", &file("ca.key")]].concat());
+    let told = in_browser_with(
+        &edge,
+        "devices",
+        &[("sensor-7", &first), ("sensor-8", &second), ("CA", &authority), ("HOST", &host)],
+    );
+    assert_eq!(told["faults"], json!([]), "{told}");
+    std::fs::write(file("sensor-8.pem"), told["certificate"].as_str().expect("PEM")).expect("a file of ours");
+    let shown = ["--cert", &file("sensor-8.pem"), "--key", &file("sensor-8.key")];
+    wait::until("who has a certificate is let in, and nobody else", || {
+        let with = edge.try_https(&host, "/", &shown).ok()?.status;
+        (with == 200 && edge.https_get(&host, "/", &[]).status == 403).then_some(())
+    });
+    let all = edge.get(&format!("/zones/{}/client_certificates?status=revoked", edge.zone()));
+    assert_eq!((all.as_array().map(Vec::len), &all[0]["common_name"]), (Some(1), &json!("sensor-7")), "{all}");
+}
+
 /// What was asked for with dig is what a person sees: the names, those that are missing, how they came, one of them alone.
 #[test]
 fn queries_are_seen_in_a_browser() {
@@ -196,6 +228,10 @@ fn a_link_takes_nobody_over_without_a_word() {
     edge.post("/bartizan/users", &json!({"email": "ann@example.com", "password": password}));
     let told = in_browser_with(&edge, "link", &[("PASSWORD", password)]);
     assert_eq!(told["faults"], json!([]), "{told}");
+    // The session that was left for the link's is over.
+    let cookie = format!("cookie: bartizan={}", told["before"].as_str().expect("a secret"));
+    let left = curl::get(&["-H", &cookie, &format!("{}/user", edge.api_url())]);
+    assert_eq!(left.status, 403, "{}", left.text());
 }
 
 /// Every page, in both colour schemes and on a phone, as a judge of access sees it; and nothing that its policy forbids.
