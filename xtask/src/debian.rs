@@ -64,6 +64,9 @@ pub(crate) const TESTS: &[Program] = &[
     program("knotd", "knot"),
     // Who opens the dashboard.
     program("chromium", "chromium"),
+    // Who reads `/metrics`, and what judges them.
+    program("prometheus", "prometheus"),
+    program("promtool", "prometheus"),
     // What browsers believe.
     program("certutil", "libnss3-tools"),
     // Tests of the kernel's part make network namespaces, and look into them.

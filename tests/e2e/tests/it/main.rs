@@ -29,6 +29,7 @@ mod http_edge;
 mod judges;
 mod load_balancing;
 mod mail;
+mod metrics;
 mod moving_in;
 mod origins;
 mod own_parents;
