@@ -31,11 +31,29 @@ pub fn hold_to_send(socket: &impl AsFd, bytes: u32) -> io::Result<()> {
     SockRef::from(socket).set_tcp_notsent_lowat(bytes)
 }
 
+/// Has each connection that is accepted here from now on hold no more than so many bytes to send ([`hold_to_send`]), and send
+/// small writes at once: else one waits for the acknowledgement of the one before (Nagle, RFC 9293 §3.7.4). It has both from
+/// its listener, so that none costs two system calls for them, whoever it is from.
+pub fn hand_down(listener: &impl AsFd, unsent_bytes: u32) -> io::Result<()> {
+    hold_to_send(listener, unsent_bytes)?;
+    SockRef::from(listener).set_tcp_nodelay(true)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::net::UdpSocket;
+    use std::net::{TcpListener, TcpStream, UdpSocket};
 
     use super::*;
+
+    #[test]
+    fn connections_have_it_from_their_listener() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        hand_down(&listener, 100_000).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        assert!(stream.nodelay().unwrap());
+        assert_eq!(SockRef::from(&stream).tcp_notsent_lowat().unwrap(), 100_000);
+    }
 
     /// The kernel doubles what is asked for, for its own bookkeeping (socket(7)).
     #[test]

@@ -22,7 +22,7 @@ mod udp;
 
 pub use account::{Account, LEAST_BYTES_PER_SECOND, LeastRate};
 pub use any_port::{AnyPortDatagram, prepare_any_port, receive_any_port, tcp_transparent, udp_transparent};
-pub use buffer::{hold_to_receive, hold_to_send};
+pub use buffer::{hand_down, hold_to_receive, hold_to_send};
 pub use delivery::undelivered;
 pub use descriptors::descriptors_max;
 pub use disk::{free_bytes, read_ahead};

@@ -267,6 +267,7 @@ impl WorkerSetup {
     fn start(mut self) -> Result<JoinHandle<()>, StartError> {
         for (listener, _) in &self.listeners {
             listener.set_nonblocking(true)?;
+            bartizan_net::hand_down(listener, UNSENT_BYTES)?;
         }
         // It stays on the thread that it is made on.
         let (made, is_made) = std::sync::mpsc::sync_channel::<Result<(), StartError>>(1);
@@ -422,9 +423,6 @@ async fn accept_from(
 }
 
 fn admit(stream: TcpStream, from: (SocketAddr, Place), scheme: Scheme, worker: Rc<Worker>, guest: Guest) {
-    // Without it a small write waits for the acknowledgement of the one before (Nagle, RFC 9293 §3.7.4).
-    let _ = stream.set_nodelay(true);
-    let _ = bartizan_net::hold_to_send(&stream, UNSENT_BYTES);
     tokio::task::spawn_local(async move {
         ingress::serve(stream, from, scheme, worker).await;
         drop(guest);

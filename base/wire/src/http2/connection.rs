@@ -407,7 +407,9 @@ impl<S: Clone + Default> Connection<S> {
             self.encoder.set_table_bytes_max(last as usize);
         }
         let Some((greatest, last)) = said.initial_window else { return Ok(None) };
-        self.change_first_windows(greatest)?;
+        if greatest != last {
+            self.change_first_windows(greatest)?;
+        }
         self.change_first_windows(last)?;
         Ok(Some(Event::RoomForEach))
     }

@@ -61,6 +61,11 @@ impl<S: Clone + Default> Connection<S> {
         self.streams.iter_mut().map(|stream| &mut stream.owner)
     }
 
+    /// Those of streams whose own window lets something through.
+    pub fn owners_with_window(&mut self) -> impl Iterator<Item = &mut S> {
+        self.streams.iter_mut().filter(|stream| stream.send.bytes() > 0).map(|stream| &mut stream.owner)
+    }
+
     /// Streams that are not closed.
     pub fn streams(&self) -> usize {
         self.streams.count()

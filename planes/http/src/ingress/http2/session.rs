@@ -374,7 +374,8 @@ impl Session {
                 Event::Room { owner: Some(stream) } => stream.look_at_window(),
                 Event::RoomForAll => state.let_next_go(),
                 Event::RoomForEach => {
-                    state.wire.owners().flatten().for_each(|stream| stream.look_at_window());
+                    // Who has none still is not woken: windows that go to and fro would do that a hundred times each.
+                    state.wire.owners_with_window().flatten().for_each(|stream| stream.look_at_window());
                     reading.frames.look_next();
                 }
                 Event::Hungry => {

@@ -88,7 +88,7 @@ impl Stream {
         }
     }
 
-    /// It has a window again, or less of one.
+    /// It has a window again.
     pub(super) fn look_at_window(&self) {
         if self.waits_for_window.replace(false) {
             self.wake();
