@@ -201,7 +201,11 @@ pub(crate) const STREAMS_MAX: u32 = 128;
 /// Bytes a visitor may send ahead on one HTTP/2 stream: 25 Mbit/s at 80 ms.
 pub(crate) const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 
-/// The same for all streams of a connection together.
+/// And at most, where that is taken as fast as it comes, and memory is plenty: 400 Mbit/s at 80 ms. What the window has grown by
+/// is counted as the visitor's from then on.
+pub(crate) const STREAM_WINDOW_BYTES_MAX: u32 = 4 * 1024 * 1024;
+
+/// The same for all streams of a connection together: as much, and what the window of one has grown by.
 pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 
 /// What one source may have of the connections (`bartizan_quotas`). At once no number beside what is left free for others:
@@ -254,8 +258,8 @@ pub(crate) const ORIGIN_STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 /// has grown by is counted as the visitor's from then on.
 pub(crate) const ORIGIN_STREAM_WINDOW_BYTES_MAX: u32 = 4 * 1024 * 1024;
 
-/// Who has taken a whole window in less has use for a larger one: some round trips, over whatever distance.
-pub(crate) const ORIGIN_WINDOW_TIME: Duration = Duration::from_millis(100);
+/// Of whom a whole window was taken in less has use for a larger one: some round trips, over whatever distance.
+pub(crate) const WINDOW_TIME: Duration = Duration::from_millis(100);
 
 /// What is kept of a body that is sent to an origin over HTTP/2, so that it can be sent again if that has done nothing for it. It is
 /// counted as the visitor's.

@@ -76,7 +76,12 @@ impl<S: Clone + Default> Connection<S> {
         let said = [(settings::MAX_HEADER_LIST_SIZE, list_bytes as u32)];
         put_head(settings::bytes(said.len()), Kind::Settings, 0, 0, out);
         settings::put(&said, out);
-        if let Some(more) = self.receive.widen_to(connection_window) {
+        self.widen_all(connection_window, out);
+    }
+
+    /// Lets the peer send so much ahead on all streams together, from now on. It never gets less.
+    pub fn widen_all(&mut self, most: u32, out: &mut Vec<u8>) {
+        if let Some(more) = self.receive.widen_to(most) {
             put(Kind::WindowUpdate, 0, 0, &more.to_be_bytes(), out);
         }
     }
@@ -122,7 +127,7 @@ impl<S: Clone + Default> Connection<S> {
         window.saturating_sub(left).max(window.saturating_sub(unread).div_ceil(2))
     }
 
-    /// Lets the server send so much more ahead on a stream, from now on. False if the stream is over, or its window would be too large.
+    /// Lets the peer send so much more ahead on a stream, from now on. False if the stream is over, or its window would be too large.
     pub fn widen(&mut self, stream: u32, by: u32, out: &mut Vec<u8>) -> bool {
         let Some(found) = self.streams.find(stream) else { return false };
         if !found.is_receiving || found.receive.widen(by).is_err() {

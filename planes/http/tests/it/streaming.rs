@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use http::Request;
 use hyper::body::Body as _;
 
-use super::edge::{Edge, origin_at, plain, read_head, status};
+use super::edge::{Edge, STUCK, origin_at, plain, read_head, status};
+use super::frames::{Client, DATA, END_HEADERS, HEADERS, WINDOW_UPDATE, block, frame, request};
 use super::origin::{Origin, ok, pattern_at};
 use super::protocols::{Outgoing, dial_h2, run};
 
@@ -164,4 +165,45 @@ fn a_slow_reader_slows_the_origin() {
     // The kernel's buffers of two connections, 4 to 6 MB each on loopback, and ours.
     assert!(last < LENGTH / 2, "{last}");
     check_pattern(&mut client, LENGTH);
+}
+
+/// Of whom a body is taken as fast as it comes may send more ahead, on the stream and on the connection; and gives it back with it.
+#[test]
+fn windows_of_uploads_grow() {
+    const FIRST: u64 = 256 * 1024;
+    let origin = Origin::raw(|mut stream| {
+        let mut buffer = vec![0; 128 * 1024];
+        while stream.read(&mut buffer).is_ok_and(|read| read > 0) {}
+    });
+    let edge = Edge::start(&[("a.test", origin_at(origin.address), plain())]);
+    let held = || edge.gauge("bartizan_http_buffer_bytes") as u64;
+    run(async {
+        let mut client = Client::begin(&edge, "a.test", &[]).await;
+        client.send(&frame(HEADERS, END_HEADERS, 1, &block(&request("POST", "a.test", &[])))).await;
+        let (mut of_all, mut of_stream, mut sent) = (65_535, FIRST, 0);
+        // What it may send ahead, at most. It is told of some of that at a time, now for one and now for the other.
+        let mut widest = [0, 0];
+        let start = std::time::Instant::now();
+        while widest[0] <= 5 * FIRST || widest[1] <= 4 * FIRST {
+            assert!(start.elapsed() < STUCK / 2, "{widest:?} of {sent}");
+            while of_all.min(of_stream) - sent >= 16_384 {
+                client.send(&frame(DATA, 0, 1, &[b'x'; 16_384])).await;
+                sent += 16_384;
+            }
+            let more = client.next_of(&[WINDOW_UPDATE]).await.unwrap();
+            let by = u64::from(u32::from_be_bytes(more.payload.try_into().unwrap()));
+            if more.stream == 0 {
+                of_all += by
+            } else {
+                of_stream += by
+            }
+            widest = [widest[0].max(of_all - sent), widest[1].max(of_stream - sent)];
+        }
+        assert!(held() >= 7 * FIRST, "{}", held());
+    });
+    let start = std::time::Instant::now();
+    while held() > 0 {
+        assert!(start.elapsed() < STUCK, "it comes back: {}", held());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
 }

@@ -12,7 +12,7 @@ use http::{HeaderMap, StatusCode};
 
 use crate::fields::{Fields, bytes_of};
 use crate::ingress::{Connection, RequestGuard, UnderWay};
-use crate::limits::{ORIGIN_STREAM_WINDOW_BYTES, ORIGIN_STREAM_WINDOW_BYTES_MAX, ORIGIN_WINDOW_TIME};
+use crate::limits::{ORIGIN_STREAM_WINDOW_BYTES, ORIGIN_STREAM_WINDOW_BYTES_MAX, WINDOW_TIME};
 use crate::worker::Worker;
 
 pub(super) struct Stream {
@@ -228,7 +228,7 @@ impl Stream {
         let now = Instant::now();
         self.pace.set(Some((now, 0)));
         let by = window.min(ORIGIN_STREAM_WINDOW_BYTES_MAX as usize - window);
-        let is_wanted = by > 0 && self.held.get() <= window / 2 && now - began < ORIGIN_WINDOW_TIME;
+        let is_wanted = by > 0 && self.held.get() <= window / 2 && now - began < WINDOW_TIME;
         // An eighth is used for speed, so that a source that does leaves most of what it may have to those who come.
         let memory = &self.worker.memory;
         let is_plenty = || memory.is_plenty_for(memory.used().saturating_mul(3).saturating_add(by));

@@ -180,6 +180,19 @@ impl Session {
         self.change(|wire, out| wire.took(stream.number, bytes, out));
     }
 
+    /// The same of one that goes on, whose sender may have use for more room.
+    pub(super) fn took_for_reader(&self, stream: &Stream, bytes: usize) {
+        let wider = stream.take_and_widen(bytes, &self.worker);
+        self.change(|wire, out| {
+            wire.took(stream.number, bytes, out);
+            if let Some((by, ahead)) = wider
+                && wire.widen(stream.number, by, out)
+            {
+                wire.widen_all(CONNECTION_WINDOW_BYTES + ahead, out);
+            }
+        });
+    }
+
     pub(super) fn is_receiving(&self, stream: &Stream) -> bool {
         self.state.borrow_mut().wire.is_receiving(stream.number)
     }

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
 
 use bartizan_exchange::{Body, BodyError, Frame, Length};
 use bytes::{Bytes, BytesMut};
@@ -14,7 +15,7 @@ use crate::ingress::arrive::Pace;
 use crate::ingress::connection::Connection;
 use crate::ingress::deadline::Awaited;
 use crate::ingress::requests::UnderWay;
-use crate::limits::LINGER_BYTES_MAX;
+use crate::limits::{LINGER_BYTES_MAX, STREAM_WINDOW_BYTES, STREAM_WINDOW_BYTES_MAX, WINDOW_TIME};
 use crate::worker::Worker;
 
 pub(super) struct Stream {
@@ -22,6 +23,12 @@ pub(super) struct Stream {
     connection: Rc<Connection>,
     /// What it holds of the memory of its connection.
     held: Cell<usize>,
+    /// What is here of its body, with what its reader was given last.
+    waiting: Cell<usize>,
+    /// How much more it may send ahead than at first. That is held for it, whether it is here or not.
+    ahead: Cell<usize>,
+    /// When the first octet of a window was taken, and how much of it was.
+    pace: Cell<Option<(Instant, usize)>>,
     task: RefCell<Option<Waker>>,
     /// Whether it was reset, or its connection has ended.
     is_closed: Cell<bool>,
@@ -51,6 +58,9 @@ impl Stream {
             number,
             connection,
             held: Cell::new(0),
+            waiting: Cell::new(0),
+            ahead: Cell::new(0),
+            pace: Cell::new(None),
             task: RefCell::default(),
             is_closed: Cell::new(false),
             is_answered: Cell::new(false),
@@ -122,11 +132,74 @@ impl Stream {
         self.connection.let_go(bytes);
     }
 
+    /// So much more of its body is here. False if there is no memory for it.
+    fn hold_body(&self, bytes: usize, worker: &Worker) -> bool {
+        let waiting = self.waiting.get() + bytes;
+        let more = waiting.saturating_sub(self.held_for_body());
+        let is_held = more == 0 || self.hold(more, worker);
+        if is_held {
+            self.waiting.set(waiting);
+        }
+        is_held
+    }
+
+    /// So much of it was taken, and is not used any more.
+    fn let_go_body(&self, bytes: usize) {
+        let before = self.held_for_body();
+        self.waiting.set(self.waiting.get() - bytes);
+        self.let_go(before - self.held_for_body());
+    }
+
+    /// No more than what is here comes of it.
+    fn let_go_ahead(&self) {
+        let before = self.held_for_body();
+        self.ahead.set(0);
+        self.let_go(before - self.held_for_body());
+    }
+
+    fn held_for_body(&self) -> usize {
+        self.waiting.get().max(self.ahead.get())
+    }
+
+    /// So much of its body is taken. How much more may be sent ahead from now on, and how much that is in all: none, unless a whole
+    /// window was taken as fast as it came, and soon. That is held for it then.
+    // Hot: once a piece. A look at the clock for each window.
+    pub(super) fn take_and_widen(&self, bytes: usize, worker: &Worker) -> Option<(u32, u32)> {
+        if self.has_ended() {
+            return None;
+        }
+        let Some((began, taken)) = self.pace.get() else {
+            self.pace.set(Some((Instant::now(), bytes)));
+            return None;
+        };
+        let (window, taken) = (STREAM_WINDOW_BYTES as usize + self.ahead.get(), taken + bytes);
+        if taken < window {
+            self.pace.set(Some((began, taken)));
+            return None;
+        }
+        let now = Instant::now();
+        self.pace.set(Some((now, 0)));
+        let by = window.min(STREAM_WINDOW_BYTES_MAX as usize - window);
+        // An eighth is used for speed, so that a source that does leaves most of what it may have to those who come.
+        let is_plenty = || worker.memory.is_plenty_for(worker.memory.used().saturating_mul(3).saturating_add(by));
+        if by == 0 || now - began >= WINDOW_TIME || !is_plenty() {
+            return None;
+        }
+        let ahead = self.ahead.get() + by;
+        let more = ahead.saturating_sub(self.held_for_body());
+        if !self.connection.try_to_hold(more, worker) {
+            return None;
+        }
+        self.held.set(self.held.get() + more);
+        self.ahead.set(ahead);
+        Some((u32::try_from(by).ok()?, u32::try_from(ahead).ok()?))
+    }
+
     /// Takes what came. Says how much of it is not kept, which makes room at once; none if there is no memory for it.
     pub(super) fn receive(&self, data: BytesMut, ends: bool, worker: &Worker) -> Option<usize> {
         let length = data.len();
         let is_wanted = self.waste_bytes_left.get().is_none();
-        if is_wanted && !self.hold(length, worker) {
+        if is_wanted && !self.hold_body(length, worker) {
             return None;
         }
         let mut intake = self.intake.borrow_mut();
@@ -137,6 +210,9 @@ impl Stream {
             intake.data.extend_from_slice(&data);
         }
         drop(intake);
+        if ends {
+            self.let_go_ahead();
+        }
         self.wake_reader();
         if is_wanted {
             return Some(0);
@@ -152,6 +228,7 @@ impl Stream {
         intake.trailers = Some(trailers).filter(|trailers| !trailers.is_empty());
         intake.is_over = true;
         drop(intake);
+        self.let_go_ahead();
         self.wake_reader();
         if self.waste_bytes_left.get().is_some() {
             self.wake();
@@ -162,7 +239,8 @@ impl Stream {
     pub(super) fn want_no_more(&self) -> usize {
         self.waste_bytes_left.set(Some(LINGER_BYTES_MAX));
         let here = std::mem::take(&mut self.intake.borrow_mut().data).len();
-        self.let_go(here);
+        self.let_go_body(here);
+        self.let_go_ahead();
         self.waste(here)
     }
 
@@ -212,7 +290,7 @@ impl Arriving {
 
     /// The reader is done with what it was given.
     fn take_back(&mut self) {
-        self.stream.let_go(std::mem::take(&mut self.lent));
+        self.stream.let_go_body(std::mem::take(&mut self.lent));
     }
 }
 
@@ -234,7 +312,7 @@ impl futures_util::Stream for Arriving {
             let data = std::mem::take(&mut intake.data).freeze();
             drop(intake);
             // More may come while the origin takes this, or each window's worth would wait for the way there and back.
-            this.session.took(&this.stream, data.len());
+            this.session.took_for_reader(&this.stream, data.len());
             this.lent = data.len();
             this.under_way.reading.moved(data.len(), limits);
             return Poll::Ready(Some(Ok(Frame::Data(data))));
