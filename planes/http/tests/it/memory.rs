@@ -231,7 +231,8 @@ fn long_heads_of_answers_that_nobody_reads() {
             let asked = |number: u32| frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, &head);
             // At once: no more is read when much waits, which bounds it as well.
             greedy.send(&(0..120).flat_map(asked).collect::<Vec<u8>>()).await;
-            wait_for("heads are counted", || held(&edge) > OF_A_SOURCE * 3 / 4);
+            // How many are read before that is seen depends on the moment.
+            wait_for("heads are counted", || held(&edge) > OF_A_SOURCE / 2);
             assert!(held(&edge) <= OF_A_SOURCE, "{host}: {}", held(&edge));
         });
         wait_for("it comes back", || held(&edge) == 0);
