@@ -42,6 +42,9 @@ const MERGING_MAX: Duration = Duration::from_millis(200);
 /// Rows that are deleted in one piece.
 const FORGOTTEN_AT_ONCE: usize = 500;
 
+/// Large ones that lose their names in one piece.
+const THINNED_AT_ONCE: usize = 50;
+
 /// For how many turns an error of the disk is left alone.
 const RETRY: u32 = 10;
 
@@ -74,6 +77,8 @@ pub(crate) struct Source {
     open: Open,
     /// How far minutes are merged, and hours.
     cursors: [Cursor; 2],
+    /// Before that no minute is left whose names would make room.
+    thinned: u64,
 }
 
 /// The minute that is under way.
@@ -97,7 +102,7 @@ struct Zone {
 impl Source {
     pub(crate) fn new(kind: Kind, trays: Trays<Table>) -> Source {
         let (spare, full) = (Vec::new(), Vec::new());
-        Source { kind, trays, spare, full, open: Open::default(), cursors: [Cursor::BEGIN; 2] }
+        Source { kind, trays, spare, full, open: Open::default(), cursors: [Cursor::BEGIN; 2], thinned: 0 }
     }
 
     /// Takes what workers have counted.
@@ -249,6 +254,20 @@ impl Collector {
                 while file.forget(source.kind as u8, tier, before, FORGOTTEN_AT_ONCE)? == FORGOTTEN_AT_ONCE {}
             }
         }
+        // First who takes most of it makes room: names of large minutes that are in their hours. So a flood of names in one zone
+        // does not take the minutes of others.
+        let minute = Tier::Minute.begin(now);
+        for source in &mut self.sources {
+            let kind = source.kind as u8;
+            let before = source.merged_until(file, Tier::Minute)?.min(minute);
+            while file.bytes()? > retention.bytes_max && source.thinned < before {
+                let thinned = file.thin(kind, Tier::Minute, (source.thinned, before), THINNED_AT_ONCE)?;
+                self.shared.thinned.fetch_add(thinned as u64, Relaxed);
+                if thinned < THINNED_AT_ONCE {
+                    source.thinned = before;
+                }
+            }
+        }
         for tier in Tier::ALL {
             while file.bytes()? > retention.bytes_max {
                 let mut gone = 0;
@@ -293,6 +312,7 @@ impl Collector {
             file = File::open(&self.dir)?;
         }
         for source in &mut self.sources {
+            source.thinned = 0;
             source.cursors =
                 [file.cursor(source.kind as u8, Tier::Minute)?, file.cursor(source.kind as u8, Tier::Hour)?];
             let (kind, start) = (source.kind as u8, source.open.start);

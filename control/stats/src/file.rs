@@ -54,6 +54,9 @@ const BUSY: Duration = Duration::from_secs(5);
 /// What is kept as it is: it would not get shorter.
 const SHORT: usize = 128;
 
+/// What a stretch has that is large, in octets: some hundred names. Those of a zone that few ask for are far below it.
+const LARGE: usize = 4 << 10;
+
 /// What a segment has at most before it is packed. Damage must not ask for more.
 const SEGMENT_BYTES_MAX: usize = 16 << 20;
 
@@ -224,6 +227,22 @@ impl File {
              WHERE kind = ?1 AND tier = ?2 AND start < ?3 ORDER BY start LIMIT ?4)",
         )?;
         Ok(delete.execute(params![kind, tier as u8, sql(before), sql(max as u64)])?)
+    }
+
+    /// Takes the names out of large stretches that begin in that time, the oldest first, of so many at most. Gives of how many.
+    pub(crate) fn thin(
+        &self,
+        kind: u8,
+        tier: Tier,
+        (since, before): (u64, u64),
+        max: usize,
+    ) -> Result<usize, FileError> {
+        let mut thin = self.connection.prepare_cached(
+            "UPDATE segments SET detail = totals WHERE rowid IN (SELECT rowid FROM segments INDEXED BY segments_by_time
+             WHERE kind = ?1 AND tier = ?2 AND start >= ?3 AND start < ?4
+             AND length(detail) > ?5 AND length(detail) > 2 * length(totals) ORDER BY start LIMIT ?6)",
+        )?;
+        Ok(thin.execute(params![kind, tier as u8, sql(since), sql(before), LARGE as i64, sql(max as u64)])?)
     }
 
     /// Whether any stretch that is there, or was merged, begins after that time.

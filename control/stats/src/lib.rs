@@ -71,6 +71,7 @@ struct Shared {
     stopping: AtomicBool,
     lost: AtomicU64,
     crowded_out: AtomicU64,
+    thinned: AtomicU64,
     bytes: AtomicU64,
 }
 
@@ -117,6 +118,7 @@ pub fn start(given: Given) -> io::Result<(Stats, Collecting)> {
         stopping: AtomicBool::new(false),
         lost: AtomicU64::new(0),
         crowded_out: AtomicU64::new(0),
+        thinned: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
     });
     let now = Instant::now();
@@ -201,6 +203,11 @@ impl Measured for Stats {
                 "bartizan_stats_crowded_out",
                 "Stretches of zones that were deleted before their time, as the file would be too large",
                 number(&self.0.crowded_out),
+            ),
+            Metric::counter(
+                "bartizan_stats_thinned",
+                "Minutes of zones whose names were deleted before their time, as the file would be too large",
+                number(&self.0.thinned),
             ),
             Metric::gauge("bartizan_stats_file_bytes", "Octets of the file of statistics", number(&self.0.bytes)),
         ]
