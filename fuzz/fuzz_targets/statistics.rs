@@ -4,7 +4,7 @@
 
 #![no_main]
 
-use bartizan_analytics::{DNS, HTTP, Query, Segment, Tally, Wanted};
+use bartizan_analytics::{DNS, HTTP, L4, Query, Segment, Tally, Wanted};
 use libfuzzer_sys::fuzz_target;
 
 const NOW: u64 = 1_780_272_000;
@@ -20,7 +20,7 @@ fuzz_target!(|bytes: &[u8]| {
     let (dimensions, metrics, filters, sort) = (next(), next(), next(), next());
     let wanted = Wanted { dimensions, metrics, filters, sort, time_delta: Some(next()), ..Wanted::default() };
     let stretch = segment.unwrap_or_default().encode();
-    for catalogue in [&DNS, &HTTP] {
+    for catalogue in [&DNS, &HTTP, &L4] {
         let Ok(query) = Query::parse(wanted, catalogue, NOW) else { continue };
         let mut tally = Tally::new(&query, "pop");
         let _ = tally.segment(NOW - 60, &stretch);

@@ -19,6 +19,8 @@ pub enum AnalyticsAction {
     Dns(AnalyticsWords),
     /// What was asked of a zone's hosts over HTTP: how much, by status, host, method, protocol, country and who answered, and the hosts that fail most
     Http(AnalyticsWords),
+    /// What became of connections and flows of a zone's applications (SSH, games, any port): how many, by event and application, and how long they lasted
+    Apps(AnalyticsWords),
 }
 
 #[derive(Args)]
@@ -44,6 +46,10 @@ struct Counted {
     what: &'static str,
     /// The metric of that.
     count: &'static str,
+    /// The metrics of how long it took: the median, and 99 of 100.
+    times: [&'static str; 2],
+    /// What took so long.
+    took: &'static str,
     /// The dimension that is a name, of which not all are kept.
     name: &'static str,
     tables: &'static [Shown],
@@ -65,6 +71,8 @@ static DNS: Counted = Counted {
     path: |zone| format!("/zones/{zone}/dns_analytics/report"),
     what: "queries",
     count: "queryCount",
+    times: ["responseTimeMedian", "responseTime99th"],
+    took: "answered in",
     name: "queryName",
     tables: &[
         Shown::of("codes", "by response code", "code", "responseCode"),
@@ -87,6 +95,8 @@ static HTTP: Counted = Counted {
     path: |zone| format!("/bartizan/zones/{zone}/http_analytics/report"),
     what: "requests",
     count: "requestCount",
+    times: ["responseTimeMedian", "responseTime99th"],
+    took: "answered in",
     name: "host",
     tables: &[
         Shown::of("statuses", "by status", "status", "status"),
@@ -103,6 +113,23 @@ static HTTP: Counted = Counted {
     ],
 };
 
+static APPS: Counted = Counted {
+    path: |zone| format!("/zones/{zone}/spectrum/analytics/events/summary"),
+    what: "events",
+    count: "count",
+    times: ["durationMedian", "duration99th"],
+    took: "connections lasted",
+    name: "appID",
+    tables: &[
+        Shown::of("events", "by event", "event", "event"),
+        Shown {
+            filter: Some("event==connect"),
+            ..Shown::of("apps", "applications with most connections", "application", "appID")
+        },
+        Shown::of("families", "by IP version", "version", "ipVersion"),
+    ],
+};
+
 impl Shown {
     const fn of(key: &'static str, title: &'static str, heading: &'static str, dimension: &'static str) -> Shown {
         Shown { key, title, heading, dimension, filter: None, sort: None }
@@ -113,6 +140,7 @@ pub async fn run(action: AnalyticsAction, api: &Api, output: Output) -> anyhow::
     let (counted, words) = match action {
         AnalyticsAction::Dns(words) => (&DNS, words),
         AnalyticsAction::Http(words) => (&HTTP, words),
+        AnalyticsAction::Apps(words) => (&APPS, words),
     };
     let zone = zone::by_name_or_id(api, &words.zone).await?;
     let path = (counted.path)(text(&zone, "id"));
@@ -121,7 +149,7 @@ pub async fn run(action: AnalyticsAction, api: &Api, output: Output) -> anyhow::
     let of_name =
         words.name.as_deref().map(|name| format!("{}=={}", counted.name, name.replace(',', "\\,").replace(';', "\\;")));
     let limit = words.limit.to_string();
-    let metrics = format!("{},responseTimeMedian,responseTime99th", counted.count);
+    let metrics = format!("{},{}", counted.count, counted.times.join(","));
     let most_first = format!("-{}", counted.count);
     let mut reports = Map::new();
     for shown in counted.tables {
@@ -157,9 +185,10 @@ fn told(counted: &Counted, zone: &str, reports: &Value) -> String {
     if all == 0.0 {
         return lines.remove(0);
     }
-    let times =
-        ["responseTimeMedian", "responseTime99th"].map(|name| first["totals"][name].as_f64().unwrap_or_default());
-    lines.push(format!("answered in about {:.3} ms (median), {:.3} ms (99 of 100)", times[0], times[1]));
+    let [median, most] = counted.times.map(|name| first["totals"][name].as_f64());
+    if let (Some(median), Some(most)) = (median, most) {
+        lines.push(format!("{} about {median:.3} ms (median), {most:.3} ms (99 of 100)", counted.took));
+    }
     for shown in counted.tables {
         let report = &reports[shown.key];
         let data = report["data"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -181,7 +181,7 @@ pub enum Command {
         #[command(flatten)]
         edge: Edge,
     },
-    /// What was counted of a zone: dns, http
+    /// What was counted of a zone: dns, http, apps
     Analytics {
         #[command(subcommand)]
         action: AnalyticsAction,

@@ -6,10 +6,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use bartizan_analytics::Table;
 use bartizan_clock::Clock;
 use bartizan_dial::{Destinations, Listener, NameServers, Own, Private, PublicNames, Reach};
 use bartizan_geo::Geo;
-use bartizan_live::{Generation, Live};
+use bartizan_live::{Generation, Live, Trays};
 use bartizan_names::Prefix;
 use bartizan_observed::{Applied, Lease, Measured, Observed, Problem, Problems, Reporter, What};
 use bartizan_plane_dns as dns;
@@ -95,6 +96,8 @@ pub struct Fixed {
     pub dns_taps: dns::Taps,
     /// The same of requests.
     pub http_taps: http::Taps,
+    /// Where what becomes of connections and flows of applications is counted.
+    pub l4_taps: Trays<Table>,
     /// The key by which connectors learn that this PoP was restarted (RFC 9000 §10.3).
     pub reset_key: tunnel::ResetKey,
     /// Where a line of each request goes. Taken at the start.
@@ -160,7 +163,8 @@ impl Planes {
         let probe = probe::start(&probe_live, tunnel.upstream(), &reach, seed).context("health checks")?;
         let http = http::start(sockets, &http_live, neighbours, &reach, seed).context("the HTTP edge")?;
         let Chosen { tier, any_port, .. } = chosen;
-        let l4 = l4::start(&l4_live, tunnel.dialer(), tier, &reach).context("the TCP and UDP edge")?;
+        let l4 =
+            l4::start(&l4_live, tunnel.dialer(), tier, &reach, Some(&fixed.l4_taps)).context("the TCP and UDP edge")?;
         let sockets = dns::Sockets { udp: listeners.dns_udp, tcp: listeners.dns_tcp, tls: listeners.dns_tls };
         let dns = dns::start(sockets, &dns_live, &counters).context("the DNS server")?;
         let names = PublicNames::new(NameServers::or_system(&fixed.resolvers), &reach);

@@ -221,7 +221,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
     let trusted = settings.proxies.clone();
     let private = settings.private_origins.into();
     let tables = || Trays::new(|| Table::new(u64::from_ne_bytes(bartizan_seal::random())));
-    let (dns_taps, http_taps) = (tables(), tables());
+    let (dns_taps, http_taps, l4_taps) = (tables(), tables(), tables());
     let by = clock.clone();
     let tails = Tails::new(move || by.now());
     let fixed = Fixed {
@@ -235,6 +235,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         clock: clock.clone(),
         dns_taps: bartizan_plane_dns::Taps { counted: dns_taps.clone(), seen: tails.dns.clone() },
         http_taps: bartizan_plane_http::Taps { counted: http_taps.clone(), seen: tails.http.clone() },
+        l4_taps: l4_taps.clone(),
         reset_key,
         access_log: settings.access_log.clone(),
         visitors_reset_key,
@@ -296,6 +297,7 @@ pub async fn serve(opened: Opened, output: Output) -> anyhow::Result<()> {
         dir: data.path().to_owned(),
         dns: dns_taps,
         http: http_taps,
+        l4: l4_taps,
         retention: settings.statistics.clone(),
         pop: pop_name.clone(),
         clock: clock.clone(),

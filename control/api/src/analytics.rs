@@ -1,5 +1,5 @@
-//! `/zones/Z/dns_analytics`, `/bartizan/zones/Z/http_analytics` and `/zones/Z/analytics/dashboard`: what was counted of queries
-//! and requests for a zone.
+//! `/zones/Z/dns_analytics`, `/bartizan/zones/Z/http_analytics`, `/zones/Z/analytics/dashboard` and `/zones/Z/spectrum/analytics`:
+//! what was counted of a zone's queries, requests, and connections and flows of its applications.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -41,6 +41,8 @@ pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
         .routes(needs(routes!(http_report)))
         .routes(needs(routes!(http_by_time)))
         .routes(needs(routes!(dashboard)))
+        .routes(needs(routes!(flow_summary)))
+        .routes(needs(routes!(flow_by_time)))
 }
 
 #[derive(Default, serde::Deserialize, utoipa::IntoParams)]
@@ -133,6 +135,42 @@ async fn http_by_time(
     Query(params): Query<Params>,
 ) -> Result<Reply<AnalyticsByTime>, Error> {
     by_time(&api, &caller, Kind::Http, zone, params).await
+}
+
+/// What became of connections and flows of a zone's applications: by event (`connect`, `progress`, `disconnect`, `originError`,
+/// `clientFiltered`), application and IP version; octets, and how long those that are over lasted. Grammar and form are those of
+/// `dns_analytics`.
+#[utoipa::path(
+    get,
+    path = "/zones/{zone_id}/spectrum/analytics/events/summary",
+    tag = "Analytics",
+    params(("zone_id" = String, Path), Params),
+    responses((status = 200, body = bartizan_v4::Envelope<AnalyticsReport>))
+)]
+async fn flow_summary(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids((zone,)): Ids<(ZoneId,)>,
+    Query(params): Query<Params>,
+) -> Result<Reply<AnalyticsReport>, Error> {
+    report(&api, &caller, Kind::L4, zone, params).await
+}
+
+/// The same by parts of the time.
+#[utoipa::path(
+    get,
+    path = "/zones/{zone_id}/spectrum/analytics/events/bytime",
+    tag = "Analytics",
+    params(("zone_id" = String, Path), Params),
+    responses((status = 200, body = bartizan_v4::Envelope<AnalyticsByTime>))
+)]
+async fn flow_by_time(
+    State(api): State<Api>,
+    caller: Caller,
+    Ids((zone,)): Ids<(ZoneId,)>,
+    Query(params): Query<Params>,
+) -> Result<Reply<AnalyticsByTime>, Error> {
+    by_time(&api, &caller, Kind::L4, zone, params).await
 }
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]

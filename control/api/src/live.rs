@@ -77,22 +77,22 @@ async fn live(
     Query(params): Query<Params>,
     request: Request,
 ) -> Result<Response, Error> {
-    let kind = match params.kind.as_str() {
-        "dns" => Kind::Dns,
-        "http" => Kind::Http,
+    let (kind, is_dns) = match params.kind.as_str() {
+        "dns" => (Kind::Dns, true),
+        "http" => (Kind::Http, false),
         _ => return Err(Fault::BadQuery.because("kind is dns or http")),
     };
     let catalogue = kind.catalogue();
     let name = params.name.as_deref().map(|name| {
         (catalogue.name_of)(name).ok_or_else(|| Fault::BadQuery.because("name is none that could be asked for"))
     });
-    let code = params.code.as_deref().map_or(Ok(Code::Any), |text| code(kind, catalogue, text));
+    let code = params.code.as_deref().map_or(Ok(Code::Any), |text| code(is_dns, catalogue, text));
     let wish = Wish { zone, name: name.transpose()?, code: code? };
     api.read(move |view| view.zone_of(&caller, zone).map(|_| ())).await?;
     let patience = request.extensions().get::<Patience>().cloned();
-    let body = match kind {
-        Kind::Dns => stream(api.tails().dns.listen(wish).map_err(crowded)?, patience, query),
-        Kind::Http => stream(api.tails().http.listen(wish).map_err(crowded)?, patience, request_of),
+    let body = match is_dns {
+        true => stream(api.tails().dns.listen(wish).map_err(crowded)?, patience, query),
+        false => stream(api.tails().http.listen(wish).map_err(crowded)?, patience, request_of),
     };
     let mut response = Response::new(body);
     let headers = response.headers_mut();
@@ -101,14 +101,14 @@ async fn live(
     Ok(response)
 }
 
-fn code(kind: Kind, catalogue: &Catalogue, text: &str) -> Result<Code, Error> {
+fn code(is_dns: bool, catalogue: &Catalogue, text: &str) -> Result<Code, Error> {
     let read = |dimension: &str| {
         let number = catalogue.fact(dimension).and_then(|fact| (fact.read)(text))?;
         u16::try_from(number).ok()
     };
-    let code = match kind {
-        Kind::Dns => read("responseCode").map(Code::Is),
-        Kind::Http => read("status").map(Code::Is).or_else(|| read("statusClass").map(Code::Class)),
+    let code = match is_dns {
+        true => read("responseCode").map(Code::Is),
+        false => read("status").map(Code::Is).or_else(|| read("statusClass").map(Code::Class)),
     };
     code.ok_or_else(|| Fault::BadQuery.because("code is none of this kind, as NXDOMAIN is of dns, 404 and 4xx of http"))
 }

@@ -43,6 +43,7 @@ pub struct Given {
     pub dir: PathBuf,
     pub dns: Trays<Table>,
     pub http: Trays<Table>,
+    pub l4: Trays<Table>,
     pub retention: Retention,
     /// What this place is called.
     pub pop: String,
@@ -105,7 +106,7 @@ pub enum StatsError {
 
 /// Begins to collect. Nothing is waited for: a file that cannot be opened is tried again.
 pub fn start(given: Given) -> io::Result<(Stats, Collecting)> {
-    let Given { dir, dns, http, retention, pop, clock, problems, pace } = given;
+    let Given { dir, dns, http, l4, retention, pop, clock, problems, pace } = given;
     let shared = Arc::new(Shared {
         dir: dir.clone(),
         retention,
@@ -128,7 +129,7 @@ pub fn start(given: Given) -> io::Result<(Stats, Collecting)> {
         clock,
         problems,
         pace,
-        sources: vec![Source::new(Kind::Dns, dns), Source::new(Kind::Http, http)],
+        sources: vec![Source::new(Kind::Dns, dns), Source::new(Kind::Http, http), Source::new(Kind::L4, l4)],
         file: None,
         retry: None,
         write_at: now,

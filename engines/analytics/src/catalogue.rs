@@ -12,8 +12,12 @@ pub struct Catalogue {
     pub name_of: fn(&str) -> Option<Box<[u8]>>,
     /// What stays of facts where there are too many.
     pub coarse: fn(u64) -> u64,
-    /// Whether an origin answered, so that its time is one.
-    pub is_of_origin: fn(u64) -> bool,
+    /// Whether the time of such events is told apart: of requests if an origin answered, of connections if they are over.
+    pub is_apart: fn(u64) -> bool,
+    /// Whether no others have a time.
+    pub only_apart: bool,
+    /// How many of its units of time are a millisecond: classes of times begin at 512 of them.
+    pub units_a_milli: f64,
 }
 
 impl Catalogue {
@@ -68,8 +72,8 @@ pub enum Measure {
     Sent,
     Received,
     MillisAverage,
-    /// Of those that an origin answered.
-    MillisAverageOfOrigin,
+    /// Of those whose time is told apart.
+    MillisAverageApart,
     /// An estimate: times are kept by classes.
     MillisQuantile(f64),
 }

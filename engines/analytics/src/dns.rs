@@ -246,7 +246,9 @@ pub static DNS: Catalogue = Catalogue {
     name_text,
     name_of,
     coarse,
-    is_of_origin: |_| false,
+    is_apart: |_| false,
+    only_apart: false,
+    units_a_milli: 1e6,
 };
 
 #[cfg(test)]

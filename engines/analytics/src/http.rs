@@ -231,7 +231,7 @@ pub static HTTP: Catalogue = Catalogue {
         Metric { name: "responseTimeMedian", measure: Measure::MillisQuantile(0.5) },
         Metric { name: "responseTime90th", measure: Measure::MillisQuantile(0.9) },
         Metric { name: "responseTime99th", measure: Measure::MillisQuantile(0.99) },
-        Metric { name: "originTimeAvg", measure: Measure::MillisAverageOfOrigin },
+        Metric { name: "originTimeAvg", measure: Measure::MillisAverageApart },
     ],
     not_kept: &[
         ("path", "paths are in the access log"),
@@ -242,7 +242,9 @@ pub static HTTP: Catalogue = Catalogue {
     name_text: |name| String::from_utf8_lossy(name).into_owned(),
     name_of: |text| Some(text.trim_end_matches('.').to_ascii_lowercase().into_bytes().into()),
     coarse,
-    is_of_origin,
+    is_apart: is_of_origin,
+    only_apart: false,
+    units_a_milli: 1e6,
 };
 
 #[cfg(test)]

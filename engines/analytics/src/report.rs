@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::catalogue::{Measure, What};
-use crate::counts::Counts;
+use crate::counts::{Counts, Times};
 use crate::filter::Seen;
 use crate::query::{By, Direction, Query};
 use crate::segment::{Unreadable, visit};
@@ -37,14 +37,14 @@ pub struct Tally<'q> {
 #[derive(Default)]
 struct Sum {
     counts: Counts,
-    /// How many of them origins answered, and their time together.
-    of_origin: (u64, u64),
+    /// How many of them are told apart, and their time together.
+    apart: (u64, u64),
 }
 
 impl Sum {
-    fn add(&mut self, counts: &Counts, of_origin: (u64, u64)) {
+    fn add(&mut self, counts: &Counts, apart: (u64, u64)) {
         self.counts.add(counts);
-        self.of_origin = (self.of_origin.0.saturating_add(of_origin.0), self.of_origin.1.saturating_add(of_origin.1));
+        self.apart = (self.apart.0.saturating_add(apart.0), self.apart.1.saturating_add(apart.1));
     }
 }
 
@@ -103,14 +103,14 @@ impl<'q> Tally<'q> {
                 self.unnamed = self.unnamed.saturating_add(counts.events);
             }
             if self.query.filter.lets_through(seen) {
-                counted = counted.and(self.cell(seen, part, &counts));
+                counted = counted.and(self.cell(seen, part, counts));
             }
         })?;
         counted
     }
 
     /// Counts a cell, if there is room for it.
-    fn cell(&mut self, seen: Seen<'_>, part: u32, counts: &Counts) -> Result<(), TooMuch> {
+    fn cell(&mut self, seen: Seen<'_>, part: u32, counts: Counts) -> Result<(), TooMuch> {
         for (dimension, place) in self.query.dimensions.iter().zip(&mut self.key) {
             *place = match &dimension.what {
                 What::Name => match seen.name {
@@ -143,9 +143,12 @@ impl<'q> Tally<'q> {
             }
             self.held += 1;
         }
-        let of_origin =
-            if (self.query.catalogue.is_of_origin)(seen.facts) { (counts.events, counts.nanos) } else { (0, 0) };
-        row.entry(part).or_default().add(counts, of_origin);
+        let catalogue = self.query.catalogue;
+        let is_apart = (catalogue.is_apart)(seen.facts);
+        let apart = if is_apart { (counts.events, counts.nanos) } else { (0, 0) };
+        let times = if catalogue.only_apart && !is_apart { Times::default() } else { counts.times };
+        let counts = &Counts { times, ..counts };
+        row.entry(part).or_default().add(counts, apart);
         Ok(())
     }
 
@@ -154,7 +157,7 @@ impl<'q> Tally<'q> {
             return Err(TooMuch::Numbers);
         }
         let Tally { query, pop, rows, names, unnamed, .. } = self;
-        let parts = query.parts.len() - 1;
+        let (parts, units) = (query.parts.len() - 1, query.catalogue.units_a_milli);
         let mut by_number: Vec<&[u8]> = vec![&[]; names.len() + 1];
         for (name, number) in &names {
             by_number[*number as usize] = name;
@@ -170,10 +173,10 @@ impl<'q> Tally<'q> {
         let mut sorted: Vec<Sorted> = Vec::with_capacity(rows.len());
         for (key, by_part) in rows {
             let mut sum = Sum::default();
-            by_part.values().for_each(|part| sum.add(&part.counts, part.of_origin));
-            all.add(&sum.counts, sum.of_origin);
+            by_part.values().for_each(|part| sum.add(&part.counts, part.apart));
+            all.add(&sum.counts, sum.apart);
             let dimensions = key.iter().enumerate().map(text).collect();
-            let sums = query.metrics.iter().map(|metric| told(metric.measure, &sum).unwrap_or(0.0)).collect();
+            let sums = query.metrics.iter().map(|metric| told(units, metric.measure, &sum).unwrap_or(0.0)).collect();
             sorted.push(Sorted { key, dimensions, sums, by_part });
         }
         sorted.sort_unstable_by(|one, other| order(query, one, other));
@@ -181,14 +184,14 @@ impl<'q> Tally<'q> {
         let nothing = Sum::default();
         let rows = sorted.into_iter().map(|row| {
             let of = |measure| {
-                let at = |part| told(measure, row.by_part.get(&(part as u32)).unwrap_or(&nothing));
+                let at = |part| told(units, measure, row.by_part.get(&(part as u32)).unwrap_or(&nothing));
                 (0..parts).map(at).collect()
             };
             Row { dimensions: row.dimensions, metrics: query.metrics.iter().map(|metric| of(metric.measure)).collect() }
         });
         Ok(Report {
             rows: rows.collect(),
-            totals: query.metrics.iter().map(|metric| told(metric.measure, &all)).collect(),
+            totals: query.metrics.iter().map(|metric| told(units, metric.measure, &all)).collect(),
             parts: query.parts.clone(),
             unnamed,
             is_estimate: unnamed > 0 || query.has_estimates(),
@@ -228,19 +231,18 @@ fn order(query: &Query, one: &Sorted, other: &Sorted) -> std::cmp::Ordering {
 }
 
 /// None for what nothing can be said of.
-fn told(measure: Measure, Sum { counts, of_origin }: &Sum) -> Option<f64> {
-    const NANOS_A_MILLI: f64 = 1e6;
+fn told(units_a_milli: f64, measure: Measure, Sum { counts, apart }: &Sum) -> Option<f64> {
     match measure {
         Measure::Events => Some(counts.events as f64),
         Measure::Zero => Some(0.0),
         Measure::Sent => Some(counts.sent as f64),
         Measure::Received => Some(counts.received as f64),
         Measure::MillisAverage if counts.events == 0 => None,
-        Measure::MillisAverage => Some(counts.nanos as f64 / counts.events as f64 / NANOS_A_MILLI),
-        Measure::MillisAverageOfOrigin => {
-            let (events, nanos) = *of_origin;
-            (events > 0).then(|| nanos as f64 / events as f64 / NANOS_A_MILLI)
+        Measure::MillisAverage => Some(counts.nanos as f64 / counts.events as f64 / units_a_milli),
+        Measure::MillisAverageApart => {
+            let (events, nanos) = *apart;
+            (events > 0).then(|| nanos as f64 / events as f64 / units_a_milli)
         }
-        Measure::MillisQuantile(share) => counts.times.quantile(share).map(|nanos| nanos / NANOS_A_MILLI),
+        Measure::MillisQuantile(share) => counts.times.quantile(share).map(|nanos| nanos / units_a_milli),
     }
 }

@@ -145,6 +145,8 @@ pub struct Totals {
     pub apps: BTreeMap<AppId, AppTotals>,
     events: [u64; EVENTS],
     limited: [u64; LIMITS],
+    /// What is missing in the statistics of zones.
+    pub untold: u64,
 }
 
 impl Totals {
@@ -238,9 +240,15 @@ struct Shared {
     apps: Mutex<BTreeMap<AppId, Arc<Tally>>>,
     events: [AtomicU64; EVENTS],
     limited: [AtomicU64; LIMITS],
+    untold: AtomicU64,
 }
 
 impl Counters {
+    /// Something could not be counted in the statistics of its zone.
+    pub(crate) fn untold(&self) {
+        add(&self.0.untold, 1);
+    }
+
     /// The tally of an application. Workers keep it: this waits for a lock.
     pub(crate) fn of(&self, app: AppId) -> Arc<Tally> {
         Arc::clone(self.apps().entry(app).or_default())
@@ -269,6 +277,7 @@ impl Counters {
             apps: self.apps().iter().map(|(app, tally)| (*app, tally.read())).collect(),
             events: self.0.events.each_ref().map(get),
             limited: self.0.limited.each_ref().map(get),
+            untold: get(&self.0.untold),
         }
     }
 

@@ -31,6 +31,7 @@ mod relay;
 mod room;
 mod session;
 mod sweep;
+mod tap;
 mod unproven;
 mod worker;
 

@@ -74,6 +74,7 @@ fn of_all(totals: &Totals) -> Vec<Metric> {
         ),
         Metric::counter("bartizan_l4_limited", "Refused by a limit", Sample::by("limit", &limits)),
         Metric::counter("bartizan_l4_events", "What belongs to no application", Sample::by("event", &events)),
+        Metric::counter("bartizan_l4_untold", "What is missing in the statistics of zones", Sample::one(totals.untold)),
     ]
 }
 

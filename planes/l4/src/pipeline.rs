@@ -38,12 +38,12 @@ pub(crate) async fn carry(stream: TcpStream, admitted: Admitted, worker: &Worker
     let connecting = Box::pin(worker.egress.connect(session, worker));
     match session.cancel.unless_triggered(connecting).await {
         Ok(Ok(origin)) => match relay(client, origin, session, worker).await {
-            Outcome::OriginReset | Outcome::OriginLeft => session.tally.origin_failed(OriginFailure::Reset),
+            Outcome::OriginReset | Outcome::OriginLeft => session.origin_failed(OriginFailure::Reset),
             Outcome::Ended(end) => count_end(session, end),
             Outcome::Finished | Outcome::ClientReset | Outcome::ClientLeft => {}
         },
         Ok(Err(failure)) => {
-            session.tally.origin_failed(failure);
+            session.origin_failed(failure);
             client.reset();
         }
         Err(end) => {
@@ -108,8 +108,8 @@ async fn open<'w>(stream: TcpStream, admitted: Admitted, worker: &'w Worker) -> 
 }
 
 fn begin(worker: &Worker, app: Arc<App>, hop: Hop, local: SocketAddr, permits: Permits) -> SessionEntry<'_> {
-    let tally = worker.tally(app.id);
-    worker.sessions.add(Session::new(app, hop, local, tally, (permits, worker.memory.clone()), Instant::now()))
+    let counting = worker.counting(app.id);
+    worker.sessions.add(Session::new(app, hop, local, counting, (permits, worker.memory.clone()), Instant::now()))
 }
 
 /// A change that came since the decision, or since the handshake began, has not judged this session, and will not do so
@@ -155,7 +155,7 @@ async fn decrypt(
 
 fn count_end(session: &Session, end: End) {
     match end {
-        End::Blocked => session.tally.filtered(),
+        End::Blocked => session.filtered(),
         End::Removed | End::Idle | End::Displaced | End::Memory | End::Stopped => {}
     }
 }

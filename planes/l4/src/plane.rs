@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use bartizan_analytics::Table;
 use bartizan_dial::{OriginTls, RESOLVER_THREADS, Reach};
 use bartizan_exchange::Dialer;
-use bartizan_live::Live;
+use bartizan_live::{Live, Trays};
 use bartizan_names::Protocol;
 use bartizan_observed::{AppCounts, Listening, Measured, TierName};
 use bartizan_quotas::{Memory, MemoryShares};
@@ -28,6 +29,7 @@ use crate::metrics::Counted;
 use crate::room::Budget;
 use crate::session::End;
 use crate::sweep::sweep;
+use crate::tap::Tap;
 use crate::worker::{AllQuotas, Worker};
 
 /// How clients reach the plane.
@@ -83,8 +85,15 @@ pub struct Plane {
     end: watch::Sender<Option<Duration>>,
 }
 
-/// Starts the plane. When this returns, every endpoint of the configuration in force accepts, or is listed as failed.
-pub fn start(live: &Live<Config>, dialer: Arc<dyn Dialer>, tier: Tier, reach: &Reach) -> Result<Plane, StartError> {
+/// Starts the plane. When this returns, every endpoint of the configuration in force accepts, or is listed as failed. `taps` is
+/// where what becomes of connections and flows is counted by their zones.
+pub fn start(
+    live: &Live<Config>,
+    dialer: Arc<dyn Dialer>,
+    tier: Tier,
+    reach: &Reach,
+    taps: Option<&Trays<Table>>,
+) -> Result<Plane, StartError> {
     let Config { origin_roots, clock, .. } = live.snapshot().value.clone();
     let origin_tls = OriginTls::load(&clock.teller(), origin_roots, &[]).map_err(StartError::OriginRoots)?;
     let counters = Counters::default();
@@ -124,6 +133,7 @@ pub fn start(live: &Live<Config>, dialer: Arc<dyn Dialer>, tier: Tier, reach: &R
             delivered,
             live: live.clone(),
             counters: counters.clone(),
+            taps: taps.cloned(),
             quotas: quotas.clone(),
             memory: memory.clone(),
             budget,
@@ -210,6 +220,7 @@ struct WorkerSetup {
     delivered: mpsc::UnboundedReceiver<Delivery>,
     live: Live<Config>,
     counters: Counters,
+    taps: Option<Trays<Table>>,
     quotas: AllQuotas,
     memory: Memory,
     budget: Budget,
@@ -242,9 +253,10 @@ impl WorkerSetup {
     }
 
     async fn run(mut self) {
+        let tap = self.taps.map(|taps| Tap::new(taps.tray(), self.counters.clone()));
         let worker = Rc::new(Worker::new(
             self.live.reader(),
-            self.counters,
+            (self.counters, tap),
             (self.quotas, self.memory),
             self.budget,
             self.acceptor,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use bartizan_analytics::FlowEvent;
 use bartizan_names::AppId;
 use bartizan_quotas::{Held, Memory, Permit, SourcePermit};
 use bartizan_routes::App;
@@ -17,7 +18,8 @@ use bartizan_steering::Open;
 use bartizan_tls::{Agreed, Client};
 use bartizan_wire::proxy::Hop;
 
-use crate::counters::{Limit, Tally};
+use crate::counters::{Limit, OriginFailure, Tally};
+use crate::tap::{Moved, Tap};
 use crate::unproven::{Proving, Unproven};
 
 /// Why a connection or flow is ended from outside.
@@ -97,7 +99,15 @@ pub(crate) struct Session {
     pub(crate) at_node: OnceCell<Open>,
     opened: Instant,
     permits: Cell<Option<Permits>>,
+    /// Where it is counted by its zone, if somebody wants to know.
+    tap: Option<Rc<Tap>>,
+    /// What moved and is not told there, and when something was.
+    untold: Cell<(u64, u64)>,
+    told: Cell<Instant>,
 }
+
+/// How often what moved is told of a connection or flow that goes on.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// What it has of its quotas.
 pub(crate) struct Permits {
@@ -154,11 +164,12 @@ impl Session {
         app: Arc<App>,
         hop: Hop,
         local: SocketAddr,
-        tally: Arc<Tally>,
+        (tally, tap): (Arc<Tally>, Option<Rc<Tap>>),
         (permits, memory): (Permits, Memory),
         now: Instant,
     ) -> Session {
         tally.opened();
+        tap.iter().for_each(|tap| tap.record(&app, hop.client.ip(), FlowEvent::Connect, Moved::default()));
         let traffic = Traffic { active: Cell::new(Some(now)), ..Traffic::default() };
         Session {
             app,
@@ -174,7 +185,26 @@ impl Session {
             at_node: OnceCell::new(),
             opened: now,
             permits: Cell::new(Some(permits)),
+            tap,
+            untold: Cell::default(),
+            told: Cell::new(now),
         }
+    }
+
+    /// Its origin could not be reached, or broke off.
+    pub(crate) fn origin_failed(&self, kind: OriginFailure) {
+        self.tally.origin_failed(kind);
+        self.tell(FlowEvent::OriginError, Moved::default());
+    }
+
+    /// An access rule has cut it off.
+    pub(crate) fn filtered(&self) {
+        self.tally.filtered();
+        self.tell(FlowEvent::ClientFiltered, Moved::default());
+    }
+
+    fn tell(&self, event: FlowEvent, moved: Moved) {
+        self.tap.iter().for_each(|tap| tap.record(&self.app, self.hop.client.ip(), event, moved));
     }
 
     /// Ends it to make room for another, which has its permits at once.
@@ -208,6 +238,13 @@ impl Session {
     /// Counts what moved, and ends it if it was silent for too long.
     pub(crate) fn sweep(&self, patience: Duration, now: Instant) {
         self.report();
+        if now.saturating_duration_since(self.told.get()) >= TOLD_EVERY {
+            self.told.set(now);
+            let (bytes_in, bytes_out) = self.untold.take();
+            if bytes_in + bytes_out > 0 {
+                self.tell(FlowEvent::Progress, Moved { bytes_in, bytes_out, duration: Duration::ZERO });
+            }
+        }
         if self.idle(now) >= patience {
             self.cancel.trigger(End::Idle);
         }
@@ -215,7 +252,10 @@ impl Session {
 
     /// Counts what moved since the last time.
     fn report(&self) {
-        self.tally.moved(self.traffic.bytes_in.take(), self.traffic.bytes_out.take());
+        let (bytes_in, bytes_out) = (self.traffic.bytes_in.take(), self.traffic.bytes_out.take());
+        self.tally.moved(bytes_in, bytes_out);
+        let untold = self.untold.get();
+        self.untold.set((untold.0.saturating_add(bytes_in), untold.1.saturating_add(bytes_out)));
     }
 
     /// How long nothing has moved, to the precision of the sweep.
@@ -230,7 +270,10 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.report();
-        self.tally.closed(self.opened.elapsed());
+        let duration = self.opened.elapsed();
+        self.tally.closed(duration);
+        let (bytes_in, bytes_out) = self.untold.take();
+        self.tell(FlowEvent::Disconnect, Moved { bytes_in, bytes_out, duration });
     }
 }
 

@@ -3,15 +3,17 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bartizan_analytics::FlowEvent;
 use bartizan_live::{Generation, Reader};
 use bartizan_names::{AppId, Protocol};
 use bartizan_net::{Inbox, Pipes};
 use bartizan_quotas::{Memory, Quotas, SourceKey};
+use bartizan_routes::App;
 use bartizan_tls::Acceptor;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -23,11 +25,14 @@ use crate::flows::Flows;
 use crate::limits::{COPY_BYTES, COUNTED_MAX, DATAGRAM_BYTES_MAX, LAST_HANDSHAKES, Limits};
 use crate::room::{Budget, Room};
 use crate::session::Sessions;
+use crate::tap::{Moved, Tap};
 
 pub(crate) struct Worker {
     config: RefCell<Reader<Config>>,
     tallies: RefCell<HashMap<AppId, Arc<Tally>>>,
     pub(crate) counters: Counters,
+    /// Where what becomes of connections and flows is counted by their zones, if somebody wants to know.
+    tap: Option<Rc<Tap>>,
     pub(crate) quotas: AllQuotas,
     /// For what slow readers have not taken.
     pub(crate) memory: Memory,
@@ -71,7 +76,7 @@ impl AllQuotas {
 impl Worker {
     pub(crate) fn new(
         config: Reader<Config>,
-        counters: Counters,
+        (counters, tap): (Counters, Option<Tap>),
         (quotas, memory): (AllQuotas, Memory),
         budget: Budget,
         acceptor: Acceptor,
@@ -81,6 +86,7 @@ impl Worker {
             config: RefCell::new(config),
             tallies: RefCell::default(),
             counters,
+            tap: tap.map(Rc::new),
             quotas,
             memory,
             budget,
@@ -199,6 +205,17 @@ impl Worker {
     /// The numbers of an application.
     pub(crate) fn tally(&self, app: AppId) -> Arc<Tally> {
         Arc::clone(self.tallies.borrow_mut().entry(app).or_insert_with(|| self.counters.of(app)))
+    }
+
+    /// The same, and where else what becomes of its connections and flows is counted.
+    pub(crate) fn counting(&self, app: AppId) -> (Arc<Tally>, Option<Rc<Tap>>) {
+        (self.tally(app), self.tap.clone())
+    }
+
+    /// An access rule has refused a client of an application.
+    pub(crate) fn filtered(&self, app: &App, client: IpAddr) {
+        self.tally(app.id).filtered();
+        self.tap.iter().for_each(|tap| tap.record(app, client, FlowEvent::ClientFiltered, Moved::default()));
     }
 
     /// Drops what is kept for applications that were deleted.

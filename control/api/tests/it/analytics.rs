@@ -60,6 +60,7 @@ fn what_is_asked_of_requests() {
     let edge = Edge::new();
     let zone = edge.zone();
     let of_requests = format!("/bartizan/zones/{zone}/http_analytics/report");
+    let of_flows = format!("/zones/{zone}/spectrum/analytics/events/summary");
     let dashboard = format!("/zones/{zone}/analytics/dashboard");
     for (path, question, expect) in [
         (&of_requests, "", "503 10431"),
@@ -70,6 +71,14 @@ fn what_is_asked_of_requests() {
         ),
         (&of_requests, "dimensions=path", "422 10430"),
         (&of_requests, "dimensions=queryName", "400 6008"),
+        (&of_flows, "", "503 10431"),
+        (
+            &of_flows,
+            "dimensions=event,appID&metrics=count,bytesIngress,durationAvg&filters=event==connect",
+            "503 10431",
+        ),
+        (&of_flows, "dimensions=clientIP", "422 10430"),
+        (&of_flows, "metrics=requestCount", "400 6008"),
         (&dashboard, "", "503 10431"),
         (&dashboard, "since=-1440&until=0", "503 10431"),
         (&dashboard, "since=2026-01-01T00:00:00Z&continuous=true", "503 10431"),
@@ -81,4 +90,7 @@ fn what_is_asked_of_requests() {
         assert_eq!(answer.verdict(), expect, "{path} {question}");
     }
     assert_eq!(edge.get(&format!("{of_requests}/bytime?time_delta=fortnight")).verdict(), "400 6008");
+    let by_time = format!("/zones/{zone}/spectrum/analytics/events/bytime?time_delta=");
+    assert_eq!(edge.get(&format!("{by_time}hour")).verdict(), "503 10431");
+    assert_eq!(edge.get(&format!("{by_time}fortnight")).verdict(), "400 6008");
 }

@@ -50,6 +50,7 @@ impl Edge {
             dir: dir.to_owned(),
             dns: trays.clone(),
             http: Trays::new(|| Table::new(2)),
+            l4: Trays::new(|| Table::new(3)),
             retention,
             pop: "fra".to_owned(),
             clock: Clock::given(tell, Known::default()),

@@ -1,13 +1,13 @@
 //! Questions, and their answers from segments.
 
 use bartizan_analytics::{
-    DNS, DnsFacts, HTTP, HttpFacts, Protocol, Query, QueryError, Report, Sealed, Segment, Table, Tally, TooMuch,
-    Transport, Wanted,
+    DNS, DnsFacts, FlowEvent, FlowFacts, HTTP, HttpFacts, L4, Protocol, Query, QueryError, Report, Sealed, Segment,
+    Table, Tally, TooMuch, Transport, Wanted,
 };
 use bartizan_names::RecordType;
 use bartizan_wire::dns::Rcode;
 
-use crate::{ZONE, event, facts, wire};
+use crate::{ZONE, event, event as event_of, facts, wire};
 
 /// A day, at ten.
 const NOW: u64 = 1_000 * 86_400 + 36_000;
@@ -245,4 +245,43 @@ fn requests_and_the_time_of_origins() {
     assert_eq!(told("answeredBy", "status>=500"), ["unreached 1 1000 -", "all 1 1000 -"]);
     assert_eq!(told("statusClass,country", "host==A.example;statusClass==4XX"), ["4xx DE 1 30 30", "all 1 30 30"]);
     assert_eq!(told("status", "status==none"), ["none 1 50 50", "all 1 50 50"]);
+}
+
+/// Of connections only those that are over have a duration.
+#[test]
+fn connections_and_how_long_they_lasted() {
+    let mut table = Table::new(1);
+    for (app, event, is_ipv6, millis) in [
+        (1, FlowEvent::Connect, false, 0),
+        (1, FlowEvent::Progress, false, 0),
+        (1, FlowEvent::Disconnect, false, 7_200_000),
+        (1, FlowEvent::Connect, true, 0),
+        (1, FlowEvent::Disconnect, true, 3_600_000),
+        (2, FlowEvent::ClientFiltered, false, 0),
+    ] {
+        let facts = FlowFacts { event, is_ipv6 };
+        let id = [app; 16];
+        let event = event_of(&id, facts.packed());
+        table.record(bartizan_analytics::Event { nanos: millis * 1_000, ..event }, || Some(ZONE));
+    }
+    let mut segment = Segment::default();
+    table.drain(|counted| segment.add(counted.name, counted.facts, &counted.counts));
+    let ask = |dimensions, metrics, filters| {
+        let wanted = Wanted { dimensions, metrics, filters, ..Wanted::default() };
+        let query = Query::parse(wanted, &L4, NOW).unwrap();
+        let mut tally = Tally::new(&query, "fra");
+        tally.segment(NOW - 60, &segment.encode()).unwrap();
+        tally.finish().unwrap()
+    };
+    let events: Vec<_> =
+        ask("event", "count", "").rows.into_iter().map(|row| (row.dimensions.join(" "), row.metrics[0][0])).collect();
+    let expect = [("connect", 2.0), ("disconnect", 2.0), ("clientFiltered", 1.0), ("progress", 1.0)];
+    assert_eq!(events, expect.map(|(event, count)| (event.to_owned(), Some(count))));
+    let of_one = format!("appID=={}", "01".repeat(16));
+    let report = ask("appID", "count,bytesIngress,durationAvg,durationMedian", &of_one);
+    assert_eq!(report.rows[0].dimensions, ["01".repeat(16)]);
+    let [count, bytes, average, median] = report.totals[..] else { panic!("{report:?}") };
+    assert_eq!((count, bytes, average), (Some(5.0), Some(200.0), Some(5_400_000.0)));
+    assert!(median.is_some_and(|median| median > 1_800_000.0), "{median:?}");
+    assert_eq!(ask("", "durationAvg,durationMedian", "event==connect").totals, [None, None]);
 }

@@ -53,9 +53,9 @@ pub(crate) fn begin_flow(
     }
     let Ok(back) = prepare(back, ends) else { return worker.counters.event(EdgeEvent::Unsent) };
     let header = header_of(app.proxy_protocol, &hop);
-    let tally = worker.tally(app.id);
+    let counting = worker.counting(app.id);
     let quotas = (Permits { _source: source, _app: permit }, worker.memory.clone());
-    let session = Session::new(app, hop, local, tally, quotas, Instant::now());
+    let session = Session::new(app, hop, local, counting, quotas, Instant::now());
     let flow = worker.flows.add(Flow::new(ends, session, speaker, header));
     flow.send(payload);
     tokio::task::spawn_local(run(flow, back, Rc::clone(worker)));
@@ -84,7 +84,7 @@ fn prepare(back: Back, ends: Ends) -> std::io::Result<Return> {
 async fn run(flow: Rc<Flow>, back: Return, worker: Rc<Worker>) {
     let carrying = carry(&flow, &back, &worker);
     match flow.session.cancel.unless_triggered(carrying).await {
-        Ok(Some(failure)) => flow.session.tally.origin_failed(failure),
+        Ok(Some(failure)) => flow.session.origin_failed(failure),
         Err(end) => count_end(&flow.session, end),
         Ok(None) => {}
     }

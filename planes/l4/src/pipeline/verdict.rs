@@ -79,12 +79,16 @@ enum Found {
 
 impl Found {
     /// The application that pays for what happens before the client has named one.
-    fn first(&self) -> AppId {
+    fn first_app(&self) -> &App {
         match self {
-            Found::One(app) => app.id,
+            Found::One(app) => app,
             // There are at least two.
-            Found::Several(apps) => apps[0].id,
+            Found::Several(apps) => &apps[0],
         }
+    }
+
+    fn first(&self) -> AppId {
+        self.first_app().id
     }
 }
 
@@ -108,7 +112,7 @@ fn admit(worker: &Worker, config: &Config, apps: Found, hop: &Hop) -> Result<Fou
     if welcome {
         return Ok(apps);
     }
-    worker.tally(apps.first()).filtered();
+    worker.filtered(apps.first_app(), hop.client.ip());
     Err(Refused)
 }
 
@@ -208,7 +212,7 @@ fn app_permit(
 pub(crate) fn enter(worker: &Worker, app: &App, hop: &Hop) -> Result<Permit<AppId>, Refused> {
     worker.with_config(|config| {
         if is_blocked(config, app, hop) {
-            worker.tally(app.id).filtered();
+            worker.filtered(app, hop.client.ip());
             return Err(Refused);
         }
         let (quotas, ceilings) = quotas_of(worker, config, Protocol::Tcp);

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use bartizan_analytics::Table;
 use bartizan_clock::Clock;
 use bartizan_dial::{Destinations, Failure, Listener, NameServers, Own, Private, Reach};
 use bartizan_exchange::{Datagrams, DialError, Dialer, Dialled, Flow, LocalBoxFuture};
 use bartizan_firewall::{Coverage, Firewall, Level, Rule};
 use bartizan_geo::Geo;
-use bartizan_live::{Generation, Live};
+use bartizan_live::{Generation, Live, Trays};
 use bartizan_names::{
     AccessMode, AccessTarget, AppId, AppOrigin, AppTls, CertificateId, DirectOrigin, Families, Name, OriginPort,
     Protocol, ProxyProtocol, RuleId, Timestamp, ZoneId, ZoneName, ZoneSettings,
@@ -131,6 +132,8 @@ pub(crate) struct Edge {
     pub(crate) ca: Ca,
     hosts: Hosts,
     pub(crate) tunnels: Arc<Tunnels>,
+    /// What was counted of its connections and flows.
+    pub(crate) taps: Trays<Table>,
 }
 
 pub(crate) const LISTENERS_MAX: usize = 50;
@@ -161,8 +164,9 @@ impl Edge {
         let own = Own { serves: Some(Arc::new(serves)), listeners: setup.listeners.clone(), ..Own::default() };
         let destinations = Destinations::new(own, Private::Allowed);
         let reach = Reach::new(setup.name_servers.clone(), destinations);
-        let plane = start(&live, dialer, tier, &reach).unwrap();
-        Edge { plane: Some(plane), live, generation: Mutex::new(0), ca, hosts, tunnels }
+        let taps = Trays::new(|| Table::new(1));
+        let plane = start(&live, dialer, tier, &reach, Some(&taps)).unwrap();
+        Edge { plane: Some(plane), live, generation: Mutex::new(0), ca, hosts, tunnels, taps }
     }
 
     /// Puts another setup in force, and waits until its listeners are there.

@@ -1,6 +1,7 @@
 //! The plane over real sockets of the loopback network: what clients see, and what reaches the origins.
 
 mod clients;
+mod counted;
 mod edge;
 mod faults;
 mod listening;

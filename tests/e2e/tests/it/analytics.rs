@@ -279,7 +279,7 @@ fn requests_are_counted_and_seen_as_they_happen() {
     let host = edge.proxied("web", "A", "127.0.0.1", origin.port());
     let gone = edge.proxied("gone", "A", "127.0.0.1", 9);
     let words = ["--json", "tail", edge.domain(), "--http", "--name", &host, "--code", "4xx"];
-    let mut tail = Program::start("tail", &mut edge.command(words));
+    let tail = Program::start("tail", &mut edge.command(words));
     // Once it listens it sees the next.
     let seen = wait::until("it is seen", || {
         edge.http_get(&host, "/not-there?secret=1", &[]);

@@ -121,6 +121,7 @@ const COMMANDS: &[(&str, Told)] = &[
     ("dns trace www.DOMAIN", READS),
     ("analytics dns DOMAIN", READS),
     ("analytics http DOMAIN", READS),
+    ("analytics apps DOMAIN", READS),
     ("tail DOMAIN", READS),
     ("trace https://www.DOMAIN/", READS),
     ("firewall block 192.0.2.8", Would("add access_rule")),
