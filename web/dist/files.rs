@@ -1,20 +1,20 @@
 // Written by the build of `web/` (`cargo xtask web build`); not by hand.
 const FILES: &[File] = &[
     File {
-        path: "/assets/index-CqHdQ3_J.js",
+        path: "/assets/index-CnkqFhhK.js",
         kind: "text/javascript; charset=utf-8",
-        tag: "8364ad850e31d54d",
-        plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-CqHdQ3_J.js")),
-        brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-CqHdQ3_J.js.br")),
-        gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-CqHdQ3_J.js.gz")),
+        tag: "b210627d9ac62ace",
+        plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-CnkqFhhK.js")),
+        brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-CnkqFhhK.js.br")),
+        gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-CnkqFhhK.js.gz")),
     },
     File {
-        path: "/assets/index-DyorkYgA.css",
+        path: "/assets/index-DhDN_1iH.css",
         kind: "text/css; charset=utf-8",
-        tag: "cdc9b8dfba6bd84f",
-        plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-DyorkYgA.css")),
-        brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-DyorkYgA.css.br")),
-        gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-DyorkYgA.css.gz")),
+        tag: "0d407ee108110aeb",
+        plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-DhDN_1iH.css")),
+        brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-DhDN_1iH.css.br")),
+        gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-DhDN_1iH.css.gz")),
     },
     File {
         path: "/assets/licenses.txt",
@@ -35,7 +35,7 @@ const FILES: &[File] = &[
     File {
         path: "/",
         kind: "text/html; charset=utf-8",
-        tag: "0801503c481ec5ea",
+        tag: "a00881e3999990da",
         plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/index.html")),
         brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/index.html.br")),
         gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/index.html.gz")),

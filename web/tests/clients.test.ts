@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import { type Authority, believed, type ClientHost, names, wish } from '../src/lib/clients';
+import { key, type Row, spelled } from '../src/lib/permissions';
 
 const host = (hostname: string, more: Partial<ClientHost> = {}): ClientHost => ({
   hostname, mode: 'report', authorities: [], managed: false, headers: [], client_certificate_forwarding: false, ...more,
@@ -33,5 +34,15 @@ describe('hosts that ask for a certificate', () => {
     expect(believed(host('a', { managed: true, authorities: ['x', 'y'] }), all)).toBe('the zone’s own, Devices, y');
     expect(believed(host('a'), all)).toBe('nobody');
     expect(names(' A.example.com, b.example.com  a.example.com ')).toEqual(['a.example.com', 'b.example.com']);
+  });
+});
+
+describe('what a token may do', () => {
+  it('is spelled as the command wants it', () => {
+    const scope = 'com.cloudflare.api.account.zone';
+    const row = (name: string, levels = ['read', 'write']): Row => ({ name, scope, ...Object.fromEntries(levels.map((level) => [level, { id: level, name, scopes: [scope] }])) });
+    const all = [row('DNS'), row('Zone Settings'), row('Access: Mutual TLS Certificates'), row('Analytics', ['read']), row('Zone')];
+    const chosen = { [key(row('DNS'))]: 'write', [key(row('Zone Settings'))]: 'read', [key(row('Access: Mutual TLS Certificates'))]: 'write', [key(row('Analytics'))]: 'write' } as const;
+    expect(spelled(all, chosen)).toEqual(['dns', 'zone-settings:read', 'access-mutual-tls-certificates', 'analytics:read']);
   });
 });

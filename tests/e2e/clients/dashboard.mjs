@@ -254,6 +254,14 @@ const parts = {
     await button(dialog, 'Make it').click();
     await page.getByText('It is shown this once').waitFor();
     const token = (await page.locator('pre').first().innerText()).trim();
+    // Let in no more for a while, and again; nothing else of it changes.
+    const may = await row(page, 'certbot').locator('.may').innerText();
+    const letIn = page.getByRole('switch', { name: 'certbot is let in' });
+    await letIn.click();
+    await row(page, 'certbot').getByText('disabled').waitFor();
+    await letIn.click();
+    await row(page, 'certbot').getByText('active').waitFor();
+    assert.equal(await row(page, 'certbot').locator('.may').innerText(), may);
 
     await at('/people', 'People');
     await button(page, 'Add somebody').click();
@@ -553,6 +561,11 @@ const parts = {
     await page.getByLabel('Password', { exact: true }).fill(process.env.PASSWORD);
     await button(page, 'Log in').click();
     await page.getByRole('link', { name: 'ann@example.com' }).waitFor();
+
+    // She is invited, and joins.
+    await page.goto(`${root}#/me`);
+    await page.getByRole('button', { name: /^Join / }).click();
+    await page.getByRole('button', { name: /^Join / }).waitFor({ state: 'detached' });
 
     // In the window that is open, by another's hand: nothing happens without a word.
     const who = () => page.evaluate(() => fetch('/client/v4/user').then((answer) => answer.json()).then(({ result }) => result.email));

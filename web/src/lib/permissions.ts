@@ -63,6 +63,16 @@ export function policies(all: Row[], chosen: Record<string, Level>, over: { zone
 
 export const key = (row: Row): string => `${row.scope}/${row.name}`;
 
+/** What is chosen, as the command spells it: `dns`, `zone-settings:read`. */
+export function spelled(all: Row[], chosen: Record<string, Level>): string[] {
+  return all.flatMap((row) => {
+    const level = chosen[key(row)] ?? '';
+    if (level === '') return [];
+    const name = row.name.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-').replaceAll(/^-|-$/g, '');
+    return [level === 'write' && row.write ? name : `${name}:read`];
+  });
+}
+
 /** What a token may do, in a line. */
 export function may(policies: Policy[]): string {
   const names = policies.flatMap((policy) => policy.permission_groups.map(({ name, id }) => name ?? id));

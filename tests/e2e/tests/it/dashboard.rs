@@ -226,7 +226,11 @@ fn a_link_takes_nobody_over_without_a_word() {
     let edge = Edge::start();
     let password = "a long enough password";
     edge.post("/bartizan/users", &json!({"email": "ann@example.com", "password": password}));
+    let members = format!("/accounts/{}/members", edge.account());
+    let invited = edge.post(&members, &json!({"email": "ann@example.com", "roles": ["DNS"], "status": "pending"}));
     let told = in_browser_with(&edge, "link", &[("PASSWORD", password)]);
+    let member = edge.get(&format!("{members}/{}", invited["id"].as_str().expect("an id")));
+    assert_eq!(member["status"], "accepted", "{member}");
     assert_eq!(told["faults"], json!([]), "{told}");
     // The session that was left for the link's is over.
     let cookie = format!("cookie: bartizan={}", told["before"].as_str().expect("a secret"));
