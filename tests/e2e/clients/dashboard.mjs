@@ -460,6 +460,51 @@ const parts = {
     return { missing, codes, over, one, odd, faults };
   },
 
+  // `www` was asked for six pages before, two of which are not there.
+  async requests() {
+    const page = await open();
+    await page.goto(link);
+    await heading(page, 'Overview');
+    await page.goto(`${root}#/zones/${edge.zone.id}/records`);
+    await page.getByRole('link', { name: 'HTTP analytics' }).click();
+    await heading(page, 'HTTP analytics');
+    const list = (name) => page.locator('section').filter({ has: page.getByRole('heading', { name, exact: true }) });
+    const counts = (name) =>
+      list(name).locator('tbody tr').evaluateAll((rows) => rows.map((row) => [row.cells[0].innerText.trim(), row.cells[1].title]));
+    await row(list('Top hosts'), 'www').waitFor();
+    const all = { hosts: await counts('Top hosts'), statuses: await counts('Status codes'), answerers: await counts('Who answered'), ways: await counts('How they come') };
+    await page.locator('canvas').waitFor();
+    await page.getByRole('img', { name: /Requests over time.*4xx 2/ }).waitFor();
+
+    // What is not there, with a click: the whole page is about it, and so is its address.
+    await button(list('Status codes'), '404').click();
+    await button(page, 'Any status').waitFor();
+    await row(list('Status codes'), '200').waitFor({ state: 'detached' });
+    const missing = await counts('Top hosts');
+    assert.ok(page.url().includes('status=404'), page.url());
+    await page.reload();
+    await button(page, 'Any status').click();
+    await row(list('Status codes'), '200').waitFor();
+    await page.getByLabel('Only one host').fill(`never.${edge.zone.name}`);
+    await button(page, 'Filter').click();
+    await page.getByText('Nobody came').waitFor();
+    await button(page, 'Show all').click();
+    await row(list('Top hosts'), 'www').waitFor();
+
+    const faults = [];
+    const storageState = await page.context().storageState();
+    for (const look of LOOKS) {
+      const other = await open({ ...look, storageState });
+      await other.goto(`${root}#/zones/${edge.zone.id}/http`);
+      await row(other.locator('section').filter({ has: other.getByRole('heading', { name: 'Top hosts', exact: true }) }), 'www').waitFor();
+      await other.locator('canvas').waitFor();
+      const wide = await other.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+      if (wide > 0) faults.push(`${wide} too wide for ${look.viewport.width}`);
+      faults.push(...(await judge(other)).map((fault) => `${look.colorScheme}: ${fault}`));
+    }
+    return { ...all, missing, faults };
+  },
+
   // 60 zones and 60 pools are there, and a name of the last zone leads to the tunnel of TUNNEL.
   async many() {
     const page = await open();

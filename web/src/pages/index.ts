@@ -12,6 +12,7 @@ import Clients from './Clients.svelte';
 import Dnssec from './Dnssec.svelte';
 import Firewall from './Firewall.svelte';
 import History from './History.svelte';
+import HttpAnalytics from './HttpAnalytics.svelte';
 import Me from './Me.svelte';
 import Overview from './Overview.svelte';
 import People from './People.svelte';
@@ -31,6 +32,7 @@ export const PAGES: [string, Component<any>][] = [
   ['/zones', Zones],
   ['/zones/:id/records', Records],
   ['/zones/:id/analytics', Analytics],
+  ['/zones/:id/http', HttpAnalytics],
   ['/zones/:id/dnssec', Dnssec],
   ['/zones/:id/certificates', Certificates],
   ['/zones/:id/clients', Clients],
@@ -78,6 +80,7 @@ export const OF_ACCOUNT: { name: string; pages: Entry[] }[] = [
 export const OF_ZONE: Entry[] = [
   { name: 'DNS records', path: 'records', icon: 'list' },
   { name: 'DNS analytics', path: 'analytics', icon: 'chart' },
+  { name: 'HTTP analytics', path: 'http', icon: 'chart' },
   { name: 'DNSSEC', path: 'dnssec', icon: 'stamp' },
   { name: 'Certificates', path: 'certificates', icon: 'lock' },
   { name: 'Client certificates', path: 'clients', icon: 'key' },

@@ -182,6 +182,31 @@ fn queries_are_seen_in_a_browser() {
     assert_eq!(told["faults"], json!([]), "{told}");
 }
 
+/// What was asked for with curl is what a person sees: by host, status and who answered, and one of it alone.
+#[test]
+fn requests_are_seen_in_a_browser() {
+    let edge = Edge::start();
+    let origin = Origin::files();
+    let host = edge.proxied("www", "A", "127.0.0.1", origin.port());
+    for (path, times, expect) in [("/", 4, 200), ("/not-there", 2, 404)] {
+        for _ in 0..times {
+            assert_eq!(edge.https_get(&host, path, &[]).status, expect);
+        }
+    }
+    let report = format!("/bartizan/zones/{}/http_analytics/report", edge.zone());
+    wait::until("all of it is counted", || {
+        (edge.get(&report)["totals"]["requestCount"].as_f64() == Some(6.0)).then_some(())
+    });
+    let told = in_browser(&edge, "requests");
+    assert_eq!(told["hosts"], json!([["www", "6"]]), "{told}");
+    assert_eq!(told["statuses"], json!([["200", "4"], ["404", "2"]]), "{told}");
+    assert_eq!(told["answerers"], json!([["the origin", "6"]]), "{told}");
+    assert_eq!(told["missing"], json!([["www", "2"]]), "{told}");
+    let ways = told["ways"].as_array().unwrap_or_else(|| panic!("{told}"));
+    assert!(ways.contains(&json!(["TLSv1.3", "6"])), "{told}");
+    assert_eq!(told["faults"], json!([]), "{told}");
+}
+
 /// Where there are more zones and pools than a page of a list has: the last of them is found, chosen and told as the first is.
 #[test]
 fn nothing_is_missing_where_there_is_much() {
