@@ -1,20 +1,20 @@
 // Written by the build of `web/` (`cargo xtask web build`); not by hand.
 const FILES: &[File] = &[
     File {
-        path: "/assets/index-BJrsApkO.css",
-        kind: "text/css; charset=utf-8",
-        tag: "844e574422e575cc",
-        plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-BJrsApkO.css")),
-        brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-BJrsApkO.css.br")),
-        gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-BJrsApkO.css.gz")),
+        path: "/assets/index-CzOF4k5M.js",
+        kind: "text/javascript; charset=utf-8",
+        tag: "038b2b423c045181",
+        plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-CzOF4k5M.js")),
+        brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-CzOF4k5M.js.br")),
+        gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-CzOF4k5M.js.gz")),
     },
     File {
-        path: "/assets/index-RqpEYL5E.js",
-        kind: "text/javascript; charset=utf-8",
-        tag: "cad2e307681f48bb",
-        plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-RqpEYL5E.js")),
-        brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-RqpEYL5E.js.br")),
-        gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-RqpEYL5E.js.gz")),
+        path: "/assets/index-D54l20rW.css",
+        kind: "text/css; charset=utf-8",
+        tag: "bfc543881c8c3d9d",
+        plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-D54l20rW.css")),
+        brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-D54l20rW.css.br")),
+        gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-D54l20rW.css.gz")),
     },
     File {
         path: "/assets/licenses.txt",
@@ -35,7 +35,7 @@ const FILES: &[File] = &[
     File {
         path: "/",
         kind: "text/html; charset=utf-8",
-        tag: "f920ac3f28308b93",
+        tag: "fadceef972d64f6d",
         plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/index.html")),
         brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/index.html.br")),
         gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/index.html.gz")),

@@ -52,7 +52,8 @@ pub fn answer(path: &str, asked: &HeaderMap) -> Option<Response<&'static [u8]>> 
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     }
     let headers = response.headers_mut();
-    let keep = if path.starts_with(ASSETS) && path != NOTICES { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let keep =
+        if path.starts_with(ASSETS) && path != NOTICES { "public, max-age=31536000, immutable" } else { "no-cache" };
     for (name, value) in [
         (header::CONTENT_TYPE, file.kind),
         (header::CACHE_CONTROL, keep),

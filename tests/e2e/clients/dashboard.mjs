@@ -3,7 +3,9 @@
 
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
+import { Resolver } from 'node:dns/promises';
 import { readFileSync } from 'node:fs';
+import { request } from 'node:http';
 
 const [modules, part, link] = process.argv.slice(2);
 const require = createRequire(`${modules}/`);
@@ -503,6 +505,54 @@ const parts = {
       faults.push(...(await judge(other)).map((fault) => `${look.colorScheme}: ${fault}`));
     }
     return { ...all, missing, faults };
+  },
+
+  // What is asked while somebody looks is there at once; HOST is a host that answers.
+  async live() {
+    const page = await open();
+    await page.goto(link);
+    await heading(page, 'Overview');
+    await page.goto(`${root}#/zones/${edge.zone.id}/live`);
+    await heading(page, 'Live');
+    const listening = () => page.getByText('Listening', { exact: true }).waitFor();
+    await listening();
+    const resolver = new Resolver();
+    resolver.setServers([edge.dns[0]]);
+    const ask = (label) => resolver.resolve4(`${label}.${edge.zone.name}`).catch(() => undefined);
+    await ask('missing');
+    await row(page, 'missing').getByText('NXDOMAIN').first().waitFor();
+    await ask('www');
+    await row(page, 'www').getByText('NOERROR').first().waitFor();
+
+    // Of one code alone, which its address says; what came before is gone.
+    await page.getByLabel('Only this code').fill('NXDOMAIN');
+    await button(page, 'Filter').click();
+    await page.getByText('Nothing yet').waitFor();
+    await listening();
+    await ask('www');
+    await ask('wwww');
+    await row(page, 'wwww').first().waitFor();
+    assert.equal(await row(page, 'NOERROR').count(), 0);
+    assert.ok(page.url().includes('code=NXDOMAIN'), page.url());
+    await button(page, 'Pause').click();
+    await page.getByText('Paused', { exact: true }).waitFor();
+
+    await button(page, 'Go on').click();
+    await page.getByLabel('What', { exact: true }).selectOption('http');
+    await listening();
+    const [host, port] = edge.http[0].split(':');
+    const get = (path) => new Promise((done, failed) => request({ host, port, path, headers: { host: process.env.HOST } }, (answer) => answer.resume().on('end', done)).on('error', failed).end());
+    await get('/not-there?secret=1');
+    await row(page, `GET ${process.env.HOST}/not-there`).getByText('404').waitFor();
+    assert.equal(await page.getByText('secret').count(), 0);
+    const faults = await judge(page);
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+    if (wide > 0) faults.push(`${wide} too wide`);
+
+    // What the edge says against it is read.
+    await page.goto(`${root}#/zones/${'0'.repeat(32)}/live`);
+    await page.getByRole('alert').first().waitFor();
+    return { faults };
   },
 
   // 60 zones and 60 pools are there, and a name of the last zone leads to the tunnel of TUNNEL.

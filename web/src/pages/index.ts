@@ -13,6 +13,7 @@ import Dnssec from './Dnssec.svelte';
 import Firewall from './Firewall.svelte';
 import History from './History.svelte';
 import HttpAnalytics from './HttpAnalytics.svelte';
+import Live from './Live.svelte';
 import Me from './Me.svelte';
 import Overview from './Overview.svelte';
 import People from './People.svelte';
@@ -33,6 +34,7 @@ export const PAGES: [string, Component<any>][] = [
   ['/zones/:id/records', Records],
   ['/zones/:id/analytics', Analytics],
   ['/zones/:id/http', HttpAnalytics],
+  ['/zones/:id/live', Live],
   ['/zones/:id/dnssec', Dnssec],
   ['/zones/:id/certificates', Certificates],
   ['/zones/:id/clients', Clients],
@@ -81,6 +83,7 @@ export const OF_ZONE: Entry[] = [
   { name: 'DNS records', path: 'records', icon: 'list' },
   { name: 'DNS analytics', path: 'analytics', icon: 'chart' },
   { name: 'HTTP analytics', path: 'http', icon: 'chart' },
+  { name: 'Live', path: 'live', icon: 'pulse' },
   { name: 'DNSSEC', path: 'dnssec', icon: 'stamp' },
   { name: 'Certificates', path: 'certificates', icon: 'lock' },
   { name: 'Client certificates', path: 'clients', icon: 'key' },

@@ -207,6 +207,16 @@ fn requests_are_seen_in_a_browser() {
     assert_eq!(told["faults"], json!([]), "{told}");
 }
 
+/// Who looks sees what is asked, when it is asked.
+#[test]
+fn what_happens_is_seen_at_once() {
+    let edge = Edge::start();
+    let origin = Origin::files();
+    let host = edge.proxied("www", "A", "127.0.0.1", origin.port());
+    let told = in_browser_with(&edge, "live", &[("HOST", &host)]);
+    assert_eq!(told["faults"], json!([]), "{told}");
+}
+
 /// Where there are more zones and pools than a page of a list has: the last of them is found, chosen and told as the first is.
 #[test]
 fn nothing_is_missing_where_there_is_much() {
