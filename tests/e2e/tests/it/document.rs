@@ -62,7 +62,11 @@ fn things(edge: &Edge, name: &str, port: u16) -> BTreeMap<String, String> {
         edge.post(&balancing("pools"), &json!({"name": name, "origins": [{"name": "a", "address": "192.0.2.1"}]}))
     };
     keep("monitor_id", &edge.post(&balancing("monitors"), &json!({})));
-    keep("pool_id", &pool(name));
+    let kept_pool = pool(name);
+    keep("pool_id", &kept_pool);
+    let begun =
+        edge.post(&balancing(&format!("pools/{}/preview", kept_pool["id"].as_str().expect("an id"))), &json!({}));
+    keep("preview_id", &json!({"id": begun["preview_id"]}));
     let led_to = pool(&format!("{name}-led-to"))["id"].clone();
     let balancer = json!({"name": format!("lb.{name}.example"), "fallback_pool": led_to, "default_pools": [led_to]});
     keep("load_balancer_id", &edge.post(&format!("{zone_path}/load_balancers"), &balancer));

@@ -28,7 +28,7 @@ fn taken(sink: &Program) -> Vec<Value> {
 
 /// A pool of this server, who is looked at all the time, that tells these addresses.
 fn pool(edge: &Edge, name: &str, server: &Origin, told: &str) -> String {
-    let monitor = json!({"type": "http", "interval": 5, "timeout": 2, "retries": 0});
+    let monitor = json!({"type": "http", "path": "/health", "interval": 5, "timeout": 2, "retries": 0});
     let monitor = edge.post("/user/load_balancers/monitors", &monitor)["id"].clone();
     let origins = json!([{"name": "one", "address": "127.0.0.1", "port": server.address.port()}]);
     let body = json!({"name": name, "monitor": monitor, "origins": origins, "notification_email": told});
@@ -49,9 +49,9 @@ fn each_turn_is_a_mail() {
     std::fs::write(&settings, text).unwrap();
     let edge = Edge::start_with(&["--config", settings.to_str().unwrap()]);
     let server = Origin::files();
-    std::fs::write(server.folder().join("index.html"), "well").unwrap();
+    std::fs::write(server.folder().join("health"), "well").unwrap();
     pool(&edge, "web", &server, "ops@example.com, boss@example.com");
-    let health = || std::fs::rename(server.folder().join("index.html"), server.folder().join("gone"));
+    let health = || std::fs::rename(server.folder().join("health"), server.folder().join("gone"));
     wait::until_eq("somebody has looked", &true, || {
         metrics(&edge).contains("bartizan_probe_looks_total{outcome=\"well\"} ")
     });
@@ -69,7 +69,7 @@ fn each_turn_is_a_mail() {
     let mut told: Vec<&str> = mails.iter().map(|mail| mail["envelope"][1][0].as_str().unwrap()).collect();
     told.sort_unstable();
     assert_eq!(told, ["boss@example.com", "ops@example.com"]);
-    std::fs::rename(server.folder().join("gone"), server.folder().join("index.html")).unwrap();
+    std::fs::rename(server.folder().join("gone"), server.folder().join("health")).unwrap();
     wait::until_eq("two more", &4, || taken(&sink).len());
     assert_eq!(taken(&sink)[2]["subject"], "web: a server is well again, 1 of 1 are well");
     assert!(metrics(&edge).contains("bartizan_mails_total{outcome=\"sent\"} 4"), "{}", metrics(&edge));
