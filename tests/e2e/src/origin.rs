@@ -204,7 +204,7 @@ pub fn free(ip: IpAddr) -> SocketAddr {
 
 /// A self-signed certificate for `localhost` in `cert.pem` and `key.pem`.
 #[track_caller]
-pub fn certificate(folder: &Path) {
+fn certificate(folder: &Path) {
     finish(
         Command::new("openssl")
             .current_dir(folder)
