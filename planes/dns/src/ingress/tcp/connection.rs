@@ -169,6 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match self.poll_exchange(cx) {
                 Poll::Ready(Ok(now)) => last = Some(now),
                 Poll::Ready(Err(closed)) => return Poll::Ready(closed),
+                Poll::Pending if self.ticket.is_some() => return Poll::Pending,
                 Poll::Pending => {}
             }
             self.turn.end(cx, std::mem::take(&mut self.used));
@@ -193,6 +194,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Poll::Pending;
         }
         self.turn.end(cx, std::mem::take(&mut self.used));
+        // It is called again at once, and looks at the time then.
+        if self.ticket.is_some() {
+            return Poll::Pending;
+        }
         let now = last.unwrap_or_else(Instant::now);
         while ticks.poll(cx, now).is_ready() {
             if self.has_had_enough(now) {
@@ -205,6 +210,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Writes what is left, or else reads, answers and writes; or hands in, and is called again. Gives when it was answered.
     fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<Result<Instant, Closed>> {
+        let shared = Rc::clone(&self.visit.shared);
+        if let Some(ticket) = &self.ticket
+            && shared.desk.borrow_mut().is_to_wait(ticket, cx)
+        {
+            return Poll::Pending;
+        }
         if let Some(ticket) = self.ticket.take() {
             return self.poll_collect(cx, &ticket);
         }
@@ -214,7 +225,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.then == Then::Close {
             return Poll::Ready(Err(Closed::Ours));
         }
-        let shared = Rc::clone(&self.visit.shared);
         let desk = &mut *shared.desk.borrow_mut();
         let Connection { visit, stream, unanswered, .. } = self;
         let mut filled = unanswered.len();
@@ -229,10 +239,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         desk.input[..unanswered.len()].copy_from_slice(unanswered);
         self.ticket = desk.hand_in(visit, filled, visit.keepalive());
-        if self.ticket.is_some() {
+        if let Some(ticket) = &self.ticket {
             *unanswered = Vec::new();
-            // When all that came at the same time have been read.
-            cx.waker().wake_by_ref();
+            ticket.wait(cx);
             return Poll::Pending;
         }
         let now = desk.now();

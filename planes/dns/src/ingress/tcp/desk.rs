@@ -4,14 +4,18 @@
 //! same time, are answered together ([`Together`]): the waits for memory overlap, and the answers leave one right behind the
 //! other, so that a client that has them on several connections is not woken for each.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 use bartizan_authority::BATCH_MAX;
 use bartizan_live::Reader;
 use bartizan_wire::dns::TCP_ANSWER_MAX;
+use tokio::task::yield_now;
 
 use super::Visit;
 use crate::Config;
@@ -33,6 +37,16 @@ const SIGNATURES_MAX: u64 = 8;
 
 /// A longer query is not answered together with others. One with every option that clients send has less.
 const HANDED_IN_MAX: usize = 512;
+
+/// How often the thread looks at most what else came before queries that came at the same time are answered. A look takes
+/// less than a microsecond, and is one that the thread need not take afterwards.
+const LOOKS_MAX: u32 = 4;
+
+/// After so many queries in a row that came alone, the thread no longer looks before it answers.
+const ALONE_MAX: u32 = 8;
+
+/// Then only once in so many queries, lest a crowd be missed whose queries it always sees one by one.
+const ALONE_BETWEEN_LOOKS: u32 = 64;
 
 /// The length in front of each query and each answer (RFC 1035 §4.2.2).
 const LENGTH_BYTES: usize = 2;
@@ -61,8 +75,13 @@ struct Together {
     /// Of all of them.
     tally: Option<Arc<Tally>>,
     answered_at: Option<Now>,
-    /// How many tickets there are: when the last one is gone others may come.
-    tickets: Rc<Cell<usize>>,
+    waiting: Rc<Waiting>,
+    /// How often the thread has looked for more of them.
+    looks: u32,
+    /// How many there were at the last look.
+    seen: usize,
+    /// How many in a row had no company.
+    alone: u32,
     queries: Box<[u8]>,
     replies: Box<[u8]>,
 }
@@ -92,12 +111,46 @@ pub(super) struct Answered<'d> {
 /// For the answer to a query that was handed in. Its place is kept until it is dropped.
 pub(super) struct Ticket {
     place: usize,
-    tickets: Rc<Cell<usize>>,
+    waiting: Rc<Waiting>,
+}
+
+/// Those who have a ticket.
+#[derive(Default)]
+struct Waiting {
+    /// How many there are: when the last one is gone others may come.
+    tickets: Cell<usize>,
+    /// Of all but the first. Whoever has an answer first, or ends, wakes them: then there are answers to all, or can be.
+    others: RefCell<VecDeque<Waker>>,
+}
+
+impl Ticket {
+    /// The task is called again when those that came at the same time have been read, or their queries answered.
+    pub(super) fn wait(&self, cx: &Context<'_>) {
+        if self.place == 0 {
+            cx.waker().wake_by_ref();
+        } else {
+            self.waiting.others.borrow_mut().push_back(cx.waker().clone());
+        }
+    }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.tickets.set(self.tickets.get() - 1);
+        self.waiting.tickets.set(self.waiting.tickets.get() - 1);
+        self.waiting.wake_others();
+    }
+}
+
+impl Waiting {
+    fn wake_others(&self) {
+        loop {
+            // Nothing is borrowed while it is woken: the end of a task may drop a ticket.
+            let other = self.others.borrow_mut().pop_front();
+            match other {
+                Some(other) => other.wake(),
+                None => break,
+            }
+        }
     }
 }
 
@@ -152,7 +205,13 @@ impl Desk {
                 asked: Vec::with_capacity(BATCH_MAX),
                 tally: None,
                 answered_at: None,
-                tickets: Rc::default(),
+                waiting: Rc::new(Waiting {
+                    others: RefCell::new(VecDeque::with_capacity(BATCH_MAX)),
+                    ..Waiting::default()
+                }),
+                looks: 0,
+                seen: 0,
+                alone: 0,
                 queries: vec![0; HANDED_IN_MAX * BATCH_MAX].into(),
                 replies: vec![0; REPLY_BYTES * BATCH_MAX].into(),
             },
@@ -165,6 +224,19 @@ impl Desk {
         let mut frames = Frames(&self.input[..filled]);
         let query = frames.next().filter(|query| frames.0.is_empty() && query.len() <= HANDED_IN_MAX)?;
         self.together.take(visit, query, keepalive)
+    }
+
+    /// Whether it is too soon to collect the answer: then the task is woken when it is time.
+    ///
+    /// The thread looks what else came before it answers, as long as that finds something, if queries have had company lately;
+    /// who is alone does not wait for that.
+    pub(super) fn is_to_wait(&mut self, ticket: &Ticket, cx: &mut Context<'_>) -> bool {
+        let waits = self.together.is_worth_a_look(ticket);
+        if waits {
+            // It is woken when the thread has looked, behind those for whom something came.
+            let _ = pin!(yield_now()).poll(cx);
+        }
+        waits
     }
 
     /// What became of a query that was handed in.
@@ -288,9 +360,10 @@ impl Desk {
 
 impl Together {
     fn take(&mut self, visit: &Visit, query: &[u8], keepalive: u16) -> Option<Ticket> {
-        if self.tickets.get() == 0 {
+        if self.waiting.tickets.get() == 0 {
             self.asked.clear();
             self.answered_at = None;
+            (self.looks, self.seen) = (0, 0);
         }
         let place = self.asked.len();
         if self.tally.as_ref().is_none_or(|tally| place == 0 && !Arc::ptr_eq(tally, &visit.tally)) {
@@ -304,16 +377,32 @@ impl Together {
         let Visit { client, transport, .. } = *visit;
         let (len, end) = (query.len(), End::Silent(Silence::Short));
         self.asked.push(Asked { client, transport, keepalive, len, end, kept: false, signatures: 0 });
-        self.tickets.set(self.tickets.get() + 1);
-        Some(Ticket { place, tickets: Rc::clone(&self.tickets) })
+        self.waiting.tickets.set(self.waiting.tickets.get() + 1);
+        Some(Ticket { place, waiting: Rc::clone(&self.waiting) })
+    }
+
+    /// Whether others may have asked at the same time as the first one, which has this ticket, that have not been read.
+    fn is_worth_a_look(&mut self, ticket: &Ticket) -> bool {
+        let count = self.asked.len();
+        let have_company = self.alone < ALONE_MAX || self.alone.is_multiple_of(ALONE_BETWEEN_LOOKS);
+        let is_open = ticket.place == 0 && self.answered_at.is_none() && count < BATCH_MAX;
+        // The last look found some, or there was none.
+        let worth = is_open && have_company && self.looks < LOOKS_MAX && count > self.seen;
+        if worth {
+            self.looks += 1;
+            self.seen = count;
+        }
+        worth
     }
 
     /// Hot: once for what came on several connections at once. No allocation.
     fn answer(&mut self, config: &Config, worker: &mut pipeline::Worker) -> Now {
         let now = Now::read(&config.clock);
+        self.alone = if self.asked.len() > 1 { 0 } else { self.alone.wrapping_add(1) };
         match self.asked.len() {
             1 => self.answer_up_to::<1>(config, worker, now),
             2..=4 => self.answer_up_to::<4>(config, worker, now),
+            5..=8 => self.answer_up_to::<8>(config, worker, now),
             _ => self.answer_up_to::<BATCH_MAX>(config, worker, now),
         }
         now
@@ -379,6 +468,8 @@ impl<'i> Iterator for Frames<'i> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
     use std::time::Instant;
 
     use bartizan_authority::{NameContent, Proxied, RecordSet, ZoneFacts, Zones};
@@ -467,6 +558,67 @@ mod tests {
         drop(alone);
         let answer = hand_in(desk, &tcp, b"\0\x0c\0\x07\x80\0\0\0\0\0\0\0\0\0").unwrap();
         assert_eq!(desk.collect(&answer).frame, b"", "an answer gets none");
+    }
+
+    /// Counts how often it is called.
+    #[derive(Default)]
+    struct Calls(AtomicUsize);
+
+    impl Wake for Calls {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Who is first looks what else came as long as that finds something, and wakes the others. Who is alone does not look.
+    #[test]
+    fn who_had_company_looks_for_more() {
+        let live = Live::new(Config::default());
+        let counters = Counters::default();
+        let worker = Worker::new(Vec::new(), Vec::new(), live.reader(), &counters, Default::default()).unwrap();
+        let (_, _, shared) = worker.open();
+        let client = ([192, 0, 2, 1], 53_000).into();
+        let tally = Arc::clone(shared.tallies.of(Transport::Tcp, [192, 0, 2, 1].into()));
+        let visit = Visit { shared: Rc::clone(&shared), client, transport: Transport::Tcp, tally };
+        let desk = &mut *shared.desk.borrow_mut();
+        let hand_in = |desk: &mut Desk| {
+            desk.input[..QUERY.len()].copy_from_slice(QUERY);
+            desk.hand_in(&visit, QUERY.len(), 300).unwrap()
+        };
+        let calls = Arc::new(Calls::default());
+        let waker = Waker::from(Arc::clone(&calls));
+        let mut cx = Context::from_waker(&waker);
+        let called = || calls.0.load(Ordering::Relaxed);
+        let first = hand_in(desk);
+        first.wait(&cx);
+        assert_eq!(called(), 1, "it is called again itself");
+        assert!(desk.is_to_wait(&first, &mut cx));
+        assert_eq!(called(), 2, "and when it has looked");
+        assert!(!desk.is_to_wait(&first, &mut cx), "nothing more came");
+        let second = hand_in(desk);
+        second.wait(&cx);
+        assert!(!desk.is_to_wait(&second, &mut cx) && called() == 2, "the first one looks");
+        assert!(desk.is_to_wait(&first, &mut cx) && !desk.is_to_wait(&first, &mut cx));
+        assert_eq!((desk.collect(&first).frame.len(), called()), (QUERY.len(), 3));
+        drop(first);
+        assert_eq!((desk.collect(&second).frame.len(), called()), (QUERY.len(), 4), "the second one is called");
+        drop(second);
+        let mut looks = |count| {
+            let alone = |_: &u32| {
+                let ticket = hand_in(desk);
+                let waits = desk.is_to_wait(&ticket, &mut cx);
+                desk.collect(&ticket);
+                waits
+            };
+            (0..count).filter(alone).count()
+        };
+        assert_eq!([looks(ALONE_MAX), looks(ALONE_BETWEEN_LOOKS - ALONE_MAX), looks(1)], [ALONE_MAX as usize, 0, 1]);
+        // Whoever ends keeps nobody waiting.
+        let (first, second) = (hand_in(desk), hand_in(desk));
+        second.wait(&cx);
+        let before = called();
+        drop(first);
+        assert_eq!((called(), desk.collect(&second).frame.len()), (before + 1, QUERY.len()));
     }
 
     /// A zone of which every name has an address.
