@@ -93,6 +93,23 @@ const IN_ZONES: &[Kind] = &[Kind::ClientHost, Kind::OriginRoot];
 /// Of these, so many of a zone are read: more than the API makes.
 const IN_ZONE_MAX: usize = 10_000;
 
+/// Of what zones have, so many bytes are kept until their zones are read, what goes with each document included. What there is
+/// beyond that is looked up zone by zone, which takes longer and holds nothing.
+const AHEAD_BYTES: usize = 32 << 20;
+
+/// What is left of that.
+struct Budget(usize);
+
+impl Budget {
+    /// Takes what an object costs; false if there is not so much, now or later.
+    fn takes(&mut self, entry: &Entry) -> bool {
+        let cost = size_of::<(Key, Entry)>() + entry.key.as_str().len() + entry.value.json.len();
+        let left = self.0.checked_sub(cost);
+        self.0 = left.unwrap_or_default();
+        left.is_some()
+    }
+}
+
 /// Whether some of it that was not read ahead may still be in the store.
 #[derive(Default, PartialEq, Eq)]
 enum OfZones {
@@ -113,23 +130,40 @@ impl<'s> Reading<'s> {
         Reading { logged: Some(touched), ..Reading::new(snapshot, problems) }
     }
 
-    /// Reads at once what a start needs for each zone beside the zone itself. What is damaged is looked up one by one later.
+    /// Reads at once what a start needs for each zone beside the zone itself. What is damaged is looked up one by one later, and
+    /// so is what would be too much to keep.
     pub(crate) fn read_zones_ahead(&mut self) -> Result<(), ReadError> {
+        self.read_zones_ahead_within(AHEAD_BYTES)
+    }
+
+    fn read_zones_ahead_within(&mut self, bytes: usize) -> Result<(), ReadError> {
         let serials = self.snapshot.zones_changed();
         self.ahead.serials = serials.inspect_err(|error| tracing::warn!(%error, "serials are read zone by zone")).ok();
         let snapshot = self.snapshot;
-        if for_each_ahead(snapshot, OF_ZONES.to_vec(), &mut |entry| self.hand_ahead(entry))?.is_empty() {
-            self.ahead.of_zones = OfZones::AllRead;
-        }
+        let (mut budget, mut is_all) = (Budget(bytes), true);
+        // Few zones have any of these, which are found by a look-up less where it is known which.
         let mut in_zones: HashMap<(ZoneId, Kind), Vec<Key>> = HashMap::new();
         let unreadable = snapshot.for_each(&Filter::Kinds(IN_ZONES.to_vec()), &mut |entry| {
-            if let Some(zone) = entry.key.zone_id() {
-                in_zones.entry((zone, entry.key.kind())).or_default().push(entry.key.clone());
+            is_all &= budget.takes(&entry);
+            if is_all {
+                if let Some(zone) = entry.key.zone_id() {
+                    in_zones.entry((zone, entry.key.kind())).or_default().push(entry.key.clone());
+                }
+                self.hand_ahead(entry);
             }
-            self.hand_ahead(entry);
         })?;
         // What is damaged still has its key, which a look-up finds.
-        self.ahead.in_zones = unreadable.is_empty().then_some(in_zones);
+        self.ahead.in_zones = (unreadable.is_empty() && is_all).then_some(in_zones);
+        is_all = true;
+        let unreadable = for_each_ahead(snapshot, OF_ZONES.to_vec(), &mut |entry| {
+            is_all &= budget.takes(&entry);
+            if is_all {
+                self.hand_ahead(entry);
+            }
+        })?;
+        if unreadable.is_empty() && is_all {
+            self.ahead.of_zones = OfZones::AllRead;
+        }
         Ok(())
     }
 
@@ -336,9 +370,39 @@ pub(crate) fn document<D: DeserializeOwned>(entry: &Entry) -> Result<D, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use bartizan_store::Value;
+    use bartizan_names::Timestamp;
+    use bartizan_store::{ChangeSet, Meta, Op, Store, Value};
 
     use super::*;
+
+    /// What is more than may be kept is found all the same, and what is not there is not.
+    #[test]
+    fn what_is_kept_of_zones_is_bounded() {
+        const ZONES: u8 = 40;
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let zone = |number: u8| ZoneId::from_bytes([number; 16]);
+        let value = Value { format: 1, json: format!("\"{}\"", "x".repeat(1_000)).into() };
+        let put = |key: Key| Op::Put { key, value: value.clone() };
+        let at = Timestamp::from_unix_micros(1);
+        let (actor, interface) = ("test".to_owned(), "test".to_owned());
+        let meta = Meta { at, actor, interface, client: None, request_id: [1; 16] };
+        let ops = (0..ZONES).map(|number| put(Key::settings(zone(number)))).collect();
+        store.commit(ChangeSet { guards: Vec::new(), ops, meta }).unwrap();
+        let (snapshot, problems) = (store.read().unwrap(), Problems::default());
+        for (bytes, fewest, most) in [(0, 0, 0), (20 << 10, 10, 20), (AHEAD_BYTES, 40, 40)] {
+            let mut reading = Reading::new(&snapshot, &problems);
+            reading.read_zones_ahead_within(bytes).unwrap();
+            let kept = reading.ahead.objects.len();
+            assert!((fewest..=most).contains(&kept), "{kept} of {bytes}");
+            let mut finds = |number| {
+                let found = reading.get(&Key::settings(zone(number)), document::<serde_json::Value>).unwrap();
+                matches!(found, Found::Value(_))
+            };
+            assert!((0..ZONES).all(&mut finds) && !finds(ZONES), "{bytes}");
+            assert!(reading.ahead.objects.is_empty());
+        }
+    }
 
     #[test]
     fn what_is_read_ahead_is_bounded_by_objects_and_by_bytes() {
