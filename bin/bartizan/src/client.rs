@@ -248,12 +248,14 @@ impl Api {
         Ok(())
     }
 
-    /// The `result` of one call. What the API says beside it of a change is passed on: that a host lets nobody in, for example.
+    /// The `result` of one call. What the API says beside it of a change is passed on: that a host lets nobody in, for example; but
+    /// not what the result says itself, which is shown.
     async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
         let is_safe = method.is_safe();
         let (result, messages) = with_messages(self.envelope(method, path, body).await?);
         if !is_safe && self.tried.is_none() {
-            messages.iter().for_each(|message| tracing::info!("{}", one_line(message)));
+            let others = messages.iter().filter(|message| !is_said(&result, message));
+            others.for_each(|message| tracing::info!("{}", one_line(message)));
         }
         Ok(result)
     }
@@ -407,6 +409,12 @@ fn if_there<T>(found: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
 /// The same call, only tried.
 fn and_tried(path: &str) -> String {
     format!("{path}{}dry_run=true", if path.contains('?') { '&' } else { '?' })
+}
+
+/// Whether a result has in it, as its state and what comes next, all that a message says.
+fn is_said(result: &Value, message: &str) -> bool {
+    let (status, next) = (result["status"].as_str(), result["next"].as_str());
+    status.zip(next).is_some_and(|(status, next)| message == format!("{status}: {next}"))
 }
 
 fn with_messages(mut envelope: Value) -> (Value, Vec<String>) {
@@ -580,6 +588,21 @@ mod tests {
                 .map(|envelope| envelope["result"].as_u64().unwrap())
                 .map_err(|error| error.downcast::<Failure>().unwrap().cause);
             assert_eq!(got, expect, "{answer}");
+        }
+    }
+
+    /// What a result shows is not told a second time; what it does not is.
+    #[test]
+    fn messages_repeat_no_result() {
+        let zone = json!({"status": "pending", "next": "give the parent the DS record"});
+        for (result, message, expect) in [
+            (&zone, "pending: give the parent the DS record", true),
+            (&zone, "pending: give the parent the DS record (the parent cannot be asked)", false),
+            (&zone, "give the parent the DS record", false),
+            (&json!({"status": "active"}), "pending: give the parent the DS record", false),
+            (&json!([]), "", false),
+        ] {
+            assert_eq!(is_said(result, message), expect, "{message}");
         }
     }
 

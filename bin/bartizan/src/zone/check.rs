@@ -33,7 +33,8 @@ pub async fn run(zone: &str, api: &Api, output: Output) -> anyhow::Result<()> {
     let servers = zone["name_servers"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let servers: Vec<Name> = servers.filter_map(|server| Name::parse(server).ok()).collect();
     let apex = Name::parse(text(&zone, "name"))?;
-    let view = View::new(&apex, &servers, &records);
+    let is_flagged = zone["meta"]["phishing_detected"] == true;
+    let view = View::new(&apex, &servers, &records).flagged(is_flagged);
     findings.extend(rules::look(&view));
     findings.extend(children::look(&view, children::Here::of(api, &zone), output).await);
     let dnssec = dnssec(&zone, api).await?;

@@ -10,6 +10,8 @@ pub struct View<'r> {
     pub apex: &'r Name,
     /// The zone's own, which the edge gives it.
     pub servers: &'r [Name],
+    /// The operator found it to send phishing mail: what it says of mail is not told.
+    pub is_flagged: bool,
     by_owner: HashMap<&'r Name, Vec<&'r Record>>,
     /// Names that exist only because of names below them (RFC 4592 §2.2.2).
     empty: HashMap<Name, ()>,
@@ -44,7 +46,12 @@ impl<'r> View<'r> {
                 }
             }
         }
-        View { apex, servers, by_owner, empty }
+        View { apex, servers, is_flagged: false, by_owner, empty }
+    }
+
+    /// The same zone, which the operator found to send phishing mail or not.
+    pub fn flagged(self, is_flagged: bool) -> View<'r> {
+        View { is_flagged, ..self }
     }
 
     /// Names with records.

@@ -90,6 +90,21 @@ fn what_each_rule_complains_of() {
     }
 }
 
+/// DNS answers with a policy of its own.
+#[test]
+fn mail_of_a_flagged_zone_is_no_matter() {
+    let apex = Name::parse("zone.test").unwrap();
+    let servers = ["ns1.edge.test", "ns2.edge.test"].map(|name| Name::parse(name).unwrap());
+    let records = ["@ MX 1 mail.a.test.", "www CNAME gone"].map(record);
+    for (is_flagged, expect) in
+        [(false, &["dmarc-missing", "spf-missing", "target-missing"][..]), (true, &["target-missing"])]
+    {
+        let findings = look(&View::new(&apex, &servers, &records).flagged(is_flagged));
+        let rules: BTreeSet<&str> = findings.iter().map(|finding| finding.rule).collect();
+        assert_eq!(rules, expect.iter().copied().collect(), "{is_flagged}");
+    }
+}
+
 #[test]
 fn states_of_dnssec() {
     let apex = Name::parse("zone.test").unwrap();
