@@ -136,8 +136,12 @@ pub(crate) const CALL_BYTES: usize = 8 * 1024;
 /// something to do too: two hops of requests on a busy machine.
 pub(crate) const SOURCE_TIME: Duration = Duration::from_micros(100);
 
-/// How long one that waits there may go on when it is its turn: whoever does not wait loses so much with a hop of a request.
-pub(crate) const LANE_TURN_TIME: Duration = Duration::from_micros(50);
+/// And each of them where all together have taken as much.
+pub(crate) const SOURCE_TIME_LEAST: Duration = Duration::from_micros(25);
+
+/// How long one that waits there may go on when it is its turn: whoever does not wait loses so much with a hop of a request. A
+/// look at what came takes a tenth of that.
+pub(crate) const LANE_TURN_TIME: Duration = Duration::from_micros(30);
 
 /// The most that one of them counts for having taken too long: the system may have run something else meanwhile.
 pub(crate) const LANE_DEBT_MAX: Duration = Duration::from_micros(500);

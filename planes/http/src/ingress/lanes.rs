@@ -32,6 +32,7 @@ use bartizan_quotas::SourceKey;
 use super::turn::{Turn, look, looks};
 use crate::limits::{
     HOLD_TIME, HOLD_TIME_MAX, LANE_DEBT_MAX, LANE_TURN_TIME, LONE_TURN_TIME, SLOW_ROUNDS, SOURCE_TIME,
+    SOURCE_TIME_LEAST,
 };
 
 /// For how many calls of [`Lanes::go_on`] a worker counts as shared after two sources had something to do.
@@ -59,6 +60,26 @@ pub(crate) struct Lanes {
     expected: Cell<(u64, Expected)>,
     /// How long several sources have had something to do, or will be taken to have.
     shared: Cell<u32>,
+    /// What all have used together since a look.
+    used: Used,
+}
+
+/// How much time was used, and since which look.
+#[derive(Default)]
+struct Used {
+    look: Cell<u32>,
+    time: Cell<Duration>,
+}
+
+impl Used {
+    fn get(&self) -> Duration {
+        if self.look.get() == looks() { self.time.get() } else { Duration::ZERO }
+    }
+
+    fn add(&self, time: Duration) {
+        self.time.set(self.get() + time);
+        self.look.set(looks());
+    }
 }
 
 /// An answer of an origin.
@@ -86,9 +107,7 @@ pub(crate) struct Lane {
     lanes: Rc<Lanes>,
     of: Of,
     number: u64,
-    /// The look since which it has used something, and how much time.
-    look: Cell<u32>,
-    used: Cell<Duration>,
+    used: Used,
     /// Until which round what comes of it waits, as there was more of it than it had time for.
     slow_until: Cell<u32>,
     /// Connections with tasks that wait, in the order of their turns. None is in it twice.
@@ -188,8 +207,8 @@ impl Lane {
         let number = lanes.numbers.get() + 1;
         lanes.numbers.set(number);
         let slow_until = Cell::new(lanes.rounds.get());
-        let (look, used, waiting, is_queued, debt) = Default::default();
-        Lane { lanes, of, number, look, used, slow_until, waiting, is_queued, debt }
+        let (used, waiting, is_queued, debt) = Default::default();
+        Lane { lanes, of, number, used, slow_until, waiting, is_queued, debt }
     }
 
     /// Whether other sources have something to do too.
@@ -206,10 +225,13 @@ impl Lane {
         if self.of == Of::Newcomers {
             return self.lanes.queued.get() > 0;
         }
-        if self.look.get() == looks() && self.used.get() >= SOURCE_TIME {
+        let used = self.used.get();
+        if used >= SOURCE_TIME {
             self.slow_down();
         }
-        self.is_queued.get() || self.is_slow()
+        // However many sources there are, together they keep who comes next from little more than one of them does.
+        let is_too_much = || used >= SOURCE_TIME_LEAST && self.lanes.used.get() >= SOURCE_TIME;
+        self.is_queued.get() || self.is_slow() || is_too_much()
     }
 
     fn is_slow(&self) -> bool {
@@ -249,9 +271,10 @@ impl Lane {
         }
         let start = Instant::now();
         let done = step();
-        let before = if self.look.replace(looks()) == looks() { self.used.get() } else { Duration::ZERO };
         // One alone is not too much: the system may have run something else meanwhile.
-        self.used.set(before + start.elapsed().min(SOURCE_TIME / 2));
+        let time = start.elapsed().min(SOURCE_TIME / 2);
+        self.used.add(time);
+        self.lanes.used.add(time);
         done
     }
 
@@ -266,19 +289,26 @@ impl Lane {
     }
 
     /// Its turn, of so long, or the last step of it longer: one connection after the other, each for as long as it has
-    /// something to do. Many do little, and a look at what came for each would take as long as that.
+    /// something to do. Many do little, and a look at what came for each would take as long as that. What takes as long as
+    /// a turn by itself has one.
     async fn serve(self: &Rc<Self>, time: Duration) {
         let start = Instant::now();
         let mut spent = Duration::ZERO;
         while spent < time {
             let Some(turn) = self.waiting.borrow_mut().pop_front() else { break };
-            while spent < time && turn.call_next() {
+            let has_to_wait = |spent| spent > Duration::ZERO && turn.is_next_long();
+            while spent < time && !has_to_wait(spent) && turn.call_next() {
                 others_in_the_queue().await;
                 spent = start.elapsed();
             }
-            if turn.still_waits() {
-                self.waiting.borrow_mut().push_back(turn);
+            if !turn.still_waits() {
+                continue;
             }
+            if spent < time && has_to_wait(spent) {
+                self.waiting.borrow_mut().push_front(turn);
+                break;
+            }
+            self.waiting.borrow_mut().push_back(turn);
         }
         self.debt.set(spent.saturating_sub(time).min(LANE_DEBT_MAX));
         if !self.waiting.borrow().is_empty() {

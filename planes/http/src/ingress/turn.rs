@@ -47,6 +47,8 @@ pub(crate) struct Turn {
     used: Cell<u32>,
     /// What was moved in this step.
     moved: Cell<usize>,
+    /// Whether the next step takes as long as a turn.
+    is_next_long: Cell<bool>,
     queue: RefCell<Queue>,
 }
 
@@ -78,8 +80,8 @@ impl Queue {
 
 impl Turn {
     pub(crate) fn new(lane: Rc<Lane>) -> Rc<Turn> {
-        let (look, used, moved, queue) = Default::default();
-        Rc::new(Turn { lane, look, used, moved, queue })
+        let (look, used, moved, is_next_long, queue) = Default::default();
+        Rc::new(Turn { lane, look, used, moved, is_next_long, queue })
     }
 
     /// Does a step of the connection's work, or waits for the next turn. By each task with a [`Waiting`] of its own.
@@ -103,6 +105,7 @@ impl Turn {
         }
         *waiting = None;
         self.moved.set(0);
+        self.is_next_long.set(false);
         self.charge(1);
         self.lane.step(|| step(cx))
     }
@@ -179,6 +182,7 @@ impl Turn {
     /// Returns in the next turn: what follows takes as long as one.
     pub(crate) async fn next(&self) {
         self.charge(TURN_STEPS);
+        self.is_next_long.set(true);
         let mut has_waited = false;
         poll_fn(|cx| {
             if std::mem::replace(&mut has_waited, true) {
@@ -211,6 +215,11 @@ impl Turn {
             waker.clone_from(cx.waker());
         }
         true
+    }
+
+    /// Whether what is called next takes as long as a turn.
+    pub(super) fn is_next_long(&self) -> bool {
+        self.is_next_long.get()
     }
 
     /// Calls the task that has waited longest; says whether there was one.

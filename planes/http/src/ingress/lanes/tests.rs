@@ -269,6 +269,54 @@ fn small_steps_share_a_turn() {
     });
 }
 
+/// What takes as long as a turn has one, though there was time left in that of what came before it.
+#[test]
+fn a_long_step_has_a_turn_of_its_own() {
+    let log = run(async |lanes, log| {
+        let [short, long, other] = [1, 1, 2].map(|number| lanes.turn_of(from(number)));
+        for turn in [&short, &other] {
+            turn.take(std::pin::pin!(async {})).await;
+        }
+        let lane = lanes.by_source.borrow()[&SourceKey::widest(from(1))].upgrade().unwrap();
+        lane.slow_down();
+        let note = |log: &Log, lanes: &Lanes| log.borrow_mut().push(lanes.rounds.get() as usize);
+        let (its_log, its_lanes) = (Rc::clone(&log), Rc::clone(&lanes));
+        let first = spawn_local(async move { short.take(std::pin::pin!(async { note(&its_log, &its_lanes) })).await });
+        let (its_log, its_lanes) = (Rc::clone(&log), Rc::clone(&lanes));
+        let second = spawn_local(async move {
+            let work = async {
+                note(&its_log, &its_lanes);
+                long.next().await;
+                note(&its_log, &its_lanes);
+            };
+            long.take(std::pin::pin!(work)).await;
+        });
+        first.await.unwrap();
+        second.await.unwrap();
+    });
+    assert!(log.len() == 3 && log[1] < log[2], "{log:?}");
+}
+
+/// Many sources that each do little keep who comes next from no more than one that does much: from some of that on they wait.
+#[test]
+fn many_sources_have_no_more_than_one() {
+    run(async |lanes, log| {
+        let turns: Vec<_> = (0..8).map(|number| lanes.turn_of(from(number))).collect();
+        for turn in &turns[..2] {
+            turn.take(std::pin::pin!(async {})).await;
+        }
+        let step = 2 * SOURCE_TIME_LEAST;
+        let all: Vec<_> = (0..)
+            .zip(&turns)
+            .map(|(source, turn)| spawn_local(busy(Rc::clone(turn), source, 2, step, Rc::clone(&log))))
+            .collect();
+        for task in all {
+            task.await.unwrap();
+        }
+        assert!(lanes.rounds.get() > 0, "none of them waited");
+    });
+}
+
 /// What has ended while it waited is in nobody's way, and what is left behind of a source is forgotten.
 #[test]
 fn what_has_ended_does_not_wait() {
@@ -311,7 +359,7 @@ fn what_is_let_go_takes_time() {
             std::future::pending().await
         });
         Rc::clone(&one).take_unless(work, |_| Poll::Ready(())).await;
-        let used = lanes.by_source.borrow()[&SourceKey::widest(from(1))].upgrade().unwrap().used.get();
+        let used = lanes.by_source.borrow()[&SourceKey::widest(from(1))].upgrade().unwrap().used.time.get();
         assert!(used >= SOURCE_TIME / 2, "{used:?}");
     });
 }
