@@ -176,7 +176,7 @@ fn windows_of_uploads_grow() {
         while stream.read(&mut buffer).is_ok_and(|read| read > 0) {}
     });
     let edge = Edge::start(&[("a.test", origin_at(origin.address), plain())]);
-    let held = || edge.gauge("bartizan_http_buffer_bytes") as u64;
+    let held = || edge.gauge("bartizan_http_buffer_bytes");
     run(async {
         let mut client = Client::begin(&edge, "a.test", &[]).await;
         client.send(&frame(HEADERS, END_HEADERS, 1, &block(&request("POST", "a.test", &[])))).await;
