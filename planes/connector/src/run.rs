@@ -15,7 +15,7 @@ use bartizan_rpc::RpcThread;
 use bartizan_tls::{Now, Roots};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::Ingress;
 use crate::ingress::Shared;
@@ -371,27 +371,36 @@ impl Line {
     /// Waits until the newest connection ends or falls silent. One that is over HTTP/2 for want of UDP gives its place to one
     /// over QUIC as soon as that can be had; the edge lets what is in flight on it end.
     async fn attend(&self, serving: &mut Serving, index: u8) -> Watched {
-        while self.protocol == Protocol::Auto && serving.transport() == Some(Transport::Http2) {
-            let (edge, uplink) = tokio::select! {
-                watched = serving.watch() => return watched,
-                back = self.return_to_quic(index) => back,
-            };
-            self.is_udp_blocked.store(false, Ordering::Relaxed);
-            self.begin(serving, index, edge, uplink);
-        }
-        serving.watch().await
-    }
-
-    /// Tries QUIC, now and then, until it passes.
-    async fn return_to_quic(&self, index: u8) -> (SocketAddr, Uplink) {
         for turn in 0_usize.. {
-            sleep(self.return_after).await;
+            if self.protocol != Protocol::Auto || serving.transport() != Some(Transport::Http2) {
+                break;
+            }
+            tokio::select! {
+                watched = serving.watch() => return watched,
+                () = sleep(self.return_after) => {}
+            }
             let edge = self.edges[usize::from(index).wrapping_add(turn) % self.edges.len()];
-            if let Ok(uplink) = self.dialer.connect(&self.shared.rpc, (edge, Transport::Quic), index, 0).await {
-                return (edge, uplink);
+            let trying = self.dialer.connect(&self.shared.rpc, (edge, Transport::Quic), index, 0);
+            tokio::pin!(trying);
+            let (tried, ended) = tokio::select! {
+                biased;
+                tried = &mut trying => (Some(tried), None),
+                watched = serving.watch() => match watched {
+                    Watched::Left => return Watched::Left,
+                    // The edge ends the old one as soon as it has the new one in its place, which may be heard first.
+                    watched => (timeout(self.shared.limits.register_time, trying).await.ok(), Some(watched)),
+                },
+            };
+            match (tried, ended) {
+                (Some(Ok(uplink)), _) => {
+                    self.is_udp_blocked.store(false, Ordering::Relaxed);
+                    self.begin(serving, index, edge, uplink);
+                }
+                (_, Some(ended)) => return ended,
+                (_, None) => {}
             }
         }
-        std::future::pending().await
+        serving.watch().await
     }
 
     async fn serve(self, index: u8, uplink: Arc<Uplink>) -> Ended {

@@ -85,6 +85,28 @@ async fn without_udp_it_goes_over_http2_and_comes_back_when_udp_does() {
     connector.stopped().await;
 }
 
+/// The edge closes a connection that carries nothing as soon as there is another in its place: that is no loss.
+#[tokio::test]
+async fn a_connection_that_rests_comes_back_to_quic_without_being_lost() {
+    let edge = Edge::start([(tunnel(1), facts(None))]);
+    let (network, _tcp) = both(edge.address).await;
+    network.cut();
+    let mut connector = Connector::start(impatient(&edge, network.address, "http_status:204"));
+    all_over(&mut connector, Transport::Http2).await;
+    network.mend();
+    let mut over_quic = [false; 4];
+    while over_quic != [true; 4] {
+        let told = |event| match event {
+            Event::Lost { .. } | Event::Connected { .. } => Some(event),
+            _ => None,
+        };
+        match connector.event("QUIC", told).await {
+            Event::Connected { index, transport: Transport::Quic, .. } => over_quic[usize::from(index)] = true,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn told_to_go_over_quic_alone_it_does() {
     let edge = Edge::start([(tunnel(1), facts(None))]);
