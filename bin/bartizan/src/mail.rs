@@ -23,7 +23,7 @@ const FOLDER: &str = "mail";
 pub struct MailTable {
     server: Option<String>,
     from: Option<String>,
-    tls: Option<Tls>,
+    tls: Option<Encryption>,
     user: Option<String>,
     password_file: Option<PathBuf>,
     ca: Option<PathBuf>,
@@ -31,7 +31,7 @@ pub struct MailTable {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Tls {
+enum Encryption {
     Starttls,
     Tls,
     None,
@@ -54,9 +54,9 @@ pub fn settings(file: MailTable) -> anyhow::Result<Option<Settings>> {
         wrong(format!("server: {server:?} is not of the form smtp.example.com:587, 192.0.2.1:25 or [2001:db8::1]:25"))
     })?;
     let secrecy = match tls {
-        None | Some(Tls::Starttls) => Secrecy::StartTls,
-        Some(Tls::Tls) => Secrecy::Tls,
-        Some(Tls::None) => Secrecy::None,
+        None | Some(Encryption::Starttls) => Secrecy::StartTls,
+        Some(Encryption::Tls) => Secrecy::Tls,
+        Some(Encryption::None) => Secrecy::None,
     };
     let read = |what: &str, path: &Path| {
         text_file::read(path).map_err(|error| wrong(format!("{what}: {}: {error:#}", path.display())))

@@ -22,7 +22,7 @@ use tokio::task::yield_now;
 use tokio::time::{self, Sleep};
 
 use super::desk::{Answered, Progress, Then, Ticket};
-use super::rounds::{TURN_QUERIES, Turn, cost};
+use super::rounds::{HANDED_IN, TURN_QUERIES, Turn, cost};
 use super::{LINGER_BYTES_MAX, Limits, Visit};
 use crate::counters::Event;
 use crate::pipeline::Transport;
@@ -241,6 +241,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.ticket = desk.hand_in(visit, filled, visit.keepalive());
         if let Some(ticket) = &self.ticket {
             *unanswered = Vec::new();
+            // Before others of the source hand in as well: what it will cost is known when all of them are answered.
+            self.used += HANDED_IN;
             ticket.wait(cx);
             return Poll::Pending;
         }
@@ -267,7 +269,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.then = if frame.is_empty() { Then::Close } else { Then::Wait };
         self.answered += u64::from(!frame.is_empty());
         self.kept |= kept;
-        self.used += cost(1, signatures);
+        match cost(1, signatures) {
+            less if less < HANDED_IN => self.turn.give_back(HANDED_IN - less),
+            more => self.used += more - HANDED_IN,
+        }
         self.poll_write(cx, frame, at.monotonic).map_ok(|()| at.monotonic)
     }
 

@@ -466,7 +466,7 @@ impl<'i> Iterator for Frames<'i> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
@@ -622,7 +622,7 @@ mod tests {
     }
 
     /// A zone of which every name has an address.
-    fn signed() -> Config {
+    pub(in super::super) fn signed() -> Config {
         let zone = ZoneName::new(Name::parse("signed").unwrap()).unwrap();
         let made = generate(Role::Csk, Algorithm::EcdsaP256Sha256).unwrap();
         let private = PrivateKey::sealed(b"", &made.pkcs8, Arc::new(|_, bytes| Some(bytes.to_vec())));
@@ -636,6 +636,14 @@ mod tests {
         Config { zones: edit.finish(), ..Config::default() }
     }
 
+    /// A query with its length for a signed answer that nobody asked for before.
+    pub(in super::super) fn signed_query(number: usize) -> Vec<u8> {
+        let owner = Name::parse(&format!("n{number}.signed")).unwrap();
+        let edns = Edns { dnssec_ok: true, ..Edns::of_size(1232) };
+        let query = write_query(1, &owner, RecordType::A, Class::IN, Some(edns));
+        [&(query.len() as u16).to_be_bytes()[..], &query].concat()
+    }
+
     /// What takes long is a turn sooner: a few signatures are enough for a write, and kept ones are none.
     #[test]
     fn signatures_are_made_a_few_at_a_time() {
@@ -647,14 +655,7 @@ mod tests {
         let tally = Arc::clone(shared.tallies.of(Transport::Tcp, [192, 0, 2, 1].into()));
         let visit = Visit { shared: std::rc::Rc::clone(&shared), client, transport: Transport::Tcp, tally };
         let desk = &mut *shared.desk.borrow_mut();
-        let edns = Edns { dnssec_ok: true, ..Edns::of_size(1232) };
-        let input: Vec<u8> = (0..40)
-            .flat_map(|number| {
-                let owner = Name::parse(&format!("n{number}.signed")).unwrap();
-                let query = write_query(1, &owner, RecordType::A, Class::IN, Some(edns));
-                [&(query.len() as u16).to_be_bytes()[..], &query].concat()
-            })
-            .collect();
+        let input: Vec<u8> = (0..40).flat_map(signed_query).collect();
         let turns = |desk: &mut Desk| {
             let (mut queries, mut turns, mut from) = (0, 0, 0);
             while queries < 40 {

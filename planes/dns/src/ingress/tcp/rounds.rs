@@ -22,6 +22,9 @@ pub(super) const TURN_QUERIES: u64 = 32;
 /// What a new signature counts for.
 const SIGNATURE_QUERIES: u64 = 4;
 
+/// What a query that is handed in counts for until it is answered: it may need a signature.
+pub(super) const HANDED_IN: u64 = 1 + SIGNATURE_QUERIES;
+
 /// Sources of which a connection goes on in one round. A handshake is a turn too, of some 200 microseconds.
 const SOURCES_A_ROUND: usize = 4;
 
@@ -100,6 +103,11 @@ impl Turn {
         if used >= TURN_QUERIES {
             self.wait(cx);
         }
+    }
+
+    /// What it did was less than had been said.
+    pub(super) fn give_back(&self, unused: u64) {
+        self.source.used.set(self.source.used.get().saturating_sub(unused));
     }
 
     /// Comes back when it is its turn, which it uses up.
@@ -202,6 +210,7 @@ mod tests {
     use tokio::task::{JoinHandle, LocalSet};
 
     use super::super::connection::{Closed, Connection};
+    use super::super::desk::tests::{signed, signed_query};
     use super::super::{Shared, Visit, Worker};
     use crate::Config;
     use crate::counters::Counters;
@@ -277,7 +286,11 @@ mod tests {
 
     impl Thread {
         fn new() -> Thread {
-            let live = Live::new(Config::default());
+            Thread::of(Config::default())
+        }
+
+        fn of(config: Config) -> Thread {
+            let live = Live::new(config);
             let counters = Counters::default();
             let worker = Worker::new(Vec::new(), Vec::new(), live.reader(), &counters, Default::default()).unwrap();
             let (_, runtime, shared) = worker.open();
@@ -381,6 +394,34 @@ mod tests {
         let meanwhile = thread.ask_beside(&flood);
         // In turn with all connections it would be some 200.
         assert!(meanwhile.iter().sum::<usize>() <= 10 * 2 * TURN_QUERIES as usize, "{meanwhile:?}");
+        thread.finish(asking);
+        assert_eq!(flood.answered, flood.asked);
+    }
+
+    /// Nor by queries that need a signature, which are answered together: few of them are a turn.
+    #[test]
+    fn who_has_signatures_made_on_many_connections_holds_up_nobody() {
+        let (thread, flood) = (Thread::of(signed()), Rc::<Flood>::default());
+        let asking: Vec<_> = (0..200)
+            .map(|_| {
+                let (mut client, server) = tokio::io::duplex(2_048);
+                thread.stay(1, Box::new(server));
+                let all = Rc::clone(&flood);
+                thread.local.spawn_local(async move {
+                    while !all.is_over.get() {
+                        add(&all.asked, 1);
+                        client.write_all(&signed_query(all.asked.get())).await.unwrap();
+                        let len = client.read_u16().await.unwrap();
+                        client.read_exact(&mut vec![0; len.into()]).await.unwrap();
+                        add(&all.answered, 1);
+                    }
+                })
+            })
+            .collect();
+        let meanwhile = thread.ask_beside(&flood);
+        // A turn is seven of them, where it is 32 without a signature.
+        let turn = TURN_QUERIES.div_ceil(HANDED_IN) as usize;
+        assert!(meanwhile.iter().all(|meanwhile| *meanwhile <= 2 * turn), "{meanwhile:?}");
         thread.finish(asking);
         assert_eq!(flood.answered, flood.asked);
     }
