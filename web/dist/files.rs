@@ -1,20 +1,20 @@
 // Written by the build of `web/` (`cargo xtask web build`); not by hand.
 const FILES: &[File] = &[
     File {
+        path: "/assets/index-ByRBSGt4.js",
+        kind: "text/javascript; charset=utf-8",
+        tag: "5198244514951f2c",
+        plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-ByRBSGt4.js")),
+        brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-ByRBSGt4.js.br")),
+        gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-ByRBSGt4.js.gz")),
+    },
+    File {
         path: "/assets/index-Ch7W0g6E.css",
         kind: "text/css; charset=utf-8",
         tag: "ace9082c8af3a20b",
         plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-Ch7W0g6E.css")),
         brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-Ch7W0g6E.css.br")),
         gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-Ch7W0g6E.css.gz")),
-    },
-    File {
-        path: "/assets/index-DyYTb3eG.js",
-        kind: "text/javascript; charset=utf-8",
-        tag: "6b21721938c8b9e0",
-        plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-DyYTb3eG.js")),
-        brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-DyYTb3eG.js.br")),
-        gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/assets/index-DyYTb3eG.js.gz")),
     },
     File {
         path: "/assets/licenses.txt",
@@ -35,7 +35,7 @@ const FILES: &[File] = &[
     File {
         path: "/",
         kind: "text/html; charset=utf-8",
-        tag: "d9d65df771fd379c",
+        tag: "708c1855f8f26fda",
         plain: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/index.html")),
         brotli: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/index.html.br")),
         gzip: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/dist/index.html.gz")),
