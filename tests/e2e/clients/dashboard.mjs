@@ -218,6 +218,10 @@ const parts = {
     await dialog.getByLabel('Its port').fill(process.env.ORIGIN);
     await button(dialog, 'Serve it').click();
     await row(page, `ssh.${edge.zone.name}`).waitFor();
+    // One with what this page does not know how to make.
+    const guard = page.getByRole('switch', { name: `Access rules for pooled.${edge.zone.name}` });
+    await guard.click();
+    await page.getByText(`Access rules are not in force for pooled.${edge.zone.name}`).waitFor();
 
     await at('/tunnels', 'Tunnels');
     await page.getByRole('link', { name: 'Make a tunnel' }).first().click();

@@ -65,6 +65,16 @@ fn services_and_rights_from_a_browser() {
     let edge = Edge::start();
     let origin = Origin::files();
     let port = free(Ipv4Addr::LOCALHOST.into()).port().to_string();
+    let pool = json!({"name": "behind", "origins": [{"name": "one", "address": "127.0.0.1"}]});
+    let pool = edge.post(&format!("/accounts/{}/load_balancers/pools", edge.account()), &pool)["id"].clone();
+    let of_pool = free(Ipv4Addr::LOCALHOST.into()).port();
+    let pooled = json!({
+        "protocol": format!("tcp/{of_pool}"),
+        "dns": {"name": format!("pooled.{}", edge.domain())},
+        "origin_port": origin.port(),
+        "bartizan": {"origin_pool": pool},
+    });
+    let pooled = edge.post(&format!("/zones/{}/spectrum/apps", edge.zone()), &pooled);
     let told = in_browser_with(&edge, "services", &[("PORT", &port), ("ORIGIN", &origin.port().to_string())]);
     let text = |name: &str| told[name].as_str().unwrap_or_else(|| panic!("{name} in {told}")).to_owned();
 
@@ -75,8 +85,16 @@ fn services_and_rights_from_a_browser() {
     // The rule was made, and undone in the history.
     let rules = edge.get(&format!("/accounts/{}/firewall/access_rules/rules", edge.account()));
     assert_eq!(rules, json!([]));
+    let of =
+        |app: &Value| edge.get(&format!("/zones/{}/spectrum/apps/{}", edge.zone(), app["id"].as_str().expect("id")));
+    let switched = of(&pooled);
+    assert_eq!((&switched["ip_firewall"], &switched["bartizan"]["origin_pool"]), (&json!(false), &pool), "{switched}");
     let apps = edge.get(&format!("/zones/{}/spectrum/apps", edge.zone()));
-    let address = apps[0]["bartizan"]["addresses"][0].as_str().unwrap_or_else(|| panic!("{apps}")).to_owned();
+    let mut others = apps.as_array().expect("applications").iter().filter(|app| app["id"] != pooled["id"]);
+    let address = others.next().expect("the one of the page")["bartizan"]["addresses"][0]
+        .as_str()
+        .unwrap_or_else(|| panic!("{apps}"))
+        .to_owned();
     let page = wait::until("the application serves", || curl::try_get(&[&format!("http://{address}:{port}/")]).ok());
     assert_eq!(page.status, 200);
 
