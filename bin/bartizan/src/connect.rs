@@ -254,8 +254,8 @@ fn line(event: &Event) -> String {
             format!("connection {index} is up: {edge} ({location}), over {transport}")
         }
         Event::FellBack { index, why } => format!(
-            "connection {index} is over HTTP/2, without UDP, since nothing came back over QUIC ({why}); QUIC is tried again \
-             once a minute"
+            "connection {index} is over HTTP/2, since nothing came back over QUIC ({why}); UDP services get nothing until QUIC, \
+             which is tried again once a minute, passes"
         ),
         Event::Lost { index, why, retry_in } => {
             format!("connection {index} is down: {why}; next try in {:.1} s", retry_in.as_secs_f64())

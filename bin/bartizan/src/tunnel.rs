@@ -9,8 +9,8 @@ use rustix::thread::CapabilitySet;
 use serde_json::{Value, json};
 
 use self::leading::Leading;
-use self::words::TunnelRoute;
 pub use self::words::{Connector, Tunnel, TunnelAction};
+use self::words::{Spoken, TunnelRoute};
 use crate::app;
 use crate::client::Api;
 use crate::connect::{self, Plan};
@@ -164,6 +164,10 @@ async fn serve(asked: QuickTunnel, connector: &Connector, edge: &Edge, output: O
     // Checked before anything is made, so that a mistake leaves nothing behind.
     if asked.port.is_some() && !matches!(asked.service, Some(Service::Flow { .. })) {
         return Err(Failure::new(Cause::Usage, "--port is for tcp:// and udp:// services").into());
+    }
+    if connector.protocol == Spoken::Http2 && matches!(asked.service, Some(Service::Flow { protocol: "udp", .. })) {
+        let refused = Failure::new(Cause::Usage, "a tunnel over HTTP/2 carries no UDP");
+        return Err(refused.remedy("--protocol quic, or auto").into());
     }
     connect::check(connector)?;
     let api = credentials::find(edge)?.running("tunnel");

@@ -267,6 +267,10 @@ fn a_name_that_is_taken_leaves_no_tunnel_behind() {
     let words = ["tunnel", "--hostname", &name, "--port", "2222", "tcp://127.0.0.1:22"];
     let refused = finish(&mut edge.command(words)).failed_with(4);
     assert!(refused.contains("record of type A"), "{refused}");
+    // Nor does what could carry nothing.
+    let words = ["tunnel", "--hostname", "dns.example", "--protocol", "http2", "udp://127.0.0.1:53"];
+    let refused = finish(&mut edge.command(words)).failed_with(2);
+    assert!(refused.contains("carries no UDP"), "{refused}");
     let tunnels = edge.get(&format!("/accounts/{}/cfd_tunnel?is_deleted=false", edge.account()));
     assert_eq!(tunnels, json!([]));
 }
