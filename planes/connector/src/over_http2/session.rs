@@ -186,6 +186,10 @@ impl Session {
     }
 }
 
+/// From so much of the connection's window on those that wait for it are called: an edge that makes room octet by octet wakes
+/// nobody for each. It is less than any window that is all there (65,535 octets, RFC 9113 §6.9.2).
+const CALLED_FROM: usize = 4 * 1024;
+
 impl State {
     /// Those that wait may go on, where there is room now.
     pub(super) fn let_go_on(&mut self) -> Vec<Arc<Stream>> {
@@ -193,7 +197,7 @@ impl State {
         if self.out.len() < HTTP2_GATHERED_BYTES {
             ready.extend(self.for_room.drain(..));
         }
-        if self.wire.has_window() {
+        if self.wire.window() >= CALLED_FROM {
             ready.extend(self.for_window.drain(..));
         }
         ready
