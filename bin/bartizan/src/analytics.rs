@@ -6,9 +6,11 @@ use bartizan_names::Timestamp;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 
+use crate::app;
 use crate::backup::schedule;
 use crate::client::Api;
 use crate::clock;
+use crate::failure::{Cause, Failure};
 use crate::output::{Output, bold, faint, one_line, table};
 use crate::url::with_query;
 use crate::zone::{self, text};
@@ -30,7 +32,7 @@ pub struct AnalyticsWords {
     /// How far back: 30m, 6h, 7d
     #[arg(long, value_name = "TIME", default_value = "6h", value_parser = schedule::period)]
     pub since: Duration,
-    /// Only of this name, which need not be there
+    /// Only of this name, which need not be there; of applications also an id
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// Rows of each table
@@ -146,15 +148,18 @@ pub async fn run(action: AnalyticsAction, api: &Api, output: Output) -> anyhow::
     let path = (counted.path)(text(&zone, "id"));
     let since = clock::now().unix_micros().saturating_sub(words.since.as_micros() as u64); // no longer than an age
     let since = Timestamp::from_unix_micros(since).to_string();
-    let of_name =
-        words.name.as_deref().map(|name| format!("{}=={}", counted.name, name.replace(',', "\\,").replace(';', "\\;")));
+    let apps = if counted.name == APPS.name { app::of_zone(api, &zone).await? } else { Vec::new() };
+    let named = match words.name.as_deref() {
+        Some(name) if counted.name == APPS.name => of_apps(&apps, name)?,
+        Some(name) => vec![format!("{}=={}", counted.name, name.replace(',', "\\,").replace(';', "\\;"))],
+        None => Vec::new(),
+    };
     let limit = words.limit.to_string();
     let metrics = format!("{},{}", counted.count, counted.times.join(","));
     let most_first = format!("-{}", counted.count);
     let mut reports = Map::new();
     for shown in counted.tables {
-        let filters: Vec<&str> = [of_name.as_deref(), shown.filter].into_iter().flatten().collect();
-        let filters = filters.join(";");
+        let filters = both(&named, shown.filter);
         let mut parameters = vec![
             ("dimensions", shown.dimension),
             ("metrics", metrics.as_str()),
@@ -168,10 +173,36 @@ pub async fn run(action: AnalyticsAction, api: &Api, output: Output) -> anyhow::
         reports.insert(shown.key.to_owned(), api.get(&with_query(&path, &parameters)).await?);
     }
     let reports = Value::Object(reports);
-    output.result(&reports, || told(counted, text(&zone, "name"), &reports))
+    output.result(&reports, || told(counted, text(&zone, "name"), &reports, &apps))
 }
 
-fn told(counted: &Counted, zone: &str, reports: &Value) -> String {
+/// Any of these, and that: `;` binds more tightly than `,`.
+fn both(any: &[String], and: Option<&str>) -> String {
+    match and {
+        Some(and) if any.is_empty() => and.to_owned(),
+        Some(and) => any.iter().map(|one| format!("{one};{and}")).collect::<Vec<_>>().join(","),
+        None => any.join(","),
+    }
+}
+
+/// Filters for the applications of a name, any of them, or the one with an id, which may be gone.
+fn of_apps(apps: &[Value], wanted: &str) -> anyhow::Result<Vec<String>> {
+    let name = app::as_kept(wanted);
+    let found: Vec<_> =
+        apps.iter().filter(|app| text(&app["dns"], "name") == name).map(|app| text(app, "id")).take(100).collect();
+    let is_id = wanted.len() == 32 && wanted.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let ids = match &found[..] {
+        [] if is_id => vec![wanted],
+        [] => {
+            let unknown = Failure::new(Cause::NotFound, format!("no application {} in this zone", one_line(wanted)));
+            return Err(unknown.remedy("`bartizan app list` shows them").into());
+        }
+        _ => found,
+    };
+    Ok(ids.iter().map(|id| format!("{}=={id}", APPS.name)).collect())
+}
+
+fn told(counted: &Counted, zone: &str, reports: &Value, apps: &[Value]) -> String {
     let Some(first) = counted.tables.first().map(|shown| &reports[shown.key]) else { return String::new() };
     let all = first["totals"][counted.count].as_f64().unwrap_or_default();
     let query = &first["query"];
@@ -195,7 +226,9 @@ fn told(counted: &Counted, zone: &str, reports: &Value) -> String {
         if data.is_empty() {
             continue;
         }
-        let rows: Vec<_> = data.iter().map(|row| self::row(row, all)).collect();
+        // The share of what the table is of.
+        let all = report["totals"][counted.count].as_f64().unwrap_or(all);
+        let rows: Vec<_> = data.iter().map(|row| self::row(row, all, apps)).collect();
         lines.push(String::new());
         lines.push(bold(shown.title));
         lines.push(table(&[shown.heading, counted.what, "share"], &rows));
@@ -210,9 +243,13 @@ fn told(counted: &Counted, zone: &str, reports: &Value) -> String {
     lines.join("\n")
 }
 
-fn row(row: &Value, all: f64) -> Vec<String> {
+fn row(row: &Value, all: f64, apps: &[Value]) -> Vec<String> {
     let what = row["dimensions"][0].as_str().unwrap_or_default();
-    let what = if what.is_empty() { "(others)".to_owned() } else { one_line(&bartizan_names::to_unicode(what)) };
+    let what = match apps.iter().find(|app| text(app, "id") == what) {
+        Some(app) => format!("{} {}", one_line(text(&app["dns"], "name")), text(app, "protocol")),
+        None if what.is_empty() => "(others)".to_owned(),
+        None => one_line(&bartizan_names::to_unicode(what)),
+    };
     let count = row["metrics"][0].as_f64().unwrap_or_default();
     vec![what, count.to_string(), format!("{:.1}%", count / all * 100.0)]
 }
@@ -221,4 +258,26 @@ fn row(row: &Value, all: f64) -> Vec<String> {
 fn short(time: &str) -> String {
     let minute = time.get(.."2026-01-01T00:00".len()).unwrap_or(time);
     format!("{}Z", minute.replace('T', " "))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn applications_are_asked_for_by_name() {
+        let app = |id: &str, name: &str| json!({"id": id, "protocol": "tcp/22", "dns": {"name": name}});
+        let apps = [app("a1", "ssh.example.com"), app("b2", "db.example.com"), app("c3", "ssh.example.com")];
+        let ssh = of_apps(&apps, "SSH.example.com").unwrap();
+        assert_eq!(both(&ssh, Some("event==connect")), "appID==a1;event==connect,appID==c3;event==connect");
+        assert_eq!(both(&ssh, None), "appID==a1,appID==c3");
+        assert_eq!(both(&[], Some("event==connect")), "event==connect");
+        let gone = "8effc58f9196f577a3d9fbe8e43d49da";
+        assert_eq!(of_apps(&apps, gone).unwrap(), [format!("appID=={gone}")]);
+        assert!(of_apps(&apps, "mail.example.com").is_err());
+        let counted = json!({"dimensions": ["b2"], "metrics": [3.0]});
+        assert_eq!(row(&counted, 4.0, &apps), ["db.example.com tcp/22", "3", "75.0%"]);
+    }
 }

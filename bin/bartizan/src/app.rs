@@ -108,9 +108,14 @@ pub async fn put(api: &Api, zone: &Value, body: &Value) -> anyhow::Result<Value>
     }
 }
 
+/// All applications of a zone.
+pub async fn of_zone(api: &Api, zone: &Value) -> anyhow::Result<Vec<Value>> {
+    api.list(&base(zone)).await
+}
+
 /// A name as the API has it, in whatever letters it was typed.
-fn as_kept(name: &str) -> String {
-    bartizan_names::to_ascii(name).map_or_else(|_| name.to_owned(), |name| name.trim_end_matches('.').to_owned())
+pub fn as_kept(name: &str) -> String {
+    bartizan_names::to_ascii(name).map_or_else(|_| name.to_owned(), |name| name.trim_end_matches('.').to_ascii_lowercase())
 }
 
 fn base(zone: &Value) -> String {

@@ -40,6 +40,9 @@ pub async fn run(question: HttpQuestion, api: &Api, output: Output) -> anyhow::R
         Failure::new(Cause::Usage, format!("{:?} is no URL of a host", one_line(&url)))
             .remedy("write it whole: https://www.example.com/path")
     })?;
+    if cert.is_some() && !url.starts_with("https://") {
+        return Err(Failure::new(Cause::Usage, "a certificate is shown over https:// alone").into());
+    }
     let zone = zone::of_name(api, host).await?;
     let from = from.map(|from| from.to_string());
     let path = format!("/bartizan/zones/{}/http_trace", text(&zone, "id"));
@@ -58,7 +61,11 @@ pub async fn run(question: HttpQuestion, api: &Api, output: Output) -> anyhow::R
             api.get(&with_query(&path, &parameters)).await?
         }
     };
-    output.result(&traced, || told(&traced))
+    output.result(&traced, || told(&traced))?;
+    match traced["status"].as_u64() {
+        Some(_) => Ok(()),
+        None => Err(Failure::new(Cause::Failed, "there was no answer; the last step says why").into()),
+    }
 }
 
 /// The name in a URL. The edge judges the rest.
