@@ -14,7 +14,7 @@ use crate::objects::{at, everything, hashes, open, put, set};
 use crate::pages::{PAGE, Sound, When, by_key, cells, filled, use_it};
 
 /// Pages between two ends that are tried.
-const STEP: usize = 16;
+const STEP: usize = 8;
 
 fn cut(file: &Path, bytes: usize) {
     OpenOptions::new().write(true).open(file).unwrap().set_len(bytes as u64).unwrap();
