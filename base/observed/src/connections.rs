@@ -1,9 +1,11 @@
 //! Which connector is connected where.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bartizan_names::{ConnectorId, OriginFault, Timestamp, TunnelId};
 use uuid::Uuid;
@@ -26,6 +28,9 @@ pub struct Connection {
     pub version: String,
     pub arch: String,
     pub features: Vec<String>,
+    /// The labels that it was started with.
+    pub tags: BTreeMap<String, String>,
+    pub transport: Transport,
     pub origin_ip: IpAddr,
     pub opened_at: Timestamp,
     /// The name of the PoP that it ends at.
@@ -36,7 +41,70 @@ pub struct Connection {
     pub configured: Option<Configured>,
     /// What came of the last request that it carried.
     pub service: LastAnswer,
+    pub meter: Meter,
 }
+
+/// What carries a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Quic,
+    Http2,
+}
+
+impl Transport {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Transport::Quic => "quic",
+            Transport::Http2 => "http2",
+        }
+    }
+}
+
+/// What went over a connection until now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Requests, connections and flows that were begun on it.
+    pub requests: u64,
+    /// To the connector, as it carries them: with all that is around a request.
+    pub bytes_sent: u64,
+    pub bytes_received: u64,
+    /// A round trip of late; none where it is not measured.
+    pub rtt: Option<Duration>,
+}
+
+/// Whoever carries a connection.
+pub trait Metered: Send + Sync {
+    fn traffic(&self) -> Traffic;
+}
+
+/// Asks whoever carries a connection what went over it: nothing is published as it changes, and two connections do not
+/// differ by it. What is over went over none.
+#[derive(Clone, Default)]
+pub struct Meter(Option<Weak<dyn Metered>>);
+
+impl Meter {
+    pub fn of(carrier: Weak<dyn Metered>) -> Meter {
+        Meter(Some(carrier))
+    }
+
+    pub fn read(&self) -> Traffic {
+        self.0.as_ref().and_then(Weak::upgrade).map(|carrier| carrier.traffic()).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for Meter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Meter")
+    }
+}
+
+impl PartialEq for Meter {
+    fn eq(&self, _: &Meter) -> bool {
+        true
+    }
+}
+
+impl Eq for Meter {}
 
 /// What a connector says of its configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,12 +225,15 @@ mod tests {
             version: String::new(),
             arch: String::new(),
             features: Vec::new(),
+            tags: BTreeMap::new(),
+            transport: Transport::Quic,
             origin_ip: IpAddr::from([127, 0, 0, 1]),
             opened_at: Timestamp::from_unix_micros(0),
             location: String::new(),
             uploaded: None,
             configured: None,
             service: LastAnswer::default(),
+            meter: Meter::default(),
         };
         let connections = Connections(vec![connection(0), connection(1)]);
         let seen = connections.clone();

@@ -25,7 +25,9 @@ mod problems;
 
 pub use apps::{AppCounters, AppCounts};
 pub use command::{Command, Commanded};
-pub use connections::{Configured, Connection, Connections, Health, LastAnswer, Uploaded};
+pub use connections::{
+    Configured, Connection, Connections, Health, LastAnswer, Meter, Metered, Traffic, Transport, Uploaded,
+};
 pub use dns::{DnsQuery, DnsQuestion, DnsStep, DnsTrace};
 pub use firewall::{FirewallAnswer, FirewallQuery, FirewallQuestion, Verdict};
 pub use http::{

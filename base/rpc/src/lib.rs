@@ -25,6 +25,7 @@ mod futures_io;
 pub mod over_http2;
 mod registration;
 mod session;
+mod tags;
 mod text;
 mod thread;
 
@@ -48,6 +49,7 @@ pub use registration::{
     serve_registration,
 };
 pub use session::{SessionCall, register_session, serve_sessions, unregister_session};
+pub use tags::{NoTag, TAGS_MAX, Tag, take_tags};
 pub use text::{is_plain, plain_text};
 pub use thread::{RpcStopped, RpcThread};
 

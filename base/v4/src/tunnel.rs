@@ -3,6 +3,8 @@
 //! The stock client is strict here: times are RFC 3339, `messages` of the envelope stays empty, and the key order does
 //! not matter to it.
 
+use std::collections::BTreeMap;
+
 use bartizan_names::{AccountId, ConnectorId, Timestamp, TunnelId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -69,6 +71,26 @@ pub struct Connection {
     #[schema(value_type = String, format = "uuid")]
     pub client_id: ConnectorId,
     pub client_version: String,
+    /// Only where it is told by the edge that has the connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub bartizan: Option<ConnectionExtension>,
+}
+
+/// What this edge adds to the dialect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConnectionExtension {
+    /// `quic` or `http2`.
+    pub transport: String,
+    /// A round trip of late in microseconds; none over HTTP/2, where it is not measured.
+    pub rtt_us: Option<u64>,
+    /// Requests, connections and flows that were begun on it.
+    pub requests: u64,
+    /// To the connector, with all that is around a request.
+    pub bytes_sent: u64,
+    pub bytes_received: u64,
+    /// The labels that the connector was started with.
+    pub tags: BTreeMap<String, String>,
 }
 
 /// A connector: one process with its connections.

@@ -30,7 +30,7 @@ mod untaken;
 mod upgrade;
 mod uplink;
 
-pub use bartizan_rpc::{is_plain, plain_text};
+pub use bartizan_rpc::{TAGS_MAX, Tag, is_plain, plain_text};
 pub use limits::Limits;
 pub use rules::{Ingress, IngressError, OriginRequest};
 pub use run::{Credentials, DatagramVersion, DialerError, Event, Options, Protocol, RunError, Transport, run};

@@ -11,7 +11,7 @@ use bartizan_dial::{OriginDialer, Reach};
 use bartizan_live::{Backoff, Live};
 use bartizan_names::{AccountId, ConnectorId, TunnelId};
 pub use bartizan_rpc::DatagramVersion;
-use bartizan_rpc::RpcThread;
+use bartizan_rpc::{RpcThread, Tag};
 use bartizan_tls::{Now, Roots};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -42,6 +42,8 @@ pub struct Options {
     /// How long requests in flight may take when the connector is asked to stop.
     pub grace: Duration,
     pub version: String,
+    /// Labels, of which the edge keeps [`TAGS_MAX`](bartizan_rpc::TAGS_MAX).
+    pub tags: Vec<Tag>,
     /// The silence after which a connection counts as lost, if the edge does not offer less.
     pub idle: Duration,
     /// Between tries.
@@ -115,6 +117,7 @@ impl Options {
             connector,
             grace: Duration::from_secs(30),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            tags: Vec::new(),
             idle: Duration::from_secs(15),
             backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(30)),
             datagrams: DatagramVersion::V3,

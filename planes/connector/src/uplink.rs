@@ -9,7 +9,7 @@ use bartizan_quic::{connection_window, stream_window};
 use bartizan_rpc::over_http2::Answer;
 use bartizan_rpc::{
     ConnectorInfo, DATAGRAM_V2_FEATURE, DATAGRAM_V3_FEATURE, DatagramVersion, OUR_FEATURE, Refused, Registered,
-    Registration, RegistrationClient, RpcError, RpcStopped, RpcThread,
+    Registration, RegistrationClient, RpcError, RpcStopped, RpcThread, Tag,
 };
 use bartizan_tls::{ClientConfig, Now, Roots, TlsError};
 use quinn::crypto::rustls::QuicClientConfig;
@@ -137,7 +137,11 @@ impl Dialer {
                 id: options.connector,
                 version: options.version.clone(),
                 arch: architecture(),
-                features: Vec::new(),
+                features: FEATURES
+                    .into_iter()
+                    .map(str::to_owned)
+                    .chain(options.tags.iter().map(Tag::feature))
+                    .collect(),
             },
             local_ip: None,
             attempts: 0,
@@ -228,7 +232,6 @@ impl Dialer {
     fn registration(&self, index: u8, attempts: u8, local_ip: Option<IpAddr>) -> Registration {
         let mut registration = Registration::clone(&self.registration);
         (registration.index, registration.attempts, registration.local_ip) = (index, attempts, local_ip);
-        registration.connector.features = FEATURES.into_iter().map(str::to_owned).collect();
         registration
     }
 

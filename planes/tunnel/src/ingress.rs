@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bartizan_live::Live;
-use bartizan_observed::{Connection, LastAnswer};
+use bartizan_observed::{Connection, LastAnswer, Meter, Transport};
 use bartizan_quic::{Inboxes, Unproven};
 use bartizan_quotas::{Over, Rarely, Shares, SourcePermit};
-use bartizan_rpc::{Call, Refused, Registered, Registration, RpcThread, serve_registration};
+use bartizan_rpc::{Call, Refused, Registered, Registration, RpcThread, serve_registration, take_tags};
 use bartizan_tls::AcceptError;
 use quinn::{Endpoint, Incoming};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -268,7 +268,7 @@ pub(crate) async fn register(
         }
     };
     let secret_sha256 = tunnel.secret_sha256;
-    let facts = facts(registration, source, &snapshot.value);
+    let facts = facts(registration, (source, carrier.transport()), &snapshot.value);
     let registered = Registered {
         connection: facts.connection,
         location: facts.location.clone(),
@@ -332,8 +332,9 @@ async fn refuse(
     ArrivalError::Refused(refused)
 }
 
-fn facts(registration: Registration, origin_ip: IpAddr, config: &Config) -> Connection {
-    let connector = registration.connector;
+fn facts(registration: Registration, (origin_ip, transport): (IpAddr, Transport), config: &Config) -> Connection {
+    let mut connector = registration.connector;
+    let tags = take_tags(&mut connector.features);
     Connection {
         tunnel: registration.tunnel,
         connector: connector.id,
@@ -342,12 +343,15 @@ fn facts(registration: Registration, origin_ip: IpAddr, config: &Config) -> Conn
         version: connector.version,
         arch: connector.arch,
         features: connector.features,
+        tags,
+        transport,
         origin_ip,
         opened_at: config.clock.now(),
         location: config.location.clone(),
         uploaded: None,
         configured: None,
         service: LastAnswer::default(),
+        meter: Meter::default(),
     }
 }
 

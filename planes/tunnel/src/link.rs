@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bartizan_live::Silence;
-use bartizan_observed::Connection;
+use bartizan_observed::{Connection, Metered, Traffic, Transport};
 use bartizan_quic::{AllUnread, first_window};
 use bartizan_quotas::SourceKey;
 use bartizan_rpc::plain_text;
@@ -43,6 +43,8 @@ pub(crate) struct Link {
     departure: watch::Sender<Option<Departure>>,
     silent: watch::Sender<bool>,
     silence: Mutex<Silence>,
+    /// All that ever began.
+    begun: AtomicU64,
     in_flight: AtomicUsize,
     /// The same for each source that has some.
     by_source: Mutex<HashMap<SourceKey, usize>>,
@@ -64,6 +66,13 @@ impl Carrier {
         match self {
             Carrier::Quic(quic) => Some(quic),
             Carrier::Http2(_) => None,
+        }
+    }
+
+    pub(crate) fn transport(&self) -> Transport {
+        match self {
+            Carrier::Quic(_) => Transport::Quic,
+            Carrier::Http2(_) => Transport::Http2,
         }
     }
 
@@ -191,6 +200,7 @@ impl Link {
             silent: watch::Sender::new(false),
             silence: Mutex::default(),
             in_flight: AtomicUsize::new(0),
+            begun: AtomicU64::new(0),
             by_source: Mutex::default(),
             idle: Notify::new(),
             runtime: Handle::current(),
@@ -296,7 +306,10 @@ impl Link {
         let free = self.limits.streams.saturating_sub(all);
         // Counted before the check: a drain that begins in between sees the count.
         match self.is_open() {
-            true if own < free => Ok(lease),
+            true if own < free => {
+                self.begun.fetch_add(1, Ordering::Relaxed);
+                Ok(lease)
+            }
             true => Err(NoLease::Full),
             false => Err(NoLease::NotOpen),
         }
@@ -325,6 +338,23 @@ impl Link {
                 return;
             }
             ring.await;
+        }
+    }
+}
+
+impl Metered for Link {
+    fn traffic(&self) -> Traffic {
+        let requests = self.begun.load(Ordering::Relaxed);
+        match &self.carrier {
+            Carrier::Quic(quic) => {
+                let stats = quic.stats();
+                let (bytes_sent, bytes_received) = (stats.udp_tx.bytes, stats.udp_rx.bytes);
+                Traffic { requests, bytes_sent, bytes_received, rtt: Some(stats.path.rtt) }
+            }
+            Carrier::Http2(session) => {
+                let (bytes_sent, bytes_received) = session.carried();
+                Traffic { requests, bytes_sent, bytes_received, rtt: None }
+            }
         }
     }
 }

@@ -6,11 +6,11 @@
 //! Whoever looks sees exactly the connections that requests are sent to.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bartizan_live::{Generation, Live};
 use bartizan_names::TunnelId;
-use bartizan_observed::{Configured, Connection, Connections, Uploaded};
+use bartizan_observed::{Configured, Connection, Connections, Meter, Metered, Uploaded};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::limits::{BATCH_MAX, CHANGES_MAX};
@@ -152,6 +152,12 @@ fn same(one: &Link, other: &Link) -> bool {
     (one.facts.connector, one.facts.index) == (other.facts.connector, other.facts.index)
 }
 
+/// For whoever asks later what went over it.
+fn metered(link: &Arc<Link>) -> Weak<dyn Metered> {
+    let link: Weak<Link> = Arc::downgrade(link);
+    link
+}
+
 impl Connected {
     /// Those that are silent or depart take no place of others: who had all places comes back after a silence.
     fn add(&mut self, link: Arc<Link>) -> Place {
@@ -200,6 +206,7 @@ impl Connected {
         let connection = |entry: &Entry| Connection {
             uploaded: entry.uploaded.clone(),
             configured: entry.configured.clone(),
+            meter: Meter::of(metered(&entry.link)),
             ..entry.link.facts.clone()
         };
         let seen = |entry: &&Entry| entry.link.is_open();

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use bartizan_names::{ConnectorId, TunnelId};
 use bartizan_observed::{self as observed, Command, Connections};
-use bartizan_v4::tunnel::ConnectorExtension;
+use bartizan_v4::tunnel::{ConnectionExtension, ConnectorExtension};
 use bartizan_v4::{Connection, Connector};
 use serde::Serialize;
 
@@ -67,6 +67,7 @@ pub(super) async fn drop_connections(
 }
 
 pub(super) fn connection(connection: &observed::Connection) -> Connection {
+    let traffic = connection.meter.read();
     Connection {
         id: connection.connection.to_string(),
         uuid: connection.connection.to_string(),
@@ -76,6 +77,14 @@ pub(super) fn connection(connection: &observed::Connection) -> Connection {
         opened_at: connection.opened_at,
         client_id: connection.connector,
         client_version: connection.version.clone(),
+        bartizan: Some(ConnectionExtension {
+            transport: connection.transport.as_str().to_owned(),
+            rtt_us: traffic.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+            requests: traffic.requests,
+            bytes_sent: traffic.bytes_sent,
+            bytes_received: traffic.bytes_received,
+            tags: connection.tags.clone(),
+        }),
     }
 }
 

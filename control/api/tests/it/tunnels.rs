@@ -1,7 +1,13 @@
 //! Tunnels, as the stock client asks for them.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
 use bartizan_names::{ConnectorId, Timestamp, TunnelId};
-use bartizan_observed::{Command, Configured, Connection, Connections, LastAnswer, Uploaded};
+use bartizan_observed::{
+    Command, Configured, Connection, Connections, LastAnswer, Meter, Metered, Traffic, Transport, Uploaded,
+};
 use bartizan_store::Key;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -20,12 +26,15 @@ pub(crate) fn connect(edge: &Edge, tunnel: &str, connections: u8) -> ConnectorId
         version: "2026.1.0".to_owned(),
         arch: "linux_amd64".to_owned(),
         features: vec!["quick_reconnects".to_owned()],
+        tags: BTreeMap::from([("release".to_owned(), "canary".to_owned())]),
+        transport: Transport::Quic,
         origin_ip: "192.0.2.9".parse().unwrap(),
         opened_at: Timestamp::from_unix_micros(1_000_000 * u64::from(index)),
         location: "here".to_owned(),
         uploaded: None,
         configured: None,
         service: LastAnswer::default(),
+        meter: Meter::default(),
     };
     edge.observed.connections.replace(Connections((0..connections).map(one).collect()));
     connector
@@ -98,6 +107,40 @@ fn the_life_of_a_tunnel() {
         assert_eq!(edge.call(method, &path, r#"{"name":"x"}"#).verdict(), "404 1002", "{method} {path}");
     }
     edge.post(&path, r#"{"name":"home"}"#).result();
+}
+
+#[test]
+fn what_goes_over_each_connection_is_told() {
+    struct Carrier;
+    impl Metered for Carrier {
+        fn traffic(&self) -> Traffic {
+            let rtt = Some(Duration::from_micros(12_345));
+            Traffic { requests: 7, bytes_sent: 1_000, bytes_received: 2_000, rtt }
+        }
+    }
+    let edge = Edge::new();
+    let path = format!("/accounts/{}/cfd_tunnel", edge.account());
+    let id = edge.post(&path, r#"{"name":"office"}"#).result()["id"].as_str().unwrap().to_owned();
+    connect(&edge, &id, 2);
+    let carrier: Arc<dyn Metered> = Arc::new(Carrier);
+    let mut connections = edge.observed.connections.snapshot().value.clone();
+    connections.0[0].meter = Meter::of(Arc::downgrade(&carrier));
+    connections.0[1].transport = Transport::Http2;
+    edge.observed.connections.replace(connections);
+    let told = |at: usize| edge.get(&format!("{path}/{id}/connections")).result()[0]["conns"][at]["bartizan"].clone();
+    let expect = json!({
+        "transport": "quic", "rtt_us": 12_345, "requests": 7, "bytes_sent": 1_000, "bytes_received": 2_000,
+        "tags": { "release": "canary" },
+    });
+    assert_eq!(told(0), expect);
+    let nothing = json!({
+        "transport": "http2", "rtt_us": null, "requests": 0, "bytes_sent": 0, "bytes_received": 0,
+        "tags": { "release": "canary" },
+    });
+    assert_eq!(told(1), nothing);
+    drop(carrier);
+    assert_eq!(told(0)["requests"], 0, "who carried it is gone");
+    assert_eq!(edge.get(&format!("{path}/{id}")).result()["connections"][1]["bartizan"]["transport"], "http2");
 }
 
 #[test]

@@ -195,9 +195,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
             let mut reading = std::pin::pin!(tokio::io::AsyncReadExt::read_buf(&mut self.io, &mut self.unread));
             match ready!(reading.as_mut().poll(cx)) {
                 Ok(0) => return Poll::Ready(End::Closed),
-                Ok(_) => {
+                Ok(bytes) => {
                     (self.heard, self.is_heard) = (Instant::now(), true);
-                    self.session.hear();
+                    self.session.hear(bytes);
                 }
                 Err(error) => return Poll::Ready(error.into()),
             }
@@ -299,6 +299,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Driver<IO> {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.written += written;
+            self.session.note_sent(written);
         }
     }
 }

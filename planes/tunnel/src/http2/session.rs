@@ -35,6 +35,9 @@ pub(crate) struct Session {
     room: Notify,
     /// Reads that brought something.
     arrived: AtomicU64,
+    /// Octets that were written, and read.
+    sent: AtomicU64,
+    received: AtomicU64,
     /// The connector takes no more streams.
     left: watch::Sender<bool>,
     /// Why it is over.
@@ -110,6 +113,8 @@ impl Session {
             task: AtomicWaker::new(),
             room: Notify::new(),
             arrived: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            received: AtomicU64::new(0),
             left: watch::Sender::new(false),
             ended: watch::Sender::new(None),
             silent: OnceLock::new(),
@@ -187,8 +192,18 @@ impl Session {
         self.arrived.load(Ordering::Relaxed)
     }
 
-    pub(super) fn hear(&self) {
+    pub(super) fn hear(&self, bytes: usize) {
         self.arrived.fetch_add(1, Ordering::Relaxed);
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn note_sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Octets that were sent, and that came.
+    pub(crate) fn carried(&self) -> (u64, u64) {
+        (self.sent.load(Ordering::Relaxed), self.received.load(Ordering::Relaxed))
     }
 
     /// Nothing goes on any more.

@@ -39,6 +39,36 @@ async fn four_connections_with_their_facts() {
 }
 
 #[tokio::test]
+async fn what_goes_over_a_connection_is_counted_and_its_labels_are_known() {
+    for over in TRANSPORTS {
+        let edge = Edge::start([(tunnel(1), facts(None))]);
+        let origin = Origin::start().await;
+        let mut options = over_alone(over, options(&edge, tunnel(1), &origin.url()));
+        options.connections = 1;
+        options.tags = ["release:stable", "zone=a", "release=canary"].map(|tag| tag.parse().unwrap()).into();
+        let _connector = Connector::start(options);
+        let connection = edge.connections(1).await.0.remove(0);
+        let transport = match over {
+            Transport::Quic => bartizan_observed::Transport::Quic,
+            Transport::Http2 => bartizan_observed::Transport::Http2,
+        };
+        assert_eq!(connection.transport, transport);
+        let tags: Vec<_> = connection.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        assert_eq!(tags, ["release=canary", "zone=a"]);
+        assert!(connection.features.iter().all(|feature| !feature.starts_with("tag:")), "{:?}", connection.features);
+        assert_eq!(connection.meter.read().requests, 0);
+        for _ in 0..3 {
+            read(edge.send(tunnel(1), get("a.example/bytes/100000")).await.unwrap().body).await.unwrap();
+        }
+        let traffic = connection.meter.read();
+        assert_eq!((traffic.requests, traffic.rtt.is_some()), (3, over == Transport::Quic));
+        assert!(traffic.bytes_received > 300_000 && traffic.bytes_sent > 100, "{traffic:?}");
+        edge.stop().await;
+        assert_eq!(connection.meter.read().requests, 0, "who carried it is gone");
+    }
+}
+
+#[tokio::test]
 async fn wrong_credentials_are_refused_with_the_cause() {
     for over in TRANSPORTS {
         let edge = Edge::start([(tunnel(1), facts(None))]);
