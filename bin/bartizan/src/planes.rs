@@ -160,7 +160,8 @@ impl Planes {
             access_log: log,
             taps: Some(fixed.http_taps.clone()),
         };
-        let probe = probe::start(&probe_live, tunnel.upstream(), &reach, seed).context("health checks")?;
+        let probe = probe::start(&probe_live, (tunnel.upstream(), tunnel.connections()), &reach, seed)
+            .context("health checks")?;
         let http = http::start(sockets, &http_live, neighbours, &reach, seed).context("the HTTP edge")?;
         let Chosen { tier, any_port, .. } = chosen;
         let l4 =

@@ -379,7 +379,7 @@ impl Balancer {
         let has = |mask: u64| mask >> index & 1 == 1;
         let drains =
             pool.nodes()[index].disabled_at.is_some_and(|at| asked.now < at.saturating_add(cookie.drain.as_secs()));
-        let may_stay = has(pool.up()) || drains && !has(pool.marks.down());
+        let may_stay = has(pool.up()) || drains && !has(pool.marks.away());
         (pool.enabled && may_stay).then(|| Chosen { pool: Arc::clone(&pool), index, stayed: true })
     }
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Marks {
     down: AtomicU64,
+    /// Those that are behind a tunnel without a connection, whatever was found when it had one.
+    lost: AtomicU64,
     open: Box<[AtomicU32]>,
     /// Microseconds that looks at each took of late; 0 where nobody has looked.
     took: Box<[AtomicU32]>,
@@ -19,25 +21,36 @@ impl Marks {
     pub fn new(nodes: usize) -> Marks {
         Marks {
             down: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
             open: (0..nodes).map(|_| AtomicU32::new(0)).collect(),
             took: (0..nodes).map(|_| AtomicU32::new(0)).collect(),
             all_open: AtomicU32::new(0),
         }
     }
 
-    /// One bit a node.
+    /// Those at which looks failed, one bit a node.
     pub fn down(&self) -> u64 {
         self.down.load(Ordering::Relaxed)
     }
 
-    /// Says how a node is.
+    /// Those that cannot be reached, since nobody is connected for them.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Those that are not to be sent anybody: both of these.
+    pub(crate) fn away(&self) -> u64 {
+        self.down() | self.lost()
+    }
+
+    /// Says what looks at a node found.
     pub fn mark(&self, node: usize, is_down: bool) {
-        let bit = 1_u64.checked_shl(node as u32).unwrap_or(0);
-        if is_down {
-            self.down.fetch_or(bit, Ordering::Relaxed);
-        } else {
-            self.down.fetch_and(!bit, Ordering::Relaxed);
-        }
+        set(&self.down, node, is_down);
+    }
+
+    /// Says whether nobody is connected for a node.
+    pub fn mark_lost(&self, node: usize, is_lost: bool) {
+        set(&self.lost, node, is_lost);
     }
 
     /// Says how long a look at a node took that went well. One that is slow once weighs a quarter.
@@ -59,6 +72,7 @@ impl Marks {
     /// Knows of a node what `before` knew of one of its own.
     pub(crate) fn take_over(&self, node: usize, before: &Marks, at: usize) {
         self.mark(node, before.down() >> at & 1 == 1);
+        self.mark_lost(node, before.lost() >> at & 1 == 1);
         if let (Some(took), Some(known)) = (self.took.get(node), before.took(at)) {
             took.store(known, Ordering::Relaxed);
         }
@@ -80,6 +94,15 @@ impl Marks {
             self.all_open.fetch_add(1, Ordering::Relaxed);
         }
         Open { marks: Arc::clone(self), node }
+    }
+}
+
+fn set(marks: &AtomicU64, node: usize, is_set: bool) {
+    let bit = 1_u64.checked_shl(node as u32).unwrap_or(0);
+    if is_set {
+        marks.fetch_or(bit, Ordering::Relaxed);
+    } else {
+        marks.fetch_and(!bit, Ordering::Relaxed);
     }
 }
 

@@ -182,7 +182,7 @@ impl Pool {
 
     /// The nodes that are up, one bit each.
     pub fn up(&self) -> u64 {
-        self.usable & !self.marks.down()
+        self.usable & !self.marks.away()
     }
 
     /// Whether somebody is to be sent here.

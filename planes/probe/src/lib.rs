@@ -6,6 +6,8 @@
 //!                        turned? ─► Marks ─┴──── outcome ◄───────┘
 //!                          └─► Seen: how each is, and what it turned into (for the API)
 //! ```
+//! A server behind a tunnel for which nobody is connected is marked too, at once and without a look (`tunnels`).
+//!
 //! What is found is no configuration and is not in the store: a bit beside the pool that every decision looks at
 //! (`engines/steering`). After a start all servers are taken to be well, and the first look at each decides at once; where one
 //! is said to be down that many looks must say so as its monitor wants.
@@ -21,6 +23,7 @@ mod plane;
 mod preview;
 mod rounds;
 mod seen;
+mod tunnels;
 
 use bartizan_clock::Clock;
 use bartizan_steering::Checks;

@@ -12,7 +12,7 @@ use bartizan_dial::{OriginDialer, OriginTls, Reach};
 use bartizan_exchange::Upstream;
 use bartizan_live::Live;
 use bartizan_names::OriginHost;
-use bartizan_observed::{Measured, NodeSeen, NodeTurn, PoolQuery, PoolTurn};
+use bartizan_observed::{Connections, Measured, NodeSeen, NodeTurn, PoolQuery, PoolTurn};
 use bartizan_quotas::Shares;
 use bartizan_steering::{Check, Checks, Node, NodeTarget};
 use bartizan_tls::{Now, TlsError};
@@ -24,6 +24,7 @@ use crate::look::{Outcome, Ways, look};
 use crate::preview::{self, Previewer};
 use crate::rounds::{Begin, Begun, Ended, Rounds};
 use crate::seen::{Pool, Seen};
+use crate::tunnels::{Moved, Tunnels, servers};
 
 /// How long it rests at most where nobody is due.
 const REST: Duration = Duration::from_secs(1);
@@ -52,8 +53,13 @@ pub enum StartError {
     Tls(#[from] TlsError),
 }
 
-/// Looks after what is in force in `live`.
-pub fn start(live: &Live<Config>, upstream: Arc<dyn Upstream>, reach: &Reach, seed: u64) -> Result<Plane, StartError> {
+/// Looks after what is in force in `live`, through `upstream` where a server is behind a tunnel, and goes by who is connected.
+pub fn start(
+    live: &Live<Config>,
+    (upstream, connections): (Arc<dyn Upstream>, Live<Connections>),
+    reach: &Reach,
+    seed: u64,
+) -> Result<Plane, StartError> {
     let (stop, stopped) = oneshot::channel();
     let seen = Arc::new(Seen::default());
     let first = live.snapshot();
@@ -73,11 +79,11 @@ pub fn start(live: &Live<Config>, upstream: Arc<dyn Upstream>, reach: &Reach, se
         let previewing = preview::run(asked, Rc::clone(&ways));
         let rounds = RefCell::new(Rounds::with_seed(seed));
         let lines = Cell::new((Instant::now(), 0));
-        let worker = Rc::new(Worker { ways, rounds, seen: shown, clock, lines });
+        let worker = Rc::new(Worker { ways, rounds, tunnels: RefCell::default(), seen: shown, clock, lines });
         let local = LocalSet::new();
         runtime.block_on(local.run_until(async {
             tokio::select! {
-                () = async { tokio::join!(run(&worker, &live, looks), previewing); } => {}
+                () = async { tokio::join!(run(&worker, &live, &connections, looks), previewing); } => {}
                 _ = stopped => {}
             }
         }));
@@ -124,20 +130,29 @@ impl Drop for Plane {
 struct Worker {
     ways: Rc<Ways>,
     rounds: RefCell<Rounds>,
+    tunnels: RefCell<Tunnels>,
     seen: Arc<Seen>,
     clock: Clock,
     /// When the minute began, and how many lines there were in it.
     lines: Cell<(Instant, u32)>,
 }
 
-async fn run(worker: &Rc<Worker>, live: &Live<Config>, looks: usize) {
+async fn run(worker: &Rc<Worker>, live: &Live<Config>, connections: &Live<Connections>, looks: usize) {
     let mut changes = live.changes();
+    let mut connected = connections.changes();
+    let mut seen_connected = None;
     let mut in_force = None;
     loop {
         let number = *changes.borrow_and_update();
         if in_force != Some(number) {
             in_force = Some(number);
             worker.take(&live.snapshot().value.checks);
+        }
+        let number = *connected.borrow_and_update();
+        if seen_connected != Some(number) {
+            seen_connected = Some(number);
+            let moved = worker.tunnels.borrow_mut().take(&connections.snapshot().value);
+            moved.into_iter().for_each(|moved| worker.move_server(moved));
         }
         loop {
             let begun = worker.rounds.borrow_mut().begin(Instant::now(), looks);
@@ -154,6 +169,8 @@ async fn run(worker: &Rc<Worker>, live: &Live<Config>, looks: usize) {
         let rest = worker.rounds.borrow().next().map_or(REST, |at| at.saturating_duration_since(Instant::now()));
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return },
+            // Who tells it lives as long as this does.
+            Ok(()) = connected.changed() => {}
             () = tokio::time::sleep(rest.min(REST)) => {}
         }
     }
@@ -164,10 +181,21 @@ impl Worker {
     fn take(&self, checks: &Checks) {
         self.rounds.borrow_mut().take(checks, Instant::now());
         let mut pools = self.seen.pools();
-        pools.retain(|id, _| checks.get(id).is_some());
+        let mut tunnels = self.tunnels.borrow_mut();
+        pools.retain(|id, pool| {
+            let stays = checks.get(id).is_some();
+            if !stays && let Some(check) = &pool.check {
+                tunnels.forget(check);
+            }
+            stays
+        });
         for (id, check) in checks.iter() {
             let pool = pools.entry(*id).or_default();
             if pool.check.as_ref().is_none_or(|shown| !Arc::ptr_eq(shown, check)) {
+                if let Some(before) = &pool.check {
+                    tunnels.forget(before);
+                }
+                tunnels.know(check);
                 show(pool, check);
                 pool.check = Some(Arc::clone(check));
             }
@@ -197,22 +225,51 @@ impl Worker {
         shown.reason = outcome.fault.clone().unwrap_or_default();
         if let Some(healthy) = *turned {
             shown.healthy = healthy;
+            // It gets nobody in any case, and that was told.
+            if pool.is_lost(*index) {
+                return;
+            }
             let (at, name) = (self.clock.read().at(), node.name.to_string());
             let turn = NodeTurn { at, node: name, healthy, reason: shown_reason(outcome) };
             pool.turn(turn.clone());
-            let (well, nodes) = (pool.nodes.iter().filter(|node| node.healthy).count(), pool.nodes.len());
-            self.seen.tell(PoolTurn { account: check.account, pool: check.pool.id, turn, well, nodes });
+            let (well, nodes) = (pool.well(), pool.nodes.len());
             drop(pools);
-            self.seen.count_turned();
-            let (pool, node, reason) = (check.pool.id, &node.name, shown_reason(outcome));
-            if !self.has_line() {
-                return;
+            self.tell(PoolTurn { account: check.account, pool: check.pool.id, turn, well, nodes });
+        }
+    }
+
+    /// A server's tunnel has lost its last connection, or has one again.
+    fn move_server(&self, moved: Moved) {
+        let mut pools = self.seen.pools();
+        let Some(pool) = pools.get_mut(&moved.pool) else { return };
+        let Some(check) = pool.check.clone() else { return };
+        let mut turns = Vec::new();
+        for index in servers(&check, moved.tunnel) {
+            check.pool.marks.mark_lost(index, moved.is_lost);
+            if moved.is_turn && !check.is_unread {
+                turns.extend(pool.turn_lost(index, moved.is_lost, self.clock.read().at()));
             }
-            if healthy {
-                tracing::info!(%pool, node, "a server is well again");
-            } else {
-                tracing::warn!(%pool, node, reason, "a server is down");
-            }
+        }
+        let (well, nodes) = (pool.well(), pool.nodes.len());
+        drop(pools);
+        for turn in turns {
+            self.tell(PoolTurn { account: check.account, pool: moved.pool, turn, well, nodes });
+        }
+    }
+
+    /// Tells people what a server turned into.
+    fn tell(&self, turn: PoolTurn) {
+        let (pool, node, reason) = (turn.pool, turn.turn.node.clone(), turn.turn.reason.clone());
+        let healthy = turn.turn.healthy;
+        self.seen.tell(turn);
+        self.seen.count_turned();
+        if !self.has_line() {
+            return;
+        }
+        if healthy {
+            tracing::info!(%pool, node, "a server is well again");
+        } else {
+            tracing::warn!(%pool, node, reason, "a server is down");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bartizan_names::PoolId;
+use bartizan_names::{PoolId, Timestamp};
 use bartizan_observed::{Measured, Metric, NodeSeen, NodeTurn, PoolQuery, PoolSeen, PoolTurn, Sample};
 use bartizan_steering::Check;
 
@@ -36,7 +36,36 @@ pub(crate) struct Pool {
     turns: VecDeque<NodeTurn>,
 }
 
+/// What is said of a server that nobody is connected for.
+const LOST: &str = "no connector of its tunnel is connected";
+
 impl Pool {
+    /// Each server as it is shown, with what looks found, but for those that are lost.
+    fn shown(&self) -> impl Iterator<Item = NodeSeen> + '_ {
+        self.nodes.iter().enumerate().map(|(index, node)| match self.is_lost(index) {
+            true => NodeSeen { healthy: false, reason: LOST.to_owned(), ..node.clone() },
+            false => node.clone(),
+        })
+    }
+
+    /// How many are well.
+    pub(crate) fn well(&self) -> usize {
+        self.nodes.iter().enumerate().filter(|(index, node)| node.healthy && !self.is_lost(*index)).count()
+    }
+
+    pub(crate) fn is_lost(&self, node: usize) -> bool {
+        self.check.as_ref().is_some_and(|check| check.pool.marks.lost() >> node & 1 == 1)
+    }
+
+    /// What a server that was lost, or is back, turned into; none where looks found it down, which was told.
+    pub(crate) fn turn_lost(&mut self, node: usize, is_lost: bool, at: Timestamp) -> Option<NodeTurn> {
+        let shown = self.nodes.get(node).filter(|shown| shown.healthy)?;
+        let reason = if is_lost { LOST.to_owned() } else { String::new() };
+        let turn = NodeTurn { at, node: shown.name.clone(), healthy: !is_lost, reason };
+        self.turn(turn.clone());
+        Some(turn)
+    }
+
     pub(crate) fn turn(&mut self, turn: NodeTurn) {
         if self.turns.len() == TURNS_MAX {
             self.turns.pop_back();
@@ -78,10 +107,10 @@ impl PoolQuery for Seen {
     fn pool(&self, id: PoolId) -> Option<PoolSeen> {
         let pools = self.pools();
         let pool = pools.get(&id)?;
-        let up = pool.nodes.iter().filter(|node| node.healthy).count();
+        let up = pool.well();
         Some(PoolSeen {
             healthy: pool.enabled && up >= pool.minimum.max(1) as usize,
-            nodes: pool.nodes.clone(),
+            nodes: pool.shown().collect(),
             turns: pool.turns.iter().cloned().collect(),
         })
     }
@@ -94,7 +123,7 @@ impl PoolQuery for Seen {
 
 impl Measured for Seen {
     fn measure(&self) -> Vec<Metric> {
-        let down = self.pools().values().flat_map(|pool| &pool.nodes).filter(|node| !node.healthy).count();
+        let down: usize = self.pools().values().map(|pool| pool.nodes.len() - pool.well()).sum();
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let looks = [("well", read(&self.well)), ("failed", read(&self.failed)), ("delayed", read(&self.delayed))];
         vec![
@@ -115,7 +144,7 @@ impl Measured for Seen {
 
 #[cfg(test)]
 mod tests {
-    use bartizan_names::{AccountId, Timestamp};
+    use bartizan_names::AccountId;
 
     use super::*;
 

@@ -8,8 +8,8 @@ use bartizan_clock::Clock;
 use bartizan_dial::Reach;
 use bartizan_exchange::{Io, LocalBoxFuture, Request as Asked, Response, Upstream, UpstreamError};
 use bartizan_live::Live;
-use bartizan_names::{AccountId, Host, OriginHost, PoolId, TunnelId};
-use bartizan_observed::NodeSeen;
+use bartizan_names::{AccountId, ConnectorId, Host, OriginHost, PoolId, Timestamp, TunnelId};
+use bartizan_observed::{Connection, Connections, LastAnswer, Meter, NodeSeen, Transport};
 use bartizan_plane_probe::{Config, Limits, Plane, start};
 use bartizan_steering::{Check, Checks, Monitor, MonitorKind, Node, NodeTarget, Pool, Request};
 
@@ -32,8 +32,13 @@ impl Upstream for NoTunnels {
 }
 
 fn looks_at(checks: Checks) -> Plane {
+    looks_with(checks, Live::new(Connections::default()))
+}
+
+/// The same with who is connected.
+fn looks_with(checks: Checks, connections: Live<Connections>) -> Plane {
     let live = Live::new(Config { checks, clock: Clock::default(), limits: Limits::default(), origin_roots: None });
-    start(&live, Arc::new(NoTunnels), &Reach::default(), 7).unwrap()
+    start(&live, (Arc::new(NoTunnels), connections), &Reach::default(), 7).unwrap()
 }
 
 fn request() -> Request {
@@ -301,6 +306,60 @@ fn a_tunnel_that_nobody_serves_is_down() {
     let plane = looks_at([(id, Arc::new(Check { pool, ..(*straight).clone() }))].into_iter().collect());
     let node = found(&plane, id);
     assert!(!node.healthy && node.reason.contains("no connector"), "{node:?}");
+}
+
+/// A server whose tunnel has no connection gets nobody from that moment on, without a monitor too, and is well when it has one
+/// again. The first connection after a start is no turn.
+#[test]
+fn a_server_goes_and_comes_with_the_connections_of_its_tunnel() {
+    let (id, straight) = check("192.0.2.1:80".parse().unwrap(), 1, MonitorKind::Tcp, Duration::from_secs(20));
+    let tunnel = TunnelId::from_bytes([7; 16]);
+    let behind = Node { name: "behind".into(), target: NodeTarget::Tunnel(tunnel), ..straight.pool.nodes()[0].clone() };
+    let pool = Arc::new(Pool::new(id, vec![straight.pool.nodes()[0].clone(), behind], None));
+    let check = Check { pool: Arc::clone(&pool), monitor: None, ..(*straight).clone() };
+    let connections = Live::new(Connections::default());
+    let plane = looks_with([(id, Arc::new(check))].into_iter().collect(), connections.clone());
+    let until = |what: &str, up: u64| {
+        let end = Instant::now() + Duration::from_secs(60);
+        while pool.up() != up || plane.seen().pool(id).is_none_or(|seen| seen.nodes[1].healthy != (up == 0b11)) {
+            assert!(Instant::now() < end, "{what}: {:b} {:?}", pool.up(), plane.seen().pool(id));
+            thread::sleep(Duration::from_millis(5));
+        }
+    };
+    until("nobody is connected", 0b01);
+    let seen = plane.seen().pool(id).unwrap();
+    assert!(seen.nodes[0].healthy && seen.nodes[1].reason.contains("no connector"), "{seen:?}");
+    let one = |tunnel, index| Connection {
+        tunnel,
+        connector: ConnectorId::from_random([2; 16]),
+        connection: uuid::Uuid::from_bytes([index; 16]),
+        index,
+        version: String::new(),
+        arch: String::new(),
+        features: Vec::new(),
+        tags: Default::default(),
+        transport: Transport::Quic,
+        origin_ip: IpAddr::from([127, 0, 0, 1]),
+        opened_at: Timestamp::from_unix_micros(0),
+        location: String::new(),
+        uploaded: None,
+        configured: None,
+        service: LastAnswer::default(),
+        meter: Meter::default(),
+    };
+    connections.replace(Connections(vec![one(tunnel, 0), one(tunnel, 1)]));
+    until("connected", 0b11);
+    assert_eq!(plane.seen().take_turns().0, []);
+    connections.replace(Connections(vec![one(tunnel, 1)]));
+    connections.replace(Connections(vec![one(TunnelId::from_bytes([8; 16]), 0)]));
+    until("lost", 0b01);
+    connections.replace(Connections(vec![one(tunnel, 0)]));
+    until("back", 0b11);
+    let turns = || plane.seen().pool(id).unwrap().turns;
+    let told: Vec<_> = turns().iter().map(|turn| (turn.node.clone(), turn.healthy)).collect();
+    assert_eq!(told, [("behind".to_owned(), true), ("behind".to_owned(), false)], "the newest first");
+    let well: Vec<_> = plane.seen().take_turns().0.iter().map(|turn| (turn.well, turn.nodes)).collect();
+    assert_eq!(well, [(1, 2), (2, 2)]);
 }
 
 /// Whoever asks for a look gets it once, beside what is in force and without a mark at any server; and so many may wait.
