@@ -1,4 +1,4 @@
-//! An upgrade of the HTTP edge that refuses nobody: before this process ends for the next one, it leaves its listeners in an
+//! An upgrade of the edge that refuses nobody over HTTP, and no connector over TCP: before this process ends for the next one, it leaves its listeners in an
 //! fd store ([`crate::fd_store`]), where the next one finds them. Who comes in between waits in their queues.
 //!
 //! ```text
@@ -26,17 +26,17 @@ pub struct ForTheNext(Vec<TcpListener>);
 
 impl ForTheNext {
     pub fn of(listeners: &Listeners) -> io::Result<ForTheNext> {
-        let all = [&listeners.http, &listeners.https].into_iter().flatten().flatten();
+        let all = [&listeners.http, &listeners.https].into_iter().flatten().flatten().chain(&listeners.tunnel_tcp);
         all.map(TcpListener::try_clone).collect::<io::Result<_>>().map(ForTheNext)
     }
 
     /// Leaves them behind, for a minute at most.
     pub fn leave(self, data: &Path) -> anyhow::Result<()> {
-        let runtime = RuntimeDir::in_data(data).context("no place for the ports of HTTP")?;
+        let runtime = RuntimeDir::in_data(data).context("no place for the ports of TCP")?;
         let mut kept = Kept::default();
         kept.tcp.extend(self.0);
         // Nothing leads to them but their addresses, so there is nothing to take back. Dropped without a word, as after a crash.
-        FdStore::start(Some((&runtime, NAME)), None, &kept).context("no fd store for the ports of HTTP").map(drop)
+        FdStore::start(Some((&runtime, NAME)), None, &kept).context("no fd store for the ports of TCP").map(drop)
     }
 }
 
@@ -48,13 +48,13 @@ pub struct OfBefore {
 }
 
 impl OfBefore {
-    /// They, for an edge that is to listen at these addresses, with so many at each. Unless each of them is wanted, the others
+    /// They, for an edge that is to listen at these addresses, with so many at each of them. Unless each of them is wanted, the others
     /// are closed here and in the fd store, before anything is bound: they would keep this edge from its own ports.
-    pub fn find(data: &Path, wanted: &[SocketAddr], count: usize) -> OfBefore {
+    pub fn find(data: &Path, wanted: &[(SocketAddr, usize)]) -> OfBefore {
         let found = RuntimeDir::look_in_data(data).and_then(|(runtime, owner)| Found::find(&runtime, NAME, owner));
         let Some((store, kept)) = found else { return OfBefore::default() };
         let mut before = OfBefore { listeners: kept.tcp, store: Some(store) };
-        if !before.keep(wanted, count) {
+        if !before.keep(wanted) {
             before.store.take().into_iter().for_each(Found::quit);
         }
         before
@@ -62,10 +62,10 @@ impl OfBefore {
 
     /// Closes those that do not fit: there have to be as many as are wanted, as others could not join them. Says whether all
     /// did.
-    fn keep(&mut self, wanted: &[SocketAddr], count: usize) -> bool {
+    fn keep(&mut self, wanted: &[(SocketAddr, usize)]) -> bool {
         let all = self.listeners.len();
         let fitting: Vec<TcpListener> =
-            wanted.iter().filter_map(|address| self.take(*address, count)).flatten().collect();
+            wanted.iter().filter_map(|(address, count)| self.take(*address, *count)).flatten().collect();
         self.listeners = fitting;
         self.listeners.len() == all
     }
@@ -126,9 +126,19 @@ mod tests {
                 (0..2).map(|_| bartizan_net::tcp_shared((Ipv4Addr::LOCALHOST, 0).into(), 2).unwrap()).collect();
             let mut at: Vec<_> = all.iter().map(|each| each[0].local_addr().unwrap()).collect();
             at.push((Ipv4Addr::UNSPECIFIED, at[0].port()).into());
-            let wanted: Vec<SocketAddr> = wanted.iter().map(|index: &usize| at[*index]).collect();
+            let wanted: Vec<_> = wanted.iter().map(|index: &usize| (at[*index], count)).collect();
             let mut before = OfBefore { listeners: all.into_iter().flatten().collect(), store: None };
-            assert_eq!((before.keep(&wanted, count), before.listeners.len()), (is_all, left), "{wanted:?} {count}");
+            assert_eq!((before.keep(&wanted), before.listeners.len()), (is_all, left), "{wanted:?} {count}");
         }
+    }
+
+    #[test]
+    fn each_address_has_a_count_of_its_own() {
+        let shared = |count| bartizan_net::tcp_shared((Ipv4Addr::LOCALHOST, 0).into(), count).unwrap();
+        let (two, one) = (shared(2), shared(1));
+        let [at_two, at_one] = [&two, &one].map(|all| all[0].local_addr().unwrap());
+        let mut before = OfBefore { listeners: two.into_iter().chain(one).collect(), store: None };
+        assert!(before.keep(&[(at_two, 2), (at_one, 1)]));
+        assert_eq!(before.take(at_one, 1).map(|taken| taken.len()), Some(1));
     }
 }

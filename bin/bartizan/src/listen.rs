@@ -153,14 +153,19 @@ pub fn bind(settings: &Settings) -> anyhow::Result<Listeners> {
     use Need::Must;
     let workers = settings.workers;
     let exclusive = |address| bartizan_net::tcp(address, Sharing::Exclusive);
-    let of_http: Vec<SocketAddr> =
-        [&settings.https, &settings.http].into_iter().flat_map(Wanted::all).copied().collect();
-    let before = RefCell::new(OfBefore::find(&settings.data, &of_http, workers));
+    let of_http =
+        [&settings.https, &settings.http].into_iter().flat_map(Wanted::all).map(|address| (*address, workers));
+    let handed_over: Vec<_> = of_http.chain(settings.tunnel.all().iter().map(|address| (*address, 1))).collect();
+    let before = RefCell::new(OfBefore::find(&settings.data, &handed_over));
     let shared = |address| match before.borrow_mut().take(address, workers) {
         Some(kept) => Ok(kept),
         None => bartizan_net::tcp_shared(address, workers),
     };
     let shared = &shared;
+    let alone = |address| match before.borrow_mut().take(address, 1).and_then(|mut kept| kept.pop()) {
+        Some(kept) => Ok(kept),
+        None => bartizan_net::tcp(address, Sharing::Exclusive),
+    };
     let left_out = &mut Vec::new();
     let (mut https, mut http3) = (Vec::new(), Vec::new());
     for (tcp, udp) in each("https", &settings.https, Must, left_out, |address| https_and_http3(address, shared))? {
@@ -175,7 +180,7 @@ pub fn bind(settings: &Settings) -> anyhow::Result<Listeners> {
         dns_tcp.push(tcp);
     }
     let (mut tunnel, mut tunnel_tcp) = (Vec::new(), Vec::new());
-    for (udp, tcp) in each("tunnel", &settings.tunnel, Must, left_out, tunnels)? {
+    for (udp, tcp) in each("tunnel", &settings.tunnel, Must, left_out, |address| tunnels(address, alone))? {
         tunnel.push(udp);
         tunnel_tcp.extend(without_if_it_can_be(tcp, "tunnel", &settings.tunnel, TUNNEL_TCP, left_out)?);
     }
@@ -229,12 +234,17 @@ fn https_and_http3(
 }
 
 /// UDP, and TCP on the same port: with port 0, one that is free for both.
-fn tunnels(address: SocketAddr) -> Result<(UdpSocket, Result<TcpListener, BindError>), BindError> {
+type Tunnels = (UdpSocket, Result<TcpListener, BindError>);
+
+fn tunnels(
+    address: SocketAddr,
+    listen: impl Fn(SocketAddr) -> Result<TcpListener, BindError>,
+) -> Result<Tunnels, BindError> {
     let mut draws = 0;
     loop {
         let udp = bartizan_net::udp(address, Sharing::Exclusive)?;
         let bound = udp.local_addr().map_err(|source| BindError { protocol: Protocol::Udp, address, source })?;
-        match bartizan_net::tcp(bound, Sharing::Exclusive) {
+        match listen(bound) {
             Err(_) if address.port() == 0 && draws < DRAWS_MAX => draws += 1,
             tcp => return Ok((udp, tcp)),
         }

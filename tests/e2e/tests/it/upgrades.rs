@@ -108,6 +108,33 @@ fn no_request_behind_a_tunnel_fails() {
     assert!(failed.is_empty(), "{} of {}: {failed:?}", failed.len(), results.len());
 }
 
+/// The tunnels' port over TCP refuses nobody either: who connects in between waits.
+#[test]
+fn no_connector_over_tcp_is_refused() {
+    let tunnel = free(Ipv4Addr::LOCALHOST.into());
+    let edge = Edge::start_with(&["--tunnel", &tunnel.to_string()]);
+    let (over, begun) = (AtomicBool::new(false), Instant::now());
+    let (mut edge, results) = std::thread::scope(|scope| {
+        let over = &over;
+        let connector = scope.spawn(move || {
+            let mut results = Vec::new();
+            while !over.load(Ordering::Relaxed) && begun.elapsed() < 3 * PATIENCE {
+                results.push(TcpStream::connect(tunnel).map(drop).map_err(|error| error.to_string()));
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            results
+        });
+        let edge = edge.upgraded();
+        over.store(true, Ordering::Relaxed);
+        (edge, connector.join().expect("a connector does not panic"))
+    });
+    let refused: Vec<&String> = results.iter().filter_map(|result| result.as_ref().err()).collect();
+    assert!(refused.is_empty() && !results.is_empty(), "{} of {}: {refused:?}", refused.len(), results.len());
+    edge.program().terminate();
+    assert!(edge.program().ended().success());
+    assert!(TcpStream::connect(tunnel).is_err());
+}
+
 /// What the process before has left does not fit the next one, which starts all the same, at once.
 #[test]
 fn other_workers_and_addresses_are_an_upgrade_too() {
