@@ -72,6 +72,7 @@ const SOURCES: &[(&str, Reader)] = &[
     ("trust.rs", Reader::Of(&["trust"])),
     ("tunnel.rs", Reader::Of(&["tunnel"])),
     ("tunnel/leading.rs", Reader::Of(&["tunnel"])),
+    ("tunnel/pool.rs", Reader::Of(&["tunnel"])),
     ("tunnel/words.rs", Reader::Of(&["tunnel"])),
     ("undo.rs", Reader::Of(&["undo"])),
     ("up.rs", Reader::Of(&["up"])),

@@ -19,7 +19,13 @@ pub fn rewrite(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
         .and_then(|program| Path::new(program).file_stem())
         .is_some_and(|stem| stem == "cloudflared" || stem == "cloudflare-warp");
     let Some(first) = args.get(1).and_then(|arg| arg.to_str()) else { return args };
-    let bare_connector = first == "--hello-world" || first == "--hostname" || first.starts_with("--hostname=");
+    // As stock clients spell it today.
+    if named_connector && first == "tunnel" && args.get(2).is_some_and(|second| second == "login") {
+        args.remove(1);
+        return behind_command(args);
+    }
+    let name = first.split_once('=').map_or(first, |(name, _)| name);
+    let bare_connector = matches!(name, "--hello-world" | "--hostname" | "--lb-pool");
     let information = matches!(first, "--help" | "-h" | "--version" | "-V");
     if bare_connector || (named_connector && !OWN_COMMANDS.contains(&first) && !information) {
         args.insert(1, "tunnel".into());
@@ -65,6 +71,12 @@ mod tests {
             ("/usr/bin/cloudflared run x", "/usr/bin/cloudflared tunnel run x"),
             ("cloudflared login", "cloudflared login"),
             ("cloudflare-warp --hostname a.b", "cloudflare-warp tunnel --hostname a.b"),
+            ("cloudflare-warp login", "cloudflare-warp login"),
+            ("cloudflared tunnel login", "cloudflared login"),
+            ("cloudflared tunnel list", "cloudflared tunnel list"),
+            ("bartizan tunnel login", "bartizan tunnel login"),
+            ("cloudflared --lb-pool p --hostname a.b u", "cloudflared tunnel --lb-pool p --hostname a.b u"),
+            ("bartizan --lb-pool=p --hostname a.b u", "bartizan tunnel --lb-pool=p --hostname a.b u"),
             ("cloudflared --version", "cloudflared --version"),
             ("bartizan --api-token-file f zone list", "bartizan zone --api-token-file f list"),
             ("bartizan --json --api=u --data d -q zone list", "bartizan --json -q zone --api=u --data d list"),

@@ -5,7 +5,9 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use anyhow::Context;
-use bartizan_connector::{Credentials, Event, Ingress, Options, OriginRequest, Protocol, Token, Transport, plain_text};
+use bartizan_connector::{
+    Credentials, Event, Ingress, Options, OriginRequest, Protocol, TAGS_MAX, Token, Transport, plain_text,
+};
 use bartizan_dial::Reach;
 use bartizan_names::ConnectorId;
 use bartizan_quotas::Rarely;
@@ -73,6 +75,7 @@ pub struct Plan {
 impl Plan {
     /// What the flags say, else what the token says, else what the API says.
     pub async fn from_token(token: &str, flags: &Connector, api: Option<Api>) -> anyhow::Result<Plan> {
+        check_tags(flags)?;
         let token: Token = token.parse().map_err(|error| {
             Failure::new(Cause::Usage, format!("{error}")).remedy("`bartizan tunnel token NAME` prints one")
         })?;
@@ -105,6 +108,7 @@ impl Plan {
         let mut plan = Plan { options: options(token, edges, roots)?, https_port, service: None };
         plan.options.connections = usize::from(flags.connections);
         plan.options.protocol = flags.protocol.into();
+        plan.options.tags.clone_from(&flags.tags);
         plan.options.grace = Duration::from_secs(flags.grace_period);
         if let Some(url) = &flags.url {
             let mut origin = OriginRequest::default();
@@ -165,8 +169,17 @@ fn resolve(edges: &[String]) -> anyhow::Result<Vec<SocketAddr>> {
 
 /// Whether the way to the edge that the flags name can be: asked before anything is made for it.
 pub fn check(flags: &Connector) -> anyhow::Result<()> {
+    check_tags(flags)?;
     resolve(&flags.edges)?;
     flags.cacert.as_deref().map(text_file::read).transpose().map(drop)
+}
+
+fn check_tags(flags: &Connector) -> anyhow::Result<()> {
+    if flags.tags.len() > TAGS_MAX {
+        let message = format!("a connector has {TAGS_MAX} labels at most, and here are {}", flags.tags.len());
+        return Err(Failure::new(Cause::Usage, message).remedy("give fewer --tag").into());
+    }
+    Ok(())
 }
 
 /// Runs until a signal, then ends gracefully.

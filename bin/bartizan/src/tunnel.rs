@@ -1,6 +1,7 @@
 //! `bartizan tunnel`: the control of tunnels through the API. The running connector is in `connect`.
 
 mod leading;
+mod pool;
 mod words;
 
 use anyhow::Context;
@@ -16,7 +17,7 @@ use crate::client::Api;
 use crate::connect::{self, Plan};
 use crate::credentials::{self, Edge};
 use crate::failure::{self, Cause, Failure};
-use crate::output::{Output, quoted, table};
+use crate::output::{Output, one_line, quoted, table};
 use crate::rights::{self, Seen};
 use crate::token;
 use crate::url::with_query;
@@ -78,7 +79,7 @@ impl Serving {
 
 /// Does what is asked; what is left is a connector to run, if one was asked for.
 async fn prepare(tunnel: Tunnel, output: Output) -> anyhow::Result<Option<Plan>> {
-    let Tunnel { action, hostname, port, hello_world, name, service, mut connector, edge } = tunnel;
+    let Tunnel { action, hostname, port, hello_world, name, lb_pool, service, mut connector, edge } = tunnel;
     // The stock client's variable.
     connector.cacert = edge.cacert.clone().or_else(|| std::env::var_os("TUNNEL_CACERT").map(Into::into));
     match action {
@@ -87,7 +88,7 @@ async fn prepare(tunnel: Tunnel, output: Output) -> anyhow::Result<Option<Plan>>
                 Some(service) => Some(Service::parse(&service)?),
                 None => None,
             };
-            let asked = QuickTunnel { hostname, port, name, service };
+            let asked = QuickTunnel { hostname, port, name, lb_pool, service };
             serve(asked, &connector, &edge, output).await.map(Some)
         }
         Some(TunnelAction::Run { tunnel, token: asked, token_file }) => {
@@ -112,6 +113,8 @@ struct QuickTunnel {
     hostname: Option<String>,
     port: Option<u16>,
     name: Option<String>,
+    /// The pool that it is a server of.
+    lb_pool: Option<String>,
     /// None: the hello page.
     service: Option<Service>,
 }
@@ -169,6 +172,11 @@ async fn serve(asked: QuickTunnel, connector: &Connector, edge: &Edge, output: O
         let refused = Failure::new(Cause::Usage, "a tunnel over HTTP/2 carries no UDP");
         return Err(refused.remedy("--protocol quic, or auto").into());
     }
+    if asked.lb_pool.is_some() && matches!(asked.service, Some(Service::Flow { .. })) {
+        return Err(Failure::new(Cause::Usage, "--lb-pool is for http:// and https:// services")
+            .remedy("a port leads to a pool by an application: `bartizan app create --help`")
+            .into());
+    }
     connect::check(connector)?;
     let api = credentials::find(edge)?.running("tunnel");
     let hostname = asked.hostname.ok_or_else(|| {
@@ -177,7 +185,15 @@ async fn serve(asked: QuickTunnel, connector: &Connector, edge: &Edge, output: O
     let hostname = hostname.trim_end_matches('.').to_ascii_lowercase();
     let zone = zone::of_name(&api, &hostname).await?;
     let account = account(&api).await?;
-    let name = asked.name.as_deref().unwrap_or(&hostname);
+    if asked.lb_pool.is_some() {
+        pool::check_name(&api, &zone, &hostname).await?;
+    }
+    let name = match (&asked.name, &asked.lb_pool) {
+        (Some(name), _) => name.clone(),
+        (None, Some(pool)) => pool::tunnel_name(pool)?,
+        (None, None) => hostname.clone(),
+    };
+    let name = name.as_str();
     let known = find(&api, &account, name).await?;
     let is_new = known.is_none();
     let tunnel = match known {
@@ -188,12 +204,21 @@ async fn serve(asked: QuickTunnel, connector: &Connector, edge: &Edge, output: O
         let token = token(&api, &account, &tunnel).await?;
         let plan = Plan::from_token(&token, connector, Some(api.clone())).await?;
         let place = Place { api: &api, zone: &zone, tunnel: &tunnel, hostname: &hostname };
-        place.serve(asked.service, asked.port, plan, connector, output).await
+        match &asked.lb_pool {
+            Some(pool) => place.serve_in(pool, asked.service, plan, connector).await,
+            None => place.serve(asked.service, asked.port, plan, connector, output).await.map(|plan| (plan, None)),
+        }
     };
-    match placed.await {
-        Ok(plan) => Ok(plan),
-        Err(error) => Err(without(&api, &account, &tunnel, is_new, error).await),
+    let (plan, joined) = match placed.await {
+        Ok(placed) => placed,
+        Err(error) => return Err(without(&api, &account, &tunnel, is_new, error).await),
+    };
+    // From here on the tunnel stays, as it is in the pool.
+    if let Some(joined) = joined {
+        pool::lead(&api, &zone, &hostname, &joined).await?;
+        output.progress(format!("{} → {}, one of them tunnel {name}", plan.visit(&hostname), pool::told(&joined)));
     }
+    Ok(plan)
 }
 
 /// Where a name is to lead.
@@ -227,12 +252,7 @@ impl Place<'_> {
                 output.progress(format!("  {}", try_line(hostname, protocol, dialled, &app::addresses(&app))));
             }
             service => {
-                let url = match &service {
-                    Some(Service::Http(url)) => Some(url.as_str()),
-                    _ => None,
-                };
-                plan.serve(&json!({ "ingress": ingress(hostname, url, connector) }))?;
-                url.into_iter().for_each(|url| plan.look_at(url.to_owned()));
+                let url = self.serve_by(service.as_ref(), &mut plan, connector)?;
                 let routed = route_dns(api, zone, text(tunnel, "id"), hostname, false).await;
                 routed.map_err(|error| {
                     let remedy = format!("delete it first, `bartizan record delete {hostname}`, or serve another name");
@@ -242,6 +262,35 @@ impl Place<'_> {
             }
         }
         Ok(plan)
+    }
+
+    /// The same where the name leads to a pool, which it gives.
+    async fn serve_in(
+        &self,
+        pool: &str,
+        service: Option<Service>,
+        mut plan: Plan,
+        connector: &Connector,
+    ) -> anyhow::Result<(Plan, Option<Value>)> {
+        self.serve_by(service.as_ref(), &mut plan, connector)?;
+        let joined = pool::join(self.api, pool, self.tunnel).await?;
+        Ok((plan, Some(joined)))
+    }
+
+    /// The rules of a service over HTTP; gives its URL, if it has one.
+    fn serve_by<'s>(
+        &self,
+        service: Option<&'s Service>,
+        plan: &mut Plan,
+        connector: &Connector,
+    ) -> anyhow::Result<Option<&'s str>> {
+        let url = match service {
+            Some(Service::Http(url)) => Some(url.as_str()),
+            _ => None,
+        };
+        plan.serve(&json!({ "ingress": ingress(self.hostname, url, connector) }))?;
+        url.into_iter().for_each(|url| plan.look_at(url.to_owned()));
+        Ok(url)
     }
 }
 
@@ -432,8 +481,51 @@ fn describe(tunnel: &Value, connectors: &Value) -> String {
             text(connector, "version"),
             text(connector, "arch"),
         ));
+        lines.extend(
+            connector["conns"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|connection| format!("    {}", describe_connection(connection))),
+        );
+        let error = text(&connector["bartizan"], "configuration_error");
+        if !error.is_empty() {
+            lines.push(format!("    its configuration: {}", one_line(error)));
+        }
     }
     lines.join("\n")
+}
+
+/// One connection: over what, how far, what went over it, and since when.
+fn describe_connection(connection: &Value) -> String {
+    let told = &connection["bartizan"];
+    let mut words = vec![text(told, "transport").to_owned()];
+    if let Some(rtt) = told["rtt_us"].as_u64() {
+        words.push(format!("{}.{} ms", rtt / 1_000, rtt % 1_000 / 100));
+    }
+    let count = |field| told[field].as_u64().unwrap_or_default();
+    let requests = count("requests");
+    words.push(format!("{requests} request{}", if requests == 1 { "" } else { "s" }));
+    words.push(format!("{} sent, {} received", bytes(count("bytes_sent")), bytes(count("bytes_received"))));
+    words.extend(
+        told["tags"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())),
+    );
+    words.push(format!("from {} to {}", text(connection, "origin_ip"), text(connection, "colo_name")));
+    words.push(format!("since {}", text(connection, "opened_at")));
+    words.join("  ")
+}
+
+/// So many octets, for people.
+fn bytes(count: u64) -> String {
+    match count {
+        0..1_024 => format!("{count} B"),
+        1_024..1_048_576 => format!("{} KiB", count >> 10),
+        _ => format!("{} MiB", count >> 20),
+    }
 }
 
 pub async fn route_dns(
@@ -496,6 +588,23 @@ pub async fn token(api: &Api, account: &str, tunnel: &Value) -> anyhow::Result<S
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_for_people() {
+        let connection = json!({
+            "origin_ip": "192.0.2.9", "colo_name": "here", "opened_at": "2026-12-01T10:00:00Z",
+            "bartizan": {
+                "transport": "quic", "rtt_us": 12_345, "requests": 1, "bytes_sent": 1_023, "bytes_received": 3_145_728,
+                "tags": { "release": "canary" },
+            },
+        });
+        let expect = "quic  12.3 ms  1 request  1023 B sent, 3 MiB received  release=canary  from 192.0.2.9 to here  \
+                      since 2026-12-01T10:00:00Z";
+        assert_eq!(describe_connection(&connection), expect);
+        let connection =
+            json!({ "bartizan": { "transport": "http2", "rtt_us": null, "requests": 2, "bytes_sent": 2048 } });
+        assert!(describe_connection(&connection).starts_with("http2  2 requests  2 KiB sent, 0 B received  from "));
+    }
 
     #[test]
     fn services_as_people_type_them() {

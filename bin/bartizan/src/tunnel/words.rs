@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bartizan_connector::{Protocol, Transport};
+use bartizan_connector::{Protocol, Tag, Transport};
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::consent::Consent;
@@ -27,6 +27,10 @@ pub struct Tunnel {
     /// The tunnel's name [default: the hostname]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
+    /// Be a server of this pool, which is made if need be, and let the name lead to it: the same on each machine. The tunnel is
+    /// called after the pool and the machine, or --name
+    #[arg(long, value_name = "POOL", requires = "hostname")]
+    pub lb_pool: Option<String>,
     /// The local service: http://HOST:PORT, https://HOST:PORT, tcp://HOST:PORT or udp://HOST:PORT
     #[arg(value_name = "URL", required_unless_present_any = ["hello_world", "url"])]
     pub service: Option<String>,
@@ -64,6 +68,9 @@ pub struct Connector {
     /// UDP
     #[arg(long, global = true, help_heading = CONNECTOR, value_name = "P", env = "TUNNEL_TRANSPORT_PROTOCOL", value_enum, default_value_t = Spoken::Auto)]
     pub protocol: Spoken,
+    /// A label that the edge shows, such as release=canary; repeatable
+    #[arg(long = "tag", global = true, help_heading = CONNECTOR, value_name = "KEY=VALUE", env = "TUNNEL_TAG", value_delimiter = ',')]
+    pub tags: Vec<Tag>,
     /// Connections to keep
     #[arg(long, global = true, help_heading = CONNECTOR, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub connections: u8,

@@ -101,20 +101,84 @@ fn the_built_in_page_stops_with_the_process() {
     wait::until_eq("the page is gone", &530, || status(&edge, &host));
 }
 
-/// The command line of 2018, under the old name.
+/// The command lines of 2017 and 2018, under the old names: `login`, which leaves a credential that only its owner reads, and then
+/// the connector without a subcommand.
 #[test]
-fn under_the_name_of_the_stock_client() {
+fn under_the_names_of_the_stock_client() {
+    use std::os::unix::fs::PermissionsExt;
+
     let edge = Edge::start();
-    let link = edge.folder().join("cloudflared");
-    std::os::unix::fs::symlink(bartizan_e2e::binary(), &link).expect("a temporary directory");
-    let host = format!("old.{}", edge.domain());
-    let mut command = Command::new(&link);
-    command.env("HOME", edge.folder()).env("BARTIZAN_API", edge.api_url()).env("BARTIZAN_API_TOKEN", edge.token());
-    let _connector = Connector::from({
-        command.args(["--hostname", &host, "--hello-world"]);
-        command
+    for name in ["cloudflared", "cloudflare-warp"] {
+        let home = edge.folder().join(format!("home-of-{name}"));
+        std::fs::create_dir(&home).expect("a temporary directory");
+        let link = home.join(name);
+        std::os::unix::fs::symlink(bartizan_e2e::binary(), &link).expect("a temporary directory");
+        let run = |args: &[&str]| {
+            let mut command = Command::new(&link);
+            command.args(args).env("HOME", &home).env_remove("XDG_CONFIG_HOME");
+            command
+        };
+        let mut login = run(&["login"]);
+        login.env("BARTIZAN_API", edge.api_url()).env("BARTIZAN_API_TOKEN", edge.token());
+        let login = finish(&mut login).ok();
+        let stored =
+            login.split_whitespace().find(|word| word.starts_with('/')).expect("where it is stored").to_owned();
+        let mode = std::fs::metadata(&stored).expect("a credential").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{stored}");
+        // What was stored is all that they know.
+        let host = format!("{name}.{}", edge.domain());
+        let _connector = Connector::from(run(&["--hostname", &host, "--hello-world"]));
+        wait::until_eq("the page is there", &200, || status(&edge, &host));
+    }
+}
+
+/// Each machine gives the same line; both are servers of the pool, which is made by the first. One that dies gets nobody from the
+/// moment that its connections are lost, though no monitor looks.
+#[test]
+fn machines_share_a_name_by_a_pool() {
+    let edge = Edge::start();
+    let host = format!("shared.{}", edge.domain());
+    let mut connectors = Vec::new();
+    let mut origins = Vec::new();
+    for name in ["one", "two"] {
+        let origin = Origin::files();
+        std::fs::write(origin.folder().join("index.html"), name).expect("a temporary file");
+        let tag = format!("machine={name}");
+        let words = ["--hostname", &host, "--lb-pool", "origin-pool-1", "--name", name, "--tag", &tag, &origin.url()];
+        connectors.push(Connector::start(&edge, &words));
+        origins.push(origin);
+    }
+    let pools = || edge.get("/user/load_balancers/pools");
+    wait::until_eq("both are servers of the pool", &2, || {
+        let pools = pools();
+        assert!(pools.as_array().is_some_and(|pools| pools.len() <= 1), "{pools}");
+        pools[0]["origins"].as_array().map_or(0, Vec::len)
     });
-    wait::until_eq("the page is there", &200, || status(&edge, &host));
+    let answers = || {
+        let mut seen: Vec<String> = (0..24).map(|_| edge.https_get(&host, "/", &[]).text()).collect();
+        seen.sort();
+        seen.dedup();
+        seen
+    };
+    wait::until_eq("the name is there", &200, || status(&edge, &host));
+    wait::until_eq("both answer", &vec!["one".to_owned(), "two".to_owned()], answers);
+    let info = finish(&mut edge.command(["tunnel", "info", "one"])).ok();
+    assert!(info.contains("quic") && info.contains("machine=one"), "{info}");
+
+    // The same line again adds nothing.
+    let again =
+        Connector::start(&edge, &["--hostname", &host, "--lb-pool", "origin-pool-1", "--name", "two", "--hello-world"]);
+    wait::until("it is connected", || again.program.output().contains("origin-pool-1").then_some(()));
+    assert_eq!(pools()[0]["origins"].as_array().map(Vec::len), Some(2));
+    again.program.kill();
+
+    connectors.remove(0).program.kill();
+    let id = pools()[0]["id"].as_str().expect("an id").to_owned();
+    wait::until("it is shown as lost", || {
+        let health = edge.get(&format!("/user/load_balancers/pools/{id}/health")).to_string();
+        health.contains("no connector of its tunnel is connected").then_some(())
+    });
+    assert_eq!(answers(), ["two"]);
 }
 
 #[test]
