@@ -272,6 +272,8 @@ pub struct MonitorBody {
 pub struct LoadBalancer {
     #[schema(value_type = String)]
     pub id: LoadBalancerId,
+    /// A host of the zone. One of the form `_service._proto.name`, not proxied, is answered with the names and ports of servers
+    /// (SRV), and not with addresses.
     pub name: String,
     pub description: String,
     pub enabled: bool,
@@ -362,6 +364,8 @@ impl Default for RandomSteering {
 /// What POST, PUT and PATCH of a load balancer take.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, ToSchema)]
 pub struct LoadBalancerBody {
+    /// A host of the zone. One of the form `_service._proto.name`, not proxied, is answered with the names and ports of servers
+    /// (SRV), and not with addresses.
     #[serde(default, skip_serializing_if = "Patch::is_absent")]
     #[schema(value_type = String)]
     pub name: Patch<String>,

@@ -145,6 +145,9 @@ pub enum BalancerAction {
         /// Answer DNS with the servers' own addresses, in place of those of this edge
         #[arg(long)]
         not_proxied: bool,
+        /// Answer DNS with the servers' names and ports, at SERVICE.NAME: `--srv _http._tcp`
+        #[arg(long, value_name = "SERVICE", value_parser = service)]
+        srv: Option<String>,
         /// off (the first that is well), random, geo or least_outstanding_requests
         #[arg(long, default_value = "off", value_name = "HOW")]
         steer: String,
@@ -249,7 +252,7 @@ pub async fn monitor(action: MonitorAction, api: &Api, output: Output) -> anyhow
 
 pub async fn balancer(action: BalancerAction, api: &Api, output: Output) -> anyhow::Result<()> {
     match action {
-        BalancerAction::Create { name, pools, fallback, not_proxied, steer, sticky, ttl } => {
+        BalancerAction::Create { name, pools, fallback, not_proxied, srv, steer, sticky, ttl } => {
             let zone = zone::of_name(api, &name).await?;
             let mut ids = Vec::new();
             for pool in &pools {
@@ -259,8 +262,10 @@ pub async fn balancer(action: BalancerAction, api: &Api, output: Output) -> anyh
                 Some(pool) => find(api, POOLS, "name", "pool", &pool).await?["id"].clone(),
                 None => ids.last().cloned().unwrap_or_default(),
             };
+            let proxied = !not_proxied && srv.is_none();
+            let name = srv.map_or_else(|| name.clone(), |service| format!("{service}.{name}"));
             let body = json!({
-                "name": name, "default_pools": ids, "fallback_pool": fallback, "proxied": !not_proxied, "ttl": ttl,
+                "name": name, "default_pools": ids, "fallback_pool": fallback, "proxied": proxied, "ttl": ttl,
                 "steering_policy": steer, "session_affinity": if sticky { "cookie" } else { "none" },
             });
             let balancer = api.post(&base(&zone), &body).await?;
@@ -436,6 +441,19 @@ async fn by_name_or_id(api: &Api, wanted: &str) -> anyhow::Result<(Value, Value)
     })
 }
 
+/// Such as `_http._tcp` (RFC 2782).
+fn service(text: &str) -> Result<String, String> {
+    let is_label = |label: &str| {
+        label.strip_prefix('_').is_some_and(|rest| {
+            !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        })
+    };
+    match text.split_once('.') {
+        Some((service, proto)) if is_label(service) && is_label(proto) => Ok(text.to_owned()),
+        _ => Err("a service is such as _http._tcp: its name and its transport, each with _ in front".to_owned()),
+    }
+}
+
 fn server(origin: &Value) -> String {
     let port = origin["port"].as_u64().map(|port| format!(":{port}")).unwrap_or_default();
     let state = if origin["enabled"] == false { "  off" } else { "" };
@@ -466,6 +484,21 @@ fn balancer_row(balancer: &Value) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn services_as_people_type_them() {
+        for (text, is_one) in [
+            ("_http._tcp", true),
+            ("_xmpp-client._tcp", true),
+            ("http/tcp", false),
+            ("_http", false),
+            ("_http.tcp", false),
+            ("_http._tcp.www", false),
+            ("_._tcp", false),
+        ] {
+            assert_eq!(service(text).is_ok(), is_one, "{text}");
+        }
+    }
 
     #[test]
     fn servers_as_people_type_them() {

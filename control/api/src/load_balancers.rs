@@ -8,7 +8,7 @@ use bartizan_model::{BalancingError, LoadBalancer as Parsed};
 use bartizan_names::{AccountId, LoadBalancerId, Name, PoolId, Region, Timestamp, ZoneId};
 use bartizan_store::{Key, Kind, Prefix};
 use bartizan_v4::load_balancing::{Region as Shown, RegionCountry};
-use bartizan_v4::{Envelope, LoadBalancer, LoadBalancerBody};
+use bartizan_v4::{Envelope, LoadBalancer, LoadBalancerBody, Pool};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -18,6 +18,7 @@ use crate::error::{Error, Fault};
 use crate::extract::Ids;
 use crate::path::AccountScope;
 use crate::permission::Permission;
+use crate::pools::NO_SERVICE;
 use crate::reply::{PageSizes, Reply};
 use crate::resource::{self, All, Call, Edit, Editable, Here, Owner, Place, Resource};
 use crate::state::Api;
@@ -206,6 +207,14 @@ impl Change {
         for pool in pools {
             if !self.require_pool(account, pool, !before.contains(&pool))? {
                 return Err(Fault::BalancingInvalid.because(format_args!("there is no pool {pool}")).at(at(new, pool)));
+            }
+            if parsed.is_service
+                && let Some(document) = self.if_readable::<Pool>(&Key::pool(account, pool))?
+                && let Some(server) =
+                    bartizan_model::Pool::parse(&document)?.nodes.iter().find(|it| it.service().is_none())
+            {
+                let why = format!("the server {} of the pool {}: {NO_SERVICE}", server.name, document.name);
+                return Err(Fault::BalancingInvalid.because(why).at(at(new, pool)));
             }
         }
         Ok(())

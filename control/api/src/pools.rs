@@ -30,6 +30,10 @@ use crate::transaction::{Change, View};
 /// Pools of an account, and monitors of one.
 pub(crate) const POOLS_MAX: usize = 1_000;
 
+/// What is wrong with a server that a service cannot tell (RFC 2782).
+pub(crate) const NO_SERVICE: &str = "a service tells its servers by name and port, so each has a port, and a host's whole name as its \
+                                     address or its name";
+
 /// Who leads to a pool, of which nobody wants to see more.
 const USERS_SHOWN_MAX: usize = 1_000;
 
@@ -232,6 +236,20 @@ impl View {
         found.sort_by(|one, other| one.resource_name.cmp(&other.resource_name));
         Ok(found)
     }
+
+    /// A load balancer of an account that leads to a pool and tells its servers by name and port.
+    fn service_of(&self, account: AccountId, pool: PoolId) -> Result<Option<String>, Error> {
+        for key in self.0.pool_users(pool, USERS_SHOWN_MAX)? {
+            let Some(zone) = key.zone_id().filter(|_| key.kind() == Kind::LoadBalancer) else { continue };
+            if self.account_of_zone(zone)? == Some(account)
+                && let Some(balancer) = self.if_readable::<LoadBalancer>(&key)?
+                && bartizan_model::LoadBalancer::parse(&balancer).is_ok_and(|parsed| parsed.is_service)
+            {
+                return Ok(Some(balancer.name));
+            }
+        }
+        Ok(None)
+    }
 }
 
 impl Change {
@@ -279,6 +297,14 @@ impl Change {
                 };
                 self.tunnel_in_force(account, tunnel).map_err(unknown)?;
             }
+        }
+        // Which service leads there is asked only where it could not tell all of its servers.
+        if old.is_some()
+            && let Some(index) = parsed.nodes.iter().position(|node| node.service().is_none())
+            && let Some(name) = self.service_of(account, pool.id)?
+        {
+            let why = format!("the service {name} leads to the pool: {NO_SERVICE}");
+            return Err(Fault::BalancingInvalid.because(why).at(format!("/origins/{index}")));
         }
         Ok(())
     }

@@ -48,7 +48,7 @@ pub use facts::{Addresses, Identity, NameContent, Proxied, RecordSet, ZoneFacts}
 pub use fill::{Fill, Filled, Part, Taken};
 pub use outside::{Outside, OutsideName};
 pub use signing::Signing;
-pub use steer::{STEERED_MAX, Steer, Steered};
+pub use steer::{STEERED_MAX, Services, Steer, Steered};
 pub use trail::{Step, Trail};
 pub use ways::Ways;
 pub use zones::{ProxiedName, Zones};

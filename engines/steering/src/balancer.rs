@@ -19,6 +19,8 @@ pub struct Balancer {
     pub apex: ZoneName,
     pub name: Name,
     pub proxied: bool,
+    /// Whether DNS tells the servers' names and ports, and no addresses.
+    pub is_service: bool,
     /// Seconds that answers may be kept.
     pub ttl: u32,
     pub steering: Steering,
@@ -190,6 +192,7 @@ impl Balancer {
             apex,
             name,
             proxied: false,
+            is_service: false,
             ttl: 30,
             steering: Steering::Failover,
             affinity: Affinity::None,
@@ -234,18 +237,39 @@ impl Balancer {
     }
 
     /// Addresses of the nodes that are up in the pool for somebody: the IPv4 ones and then the IPv6 ones, of each kind the one
-    /// first that is chosen among them; of a kind of which none is up, all. Nodes by name and behind tunnels have none.
+    /// first that is chosen among them; of a kind of which none is up, all. Nodes by name and behind tunnels have none, and
+    /// neither has a service.
     // Hot: once a query for a name that is not proxied. No allocation.
     pub fn addresses<R>(&self, asked: &Asked, take: impl FnOnce(&mut dyn Iterator<Item = IpAddr>, ToldTo) -> R) -> R {
         let pool = self.pool(asked).look();
-        let mut addresses = pool.families().into_iter().flat_map(|family| {
+        let families = if self.is_service { [0; 2] } else { pool.families() };
+        let mut addresses = families.into_iter().flat_map(|family| {
             let mask = pool.candidates_of(family);
             let first = pool.choose(mask, pool.choice, asked.client, asked.draw).unwrap_or(0);
-            let from_first = bits(mask & u64::MAX << first).chain(bits(mask & !(u64::MAX << first)));
-            from_first.filter_map(|at| pool.nodes()[at].address())
+            from(first, mask).filter_map(|at| pool.nodes()[at].address())
         });
+        take(&mut addresses, self.told_to(&pool))
+    }
+
+    /// The same of a service: of each node that is up and has a name and a port the priority, and how it is told
+    /// ([`Pool::tell_services`]). Who asks weighs them itself; only who is to stay with one is told to ask the others later.
+    // Hot: once a query for such a name. No allocation.
+    pub fn services<R>(
+        &self,
+        asked: &Asked,
+        take: impl FnOnce(&mut dyn Iterator<Item = (u16, &[u8])>, ToldTo) -> R,
+    ) -> R {
+        let pool = self.pool(asked).look();
+        let mask = if self.is_service { pool.candidates_of(pool.told()) } else { 0 };
+        let first = pool.choose(mask, pool.choice, asked.client, asked.draw).unwrap_or(0);
+        let priority = |at: usize| u16::from(pool.choice == NodeChoice::Hash && at != first);
+        let mut servers = from(first, mask).filter_map(|at| Some((priority(at), pool.service(at)?)));
+        take(&mut servers, self.told_to(&pool))
+    }
+
+    fn told_to(&self, pool: &Pool) -> ToldTo {
         let by_client = matches!(self.steering, Steering::Geo | Steering::Proximity) || pool.choice == NodeChoice::Hash;
-        take(&mut addresses, if by_client { ToldTo::Client } else { ToldTo::Everybody })
+        if by_client { ToldTo::Client } else { ToldTo::Everybody }
     }
 
     /// All pools that somebody may be sent to.
@@ -382,4 +406,9 @@ impl Balancer {
         let may_stay = has(pool.up()) || drains && !has(pool.marks.away());
         (pool.enabled && may_stay).then(|| Chosen { pool: Arc::clone(&pool), index, stayed: true })
     }
+}
+
+/// The numbers of the bits that are set, from one on and around.
+fn from(first: usize, mask: u64) -> impl Iterator<Item = usize> {
+    bits(mask & u64::MAX << first).chain(bits(mask & !(u64::MAX << first)))
 }

@@ -29,6 +29,10 @@ pub struct Pool {
     usable: u64,
     /// Those with an IPv4 address, and with an IPv6 address.
     families: [u64; 2],
+    /// How DNS tells each node of a service; there are none yet, or as many as nodes.
+    services: Box<[Option<Box<[u8]>>]>,
+    /// Those of which it tells.
+    told: u64,
     /// Whether all of these have the same share.
     even: bool,
     /// The nodes' tags, ascending.
@@ -159,6 +163,8 @@ impl Pool {
             nodes: nodes.into(),
             usable,
             families,
+            services: Box::default(),
+            told: 0,
             even,
             tags: tags.into(),
             marks,
@@ -167,6 +173,23 @@ impl Pool {
 
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
+    }
+
+    /// How DNS tells each node of a service, in their order: what comes behind the priority in a record (RFC 2782), on the wire;
+    /// none of those that have no name or no port.
+    pub fn tell_services(&mut self, services: impl Iterator<Item = Option<Box<[u8]>>>) {
+        self.services = services.take(self.nodes.len()).collect();
+        let told = self.services.iter().enumerate().filter(|(_, service)| service.is_some());
+        self.told = told.fold(0, |mask, (index, _)| mask | 1 << index);
+    }
+
+    /// The nodes that are told so, one bit each.
+    pub(crate) fn told(&self) -> u64 {
+        self.told
+    }
+
+    pub(crate) fn service(&self, node: usize) -> Option<&[u8]> {
+        self.services.get(node)?.as_deref()
     }
 
     /// The node with this tag.

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::net::IpAddr;
 
-use bartizan_authority::{Steer, Steered};
+use bartizan_authority::{Services, Steer, Steered};
 use bartizan_steering::{Asked, ToldTo};
 
 use crate::Config;
@@ -22,6 +22,17 @@ impl<'c> Steering<'c> {
         Steering { config, client, draw, depends_on_client: Cell::new(false) }
     }
 
+    fn asked(&self) -> Asked {
+        let (country, _) = self.config.geo.lookup(self.client);
+        Asked::by(self.client, country, self.draw)
+    }
+
+    fn note(&self, told_to: ToldTo) {
+        if told_to == ToldTo::Client {
+            self.depends_on_client.set(true);
+        }
+    }
+
     /// Whether others may have been told something else.
     pub(crate) fn depends_on_client(&self) -> bool {
         self.depends_on_client.get()
@@ -32,13 +43,18 @@ impl Steer for Steering<'_> {
     // Hot: some times a query for such a name. No allocation, no lock.
     fn addresses(&self, apex: &[u8], name: &[u8]) -> Option<Steered> {
         let balancer = self.config.balancers.named(apex, name)?;
-        let (country, _) = self.config.geo.lookup(self.client);
-        let asked = Asked::by(self.client, country, self.draw);
-        Some(balancer.addresses(&asked, |addresses, told_to| {
-            if told_to == ToldTo::Client {
-                self.depends_on_client.set(true);
-            }
+        Some(balancer.addresses(&self.asked(), |addresses, told_to| {
+            self.note(told_to);
             Steered::new(addresses, balancer.ttl)
+        }))
+    }
+
+    // Hot: the same.
+    fn services(&self, apex: &[u8], name: &[u8]) -> Option<Services> {
+        let balancer = self.config.balancers.named(apex, name)?;
+        Some(balancer.services(&self.asked(), |servers, told_to| {
+            self.note(told_to);
+            Services::new(servers, balancer.ttl)
         }))
     }
 }

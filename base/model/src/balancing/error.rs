@@ -45,6 +45,8 @@ pub enum BalancingError {
     Interval,
     #[error("{given:?} is no host name in the zone")]
     Host { given: String },
+    #[error("a name _service._proto.name is answered with names and ports of servers: it is not proxied")]
+    ProxiedService,
     #[error("{given:?} is no pool's id")]
     Pool { pointer: String, given: String },
     #[error("{given:?} is no region, no country, or no place")]
@@ -83,6 +85,7 @@ impl BalancingError {
             BodyOfHead => "/expected_body".to_owned(),
             PortOfTcp => "/port".to_owned(),
             Interval => "/interval".to_owned(),
+            ProxiedService => "/proxied".to_owned(),
             Host { .. } => "/name".to_owned(),
             AffinityHeaders { .. } => "/session_affinity_attributes/headers".to_owned(),
             Named { .. } => "/country_pools".to_owned(),

@@ -41,6 +41,8 @@ pub struct LoadBalancer {
     /// By the name of the place, in upper case.
     pub by_pop: BTreeMap<String, Vec<PoolId>>,
     pub proxied: bool,
+    /// Of the form `_service._proto.name`, and not proxied: DNS tells the servers' names and ports (RFC 2782).
+    pub is_service: bool,
     pub steering: Steering,
     pub affinity: Affinity,
     /// Shares of pools for [`Steering::Random`], in parts of ten thousand; those of others are `default_weight`.
@@ -168,7 +170,10 @@ impl LoadBalancer {
             created_on: before.map_or(now, |before| before.created_on),
             modified_on: before.map_or(now, |before| before.modified_on),
         };
-        LoadBalancer::parse(&document)?;
+        let parsed = LoadBalancer::parse(&document)?;
+        if parsed.proxied && names_service(&parsed.name) {
+            return Err(Refused::ProxiedService);
+        }
         Ok(document)
     }
 
@@ -217,6 +222,7 @@ impl LoadBalancer {
         });
         Ok(LoadBalancer {
             id: document.id,
+            is_service: !document.proxied && names_service(&name),
             name,
             enabled: document.enabled,
             ttl: document.ttl,
@@ -252,6 +258,13 @@ impl LoadBalancer {
         let by_place = self.by_region.values().chain(self.by_country.values()).chain(self.by_pop.values());
         std::iter::once(self.fallback).chain(self.default.iter().copied()).chain(by_place.flatten().copied())
     }
+}
+
+/// Whether it is of the form `_service._proto.name`.
+fn names_service(name: &Name) -> bool {
+    let mut labels = name.labels();
+    let mut begins = || labels.next().is_some_and(|label| label.len() > 1 && label.starts_with(b"_"));
+    begins() && begins()
 }
 
 fn pool(text: &str, pointer: String) -> Result<PoolId, Refused> {
@@ -400,6 +413,9 @@ mod tests {
             (json!({"name": "www.example.net"}), "/name"),
             (json!({"name": "*.example.com"}), "/name"),
             (json!({"name": null}), "/name"),
+            (json!({"name": "_http._tcp.example.com", "proxied": true}), "/proxied"),
+            (json!({"name": "_http._tcp.example.com"}), ""),
+            (json!({"name": "_http.example.com", "proxied": true}), ""),
             (json!({"default_pools": []}), "/default_pools"),
             (json!({"default_pools": [POOL, "f9138c5d07c2e2f4df57b1f61d4196"]}), "/default_pools/1"),
             (json!({"fallback_pool": "x"}), "/fallback_pool"),
@@ -433,6 +449,19 @@ mod tests {
         ] {
             let refused = document(fields.clone()).err().map(|error| error.pointer());
             assert_eq!(refused.unwrap_or_default(), expect, "{fields}");
+        }
+    }
+
+    #[test]
+    fn names_of_services() {
+        for (fields, expect) in [
+            (json!({}), false),
+            (json!({"name": "_http._tcp.example.com"}), true),
+            (json!({"name": "_HTTP._Tcp.www.example.com"}), true),
+            (json!({"name": "_http.www.example.com"}), false),
+            (json!({"name": "_._.example.com"}), false),
+        ] {
+            assert_eq!(LoadBalancer::parse(&document(fields.clone()).unwrap()).unwrap().is_service, expect, "{fields}");
         }
     }
 

@@ -48,6 +48,23 @@ pub struct PoolNode {
     pub weight: u16,
 }
 
+impl PoolNode {
+    /// What DNS calls it, and its port, where it is a server of a service: the name that it is dialled by, else its own, if that is
+    /// a host's whole name.
+    pub fn service(&self) -> Option<(Name, u16)> {
+        let name = match &self.target {
+            NodeTarget::Host(OriginHost::Name(name)) => name.clone(),
+            NodeTarget::Host(OriginHost::Address(_)) => {
+                let name = Name::typed(&self.name).ok()?;
+                let is_whole = name.labels().count() > 1 && name.is_host() && !name.is_wildcard();
+                Some(name).filter(|_| is_whole && !ends_in_number(&self.name))?
+            }
+            NodeTarget::Tunnel(_) => return None,
+        };
+        Some((name, self.port?))
+    }
+}
+
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum NodeTarget {
@@ -289,10 +306,7 @@ fn target(index: usize, text: &str) -> Result<(NodeTarget, String), Refused> {
             Err(refused())
         };
     }
-    // Whose last label is a number was meant for an address (RFC 1123 §2.1).
-    let is_number =
-        |text: &str| text.rsplit('.').next().is_some_and(|label| label.bytes().all(|it| it.is_ascii_digit()));
-    let name = Name::typed(text).ok().filter(|name| name.is_host() && !name.is_wildcard() && !is_number(text));
+    let name = Name::typed(text).ok().filter(|name| name.is_host() && !name.is_wildcard() && !ends_in_number(text));
     let name = name.ok_or_else(refused)?;
     let spelt = name.to_string();
     let spelt = spelt.trim_end_matches('.').to_owned();
@@ -301,6 +315,11 @@ fn target(index: usize, text: &str) -> Result<(NodeTarget, String), Refused> {
         None if spelt.is_empty() => Err(refused()),
         None => Ok((NodeTarget::Host(OriginHost::Name(name)), spelt)),
     }
+}
+
+/// Whose last label is a number was meant for an address (RFC 1123 §2.1).
+fn ends_in_number(text: &str) -> bool {
+    text.rsplit('.').next().is_some_and(|label| label.bytes().all(|it| it.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -344,6 +363,27 @@ mod tests {
         ] {
             let refused = document(fields.clone()).err().map(|error| error.pointer());
             assert_eq!(refused.unwrap_or_default(), expect, "{fields}");
+        }
+    }
+
+    #[test]
+    fn what_servers_are_called_in_a_service() {
+        for (origin, expect) in [
+            (json!({"address": "a.example", "port": 80}), Some("a.example:80")),
+            (json!({"name": "node-1", "address": "a.example", "port": 80}), Some("a.example:80")),
+            (json!({"name": "node-1.example", "address": "192.0.2.1", "port": 80}), Some("node-1.example:80")),
+            (json!({"name": "node-1.example", "address": "192.0.2.1"}), None),
+            (json!({"name": "node-1", "address": "192.0.2.1", "port": 80}), None),
+            (json!({"name": "the first.example", "address": "192.0.2.1", "port": 80}), None),
+            (json!({"address": "192.0.2.1", "port": 80}), None),
+            (json!({"address": "2001:db8::1", "port": 80}), None),
+            (json!({"name": "a.example", "address": "00000000-0000-0000-0000-000000000001.cfargotunnel.com"}), None),
+        ] {
+            let parsed = Pool::parse(&document(json!({"origins": [origin.clone()]})).unwrap()).unwrap();
+            let told = parsed.nodes[0]
+                .service()
+                .map(|(name, port)| format!("{}:{port}", name.to_string().trim_end_matches('.')));
+            assert_eq!(told.as_deref(), expect, "{origin}");
         }
     }
 

@@ -212,6 +212,39 @@ fn what_is_not_there_is_refused() {
     assert_eq!(edge.get(&format!("/accounts/{}/load_balancers/pools/{theirs}", edge.account())).verdict(), "404 10601");
 }
 
+/// A service is told by names and ports, which each of its servers has, and keeps.
+#[test]
+fn servers_of_a_service_have_names_and_ports() {
+    let edge = Edge::new();
+    let origins = |fields: Value| json!({"origins": [fields]});
+    let whole = json!({"name": "one.example.com", "address": "192.0.2.1", "port": 80});
+    let good = id(&pool(&edge, "good", origins(whole.clone())));
+    let bad = [
+        json!({"name": "one", "address": "192.0.2.1", "port": 80}),
+        json!({"name": "one.example.com", "address": "192.0.2.1"}),
+    ];
+    let balancer = |pool: &str, proxied: bool| {
+        let name = "_http._tcp.www.bartizan.localhost";
+        json!({"name": name, "fallback_pool": good, "default_pools": [pool], "proxied": proxied}).to_string()
+    };
+    for (at, bad) in bad.iter().enumerate() {
+        let pool = id(&pool(&edge, &format!("bad-{at}"), origins(bad.clone())));
+        let refused = edge.post(&balancers(&edge), &balancer(&pool, false));
+        assert_eq!(refused.verdict(), "400 1002 /default_pools/0", "{bad}");
+        let said = refused.json()["errors"][0]["message"].as_str().unwrap().to_owned();
+        assert!(said.contains(&format!("bad-{at}")) && said.contains("port"), "{said}");
+    }
+    assert_eq!(edge.post(&balancers(&edge), &balancer(&good, true)).verdict(), "400 1002 /proxied");
+    let made = id(&edge.post(&balancers(&edge), &balancer(&good, false)).result());
+    let edit = |fields: &Value| edge.call("PATCH", &format!("{}/{good}", path(&edge, "pools")), &fields.to_string());
+    for bad in &bad {
+        assert_eq!(edit(&origins(bad.clone())).verdict(), "400 1002 /origins/0", "{bad}");
+    }
+    edit(&json!({"origins": [whole, {"address": "two.example.com", "port": 81}]})).result();
+    edge.call("DELETE", &format!("{}/{made}", balancers(&edge)), "").result();
+    edit(&origins(bad[0].clone())).result();
+}
+
 /// Of a name, an application or a load balancer: each tells DNS something else.
 #[test]
 fn a_name_has_an_application_or_a_load_balancer() {

@@ -334,7 +334,7 @@ impl BalancersPart {
             weights: there.iter().map(share).collect(),
         };
         let mut balancer = Balancer::new(id, served.zone.name.clone(), wanted.name.clone(), lists);
-        balancer.proxied = wanted.proxied;
+        (balancer.proxied, balancer.is_service) = (wanted.proxied, wanted.is_service);
         balancer.ttl = wanted.ttl;
         balancer.steering = match wanted.steering {
             model::Steering::Failover => Steering::Failover,
@@ -415,6 +415,7 @@ fn pool(wanted: &model::Pool, before: Option<&Pool>) -> Pool {
         Node { name, target, port, enabled, disabled_at, weight, tag }
     };
     let mut pool = Pool::new(wanted.id, wanted.nodes.iter().map(node).collect(), before);
+    pool.tell_services(wanted.nodes.iter().map(service));
     pool.enabled = wanted.enabled;
     pool.minimum = wanted.minimum;
     pool.place = wanted.place.map(|(latitude, longitude)| Place::at(latitude, longitude));
@@ -424,6 +425,12 @@ fn pool(wanted: &model::Pool, before: Option<&Pool>) -> Pool {
         model::NodeChoice::LeastOutstanding => NodeChoice::LeastOutstanding,
     };
     pool
+}
+
+/// How DNS tells a server of a service behind its priority (RFC 2782).
+fn service(node: &model::PoolNode) -> Option<Box<[u8]>> {
+    let (name, port) = node.service()?;
+    Some([&node.weight.to_be_bytes()[..], &port.to_be_bytes(), name.as_wire()].concat().into())
 }
 
 fn monitor(wanted: model::Monitor) -> Monitor {

@@ -1,14 +1,21 @@
 //! Load balancers and their pools: what steps put in force, and that a new start agrees.
 
-use bartizan_authority::{Steer, Steered};
+use std::sync::Arc;
+
+use bartizan_authority::{Services, Steer, Steered};
 use bartizan_names::{AccountId, LoadBalancerId, MonitorId, Name, PoolId, RecordType};
 use bartizan_publish::Bundle;
 use bartizan_steering::Asked;
 use bartizan_store::{Key, Op};
+use bartizan_wire::dns::{Edns, Record};
 use serde_json::{Value, json};
 
 use crate::answers::{ask_with, leads_here, steered};
+use crate::keys::{dnssec, put_keys};
 use crate::lab::{ACCOUNT, AT, Lab, ZONE, add, put, zone};
+
+/// The end of an NSEC record of a name with these types alone: window 0, six octets, and a bit for each (RFC 4034 §4.1.2).
+const SRV_RRSIG_NSEC: [u8; 8] = [0, 6, 0, 0, 0, 0, 0x40, 0x03];
 
 fn pool_id(number: u8) -> PoolId {
     PoolId::from_bytes([number; 16])
@@ -66,6 +73,11 @@ impl Steer for Steering<'_> {
     fn addresses(&self, apex: &[u8], name: &[u8]) -> Option<Steered> {
         let balancer = self.bundle.balancers.value.named(apex, name)?;
         Some(balancer.addresses(&self.asked, |addresses, _| Steered::new(addresses, balancer.ttl)))
+    }
+
+    fn services(&self, apex: &[u8], name: &[u8]) -> Option<Services> {
+        let balancer = self.bundle.balancers.value.named(apex, name)?;
+        Some(balancer.services(&self.asked, |servers, _| Services::new(servers, balancer.ttl)))
     }
 }
 
@@ -169,6 +181,67 @@ fn what_is_not_there_now_is_soon_asked_again() {
         let denied = ask_with(bundle, &format!("{name}.example.com"), rtype, Some(&steering), None);
         assert_eq!((denied.answers.len(), denied.authority[0].ttl), (0, ttl), "{name} {rtype}");
     }
+}
+
+/// The servers of a service are told by name and port, with the addresses that are known here, and are signed; what the name has
+/// beside them is denied with them.
+#[test]
+fn a_service_is_told_by_names_and_ports() {
+    let mut lab = Lab::new();
+    let (keys, _) = dnssec(&lab, ZONE, "on");
+    let origin = |name: &str, address: &str, port: Option<u16>, weight: f64| json!({"name": name, "address": address, "port": port, "enabled": true, "weight": weight});
+    let origins = json!([
+        origin("one", "one.example.com", Some(8_080), 1.0),
+        origin("two.example.com", "192.0.2.2", Some(8_081), 0.5),
+        origin("nameless", "192.0.2.3", Some(80), 1.0),
+        origin("three.example.com", "192.0.2.4", None, 1.0),
+    ]);
+    let name = "_http._tcp.www.example.com";
+    let service = balancer("_http._tcp.www", &[1], json!({"proxied": false, "ttl": 20}));
+    let first = [vec![zone(false)], add(1, "one A 192.0.2.1"), add(2, "_http._tcp.www A 192.0.2.9")].concat();
+    lab.commit([first, put_keys(&keys), vec![service.clone(), pool(ACCOUNT, 1, json!({"origins": origins}))]].concat());
+    let mut follower = lab.publisher();
+    let told = |bundle: &Bundle, rtype| {
+        let steering = Steering { bundle, asked: Asked::by([198, 51, 100, 1].into(), None, 0) };
+        let edns = Edns { dnssec_ok: true, ..Edns::of_size(1_232) };
+        ask_with(bundle, name, rtype, Some(&steering), Some(edns))
+    };
+    let services = |bundle: &Bundle| {
+        let told = told(bundle, RecordType::SRV);
+        let data = told.answers.iter().filter(|record| record.rtype == RecordType::SRV);
+        let text = |record: &Record| {
+            let number = |at: usize| u16::from_be_bytes([record.rdata[at], record.rdata[at + 1]]);
+            let target = Name::from_wire(&record.rdata[6..]).unwrap().to_string();
+            format!("{} {} {} {} {}", record.ttl, number(0), number(2), number(4), target.trim_end_matches('.'))
+        };
+        let mut all: Vec<_> = data.map(text).collect();
+        all.sort_unstable();
+        all
+    };
+    let fresh = lab.publisher();
+    for bundle in [follower.bundle(), fresh.bundle()] {
+        assert_eq!(services(bundle), ["20 0 10000 8080 one.example.com", "20 0 5000 8081 two.example.com"]);
+        let answer = told(bundle, RecordType::SRV);
+        let is_signature =
+            |record: &&Record| record.rtype == RecordType::RRSIG && record.rdata[..2] == 33_u16.to_be_bytes();
+        assert_eq!(answer.answers.iter().filter(is_signature).count(), 1);
+        let address = answer.additional.iter().find(|record| record.rtype == RecordType::A).unwrap();
+        assert_eq!(address.rdata, [192, 0, 2, 1]);
+        for rtype in [RecordType::A, RecordType::TXT] {
+            let denied = told(bundle, rtype);
+            let nsec = denied.authority.iter().find(|record| record.rtype == RecordType::NSEC).unwrap();
+            assert!(denied.answers.is_empty() && nsec.ttl == 20, "{rtype} {}", nsec.ttl);
+            assert!(nsec.rdata.ends_with(&SRV_RRSIG_NSEC), "{rtype} {:?}", nsec.rdata);
+        }
+    }
+    let marks = Arc::clone(&follower.bundle().checks.value.get(&pool_id(1)).unwrap().pool.marks);
+    marks.mark(0, true);
+    assert_eq!(services(follower.bundle()).len(), 1);
+    // Its own records are told again without it.
+    lab.commit(vec![Op::Del { key: service.key().clone() }]);
+    let bundle = follower.follow().unwrap().unwrap();
+    assert!(services(bundle).is_empty());
+    assert_eq!(told(bundle, RecordType::A).answers[0].rdata, [192, 0, 2, 9]);
 }
 
 /// After a start whoever asks for a load balancer that cannot be read is not led to the records that it hid; from then on, if it is

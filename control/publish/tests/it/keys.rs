@@ -14,7 +14,7 @@ use crate::lab::{AT, Lab, ZONE, add, put, zone};
 const WWW: &str = "www.example.com";
 
 /// DNSSEC of a zone with one key, which may be sealed for another zone; and the key's DS record.
-fn dnssec(lab: &Lab, sealed_for: ZoneId, state: &str) -> (Json, Ds) {
+pub(crate) fn dnssec(lab: &Lab, sealed_for: ZoneId, state: &str) -> (Json, Ds) {
     let made = generate(Role::Csk, Algorithm::EcdsaP256Sha256).unwrap();
     let sealed = lab.seal.seal(&seal_context(sealed_for, "7"), &made.pkcs8);
     let apex = ZoneName::new(Name::parse("example.com").unwrap()).unwrap();
@@ -38,7 +38,7 @@ fn dnssec(lab: &Lab, sealed_for: ZoneId, state: &str) -> (Json, Ds) {
     (document, Ds::of(&made.public, &apex, Digest::Sha256))
 }
 
-fn put_keys(document: &Json) -> Vec<Op> {
+pub(crate) fn put_keys(document: &Json) -> Vec<Op> {
     vec![put(Key::dnssec(ZONE), document)]
 }
 

@@ -10,6 +10,7 @@ use super::put::put_found;
 use crate::answer::Authority;
 use crate::entry::Set;
 use crate::reply::{Reply, Spot};
+use crate::steer::services;
 use crate::zones::{First, Location};
 
 /// Names of one set whose addresses are added: as many as the root has servers. Most sets have two.
@@ -25,6 +26,10 @@ const ALIAS_MODE: &[u8] = &[0, 0];
 pub(super) fn tell_targets(authority: &Authority<'_>, reply: &mut Reply<'_, '_>, name: &[u8], found: Find<'_>) {
     let set = match found {
         Find::Set(set) => set,
+        Find::Steered(entry) => {
+            let Some(services) = services(authority, entry) else { return };
+            return services.targets().for_each(|target| tell_own_addresses(authority, reply, target));
+        }
         Find::Nameservers(zone) => return tell_servers(authority, reply, zone.ns.rdata.iter().map(Vec::as_slice)),
         _ => return,
     };

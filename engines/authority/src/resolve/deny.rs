@@ -9,7 +9,7 @@ use super::types::{Standing, denied, standing};
 use crate::answer::Authority;
 use crate::entry::Flags;
 use crate::reply::Reply;
-use crate::steer::steered;
+use crate::steer::{services, steered};
 use crate::trail::Step;
 use crate::zone::NEGATIVE_TTL;
 use crate::zones::Location;
@@ -47,8 +47,11 @@ pub(super) fn deny(
 /// How long it may be kept: which addresses a name has now whose servers are chosen, no longer than those themselves.
 fn ttl(authority: &Authority<'_>, location: Location<'_>) -> u32 {
     let entry = location.node.entry().filter(|entry| entry.flags().has(Flags::STEERED));
-    let steered = entry.and_then(|entry| steered(authority, entry));
-    steered.map_or(NEGATIVE_TTL, |steered| steered.ttl().min(NEGATIVE_TTL))
+    let ttl = entry.and_then(|entry| match services(authority, entry) {
+        Some(services) => Some(services.ttl()),
+        None => steered(authority, entry).map(|steered| steered.ttl()),
+    });
+    ttl.map_or(NEGATIVE_TTL, |ttl| ttl.min(NEGATIVE_TTL))
 }
 
 /// Adds which types the name has, if its zone is signed and signatures were asked for; tells how that was said.

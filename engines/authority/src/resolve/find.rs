@@ -18,7 +18,7 @@ pub(super) enum Find<'z> {
     Set(Set<'z>),
     /// Addresses of this PoP.
     Proxied,
-    /// Addresses of servers that are chosen for this question.
+    /// Addresses of servers that are chosen for this question, or their names and ports at a name of a service.
     Steered(Entry<'z>),
     /// Addresses of another name, as those of this one.
     Flat(Flat<'z>),
@@ -60,6 +60,7 @@ pub(super) fn find<'z>(authority: &Authority<'z>, location: Location<'z>, qtype:
     match qtype {
         RecordType::A if proxied => Find::proxied(authority.addresses.v4.is_empty()),
         RecordType::AAAA if proxied => Find::proxied(authority.addresses.v6.is_empty()),
+        RecordType::SRV if flags.has(Flags::STEERED) && steer::is_service(entry.name()) => services(authority, entry),
         // What stands for another name at an apex is told as addresses, and as nothing else.
         RecordType::A | RecordType::AAAA if flags.has(Flags::STEERED) => steered(authority, entry, qtype),
         RecordType::CNAME if proxied || flags.has(Flags::APEX) => Find::Nothing,
@@ -102,6 +103,15 @@ pub(super) fn steered<'z>(authority: &Authority<'z>, entry: Entry<'z>, qtype: Re
     match steer::steered(authority, entry) {
         Some(steered) if steered.has(qtype) => Find::Steered(entry),
         Some(_) => Find::Nothing,
+        None => Find::Unknown,
+    }
+}
+
+/// The same of the servers of a service.
+fn services<'z>(authority: &Authority<'z>, entry: Entry<'z>) -> Find<'z> {
+    match steer::services(authority, entry) {
+        Some(services) if services.is_empty() => Find::Nothing,
+        Some(_) => Find::Steered(entry),
         None => Find::Unknown,
     }
 }

@@ -11,7 +11,7 @@ use crate::answer::Authority;
 use crate::entry::Set;
 use crate::mail::{self, REJECT, REJECT_TTL};
 use crate::reply::{Reply, Spot};
-use crate::steer::steered;
+use crate::steer::{services, steered};
 use crate::zone::{KEYS_TTL, SOA_TTL, Zone};
 
 /// Seconds that the addresses of a proxied name may be kept: short, so that a PoP can be taken out of service.
@@ -39,6 +39,10 @@ pub(super) fn put_found(
         }
         Find::Proxied => {
             reply.put_data(section, spot, qtype, PROXIED_TTL, addresses.v6.iter().map(|address| address.octets()))
+        }
+        Find::Steered(entry) if qtype == RecordType::SRV => {
+            let Some(services) = services(authority, entry) else { return Fit::Whole };
+            services.put(reply, section, spot)
         }
         Find::Steered(entry) => {
             let Some(steered) = steered(authority, entry) else { return Fit::Whole };

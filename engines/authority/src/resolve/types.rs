@@ -10,13 +10,14 @@ use crate::answer::Authority;
 use crate::entry::Entry;
 use crate::zones::{Location, Node, Turn};
 
-/// Types that a name may have without a record of its own: addresses and services of the edge, what is an apex's own, and
+/// Types that a name may have without a record of its own: addresses and services of the edge, servers that are chosen, what is an apex's own, and
 /// the policy of mail that is to be rejected.
-const IMPLIED: [RecordType; 9] = [
+const IMPLIED: [RecordType; 10] = [
     RecordType::TXT,
     RecordType::HTTPS,
     RecordType::A,
     RecordType::AAAA,
+    RecordType::SRV,
     RecordType::SOA,
     RecordType::NS,
     RecordType::DNSKEY,

@@ -475,6 +475,45 @@ fn whoever_has_the_same_key_has_the_same_node() {
     assert!(numbers().take(100).map(any).collect::<std::collections::BTreeSet<_>>().len() == 5);
 }
 
+/// The same of the names and ports of a service: who is well and can be told, each first as often as the others.
+#[test]
+fn servers_of_a_service_are_told_by_name_and_port() {
+    let mut one = pool(1, &[5_000, 5_000, 5_000, 0]);
+    one.tell_services([Some("a"), Some("b"), None, Some("d")].map(|it| it.map(|it| it.as_bytes().into())).into_iter());
+    let one = Arc::new(one);
+    let mut balancer = balancer(vec![Arc::clone(&one)], Arc::clone(&one), |_| {});
+    let told = |balancer: &Balancer, draw| {
+        let text = |(priority, it): (u16, &[u8])| format!("{priority}{}", str::from_utf8(it).unwrap());
+        balancer.services(&asked(draw), |told, _| told.map(text).collect::<Vec<_>>())
+    };
+    assert!(told(&balancer, 0).is_empty(), "it is told by addresses");
+    balancer.is_service = true;
+    assert_eq!(balancer.addresses(&asked(0), |told, _| told.count()), 0);
+    let mut first = [0_i32; 2];
+    for draw in numbers().take(2_000) {
+        let told = told(&balancer, draw);
+        first[usize::from(told[0] == "0b")] += 1;
+        assert!(told == ["0a", "0b"] || told == ["0b", "0a"], "{told:?}");
+    }
+    assert!((first[0] - first[1]).abs() < 200, "{first:?}");
+    one.marks.mark(0, true);
+    assert_eq!(told(&balancer, 0), ["0b"]);
+    one.marks.mark(1, true);
+    assert_eq!(told(&balancer, 0).len(), 2, "nobody is well: all are told");
+    // Who stays with a server asks the others only where that is not there.
+    let mut hashed = (*one).clone();
+    hashed.choice = NodeChoice::Hash;
+    let hashed = Arc::new(hashed);
+    let mut sticky = self::balancer(vec![Arc::clone(&hashed)], Arc::clone(&hashed), |_| {});
+    sticky.is_service = true;
+    let all: Vec<_> = numbers().take(20).map(|draw| told(&sticky, draw)).collect();
+    assert!(
+        all.iter().all(|one| *one == all[0]) && all[0][0].starts_with('0') && all[0][1].starts_with('1'),
+        "{all:?}"
+    );
+    assert_eq!(sticky.services(&asked(0), |_, told_to| told_to), ToldTo::Client);
+}
+
 /// Whether a resolver may give an answer to others.
 #[test]
 fn for_whom_an_answer_is() {

@@ -239,6 +239,40 @@ fn dns_tells_servers_that_are_well() {
     wait::until_eq("the last resort", &2, || told("A").len());
 }
 
+/// A name of a service tells names and ports of servers that are well, in a signed zone too.
+#[test]
+fn dns_tells_services() {
+    let edge = Edge::start();
+    let (one, two) = (server("one"), server("two"));
+    let zone = edge.domain();
+    let monitor = json!({"type": "http", "path": "/health", "interval": 5, "timeout": 2, "retries": 0});
+    let monitor = id(&edge.post("/user/load_balancers/monitors", &monitor));
+    let origin = |name: &str, server: &Origin| json!({"name": format!("{name}.{zone}"), "address": "127.0.0.1", "port": server.address.port()});
+    let body = json!({"name": "api", "monitor": monitor, "origins": [origin("one", &one), origin("two", &two)]});
+    edge.post("/user/load_balancers/pools", &body);
+    finish(&mut edge.command(["dnssec", "enable", zone])).ok();
+    finish(&mut edge.command(["lb", "create", &format!("www.{zone}"), "api", "--srv", "_http._tcp", "--ttl", "10"]))
+        .ok();
+    let name = format!("_http._tcp.www.{zone}");
+    let record = |name: &str, server: &Origin| format!("SRV 0 10000 {} {name}.{zone}.", server.address.port());
+    let told = || edge.dig(&[&name, "SRV"]).answers();
+    let mut both = vec![record("one", &one), record("two", &two)];
+    both.sort();
+    wait::until_eq("both servers", &both, told);
+    wait::until("signatures", || {
+        let signed = edge.dig(&[&name, "SRV", "+dnssec"]).answers();
+        signed.iter().any(|line| line.starts_with("RRSIG SRV ")).then_some(())
+    });
+    let none = edge.dig(&[&name, "A", "+dnssec"]);
+    assert_eq!((none.status.as_str(), none.answers()), ("NOERROR", Vec::new()));
+    two.program.kill();
+    wait::until_eq("one is out", &vec![record("one", &one)], told);
+    one.program.kill();
+    // Nobody is well: all are told, since one of them may be by now.
+    wait::until_eq("the last resort", &both, told);
+    finish(&mut edge.command(["lb", "create", &zone, "api", "--srv", "http"])).failed_with(2);
+}
+
 /// A monitor goes nowhere where a record could not lead: not to the edge itself, and not to what a machine tells its own.
 #[test]
 fn a_monitor_reaches_nothing_that_a_record_does_not() {
