@@ -14,7 +14,8 @@
 //!
 //! One thread does all of it. A look has its monitor's time and no more, a server is looked at by one look at a time, and there
 //! are [`Limits::looks`] of them at once; the next one is due a while after the last was due, not after it ended, so that
-//! nothing drifts.
+//! nothing drifts. Servers are known by what they are called and, once that is found out, by their addresses: so many looks at one
+//! there are at most, and one more is due a second later.
 //!
 //! Not here: the decision who is sent where; mail.
 
@@ -23,6 +24,7 @@ mod plane;
 mod preview;
 mod rounds;
 mod seen;
+mod servers;
 mod tunnels;
 
 use bartizan_clock::Clock;

@@ -1,14 +1,15 @@
 //! One look at one server.
 
+use std::cell::RefCell;
 use std::fmt::Display;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bartizan_dial::{OriginDialer, OriginTls};
+use bartizan_dial::{Failure, OriginDialer, OriginTls, Question, TTL_MIN};
 use bartizan_exchange::{Body, Frame, Io, Upgrade, Upstream};
-use bartizan_names::{Encryption, Host, OriginHost, TunnelId};
+use bartizan_names::{AccountId, DnsKind, Encryption, Host, OriginHost, TunnelId};
 use bartizan_steering::{Monitor, MonitorKind, Node, NodeTarget, Request};
 use bartizan_wire::http1::{
     self, Asked, BodyReader, Event, FieldRoom, HeadSearch, HeadWriter, INTERIM_MAX, Illegal, Leading, Limits,
@@ -19,6 +20,9 @@ use http::header::{LOCATION, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::servers::Servers;
 
 /// Octets of a body that are read: what is looked for must be among them.
 const BODY_MAX: usize = 64 * 1024;
@@ -35,6 +39,74 @@ pub(crate) struct Ways {
     pub(crate) dialer: OriginDialer,
     pub(crate) tls: OriginTls,
     pub(crate) upstream: Arc<dyn Upstream>,
+    /// Looks at addresses, whatever the names are that lead there.
+    addresses: RefCell<Servers<(AccountId, IpAddr)>>,
+}
+
+/// A server's addresses, and a place at each for one look.
+struct Way<'w> {
+    ways: &'w Ways,
+    account: AccountId,
+    addresses: Vec<SocketAddr>,
+    /// At which it has a place.
+    places: Vec<IpAddr>,
+}
+
+impl Ways {
+    pub(crate) fn new(dialer: OriginDialer, tls: OriginTls, upstream: Arc<dyn Upstream>) -> Ways {
+        Ways { dialer, tls, upstream, addresses: RefCell::default() }
+    }
+
+    /// What a server's names lead to now. Those that cannot be resolved are left out, unless that leaves nothing.
+    async fn resolve(&self, hosts: &[OriginHost], port: u16) -> Result<Vec<SocketAddr>, Failure> {
+        let (mut addresses, mut failed) = (Vec::new(), None);
+        for host in hosts {
+            match host {
+                OriginHost::Address(address) => addresses.push(SocketAddr::new(*address, port)),
+                OriginHost::Name(name) => {
+                    let question = Question { name, kind: DnsKind::Any, ttl_min: TTL_MIN, zone: None };
+                    match self.dialer.find(question, port).await {
+                        Ok(groups) => addresses.extend(groups.concat()),
+                        Err(failure) => failed = Some(failure),
+                    }
+                }
+            }
+        }
+        match failed {
+            Some(failure) if addresses.is_empty() => Err(failure),
+            _ => Ok(addresses),
+        }
+    }
+
+    /// A place for an account's look at these addresses; none if there are too many looks at one of them.
+    fn enter(&self, account: AccountId, addresses: Vec<SocketAddr>) -> Option<Way<'_>> {
+        let mut way = Way { ways: self, account, addresses: Vec::new(), places: Vec::new() };
+        for address in addresses.iter().map(|address| address.ip().to_canonical()) {
+            if way.places.contains(&address) {
+                continue;
+            }
+            if !self.addresses.borrow_mut().enter((account, address), Instant::now()) {
+                return None;
+            }
+            way.places.push(address);
+        }
+        way.addresses = addresses;
+        Some(way)
+    }
+}
+
+impl Way<'_> {
+    async fn connect(&self) -> Result<TcpStream, String> {
+        let connecting = self.ways.dialer.connect(vec![self.addresses.clone()]);
+        connecting.await.map_err(|failure| failure.to_string())
+    }
+}
+
+impl Drop for Way<'_> {
+    fn drop(&mut self) {
+        let mut addresses = self.ways.addresses.borrow_mut();
+        self.places.iter().for_each(|address| addresses.leave(&(self.account, *address)));
+    }
 }
 
 /// What came of a look.
@@ -47,6 +119,14 @@ pub(crate) struct Outcome {
     pub(crate) fault: Option<String>,
 }
 
+impl Outcome {
+    /// Of a look for which there was no room.
+    pub(crate) fn no_room() -> Outcome {
+        let fault = "too many looks at its address are under way; ask again".to_owned();
+        Outcome { fault: Some(fault), ..Outcome::default() }
+    }
+}
+
 /// An answer, as far as it matters.
 struct Answer {
     code: u16,
@@ -54,44 +134,70 @@ struct Answer {
     body: Vec<u8>,
 }
 
-/// Looks, and as often again as the monitor says while it fails.
-pub(crate) async fn look(ways: &Ways, node: &Node, monitor: &Monitor) -> Outcome {
+/// Looks for an account, and as often again as the monitor says while it fails. None if there are too many looks at an address that
+/// the server has.
+pub(crate) async fn look(ways: &Ways, account: AccountId, node: &Node, monitor: &Monitor) -> Option<Outcome> {
     let mut last = Outcome::default();
+    let mut way = None;
     for _ in 0..=monitor.retries {
         let began = Instant::now();
-        let once = tokio::time::timeout(monitor.timeout, once(ways, node, monitor));
-        let result = once.await.unwrap_or_else(|_| Err((0, format!("no answer within {:?}", monitor.timeout))));
+        let by = (began + monitor.timeout).into();
+        let late = || (0, format!("no answer within {:?}", monitor.timeout));
+        let mut found = Ok(());
+        if let NodeTarget::Host(hosts) = &node.target
+            && way.is_none()
+        {
+            match tokio::time::timeout_at(by, ways.resolve(hosts, port_of(node, monitor))).await {
+                Ok(Ok(addresses)) => way = Some(ways.enter(account, addresses)?),
+                Ok(Err(failure)) => found = Err((0, failure.to_string())),
+                Err(_) => found = Err(late()),
+            }
+        }
+        let result = match found {
+            Ok(()) => {
+                let once = tokio::time::timeout_at(by, once(ways, way.as_ref(), node, monitor));
+                once.await.unwrap_or_else(|_| Err(late()))
+            }
+            Err(missed) => Err(missed),
+        };
         let took = began.elapsed();
         match result {
-            Ok(code) => return Outcome { took, code, fault: None },
+            Ok(code) => return Some(Outcome { took, code, fault: None }),
             Err((code, fault)) => last = Outcome { took, code, fault: Some(fault) },
         }
     }
-    last
+    Some(last)
+}
+
+/// Where a server is looked at.
+fn port_of(node: &Node, monitor: &Monitor) -> u16 {
+    let usual = match &monitor.kind {
+        MonitorKind::Http(request) => usual_port(request),
+        MonitorKind::Tcp => 80,
+    };
+    monitor.port.or(node.port).unwrap_or(usual)
 }
 
 type Looked = Result<u16, (u16, String)>;
 
-async fn once(ways: &Ways, node: &Node, monitor: &Monitor) -> Looked {
+async fn once(ways: &Ways, way: Option<&Way<'_>>, node: &Node, monitor: &Monitor) -> Looked {
     let failed = |reason: String| (0, reason);
     let request = match &monitor.kind {
         MonitorKind::Http(request) => request,
         MonitorKind::Tcp => {
-            let NodeTarget::Host(hosts) = &node.target else {
-                return Err(failed("a tunnel is looked at over HTTP".to_owned()));
-            };
-            let port = monitor.port.or(node.port).unwrap_or(80);
-            return ways.dialer.connect_to(None, hosts, port).await.map(|_| 0).map_err(|it| failed(it.to_string()));
+            let Some(way) = way else { return Err(failed("a tunnel is looked at over HTTP".to_owned())) };
+            return way.connect().await.map(|_| 0).map_err(failed);
         }
     };
     let mut path = request.path.clone();
-    let port = monitor.port.or(node.port).unwrap_or(usual_port(request));
-    let host = host_of(request, &node.target, port);
+    let host = host_of(request, &node.target, port_of(node, monitor));
     for _ in 0..=REDIRECTS_MAX {
-        let answer = match &node.target {
-            NodeTarget::Host(hosts) => ask(ways, (hosts, port), request, (&host, &path)).await.map_err(failed)?,
-            NodeTarget::Tunnel(tunnel) => ask_through(ways, *tunnel, request, (&host, &path)).await.map_err(failed)?,
+        let answer = match (&node.target, way) {
+            (NodeTarget::Tunnel(tunnel), _) => ask_through(ways, *tunnel, request, (&host, &path)).await,
+            (NodeTarget::Host(_), Some(way)) => ask(way, request, (&host, &path)).await,
+            (NodeTarget::Host(_), None) => Err("it has no address".to_owned()),
         };
+        let answer = answer.map_err(failed)?;
         if request.redirects && (300..400).contains(&answer.code) {
             match answer.location.as_deref().and_then(|location| same_place(location, request, &host)) {
                 Some(next) => {
@@ -166,19 +272,14 @@ fn fields(request: &Request) -> HeaderMap {
     map
 }
 
-async fn ask(
-    ways: &Ways,
-    (hosts, port): (&[OriginHost], u16),
-    request: &Request,
-    (host, path): (&str, &str),
-) -> Result<Answer, String> {
-    let stream = ways.dialer.connect_to(None, hosts, port).await.map_err(|failure| failure.to_string())?;
+async fn ask(way: &Way<'_>, request: &Request, (host, path): (&str, &str)) -> Result<Answer, String> {
+    let stream = way.connect().await?;
     let encryption = match (request.tls, request.insecure) {
         (false, _) => Encryption::None,
         (true, true) => Encryption::Unverified,
         (true, false) => Encryption::Verified,
     };
-    let io: Box<dyn Io> = match ways.tls.client(encryption).map_err(|error| error.to_string())? {
+    let io: Box<dyn Io> = match way.ways.tls.client(encryption).map_err(|error| error.to_string())? {
         None => Box::new(stream),
         Some(config) => {
             let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|it| it.is_ascii_digit()));

@@ -75,7 +75,7 @@ pub fn start(
     let shown = Arc::clone(&seen);
     let (previewer, asked) = preview::channel();
     let thread = thread::Builder::new().name("probe".to_owned()).spawn(move || {
-        let ways = Rc::new(Ways { dialer: OriginDialer::new(reach), tls, upstream });
+        let ways = Rc::new(Ways::new(OriginDialer::new(reach), tls, upstream));
         let previewing = preview::run(asked, Rc::clone(&ways));
         let rounds = RefCell::new(Rounds::with_seed(seed));
         let lines = Cell::new((Instant::now(), 0));
@@ -204,7 +204,11 @@ impl Worker {
 
     async fn look(&self, begun: Begun, check: &Arc<Check>) {
         let (Some(node), Some(monitor)) = (check.pool.nodes().get(begun.node), &check.monitor) else { return };
-        let outcome = look(&self.ways, node, monitor).await;
+        let Some(outcome) = look(&self.ways, check.account, node, monitor).await else {
+            self.seen.count_delayed();
+            self.rounds.borrow_mut().postpone(begun, check, Instant::now());
+            return;
+        };
         let went_well = outcome.fault.is_none();
         self.seen.count(went_well);
         let Some(ended) = self.rounds.borrow_mut().end(begun, check, went_well) else { return };

@@ -8,7 +8,7 @@ use bartizan_observed::{NodeSeen, PoolSeen};
 use bartizan_steering::Check;
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::look::{Ways, look};
+use crate::look::{Outcome, Ways, look};
 use crate::plane::address_of;
 
 /// Pools that wait for their turn, and looks that are under way.
@@ -61,7 +61,7 @@ async fn look_at(check: Check, ways: &Rc<Ways>, room: &Arc<Semaphore>) -> PoolSe
             };
             let looking = async {
                 let _place = room.acquire().await;
-                look(&ways, node, monitor).await
+                look(&ways, check.account, node, monitor).await.unwrap_or_else(Outcome::no_room)
             };
             match tokio::time::timeout_at(by.into(), looking).await {
                 Ok(outcome) => NodeSeen {

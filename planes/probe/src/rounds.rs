@@ -8,28 +8,24 @@ use std::time::{Duration, Instant};
 use bartizan_names::{AccountId, PoolId};
 use bartizan_steering::{Check, Checks, Known, Node, NodeTarget};
 
+use crate::servers::Servers;
+
 /// Within so long after a server is known it is looked at first; they are spread over it.
 const FIRST_WITHIN: Duration = Duration::from_millis(500);
 
 /// Turns of pools that are not in force any more, which are let go when they are due, beyond as many as there are servers.
 const LEFT_OVER_MAX: usize = 1_024;
 
-/// Looks at one server by one account that are under way, and that begin in a second, whatever the ports: a thousand monitors of
-/// one server, dead or alive, are no flood.
-const SERVER_OPEN_MAX: u32 = 64;
-const SERVER_RATE_MAX: u32 = 64;
-
 /// How long one waits for whom there is no room.
 const DELAY: Duration = Duration::from_secs(1);
-
-/// Servers that are counted before those are let go at which nothing happens.
-const COUNTED_MIN: usize = 4_096;
 
 /// All pools that have a monitor.
 #[derive(Default)]
 pub(crate) struct Rounds {
     pools: HashMap<PoolId, Watched>,
     due: BinaryHeap<Reverse<(Instant, Turn)>>,
+    /// Servers of all pools.
+    live: usize,
     /// Of the pool that was added last: whoever refers to an older one comes to nothing.
     newest: u64,
     /// Looks that were begun.
@@ -44,17 +40,7 @@ pub(crate) struct Rounds {
 struct Room {
     open: usize,
     accounts: HashMap<AccountId, usize>,
-    servers: HashMap<(AccountId, NodeTarget), Server>,
-    /// So many are counted when it is tidied next.
-    tidy_at: usize,
-}
-
-#[derive(Clone, Copy)]
-struct Server {
-    open: u32,
-    since: Instant,
-    /// That began in the second from `since` on.
-    begun: u32,
+    servers: Servers<(AccountId, NodeTarget)>,
 }
 
 struct Watched {
@@ -147,10 +133,18 @@ impl Rounds {
             let watched = Watched { check: Arc::clone(check), number: self.newest, nodes: watches };
             self.pools.insert(*id, watched);
         }
-        let live: usize = self.pools.values().map(|watched| watched.nodes.len()).sum();
-        if self.due.len() > 2 * live + LEFT_OVER_MAX {
+        self.live = self.pools.values().map(|watched| watched.nodes.len()).sum();
+        self.tidy();
+    }
+
+    /// Lets go of turns that come to nothing, where they are many.
+    fn tidy(&mut self) {
+        if self.due.len() > 2 * self.live + LEFT_OVER_MAX {
             let pools = &self.pools;
-            self.due.retain(|Reverse((_, turn))| pools.get(&turn.pool).is_some_and(|it| it.number == turn.number));
+            self.due.retain(|Reverse((at, turn))| {
+                let watched = pools.get(&turn.pool).filter(|it| it.number == turn.number);
+                watched.and_then(|it| it.nodes.get(turn.node)).is_some_and(|watch| watch.at == *at)
+            });
         }
     }
 
@@ -171,7 +165,8 @@ impl Rounds {
             return Begin::Gone;
         };
         let Some(monitor) = watched.check.monitor.clone() else { return Begin::Gone };
-        let Some(watch) = watched.nodes.get_mut(turn.node) else { return Begin::Gone };
+        // It may have been postponed since.
+        let Some(watch) = watched.nodes.get_mut(turn.node).filter(|watch| watch.at == at) else { return Begin::Gone };
         let check = Arc::clone(&watched.check);
         let Some(node) = check.pool.nodes().get(turn.node) else { return Begin::Gone };
         let begins = watch.look.is_none();
@@ -207,6 +202,25 @@ impl Rounds {
         Some(Ended { check: Arc::clone(&watched.check), node, turned })
     }
 
+    /// A look came to nothing, for there are too many at the address that its server has: it is due again in a second, or with its
+    /// next interval if that is sooner.
+    pub(crate) fn postpone(&mut self, begun: Begun, then: &Check, now: Instant) {
+        if let Some(node) = then.pool.nodes().get(begun.node) {
+            self.room.leave(then.account, node);
+        }
+        let Some(watched) = self.pools.get_mut(&begun.pool) else { return };
+        let number = watched.number;
+        let Some(node) = watched.nodes.iter().position(|watch| watch.look == Some(begun.number)) else { return };
+        let watch = &mut watched.nodes[node];
+        watch.look = None;
+        let at = now + DELAY / 2 + spread(&mut self.draw, DELAY);
+        if at < watch.at {
+            watch.at = at;
+            self.due.push(Reverse((at, Turn { pool: begun.pool, node, number })));
+            self.tidy();
+        }
+    }
+
     fn spread(&mut self, over: Duration) -> Duration {
         spread(&mut self.draw, over)
     }
@@ -231,16 +245,9 @@ impl Room {
         if free == 0 || own > 0 && own >= free.saturating_sub(looks / 8) {
             return false;
         }
-        self.tidy(now);
-        let new = Server { open: 0, since: now, begun: 0 };
-        let server = self.servers.entry((account, node.target.clone())).or_insert(new);
-        if now.saturating_duration_since(server.since) >= Duration::from_secs(1) {
-            (server.since, server.begun) = (now, 0);
-        }
-        if server.open >= SERVER_OPEN_MAX || server.begun >= SERVER_RATE_MAX {
+        if !self.servers.enter((account, node.target.clone()), now) {
             return false;
         }
-        (server.open, server.begun) = (server.open + 1, server.begun + 1);
         *self.accounts.entry(account).or_default() += 1;
         self.open += 1;
         true
@@ -248,26 +255,13 @@ impl Room {
 
     fn leave(&mut self, account: AccountId, node: &Node) {
         self.open = self.open.saturating_sub(1);
-        if let Some(server) = self.servers.get_mut(&(account, node.target.clone())) {
-            server.open = server.open.saturating_sub(1);
-        }
+        self.servers.leave(&(account, node.target.clone()));
         if let Some(own) = self.accounts.get_mut(&account) {
             *own = own.saturating_sub(1);
             if *own == 0 {
                 self.accounts.remove(&account);
             }
         }
-    }
-
-    /// Lets go of servers at which nothing happens: their table is no larger than twice what there is to count.
-    fn tidy(&mut self, now: Instant) {
-        if self.servers.len() < self.tidy_at.max(COUNTED_MIN) {
-            return;
-        }
-        let is_used =
-            |server: &Server| server.open > 0 || now.saturating_duration_since(server.since) < Duration::from_secs(1);
-        self.servers.retain(|_, server| is_used(server));
-        self.tidy_at = 2 * self.servers.len();
     }
 }
 
@@ -286,6 +280,7 @@ mod tests {
     use bartizan_steering::{Monitor, MonitorKind, Node, NodeTarget, Pool};
 
     use super::*;
+    use crate::servers::{OPEN_MAX, RATE_MAX};
 
     const LOOKS: usize = 1_024;
 
@@ -388,7 +383,7 @@ mod tests {
         for (address, expect) in [
             // Nearly half of all for one who is alone, and no more of one server than is good for it.
             ((|id, at| [10, 0, id as u8, at]) as fn(u32, u8) -> [u8; 4], LOOKS * 7 / 16),
-            (|_, _| [10, 0, 0, 1], SERVER_OPEN_MAX as usize),
+            (|_, _| [10, 0, 0, 1], OPEN_MAX as usize),
         ] {
             let mut rounds = Rounds::with_seed(7);
             let mut all = Checks::default();
@@ -446,8 +441,38 @@ mod tests {
             }
             now += Duration::from_millis(10);
         }
-        assert!(count <= 11 * SERVER_RATE_MAX as usize, "{count}");
-        assert!(count >= 9 * SERVER_RATE_MAX as usize, "{count}");
+        assert!(count <= 11 * RATE_MAX as usize, "{count}");
+        assert!(count >= 9 * RATE_MAX as usize, "{count}");
+    }
+
+    /// What is postponed comes again soon, once, and nothing of it piles up.
+    #[test]
+    fn what_is_postponed_comes_again() {
+        let (interval, start) = (Duration::from_secs(3_600), Instant::now());
+        let mut rounds = Rounds::with_seed(7);
+        rounds.take(&checks(2, interval), start);
+        let mut now = start + FIRST_WITHIN;
+        for _ in 0..3_000 {
+            let begun = looks(&mut rounds, now);
+            assert_eq!(begun.len(), 2);
+            begun.iter().for_each(|(begun, check)| rounds.postpone(*begun, check, now));
+            assert_eq!(rounds.room.open, 0);
+            now += DELAY * 2;
+        }
+        assert!(rounds.due.len() <= LEFT_OVER_MAX + 9, "{}", rounds.due.len());
+        for (begun, check) in looks(&mut rounds, now) {
+            assert!(rounds.end(begun, &check, true).is_some());
+        }
+        // Each was due an interval after its last turn, whatever is left of others.
+        let mut count = 0;
+        for _ in 0..72 {
+            now += Duration::from_secs(100);
+            for (begun, check) in looks(&mut rounds, now) {
+                rounds.end(begun, &check, true);
+                count += 1;
+            }
+        }
+        assert!((4..=5).contains(&count), "{count}");
     }
 
     /// A look that began before a change of the server, or of what it is asked, says nothing about what is there after it.

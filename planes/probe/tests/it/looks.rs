@@ -1,14 +1,15 @@
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bartizan_clock::Clock;
-use bartizan_dial::Reach;
+use bartizan_dial::{Destinations, NameServers, Reach};
 use bartizan_exchange::{Io, LocalBoxFuture, Request as Asked, Response, Upstream, UpstreamError};
 use bartizan_live::Live;
-use bartizan_names::{AccountId, ConnectorId, Host, OriginHost, PoolId, Timestamp, TunnelId};
+use bartizan_names::{AccountId, ConnectorId, Host, Name, OriginHost, PoolId, Timestamp, TunnelId};
 use bartizan_observed::{Connection, Connections, LastAnswer, Meter, NodeSeen, Transport};
 use bartizan_plane_probe::{Config, Limits, Plane, start};
 use bartizan_steering::{Check, Checks, Monitor, MonitorKind, Node, NodeTarget, Pool, Request};
@@ -29,6 +30,71 @@ impl Upstream for NoTunnels {
     ) -> LocalBoxFuture<'a, Result<Box<dyn Io>, UpstreamError>> {
         Box::pin(async { Err(UpstreamError::NotConnected) })
     }
+}
+
+/// A name server that leads all names to 127.0.0.1.
+fn name_server() -> SocketAddr {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = socket.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut query = [0; 1_500];
+        while let Ok((length, from)) = socket.recv_from(&mut query) {
+            let name = query[12..length].iter().position(|byte| *byte == 0).unwrap();
+            let question = &query[12..12 + name + 5];
+            let is_a = question[name + 2] == 1;
+            // A recursive server's answer: one question, and an address where one is asked for.
+            let mut reply = [&query[..2], &[0x81, 0x80, 0, 1, 0, u8::from(is_a), 0, 0, 0, 0], question].concat();
+            if is_a {
+                reply.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1]);
+            }
+            socket.send_to(&reply, from).unwrap();
+        }
+    });
+    address
+}
+
+/// Whatever the names are that lead to a server, there are so many looks at it and no more.
+#[test]
+fn a_server_of_many_names_is_spared() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let accepted = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&accepted);
+    // It takes connections, and says nothing.
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        for stream in listener.incoming() {
+            kept.push(stream.unwrap());
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let checks = (0..100).map(|number| {
+        let (id, check) = check(address, number, MonitorKind::Http(request()), Duration::from_secs(600));
+        let mut nodes = check.pool.nodes().to_vec();
+        let name = Name::parse(&format!("server-{number}.example")).unwrap();
+        nodes[0].target = NodeTarget::Host([OriginHost::Name(name)].into());
+        (id, Arc::new(Check { pool: Arc::new(Pool::new(id, nodes, None)), ..(*check).clone() }))
+    });
+    let live = Live::new(Config {
+        checks: checks.collect(),
+        clock: Clock::default(),
+        limits: Limits::default(),
+        origin_roots: None,
+    });
+    let reach = Reach::new(NameServers::These(vec![name_server()]), Destinations::all());
+    let plane = start(&live, (Arc::new(NoTunnels), Live::new(Connections::default())), &reach, 7).unwrap();
+    let delayed = || -> u64 {
+        let metrics = plane.measured().measure();
+        let samples = metrics.iter().filter(|metric| metric.name == "bartizan_probe_looks").flat_map(|it| &it.samples);
+        samples.filter(|it| it.labels.iter().any(|(_, value)| value == "delayed")).map(|it| it.value).sum()
+    };
+    let until = Instant::now() + Duration::from_secs(60);
+    // Each of the others was put off three times, which takes longer than what may begin in a second.
+    while accepted.load(Ordering::Relaxed) < 64 || delayed() < 3 * 36 {
+        assert!(Instant::now() < until, "{accepted:?} {}", delayed());
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(accepted.load(Ordering::Relaxed), 64);
 }
 
 fn looks_at(checks: Checks) -> Plane {
