@@ -5,7 +5,8 @@
 //!                                                             └─► queue: files ─► the operator's mail server (SMTP)
 //! ```
 //! A mail is a file until a server has taken it, and survives a crash; one that no server takes in two days is given up, and so is
-//! one that is refused for good. All is bounded: turns that wait, addresses that are remembered, mails on disk.
+//! one that is refused for good. What was told last is kept too, so that after a start nobody is told again of a server that is still
+//! down. All is bounded: turns that wait, addresses and servers that are remembered, mails on disk.
 //!
 //! The mail server is the operator's own choice, so that it may be anywhere, on this machine too.
 //!
@@ -14,6 +15,7 @@
 mod gather;
 mod queue;
 mod smtp;
+mod told;
 
 use std::io;
 use std::path::PathBuf;
@@ -30,6 +32,7 @@ use tokio::sync::Notify;
 use gather::{Gather, Letter, Line};
 use queue::{KEPT, Mail, Queue};
 use smtp::{SendError, Way};
+use told::Told;
 
 /// How often it is looked whether something turned.
 const EVERY: Duration = Duration::from_secs(1);
@@ -149,7 +152,7 @@ impl Measured for Counters {
 /// Begins to tell people. It ends with the runtime; what it counts is read for as long as anybody wants to.
 pub fn start(given: Given) -> Result<Arc<Counters>, StartError> {
     let Given { settings, pools, who, dir, place, now } = given;
-    let queue = Queue::open(&dir, Instant::now()).map_err(|error| StartError::Dir { dir, error })?;
+    let queue = Queue::open(&dir, Instant::now()).map_err(|error| StartError::Dir { dir: dir.clone(), error })?;
     let roots = settings.roots.clone().map_or(Roots::System, Roots::SystemAnd);
     let tls = client_config_by(&now, &roots, &[])?;
     let dialer = OriginDialer::new(Reach::new(NameServers::System, Destinations::all()));
@@ -161,7 +164,7 @@ pub fn start(given: Given) -> Result<Arc<Counters>, StartError> {
         place,
         now,
     });
-    tokio::spawn(gather_turns(Arc::clone(&shared), pools, who));
+    tokio::spawn(gather_turns(Arc::clone(&shared), pools, who, dir));
     tokio::spawn(deliver(shared, Way { settings, dialer, tls }));
     Ok(counters)
 }
@@ -191,11 +194,14 @@ impl Shared {
     }
 
     /// What turned since is told to those who want to know. It may wait for the disk.
-    fn take(&self, gather: &mut Gather, turns: Vec<PoolTurn>, who: &WhoIsTold) {
-        for turn in turns {
+    fn take(&self, (gather, told): (&mut Gather, &mut Told), turns: Vec<PoolTurn>, from: (&dyn PoolQuery, &WhoIsTold)) {
+        let (pools, who) = from;
+        let new: Vec<_> = turns.into_iter().filter(|turn| !told.knows(turn)).collect();
+        let back = told.came_back(pools, (self.now)(), Instant::now());
+        for turn in new.into_iter().chain(back) {
             // A pool that is gone has nobody.
-            let Some((name, told)) = who(turn.account, turn.pool) else { continue };
-            for to in told {
+            let Some((name, people)) = who(turn.account, turn.pool) else { continue };
+            for to in people {
                 let line = Line { name: name.clone(), turn: turn.clone() };
                 if !gather.add(&to, line, Instant::now()) {
                     self.lose(&to, "too many addresses are told at once");
@@ -205,19 +211,25 @@ impl Shared {
         for letter in gather.due(Instant::now()) {
             let made = (self.now)().unix_seconds();
             let (subject, text) = (letter.subject(), letter.text(&self.place));
-            let Letter { to, .. } = letter;
+            let Letter { to, lines, .. } = letter;
             let pushed = self.queue().push(Mail { to: to.clone(), subject, text, made }, Instant::now());
             match pushed {
-                Ok(()) => self.more.notify_one(),
+                Ok(()) => {
+                    lines.iter().for_each(|line| told.note(&line.turn));
+                    self.more.notify_one();
+                }
                 Err(error) => self.lose(&to, &error.to_string()),
             }
         }
+        told.save();
         self.note_waiting();
     }
 }
 
-async fn gather_turns(shared: Arc<Shared>, pools: Arc<dyn PoolQuery>, who: WhoIsTold) {
+async fn gather_turns(shared: Arc<Shared>, pools: Arc<dyn PoolQuery>, who: WhoIsTold, dir: PathBuf) {
     let mut gather = Gather::default();
+    let opening = tokio::task::spawn_blocking(move || Told::open(&dir, Instant::now()));
+    let Ok(mut told) = opening.await else { return };
     loop {
         tokio::time::sleep(EVERY).await;
         let (turns, lost) = pools.take_turns();
@@ -225,16 +237,16 @@ async fn gather_turns(shared: Arc<Shared>, pools: Arc<dyn PoolQuery>, who: WhoIs
             Counters::count(&shared.counters.lost, lost);
             tracing::warn!(lost, "more servers turned at once than anybody is told of");
         }
-        if turns.is_empty() && gather.waiting() == 0 {
+        if turns.is_empty() && gather.waiting() == 0 && !told.waits() {
             continue;
         }
-        let (shared, who) = (Arc::clone(&shared), Arc::clone(&who));
+        let (shared, pools, who) = (Arc::clone(&shared), Arc::clone(&pools), Arc::clone(&who));
         let taking = tokio::task::spawn_blocking(move || {
-            shared.take(&mut gather, turns, &who);
-            gather
+            shared.take((&mut gather, &mut told), turns, (&*pools, &who));
+            (gather, told)
         });
         match taking.await {
-            Ok(taken) => gather = taken,
+            Ok(taken) => (gather, told) = taken,
             Err(_) => return,
         }
     }

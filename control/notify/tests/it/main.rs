@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use bartizan_names::{AccountId, OriginHost, PoolId, Timestamp};
 use bartizan_notify::{Given, Secrecy, Settings, start};
-use bartizan_observed::{Measured, NodeTurn, PoolQuery, PoolSeen, PoolTurn};
+use bartizan_observed::{Measured, NodeSeen, NodeTurn, PoolQuery, PoolSeen, PoolTurn};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 
 /// Far more than anything takes.
 const STUCK: Duration = Duration::from_secs(60);
@@ -118,7 +120,10 @@ fn sent(settings: Settings, told: &Mutex<Vec<String>>, outcome: &str) -> Vec<Str
             assert!(began.elapsed() < STUCK, "never {outcome}: {:?}", told.lock().unwrap());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let waits = std::fs::read_dir(dir.path().join("mail")).unwrap().count();
+        let is_mail = |entry: &std::io::Result<std::fs::DirEntry>| {
+            entry.as_ref().unwrap().path().extension() == Some("mail".as_ref())
+        };
+        let waits = std::fs::read_dir(dir.path().join("mail")).unwrap().filter(is_mail).count();
         assert_eq!(waits, usize::from(outcome == "later"), "{outcome}");
         std::mem::take(&mut *told.lock().unwrap())
     })
@@ -132,6 +137,66 @@ fn a_mail_as_it_is_told() {
     assert!(lines.contains(&"Subject: web: a server is down, 1 of 2 are well".to_owned()), "{lines:?}");
     assert!(lines.contains(&"Date: Fri, 15 Jan 2027 08:00:00 +0000".to_owned()), "{lines:?}");
     assert!(lines.iter().all(|line| line.len() <= 998 && line.is_ascii()));
+}
+
+/// One pool, whose servers turned so, and are so.
+struct Seen(Mutex<Vec<PoolTurn>>, Vec<NodeSeen>);
+
+impl PoolQuery for Seen {
+    fn pool(&self, _: PoolId) -> Option<PoolSeen> {
+        Some(PoolSeen { healthy: true, nodes: self.1.clone(), turns: Vec::new() })
+    }
+
+    fn take_turns(&self) -> (Vec<PoolTurn>, u64) {
+        (std::mem::take(&mut *self.0.lock().unwrap()), 0)
+    }
+}
+
+/// The text of a mail, from what came behind DATA.
+fn text_of(lines: &[String]) -> String {
+    let body = lines.iter().skip_while(|line| !line.is_empty()).take_while(|line| *line != ".");
+    String::from_utf8(BASE64.decode(body.map(String::as_str).collect::<String>()).unwrap()).unwrap()
+}
+
+/// After a start nobody is told again of a server that is still down, and of one that came back meanwhile they are told.
+#[test]
+fn a_start_tells_nothing_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let down = |node: &str| PoolTurn { turn: NodeTurn { node: node.to_owned(), ..turn().turn }, ..turn() };
+    let seen = |name: &str, healthy| NodeSeen {
+        name: name.to_owned(),
+        healthy,
+        took: Some(Duration::from_millis(1)),
+        ..NodeSeen::default()
+    };
+    let two = vec![seen("one", false), seen("two", false)];
+    for (turns, nodes, expect) in [
+        (vec![down("one")], two.clone(), "the server one is down"),
+        (vec![down("one"), down("two")], two, "the server two is down"),
+        (vec![down("two")], vec![seen("one", true), seen("two", false)], "the server one is well again"),
+    ] {
+        let (port, told) = server(&[]);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let counters = start(Given {
+                settings: settings(port),
+                pools: Arc::new(Seen(Mutex::new(turns), nodes)),
+                who: Arc::new(|_, _| Some(("web".to_owned(), vec!["ops@example.com".to_owned()]))),
+                dir: dir.path().join("mail"),
+                place: "lhr".to_owned(),
+                now: Arc::new(|| Timestamp::from_unix_micros(1_800_000_000_000_000)),
+            })
+            .unwrap();
+            let began = Instant::now();
+            while count(&*counters, "sent") == 0 {
+                assert!(began.elapsed() < STUCK, "never: {expect}");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            // All of one look were put there at once, each as a mail.
+            let text: String = told.lock().unwrap().split(|line| line == "DATA").skip(1).map(text_of).collect();
+            assert!(text.matches("the server ").count() == 1 && text.contains(expect), "{text:?}, and not {expect}");
+        });
+    }
 }
 
 #[test]
