@@ -21,14 +21,17 @@ pub const FILE: &str = "stats.db";
 /// Where a damaged one goes, in place of one that did so before.
 pub const ASIDE: &str = "stats.db.damaged";
 
-/// Where one goes that is of a time that has not come: never in place of another one.
+/// Where a version before put one that was of a time that had not come. It is left where it is.
 pub const AHEAD: &str = "stats.db.ahead";
 
 /// Whose file it is, and in which layout.
 const APPLICATION: i32 = 0x6261_7274; // "bart"
-const LAYOUT: i32 = 1;
+const LAYOUT: i32 = 2;
 
-const LAYOUT_1: &str = "
+/// Of which the tables are the same, and segments without a head: they are read as they are. Who writes them does not read ours.
+const LAYOUT_BEFORE: i32 = 1;
+
+const TABLES: &str = "
     CREATE TABLE segments (
         kind INTEGER NOT NULL,
         zone BLOB NOT NULL,
@@ -72,8 +75,6 @@ pub(crate) enum FileError {
     /// Or one of a newer version.
     #[error("{0} is no file of these statistics, or one of a newer version")]
     Foreign(PathBuf),
-    #[error("{FILE} is of a time that has not come by the clock of this machine, and {AHEAD} is there already")]
-    AheadAgain,
 }
 
 impl FileError {
@@ -81,10 +82,44 @@ impl FileError {
     pub(crate) fn is_damage(&self) -> bool {
         match self {
             FileError::Foreign(_) => true,
-            FileError::Io(_) | FileError::AheadAgain => false,
+            FileError::Io(_) => false,
             FileError::Engine(error) => {
                 matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
             }
+        }
+    }
+}
+
+/// What keeps the file from being written, as far as somebody has to do something else about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unwritable {
+    Full,
+    Forbidden,
+    /// The folder is not there.
+    Missing,
+    /// There is something else in its place.
+    NoFile,
+    Otherwise,
+}
+
+impl FileError {
+    pub(crate) fn unwritable(&self) -> Unwritable {
+        match self {
+            FileError::Foreign(_) => Unwritable::Otherwise,
+            FileError::Io(error) => match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Unwritable::Full,
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Unwritable::Forbidden,
+                io::ErrorKind::NotFound => Unwritable::Missing,
+                io::ErrorKind::IsADirectory => Unwritable::NoFile,
+                _ => Unwritable::Otherwise,
+            },
+            FileError::Engine(error) => match error.sqlite_error_code() {
+                Some(ErrorCode::DiskFull) => Unwritable::Full,
+                Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
+                    Unwritable::Forbidden
+                }
+                _ => Unwritable::Otherwise,
+            },
         }
     }
 }
@@ -111,6 +146,20 @@ pub(crate) struct Cursor {
 
 impl Cursor {
     pub(crate) const BEGIN: Cursor = Cursor { start: 0, zone: ZoneId::from_bytes([0; 16]) };
+
+    /// Behind all that begins before that time.
+    const fn before(at: u64) -> Cursor {
+        Cursor { start: at.saturating_sub(1), zone: ZoneId::from_bytes([0xff; 16]) }
+    }
+
+    /// Whether the stretch of a zone is merged.
+    pub(crate) fn is_past(&self, start: u64, zone: ZoneId) -> bool {
+        (start, zone.as_bytes()) <= (self.start, self.zone.as_bytes())
+    }
+
+    fn min(self, other: Cursor) -> Cursor {
+        if other.is_past(self.start, self.zone) { self } else { other }
+    }
 }
 
 impl File {
@@ -126,11 +175,12 @@ impl File {
         let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get(0))?;
         match (application, version, tables) {
             (APPLICATION, LAYOUT, _) => {}
+            (APPLICATION, LAYOUT_BEFORE, _) => connection.pragma_update(None, "user_version", LAYOUT)?,
             (0, 0, 0) => {
                 connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?;
                 connection.pragma_update(None, "journal_mode", "WAL")?;
                 let make = format!(
-                    "BEGIN; {LAYOUT_1} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {LAYOUT}; COMMIT;"
+                    "BEGIN; {TABLES} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {LAYOUT}; COMMIT;"
                 );
                 connection.execute_batch(&make)?;
             }
@@ -141,25 +191,6 @@ impl File {
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "cache_size", -8_192)?;
         Ok(File { connection })
-    }
-
-    /// Sets the file aside, so that a new one can be begun.
-    pub(crate) fn set_aside(self, dir: &Path) -> io::Result<()> {
-        drop(self);
-        set_aside(dir)
-    }
-
-    /// The same for one that is whole. An error if there is such a one already: no clock that is wrong time and again costs
-    /// more than what is counted meanwhile.
-    pub(crate) fn set_aside_ahead(self, dir: &Path) -> Result<(), FileError> {
-        if dir.join(AHEAD).try_exists()? {
-            return Err(FileError::AheadAgain);
-        }
-        // All of it into the one file.
-        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()))?;
-        drop(self);
-        rename(dir, AHEAD)?;
-        Ok(())
     }
 
     pub(crate) fn begin(&mut self) -> Result<Writing<'_>, FileError> {
@@ -245,12 +276,42 @@ impl File {
         Ok(thin.execute(params![kind, tier as u8, sql(since), sql(before), LARGE as i64, sql(max as u64)])?)
     }
 
-    /// Whether any stretch that is there, or was merged, begins after that time.
-    pub(crate) fn has_after(&self, at: u64) -> Result<bool, FileError> {
+    /// Goes back behind what was merged of times that have not come; `minute` is the one that it is. Stretches of those times
+    /// stay for when they come, and are merged then. What they were merged into is made anew from what is shorter.
+    pub(crate) fn turn_back(&mut self, kind: u8, minute: u64) -> Result<(), FileError> {
+        let [minutes, hours] = [self.cursor(kind, Tier::Minute)?, self.cursor(kind, Tier::Hour)?];
+        let (hour, day) = (Tier::Hour.begin(minute), Tier::Day.begin(minute));
+        let is_merged = self.has(kind, Tier::Minute, minute)?;
+        let first_hour = self.first(kind, Tier::Minute, minute, minutes.start)?.map(|start| Tier::Hour.begin(start));
+        let first_day = match self.first(kind, Tier::Hour, hour, hours.start)? {
+            _ if first_hour == Some(hour) && hours.start >= hour => Some(day),
+            first => first.map(|start| Tier::Day.begin(start)),
+        };
+        let minutes = minutes.min(match first_hour {
+            Some(first) if first == hour => Cursor::before(hour),
+            // What is in its hour does not change any more.
+            _ => Cursor::before(minute + u64::from(is_merged)),
+        });
+        let hours = hours.min(Cursor::before(if first_day == Some(day) { day } else { hour + 1 }));
+        let writing = self.begin()?;
+        for (tier, first) in [(Tier::Hour, first_hour), (Tier::Day, first_day)] {
+            let Some(first) = first else { continue };
+            let delete = "DELETE FROM segments WHERE kind = ?1 AND tier = ?2 AND start >= ?3";
+            writing.0.execute(delete, params![kind, tier as u8, sql(first)])?;
+        }
+        writing.set_cursor(kind, Tier::Minute, minutes)?;
+        writing.set_cursor(kind, Tier::Hour, hours)?;
+        writing.commit()
+    }
+
+    /// The first stretch after that time, up to another one.
+    fn first(&self, kind: u8, tier: Tier, after: u64, until: u64) -> Result<Option<u64>, FileError> {
         let mut query = self.connection.prepare(
-            "SELECT 1 FROM segments WHERE start > ?1 UNION ALL SELECT 1 FROM merged WHERE start > ?1 LIMIT 1",
+            "SELECT start FROM segments INDEXED BY segments_by_time
+             WHERE kind = ?1 AND tier = ?2 AND start > ?3 AND start <= ?4 ORDER BY start LIMIT 1",
         )?;
-        Ok(query.exists([sql(at)])?)
+        let found = query.query_row(params![kind, tier as u8, sql(after), sql(until)], |row| number(row, 0));
+        Ok(found.optional()?)
     }
 }
 

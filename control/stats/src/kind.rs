@@ -2,6 +2,7 @@
 
 use bartizan_analytics::{Catalogue, DNS, HTTP, L4};
 
+/// Their numbers are in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Queries.
@@ -14,6 +15,14 @@ pub enum Kind {
 
 impl Kind {
     pub(crate) const ALL: [Kind; 3] = [Kind::Dns, Kind::Http, Kind::L4];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Kind::Dns => "dns",
+            Kind::Http => "http",
+            Kind::L4 => "l4",
+        }
+    }
 
     pub fn catalogue(self) -> &'static Catalogue {
         match self {

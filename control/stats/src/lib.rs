@@ -6,8 +6,7 @@
 //! Each question is answered from the file, which is a second behind; what a zone without events costs is nothing. Names
 //! within a stretch of time are bounded, and each answer tells how much is counted without a name.
 //!
-//! What is here can be lost: it is not in the store, nor in a backup. A file that is damaged is set aside,
-//! and so is one of a time that has not come.
+//! What is here can be lost: it is not in the store, nor in a backup. A file that is damaged is set aside.
 
 mod collector;
 mod file;
@@ -132,6 +131,8 @@ pub fn start(given: Given) -> io::Result<(Stats, Collecting)> {
         sources: vec![Source::new(Kind::Dns, dns), Source::new(Kind::Http, http), Source::new(Kind::L4, l4)],
         file: None,
         retry: None,
+        failing: None,
+        aside: None,
         write_at: now,
         looked_in: 0,
     };

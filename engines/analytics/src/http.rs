@@ -2,21 +2,21 @@
 
 use crate::catalogue::{Bits, Catalogue, Dimension, Fact, Measure, Metric, What};
 
-/// The protocol that a visitor spoke.
+/// The protocol that a visitor spoke. The numbers are on disk, and places in [`PROTOCOLS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    Http10,
-    Http11,
-    Http2,
-    Http3,
+    Http10 = 0,
+    Http11 = 1,
+    Http2 = 2,
+    Http3 = 3,
 }
 
-/// How the visitor's connection was sealed.
+/// How the visitor's connection was sealed. The numbers are on disk, and places in [`SEALS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sealed {
-    InClear,
-    Tls12,
-    Tls13,
+    InClear = 0,
+    Tls12 = 1,
+    Tls13 = 2,
 }
 
 /// All that is told apart of a request, but its zone and its host.
@@ -35,6 +35,7 @@ pub struct HttpFacts<'m> {
     pub country: Option<[u8; 2]>,
 }
 
+// On disk: none of them moves, nor gets wider. Those from 34 on are free.
 const STATUS: Bits = Bits(0, 10);
 const METHOD: Bits = Bits(10, 4);
 const PROTOCOL: Bits = Bits(14, 2);
@@ -43,7 +44,8 @@ const BY: Bits = Bits(18, 5);
 const COUNTRY: Bits = Bits(23, 10);
 const PAGE: Bits = Bits(33, 1);
 
-/// Methods that are told apart (RFC 9110 §9.3, RFC 5789), behind all others.
+/// Methods that are told apart (RFC 9110 §9.3, RFC 5789), behind all others. What is on disk has their places: new ones go to
+/// the end.
 const METHODS: [&str; 10] = ["OTHER", "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 
 /// Who answers: an origin, a tunnel, the edge since neither gave an answer, or a stage of the edge by its name. What is on disk
@@ -250,6 +252,32 @@ pub static HTTP: Catalogue = Catalogue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As they are on disk. Whoever has to change a number here changes the form of segments.
+    #[test]
+    fn facts_have_their_bits() {
+        let facts = HttpFacts {
+            status: Some(404),
+            method: "GET",
+            protocol: Protocol::Http10,
+            sealed: Sealed::InClear,
+            by: "edge",
+            is_page: false,
+            country: None,
+        };
+        assert_eq!(facts.packed(), 0x0594);
+        assert_eq!(HttpFacts { method: "PATCH", protocol: Protocol::Http3, ..facts }.packed(), 0xe594);
+        assert_eq!(HttpFacts { protocol: Protocol::Http11, sealed: Sealed::Tls12, ..facts }.packed(), 0x1_4594);
+        assert_eq!(HttpFacts { protocol: Protocol::Http2, sealed: Sealed::Tls13, ..facts }.packed(), 0x2_8594);
+        let whole = HttpFacts { by: "options", is_page: true, country: Some(*b"DE"), ..facts };
+        assert_eq!(whole.packed(), (1 << 33) | ((3 * 26 + 4 + 1) << 23) | (12 << 18) | 0x0594);
+        let places =
+            ["edge", "origin", "tunnel", "unreached", "firewall", "version", "tls", "scheme", "client", "upgrade"];
+        let methods = ["OTHER", "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+        for (at, (by, method)) in places.into_iter().zip(methods).enumerate() {
+            assert_eq!(HttpFacts { status: None, by, method, ..facts }.packed(), ((at << 18) | (at << 10)) as u64);
+        }
+    }
 
     #[test]
     fn facts_are_what_they_were() {

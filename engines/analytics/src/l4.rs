@@ -6,19 +6,19 @@ use bartizan_names::AppId;
 
 use crate::catalogue::{Bits, Catalogue, Dimension, Fact, Measure, Metric, What};
 
-/// What became of one.
+/// What became of one. The numbers are on disk, and places in [`EVENTS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlowEvent {
     /// It was let in.
-    Connect,
+    Connect = 0,
     /// It has carried octets, and goes on.
-    Progress,
+    Progress = 1,
     /// It is over.
-    Disconnect,
+    Disconnect = 2,
     /// Its origin could not be reached, or broke off.
-    OriginError,
+    OriginError = 3,
     /// An access rule refused it, or cut it off.
-    ClientFiltered,
+    ClientFiltered = 4,
 }
 
 /// All that is told apart of it, but its zone and its application.
@@ -28,10 +28,11 @@ pub struct FlowFacts {
     pub is_ipv6: bool,
 }
 
+// On disk: none of them moves, nor gets wider. Those from 4 on are free.
 const EVENT: Bits = Bits(0, 3);
 const FAMILY: Bits = Bits(3, 1);
 
-/// In the order of [`FlowEvent`].
+/// By the numbers of [`FlowEvent`].
 const EVENTS: [&str; 5] = ["connect", "progress", "disconnect", "originError", "clientFiltered"];
 
 impl FlowFacts {
@@ -87,3 +88,28 @@ pub static L4: Catalogue = Catalogue {
     only_apart: true,
     units_a_milli: 1e3,
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As they are on disk. Whoever has to change a number here changes the form of segments.
+    #[test]
+    fn facts_have_their_bits() {
+        let shown = |facts: u64| {
+            let of = |name| L4.fact(name).map(|fact| (fact.text)((fact.of)(facts))).unwrap_or_default();
+            [of("event"), of("ipVersion")].join(" ")
+        };
+        for (event, packed, text) in [
+            (FlowEvent::Connect, 0, "connect"),
+            (FlowEvent::Progress, 1, "progress"),
+            (FlowEvent::Disconnect, 2, "disconnect"),
+            (FlowEvent::OriginError, 3, "originError"),
+            (FlowEvent::ClientFiltered, 4, "clientFiltered"),
+        ] {
+            assert_eq!(FlowFacts { event, is_ipv6: false }.packed(), packed);
+            assert_eq!(FlowFacts { event, is_ipv6: true }.packed(), packed | 8);
+            assert_eq!((shown(packed), shown(packed | 8)), (format!("{text} 4"), format!("{text} 6")));
+        }
+    }
+}

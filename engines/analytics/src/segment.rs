@@ -2,12 +2,22 @@
 //!
 //! Segments are merged into longer ones. Each keeps as many names as it is told to keep: of the others all is kept but the
 //! name. The form in octets is ours alone; what cannot be read in it is an error, whatever it is.
+//!
+//! It is kept on disk for years, and with it the places of bits in the facts: whoever changes either one gives it another
+//! [number](FORM), and reads the one before.
 
 use std::collections::BTreeMap;
 
 use bartizan_names::NAME_WIRE_MAX;
 
 use crate::counts::{CLASSES, Counts, Times};
+
+/// The number of the form of a segment, and of the packed facts of each kind in it.
+const FORM: u64 = 1;
+
+/// What a segment begins with, its number behind it. One of the first form that was written before there was a head begins with
+/// a number in as few octets as it takes, and so never with a nought in two.
+const HEAD: [u8; 2] = [0x80, 0x00];
 
 /// By what is told apart, packed.
 pub type Facts = BTreeMap<u64, Counts>;
@@ -122,6 +132,8 @@ impl Segment {
 
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Vec::with_capacity(32 * self.cells + 16);
+        to.extend_from_slice(&HEAD);
+        put(&mut to, FORM);
         put(&mut to, self.named.len() as u64);
         for (name, of) in &self.named {
             put(&mut to, name.len() as u64);
@@ -142,6 +154,12 @@ impl Segment {
 /// Tells each cell of an encoded segment.
 pub fn visit(bytes: &[u8], mut each: impl FnMut(Option<&[u8]>, u64, Counts)) -> Result<(), Unreadable> {
     let from = &mut &*bytes;
+    if let Some(rest) = from.strip_prefix(&HEAD) {
+        *from = rest;
+        if get(from)? != FORM {
+            return Err(Unreadable);
+        }
+    }
     for _ in 0..get(from)? {
         let len = usize::try_from(get(from)?).ok().filter(|len| *len <= NAME_WIRE_MAX).ok_or(Unreadable)?;
         let (name, rest) = from.split_at_checked(len).ok_or(Unreadable)?;
@@ -216,4 +234,30 @@ fn get(from: &mut &[u8]) -> Result<u64, Unreadable> {
         }
     }
     Err(Unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What lies in files of three years. One that was written before there was a head is read; one of a later form is an error.
+    #[test]
+    fn the_form_on_disk() {
+        let mut segment = Segment::default();
+        let mut counted = Counts { events: 300, sent: 5, received: 4, nanos: 3, ..Counts::default() };
+        counted.times.0[2] = 7;
+        segment.add(Some(b"\x01a"), 0x1_0002, &counted);
+        segment.add(None, 1, &Counts { events: 1, ..Counts::default() });
+        let bare = [
+            // One name: its length, itself, and one cell: facts, events, octets both ways, time, which classes of times, how many.
+            &[1, 2, 1, b'a', 1, 0x82, 0x80, 0x04, 0xac, 0x02, 5, 4, 3, 0b100, 7][..],
+            // One cell without a name.
+            &[1, 1, 1, 0, 0, 0, 0],
+        ]
+        .concat();
+        assert_eq!(segment.encode(), [&[0x80, 0, 1][..], &bare].concat());
+        assert_eq!(Segment::decode(&segment.encode()), Ok(segment.clone()));
+        assert_eq!(Segment::decode(&bare), Ok(segment));
+        assert_eq!(Segment::decode(&[&[0x80, 0, 2][..], &bare].concat()), Err(Unreadable));
+    }
 }

@@ -29,16 +29,17 @@ struct Edge {
     trays: Trays<Table>,
     tray: Tray<Table>,
     stats: Stats,
+    clock: Clock,
     problems: Problems,
     _collecting: Collecting,
 }
 
 impl Edge {
     fn start(dir: &Path, at: u64) -> Edge {
-        Edge::start_with(dir, at, Retention::default())
+        Edge::start_with(dir, at, Retention::default(), Known::default())
     }
 
-    fn start_with(dir: &Path, at: u64, retention: Retention) -> Edge {
+    fn start_with(dir: &Path, at: u64, retention: Retention, known: Known) -> Edge {
         let passed = Arc::new(AtomicU64::new(at - BEGIN));
         let told = Arc::clone(&passed);
         let tell = move || {
@@ -46,6 +47,7 @@ impl Edge {
             Told { wall: Timestamp::from_unix_micros((BEGIN + steady.as_secs()) * 1_000_000), steady }
         };
         let (trays, problems) = (Trays::new(|| Table::new(1)), Problems::default());
+        let clock = Clock::given(tell, known);
         let given = Given {
             dir: dir.to_owned(),
             dns: trays.clone(),
@@ -53,13 +55,13 @@ impl Edge {
             l4: Trays::new(|| Table::new(3)),
             retention,
             pop: "fra".to_owned(),
-            clock: Clock::given(tell, Known::default()),
+            clock: clock.clone(),
             problems: problems.clone(),
             pace: Duration::from_millis(20),
         };
         let (stats, collecting) = bartizan_stats::start(given).unwrap();
         let tray = trays.tray();
-        Edge { passed, trays, tray, stats, problems, _collecting: collecting }
+        Edge { passed, trays, tray, stats, clock, problems, _collecting: collecting }
     }
 
     fn set_time(&self, at: u64) {
@@ -96,6 +98,22 @@ impl Edge {
             if table.is_crowded() { Filled::Full } else { Filled::Room }
         };
         while self.tray.fill(fill).is_none() {}
+    }
+
+    /// Waits until what was counted is in the minute that it is.
+    fn is_counted(&self) {
+        // When what came after it is taken, it has its place.
+        for _ in 0..2 {
+            self.count(OTHER_ZONE, "www.other", Rcode::NOERROR, 1);
+            until("it is taken", || {
+                let mut is_empty = false;
+                self.tray.fill(|table| {
+                    is_empty = table.is_empty();
+                    Filled::Room
+                });
+                is_empty
+            });
+        }
     }
 
     fn ask(&self, zone: ZoneId, wanted: Wanted<'_>) -> Result<Answer, StatsError> {
@@ -143,7 +161,8 @@ fn what_is_counted_is_told_and_stays() {
         // What comes before the end is counted too.
         edge.count(ZONE, "www.example", Rcode::NOERROR, 2);
     }
-    // In the same minute.
+    // In the same minute; and what a version before has left is gone on with.
+    rusqlite_version(dir.path(), 1);
     let edge = Edge::start(dir.path(), BEGIN + 110);
     until("the file is there", || edge.all(ZONE, BEGIN) == 10);
     edge.count(ZONE, "www.example", Rcode::NOERROR, 1);
@@ -282,42 +301,196 @@ fn a_file_that_is_damaged_is_set_aside() {
     assert_eq!(std::fs::read(dir.path().join(ASIDE)).unwrap(), vec![b'x'; 10_000]);
     let problems = edge.problems.all(Instant::now());
     assert_eq!(problems.iter().map(|problem| problem.what.clone()).collect::<Vec<_>>(), [What::Statistics]);
+    // It ends when somebody has looked after it.
+    edge.set_time(BEGIN + 120);
+    edge.count(ZONE, "www.example", Rcode::NOERROR, 1);
+    until("it is counted", || edge.all(ZONE, BEGIN) == 2);
+    assert_eq!(edge.problems.all(Instant::now()).len(), 1);
+    std::fs::remove_file(dir.path().join(ASIDE)).unwrap();
+    edge.set_time(BEGIN + 180);
+    until("it is well", || edge.problems.all(Instant::now()).is_empty());
     // The same for what is no damage, but of another version.
     drop(edge);
     rusqlite_version(dir.path(), 99);
-    let edge = Edge::start(dir.path(), BEGIN + 120);
+    let edge = Edge::start(dir.path(), BEGIN + 180);
     edge.count(ZONE, "www.example", Rcode::NOERROR, 2);
     until("it is counted", || edge.all(ZONE, BEGIN) == 2);
 }
 
-/// A clock that is wrong for a while, at a start or while it runs, costs nothing of what was counted before.
+/// A clock that is ahead for a while, at a start or while it runs, costs nothing of what was counted before. What is counted by
+/// it is there when its time has come, and once.
 #[test]
-fn statistics_of_a_time_to_come_are_set_aside() {
-    const YEAR: u64 = 365 * 86_400;
+fn a_clock_that_was_ahead_takes_nothing_away() {
+    const HOUR: u64 = 3_600;
     let dir = tempfile::tempdir().unwrap();
-    let edge = Edge::start(dir.path(), BEGIN + YEAR);
-    edge.count(ZONE, "www.example", Rcode::NOERROR, 3);
-    until("it is counted", || edge.all(ZONE, BEGIN + YEAR) == 3);
-    drop(edge);
-    let edge = Edge::start(dir.path(), BEGIN);
+    let day = |edge: &Edge, at: u64| {
+        let wanted = Wanted { since: Some(at), until: Some(at + 86_400), ..Wanted::default() };
+        edge.ask(ZONE, wanted).map(|answer| (answer.report.totals[0].unwrap_or_default() as u64, answer.resolution))
+    };
+    let count = |edge: &Edge, at: u64, events: u64, all: u64| {
+        edge.set_time(at);
+        edge.count(ZONE, "www.example", Rcode::NOERROR, events);
+        until("it is counted", || edge.all(ZONE, BEGIN) == all);
+    };
+    {
+        let edge = Edge::start(dir.path(), BEGIN + 10 * HOUR);
+        count(&edge, BEGIN + 10 * HOUR, 3, 3);
+        count(&edge, BEGIN + 12 * HOUR, 2, 5);
+    }
+    // Ahead at the start: by hours, and by days, so that hours and days are made of what was before.
+    for (ahead, events) in [(9 * HOUR, 100), (60 * HOUR, 1_000)] {
+        let edge = Edge::start(dir.path(), BEGIN + 12 * HOUR + ahead);
+        edge.count(ZONE, "www.example", Rcode::NOERROR, events);
+        let later = Wanted { since: Some(BEGIN + 12 * HOUR + ahead - 60), ..Wanted::default() };
+        let counted = || edge.ask(ZONE, later).is_ok_and(|answer| answer.report.totals == [Some(events as f64)]);
+        until("it is counted", counted);
+        let hour =
+            || edge.ask(ZONE, Wanted { since: Some(BEGIN + 12 * HOUR), until: Some(BEGIN + 13 * HOUR), ..later });
+        until("the hour is made", || hour().is_ok_and(|answer| answer.resolution == Tier::Hour));
+        edge.set_time(BEGIN + 12 * HOUR + 120);
+        until("all of before is there", || edge.all(ZONE, BEGIN) == 5);
+        assert_eq!(edge.problems.all(Instant::now()), [], "there is nothing to do");
+    }
+    // It goes on in the same hour and day, which were in longer ones already, also over a start.
+    let edge = Edge::start(dir.path(), BEGIN + 12 * HOUR + 300);
+    until("the file is there", || edge.all(ZONE, BEGIN) == 5);
+    count(&edge, BEGIN + 12 * HOUR + 300, 4, 9);
+    count(&edge, BEGIN + 13 * HOUR, 1, 10);
+    // The time has come by which was counted.
+    count(&edge, BEGIN + 21 * HOUR, 1, 111);
+    count(&edge, BEGIN + 24 * HOUR, 1, 112);
+    edge.set_time(BEGIN + 24 * HOUR + 60);
+    until("the day is made", || day(&edge, BEGIN).is_ok_and(|told| told == (111, Tier::Day)));
+    count(&edge, BEGIN + 72 * HOUR, 1, 1_113);
+    count(&edge, BEGIN + 96 * HOUR, 1, 1_114);
+    edge.set_time(BEGIN + 96 * HOUR + 60);
+    until("the day is made", || day(&edge, BEGIN + 72 * HOUR).is_ok_and(|told| told == (1_001, Tier::Day)));
+    assert_eq!(day(&edge, BEGIN).unwrap(), (111, Tier::Day));
+    assert_eq!(edge.all(ZONE, BEGIN), 1_114);
+    assert!(!dir.path().join(AHEAD).exists());
+}
+
+/// An hour that ends after the clock was put right by less than a day is whole, though it was merged with what was to come.
+#[test]
+fn an_hour_that_was_merged_ahead_of_time_is_made_anew() {
+    const HOUR: u64 = 3_600;
+    let dir = tempfile::tempdir().unwrap();
+    let edge = Edge::start(dir.path(), BEGIN + 600);
+    // All but the first are by a clock that is two hours ahead.
+    for (at, all) in [(600, 1), (3 * HOUR, 2), (3 * HOUR + 600, 3), (4 * HOUR, 4), (5 * HOUR, 5), (6 * HOUR, 6)] {
+        edge.set_time(BEGIN + at);
+        edge.count(ZONE, "www.example", Rcode::NOERROR, 1);
+        until("it is counted", || edge.all(ZONE, BEGIN) == all);
+    }
+    edge.set_time(BEGIN + 3 * HOUR + 300);
+    until("it has gone back", || edge.all(ZONE, BEGIN) == 2);
+    for (at, all) in [(300, 3), (600, 5), (HOUR, 7)] {
+        edge.set_time(BEGIN + 3 * HOUR + at);
+        edge.count(ZONE, "www.example", Rcode::NOERROR, 1);
+        until("it is counted", || edge.all(ZONE, BEGIN) == all);
+    }
+    edge.set_time(BEGIN + 24 * HOUR);
     edge.count(ZONE, "www.example", Rcode::NOERROR, 1);
-    until("it goes on", || edge.all(ZONE, BEGIN) == 1);
-    let problems = edge.problems.all(Instant::now());
-    assert!(problems.len() == 1 && problems[0].remedy.contains(AHEAD), "{problems:?}");
-    // What is set aside is never replaced: the second time it waits until the clock is right.
-    edge.set_time(BEGIN + YEAR);
-    edge.count(ZONE, "www.example", Rcode::NOERROR, 4);
-    until("it is counted", || edge.all(ZONE, BEGIN + YEAR) == 4);
-    edge.set_time(BEGIN);
-    until("it is told", || matches!(edge.ask(ZONE, Wanted::default()), Err(StatsError::Unavailable)));
-    edge.count(ZONE, "www.example", Rcode::NOERROR, 2);
-    edge.set_time(BEGIN + YEAR);
-    until("it goes on", || edge.all(ZONE, BEGIN) == 7);
+    let of = |since, until| {
+        let answer =
+            edge.ask(ZONE, Wanted { since: Some(BEGIN + since), until: Some(BEGIN + until), ..Wanted::default() });
+        answer.map_or((0, Tier::Minute), |answer| (answer.report.totals[0].unwrap() as u64, answer.resolution))
+    };
+    edge.is_counted();
+    edge.set_time(BEGIN + 24 * HOUR + 60);
+    until("the day is made", || of(0, 24 * HOUR) == (9, Tier::Day));
+    assert_eq!(of(3 * HOUR, 4 * HOUR), (4, Tier::Hour));
+    assert_eq!(of(3 * HOUR, 3 * HOUR + 660), (4, Tier::Minute));
+}
+
+/// Nothing goes by its age while the time is not established: who is mistaken by days or months has an hour.
+#[test]
+fn a_clock_that_is_not_believed_deletes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let resolution = |edge: &Edge| {
+        let minute =
+            Wanted { since: Some(BEGIN), until: Some(BEGIN + 120), time_delta: Some("minute"), ..Wanted::default() };
+        edge.ask(ZONE, minute).map_or(0, |answer| answer.report.rows.len())
+    };
+    let known = {
+        let edge = Edge::start(dir.path(), BEGIN + 60);
+        edge.count(ZONE, "www.example", Rcode::NOERROR, 1);
+        until("it is counted", || edge.all(ZONE, BEGIN) == 1);
+        edge.set_time(BEGIN + 7_200);
+        until("it is established", || edge.clock.look().believed().is_some() && edge.clock.known().least.is_some());
+        edge.clock.known()
+    };
+    // By as much as is doubted, and by as little as is not.
+    for days in [200, 3] {
+        let at = BEGIN + days * 86_400;
+        let edge = Edge::start_with(dir.path(), at, Retention::default(), known);
+        assert_eq!(edge.clock.read().believed().is_none(), days == 200);
+        for minute in 0..3 {
+            edge.set_time(at + minute * 60);
+            edge.count(ZONE, "www.example", Rcode::NOERROR, 1);
+            let wanted = Wanted { since: Some(at), ..Wanted::default() };
+            let counted = || edge.ask(ZONE, wanted).is_ok_and(|told| told.report.totals == [Some(minute as f64 + 1.0)]);
+            until("it is counted", counted);
+        }
+        drop(edge);
+        let edge = Edge::start_with(dir.path(), BEGIN + 7_260, Retention::default(), known);
+        until("the minute is there", || resolution(&edge) == 1);
+    }
+    // It goes when the time is so for an hour.
+    let edge = Edge::start_with(dir.path(), BEGIN + 3 * 86_400, Retention::default(), known);
+    edge.set_time(BEGIN + 3 * 86_400 + 3_700);
+    until("the minute is gone", || edge.all(ZONE, BEGIN) > 0 && resolution(&edge) == 0);
+}
+
+/// A minute that cannot be written is told as what it was: where there is no file, and where it takes nothing.
+#[test]
+fn minutes_that_wait_for_the_disk_keep_their_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("later");
+    let edge = Edge::start(&folder, BEGIN + 60);
+    let told = |until| {
+        let wanted = Wanted { since: Some(BEGIN), until: Some(until), time_delta: Some("minute"), ..Wanted::default() };
+        let report = edge.ask(ZONE, wanted).map(|answer| answer.report);
+        report.map_or(Vec::new(), |report| report.rows.first().map_or(Vec::new(), |row| row.metrics[0].clone()))
+    };
+    let count = |minutes: std::ops::Range<u64>| {
+        for minute in minutes {
+            edge.set_time(BEGIN + minute * 60);
+            edge.count(ZONE, "www.example", Rcode::NOERROR, minute);
+            edge.is_counted();
+        }
+    };
+    let expect = |minutes: u64| (0..minutes).map(|minute| Some(minute as f64)).collect::<Vec<_>>();
+    count(1..5);
+    std::fs::create_dir(&folder).unwrap();
+    until("all of them are told", || told(BEGIN + 300) == expect(5));
     until("it is well", || edge.problems.all(Instant::now()).is_empty());
-    drop(edge);
-    std::fs::rename(dir.path().join(AHEAD), dir.path().join(FILE)).unwrap();
-    let edge = Edge::start(dir.path(), BEGIN + YEAR);
-    until("the file is there", || edge.all(ZONE, BEGIN) == 3);
+    let file = rusqlite::Connection::open(folder.join(FILE)).unwrap();
+    file.execute_batch("CREATE TRIGGER no BEFORE INSERT ON segments BEGIN SELECT RAISE(FAIL, 'no room'); END").unwrap();
+    count(5..8);
+    until("it is told", || !edge.problems.all(Instant::now()).is_empty());
+    count(8..130);
+    file.execute_batch("DROP TRIGGER no").unwrap();
+    until("all of them are told", || told(BEGIN + 130 * 60) == expect(130));
+    until("it is well", || edge.problems.all(Instant::now()).is_empty());
+    assert_eq!(edge.all(ZONE, BEGIN), (0..130).sum::<u64>());
+    let hour = Wanted { since: Some(BEGIN), until: Some(BEGIN + 3_600), ..Wanted::default() };
+    until("the hour is made", || edge.ask(ZONE, hour).is_ok_and(|answer| answer.resolution == Tier::Hour));
+    assert_eq!(edge.ask(ZONE, hour).unwrap().report.totals, [Some((0..60).sum::<u64>() as f64)]);
+}
+
+/// What is in the way is told with what helps, and only once for as long as it is there.
+#[test]
+fn what_is_in_the_way_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join(FILE)).unwrap();
+    let edge = Edge::start(dir.path(), BEGIN + 60);
+    edge.count(ZONE, "www.example", Rcode::NOERROR, 4);
+    until("it is told", || !edge.problems.all(Instant::now()).is_empty());
+    assert!(edge.problems.all(Instant::now())[0].remedy.contains("move it elsewhere"));
+    std::fs::remove_dir(dir.path().join(FILE)).unwrap();
+    until("it is written", || edge.all(ZONE, BEGIN) == 4);
+    until("it is well", || edge.problems.all(Instant::now()).is_empty());
 }
 
 /// A clock that went back a little over a start: what is counted then becomes part of its hour all the same.
@@ -384,7 +557,7 @@ fn the_file_has_a_size() {
     drop(edge);
     let at = BEGIN + 20 * 60;
     let small = |bytes_max| Retention { bytes_max, ..Retention::default() };
-    let edge = Edge::start_with(dir.path(), at, small(100_000));
+    let edge = Edge::start_with(dir.path(), at, small(100_000), Known::default());
     until("the names are gone", || {
         early(&edge, ZONE, "queryName")
             .is_ok_and(|answer| answer.report.unnamed == 500 * 9 && answer.report.rows.len() == 1)
@@ -393,7 +566,7 @@ fn the_file_has_a_size() {
     let names = early(&edge, OTHER_ZONE, "queryName").unwrap().report;
     assert_eq!((names.rows.len(), names.unnamed), (1, 0), "the other zone has all of its own");
     drop(edge);
-    let edge = Edge::start_with(dir.path(), at, small(10_000));
+    let edge = Edge::start_with(dir.path(), at, small(10_000), Known::default());
     until("the oldest are gone", || early(&edge, ZONE, "").is_ok_and(|answer| answer.report.rows.is_empty()));
 }
 
