@@ -152,7 +152,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             on_edge(&edge, "analytics", output, async |api| analytics::run(action, api, output).await)
         }
         Command::Tail { words, edge } => {
-            on_edge(&edge, "analytics", output, async |api| tail::run(words, api, output).await)
+            on_edge(&edge, "tail", output, async |api| tail::run(words, api, output).await)
         }
         Command::Trace { question, edge } => {
             on_edge(&edge, "record", output, async |api| trace::run(question, api, output).await)

@@ -12,6 +12,7 @@ use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
+use tokio::sync::watch;
 
 use crate::error::{Error, Fault};
 use crate::query;
@@ -41,6 +42,19 @@ impl Patience {
     /// The request gets as much time again as it had at first.
     pub(crate) fn renew(&self) {
         (self.0)();
+    }
+}
+
+/// With a request that came over a connection: an answer that has no end of its own ends when this says so, as the API that
+/// stops waits for all that is under way.
+#[derive(Clone)]
+pub(crate) struct Stopping(pub(crate) watch::Receiver<()>);
+
+impl Stopping {
+    /// Until the API stops.
+    pub(crate) async fn begun(&mut self) {
+        // Its sender says nothing, and is gone then.
+        let _ = self.0.changed().await;
     }
 }
 

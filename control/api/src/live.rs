@@ -1,4 +1,5 @@
-//! `/bartizan/zones/Z/live`: what happens in a zone, as it happens: events sent by the server, as browsers read them.
+//! `/bartizan/zones/Z/live`: what happens in a zone, as it happens: events sent by the server, as browsers read them. Addresses of
+//! visitors and whole paths are in it, which statistics do not have: it takes a permission of its own.
 //!
 //! What is told lies with the listener until it is taken, four times a second; what it has no room for is counted and told. The
 //! stream ends by itself after a while, so that who looks on shows again who it is.
@@ -22,9 +23,10 @@ use utoipa_axum::routes;
 use crate::auth::needs;
 use crate::caller::Caller;
 use crate::error::{Error, Fault};
-use crate::extract::{Ids, Patience, Query};
+use crate::extract::{Ids, Patience, Query, Stopping};
 use crate::permission::Permission;
-use crate::state::Api;
+use crate::shares::Place;
+use crate::state::{Api, LOOKERS_OF_ACCOUNT_MAX};
 
 /// How often what was told is taken.
 const TURN: Duration = Duration::from_millis(250);
@@ -45,7 +47,7 @@ const NOTHING: &str = ":\n\n";
 const AGAIN: Duration = Duration::from_secs(10);
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(needs(Permission::AnalyticsRead, api, routes!(live)))
+    OpenApiRouter::new().routes(needs(Permission::LogsRead, api, routes!(live)))
 }
 
 #[derive(serde::Deserialize, utoipa::IntoParams)]
@@ -88,11 +90,19 @@ async fn live(
     });
     let code = params.code.as_deref().map_or(Ok(Code::Any), |text| code(is_dns, catalogue, text));
     let wish = Wish { zone, name: name.transpose()?, code: code? };
-    api.read(move |view| view.zone_of(&caller, zone).map(|_| ())).await?;
-    let patience = request.extensions().get::<Patience>().cloned();
+    let account = api
+        .read(move |view| {
+            view.zone_of(&caller, zone)?;
+            view.account_of_zone(zone)
+        })
+        .await?;
+    let given = (request.extensions().get::<Patience>().cloned(), request.extensions().get::<Stopping>().cloned());
+    let place = api.begin_looking_on(account).ok_or_else(|| {
+        Fault::LiveBusy.because(format!("{LOOKERS_OF_ACCOUNT_MAX} in zones of this account")).after(AGAIN)
+    })?;
     let body = match is_dns {
-        true => stream(api.tails().dns.listen(wish).map_err(crowded)?, patience, query),
-        false => stream(api.tails().http.listen(wish).map_err(crowded)?, patience, request_of),
+        true => stream((api.tails().dns.listen(wish).map_err(crowded)?, place), given, query),
+        false => stream((api.tails().http.listen(wish).map_err(crowded)?, place), given, request_of),
     };
     let mut response = Response::new(body);
     let headers = response.headers_mut();
@@ -124,13 +134,19 @@ fn crowded(crowded: Crowded) -> Error {
 /// Where a stream is.
 struct Progress<T> {
     listener: Listener<T>,
+    _place: Place,
+    stopping: Option<Stopping>,
     began: Instant,
     /// When something was said, if anything was.
     said: Option<Instant>,
 }
 
-fn stream<T: Send + 'static>(listener: Listener<T>, patience: Option<Patience>, event: fn(&T) -> LiveEvent) -> Body {
-    let progress = Progress { listener, began: Instant::now(), said: None };
+fn stream<T: Send + 'static>(
+    (listener, place): (Listener<T>, Place),
+    (patience, stopping): (Option<Patience>, Option<Stopping>),
+    event: fn(&T) -> LiveEvent,
+) -> Body {
+    let progress = Progress { listener, _place: place, stopping, began: Instant::now(), said: None };
     let pieces = futures_util::stream::try_unfold(progress, move |mut progress| {
         let patience = patience.clone();
         async move {
@@ -142,7 +158,16 @@ fn stream<T: Send + 'static>(listener: Listener<T>, patience: Option<Patience>, 
                 if progress.began.elapsed() >= LASTS {
                     return Ok(None);
                 }
-                tokio::time::sleep(TURN).await;
+                let over = async {
+                    match &mut progress.stopping {
+                        Some(stopping) => stopping.begun().await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    () = tokio::time::sleep(TURN) => {}
+                    () = over => return Ok(None),
+                }
                 let Taken { told, skipped } = progress.listener.take();
                 let mut text = String::new();
                 told.iter().for_each(|one| push(&mut text, None, &event(one)));

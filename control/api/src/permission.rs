@@ -87,6 +87,7 @@ permissions! {
     FirewallWrite = Zone "Firewall Services Write" with FirewallRead "#waf:edit";
     LoadBalancersRead = Zone "Load Balancers Read" "#lb:read";
     LoadBalancersWrite = Zone "Load Balancers Write" with LoadBalancersRead "#lb:edit";
+    LogsRead = Zone "Logs Read" "#logs:read";
     MtlsRead = Account "Access: Mutual TLS Certificates Read";
     MtlsWrite = Account "Access: Mutual TLS Certificates Write" with MtlsRead;
     MembershipsRead = User "Memberships Read";

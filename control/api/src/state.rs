@@ -51,6 +51,9 @@ const REPORTS_AT_ONCE: usize = 4;
 /// The same for one account.
 const REPORTS_OF_ACCOUNT_MAX: usize = 2;
 
+/// Who looks on at zones of one account at a time, of the few at an edge.
+pub(crate) const LOOKERS_OF_ACCOUNT_MAX: usize = 4;
+
 /// Requests that are traced for one account at a time: somebody looks at each, and an origin that is slow keeps them all. The
 /// edge has places for those of many.
 const TRACES_OF_ACCOUNT_MAX: usize = 4;
@@ -178,6 +181,7 @@ struct Shared {
     lists: Lists,
     searches: Lists,
     last_used: Arc<LastUsed>,
+    lookers: Shares,
     tracings: Shares,
     /// Who may put together an answer from statistics.
     reports: (Arc<Semaphore>, Shares),
@@ -209,6 +213,7 @@ impl Api {
             lists: Lists::start(),
             searches: Lists::start_for_searches(),
             last_used,
+            lookers: Shares::of(LOOKERS_OF_ACCOUNT_MAX),
             tracings: Shares::of(TRACES_OF_ACCOUNT_MAX),
             reports: (Arc::new(Semaphore::new(REPORTS_AT_ONCE)), Shares::of(REPORTS_OF_ACCOUNT_MAX)),
             ca_pin,
@@ -217,6 +222,11 @@ impl Api {
 
     pub(crate) fn facts(&self) -> &Facts {
         &self.0.given.facts
+    }
+
+    /// A place to look on at a zone of this account, if it has one left.
+    pub(crate) fn begin_looking_on(&self, account: Option<AccountId>) -> Option<Place> {
+        self.0.lookers.begin(account)
     }
 
     /// What is counted and noticed here.

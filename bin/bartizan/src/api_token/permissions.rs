@@ -7,7 +7,7 @@ use crate::failure::{Cause, Failure};
 use crate::zone::text;
 
 /// Commands, each with the permission groups that its calls need.
-const COMMANDS: [(&str, &[&str]); 19] = [
+const COMMANDS: [(&str, &[&str]); 20] = [
     ("zone", &["Zone Write"]),
     ("record", &["DNS Write"]),
     ("app", &["Zone Settings Write"]),
@@ -24,6 +24,8 @@ const COMMANDS: [(&str, &[&str]); 19] = [
     // Which pools there are, and the zones of names.
     ("lb", &["Load Balancers Write", "Load Balancing: Monitors and Pools Read"]),
     ("analytics", &["Analytics Read"]),
+    // Addresses of visitors and paths are in what it shows.
+    ("tail", &["Logs Read"]),
     ("token", &["API Tokens Write", "User Details Read"]),
     ("user", &["Edge Users Read"]),
     // A change is shown to who may read what was changed.

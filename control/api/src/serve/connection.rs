@@ -27,7 +27,7 @@ use tower::ServiceExt;
 use super::clock::{Clock, State};
 use super::link::Link;
 use super::{DRAIN_BYTES_MAX, DRAIN_MAX, READ_BYTES_MAX, Shared};
-use crate::extract::{Patience, Peer};
+use crate::extract::{Patience, Peer, Stopping};
 use crate::front::Way;
 
 pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, place: Place, shared: Arc<Shared>) {
@@ -66,7 +66,8 @@ async fn speak(io: Watched, (peer, way): (SocketAddr, Way), shared: &Shared) -> 
     let clock = Arc::clone(&io.clock);
     let service = service_fn(|request: http::Request<Incoming>| {
         clock.begin();
-        Box::pin(answer(request, (peer, way), shared.router.clone(), Arc::clone(&clock)))
+        let stopping = Stopping(shared.stopped.clone());
+        Box::pin(answer(request, (peer, way, stopping), shared.router.clone(), Arc::clone(&clock)))
     });
     let mut connection = http1::Builder::new()
         // The clock does it, for all states.
@@ -94,12 +95,13 @@ async fn speak(io: Watched, (peer, way): (SocketAddr, Way), shared: &Shared) -> 
 
 async fn answer(
     mut request: http::Request<Incoming>,
-    (peer, way): (SocketAddr, Way),
+    (peer, way, stopping): (SocketAddr, Way, Stopping),
     router: axum::Router,
     clock: Arc<Clock>,
 ) -> Result<http::Response<Answer>, std::convert::Infallible> {
     request.extensions_mut().insert(ConnectInfo(Peer(peer)));
     request.extensions_mut().insert(way);
+    request.extensions_mut().insert(stopping);
     request.extensions_mut().insert(Patience::new({
         let clock = Arc::clone(&clock);
         move || clock.renew()

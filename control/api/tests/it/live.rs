@@ -126,16 +126,27 @@ fn who_may_look_on() {
     let nowhere = "/bartizan/zones/00000000000000000000000000000001/live?kind=dns";
     assert_eq!(edge.get(nowhere).verdict(), "404 1001");
     let resources = json!({format!("com.cloudflare.api.account.zone.{}", edge.zone()): "*"});
-    let policies = json!([{"effect": "allow", "permission_groups": [{"name": "DNS Read"}], "resources": resources}]);
-    let token = edge.post("/user/tokens", &json!({"name": "reader", "policies": policies}).to_string()).result();
-    let bearer = format!("Bearer {}", token["value"].as_str().unwrap());
-    let asked = format!("/client/v4{}", path(&edge, "kind=dns"));
-    assert_eq!(edge.send_as(&[("authorization", &bearer)], "GET", &asked, "").verdict(), "403 9109");
+    // Addresses and paths are not for who may see statistics.
+    for (group, question, expect) in [
+        ("DNS Read", "kind=dns", "403 9109"),
+        ("Analytics Read", "kind=http", "403 9109"),
+        ("Logs Read", "kind=l4", "400 6008"),
+    ] {
+        let policies = json!([{"effect": "allow", "permission_groups": [{"name": group}], "resources": resources}]);
+        let token = edge.post("/user/tokens", &json!({"name": group, "policies": policies}).to_string()).result();
+        let bearer = format!("Bearer {}", token["value"].as_str().unwrap());
+        let asked = format!("/client/v4{}", path(&edge, question));
+        assert_eq!(edge.send_as(&[("authorization", &bearer)], "GET", &asked, "").verdict(), expect, "{group}");
+    }
 
     let held: Vec<Body> = (0..4).map(|_| open(&edge, "kind=dns")).collect();
     let refused = edge.get(&path(&edge, "kind=dns"));
     assert_eq!(refused.verdict(), "503 10432");
-    assert!(refused.text.contains("4 in this zone") && refused.headers.contains_key("retry-after"), "{}", refused.text);
+    assert!(
+        refused.text.contains("4 in zones of this account") && refused.headers.contains_key("retry-after"),
+        "{}",
+        refused.text
+    );
     drop(held);
     drop(open(&edge, "kind=dns"));
 }

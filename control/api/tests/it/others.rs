@@ -47,6 +47,28 @@ impl Drop for Served {
     }
 }
 
+/// Who looks on at a zone keeps no edge from stopping, though the answer would go on for minutes.
+#[test]
+fn who_looks_on_does_not_keep_it_from_stopping() {
+    let served = Served::start();
+    let mut stream = TcpStream::connect(served.address).unwrap();
+    let path = format!("/client/v4/bartizan/zones/{}/live?kind=http", served.edge.zone());
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut reply = String::new();
+    while !reply.contains("retry: 1000") {
+        let mut some = [0; 512];
+        let length = stream.read(&mut some).unwrap();
+        assert!(length > 0, "{reply}");
+        reply.push_str(&String::from_utf8_lossy(&some[..length]));
+    }
+    let began = std::time::Instant::now();
+    drop(served);
+    assert!(began.elapsed().as_secs() < 60, "a stream lasts five minutes");
+    stream.read_to_string(&mut reply).unwrap();
+    assert!(reply.ends_with("0\r\n\r\n"), "it ends as it should: {reply}");
+}
+
 #[test]
 fn clients_that_are_not_written_by_the_book() {
     let served = Served::start();
