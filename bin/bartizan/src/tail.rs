@@ -2,16 +2,21 @@
 
 use std::cell::Cell;
 use std::ops::ControlFlow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::Value;
 
 use crate::backup::schedule;
 use crate::client::Api;
+use crate::failure::{Cause, Failure};
 use crate::output::{Output, faint, one_line};
 use crate::url::with_query;
 use crate::zone::{self, text};
+
+/// How long it is asked again where nobody answers, and how often.
+const AWAY_MAX: Duration = Duration::from_secs(120);
+const AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Args)]
 pub struct TailWords {
@@ -33,8 +38,25 @@ pub struct TailWords {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
     /// End after that time: 30s, 5m
-    #[arg(long = "for", value_name = "TIME", value_parser = schedule::period)]
+    #[arg(long = "for", value_name = "TIME", value_parser = period)]
     pub lasts: Option<Duration>,
+}
+
+/// Whether nobody answered, as while an edge starts again: what the API refuses it says by a code.
+fn is_away(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Failure>())
+        .is_none_or(|failure| failure.cause == Cause::Failed && failure.code.is_none())
+}
+
+/// Also seconds, which no schedule has.
+fn period(text: &str) -> Result<Duration, String> {
+    match text.strip_suffix('s').map(str::parse::<u32>) {
+        Some(Ok(seconds)) if seconds > 0 => Ok(Duration::from_secs(seconds.into())),
+        Some(_) => Err(format!("{text:?} is no time like 30s, 5m or 1h")),
+        None => schedule::period(text),
+    }
 }
 
 pub async fn run(words: TailWords, api: &Api, output: Output) -> anyhow::Result<()> {
@@ -46,9 +68,33 @@ pub async fn run(words: TailWords, api: &Api, output: Output) -> anyhow::Result<
         parameters.extend(words.name.as_deref().map(|name| ("name", name)));
         parameters.extend(words.code.as_deref().map(|code| ("code", code)));
         let path = with_query(&path, &parameters);
-        // The API ends it now and then, to look who asks.
-        while api.lines(&path, |line| take(line, &left, output)).await?.is_continue() {}
-        Ok(())
+        let (heard, is_ours) = (Cell::new(false), Cell::new(false));
+        let (mut has_begun, mut away) = (false, None::<Instant>);
+        loop {
+            let take = |line: &str| {
+                heard.set(true);
+                take(line, &left, output).inspect_err(|_| is_ours.set(true))
+            };
+            let ended = api.lines(&path, take).await;
+            if heard.take() {
+                (has_begun, away) = (true, None);
+            }
+            match ended {
+                Ok(ControlFlow::Break(())) => return Ok(()),
+                // The API ends it now and then, to look who asks.
+                Ok(ControlFlow::Continue(())) => {}
+                Err(error) if has_begun && !is_ours.get() && is_away(&error) => {
+                    if away.is_none() {
+                        output.progress(format!("the edge does not answer; trying again for {} s", AWAY_MAX.as_secs()));
+                    }
+                    if away.get_or_insert_with(Instant::now).elapsed() >= AWAY_MAX {
+                        return Err(error);
+                    }
+                    tokio::time::sleep(AGAIN).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     };
     // Codes of the one are none of the other: whoever gives one says of what it is, or is told.
     let both = async {
@@ -105,6 +151,28 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn who_is_refused_does_not_ask_again() {
+        for (error, expect) in [
+            (anyhow::anyhow!("the connection broke off"), true),
+            (Failure::new(Cause::Failed, "no API answers").into(), true),
+            (anyhow::Error::from(Failure::new(Cause::Failed, "as many look on as may be").code(10432)), false),
+            (Failure::new(Cause::Refused, "not yours").code(9109).into(), false),
+            (Failure::new(Cause::NotFound, "no such zone").into(), false),
+        ] {
+            assert_eq!(is_away(&error), expect, "{error}");
+        }
+    }
+
+    #[test]
+    fn times_are_as_the_help_has_them() {
+        for (text, expect) in
+            [("30s", Some(30)), ("5m", Some(300)), ("1h", Some(3_600)), ("0s", None), ("s", None), ("-1s", None)]
+        {
+            assert_eq!(period(text).ok().map(|period| period.as_secs()), expect, "{text}");
+        }
+    }
 
     #[test]
     fn what_happens_is_one_line() {
