@@ -110,6 +110,22 @@ impl Budget {
     }
 }
 
+/// Hands every object of these kinds to a function.
+type ForEach = fn(&Snapshot, Vec<Kind>, &mut dyn FnMut(Entry)) -> Result<Vec<Unreadable>, ReadError>;
+
+/// Whether all was read ahead. What makes a start faster ends none: the rest is looked up. But a damaged file is told, which
+/// has it mended.
+fn is_whole(read: Result<Vec<Unreadable>, ReadError>) -> Result<bool, ReadError> {
+    match read {
+        Ok(unreadable) => Ok(unreadable.is_empty()),
+        Err(error) if error.is_damage() => Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "what zones have is read zone by zone, which makes the start slower");
+            Ok(false)
+        }
+    }
+}
+
 /// Whether some of it that was not read ahead may still be in the store.
 #[derive(Default, PartialEq, Eq)]
 enum OfZones {
@@ -133,17 +149,17 @@ impl<'s> Reading<'s> {
     /// Reads at once what a start needs for each zone beside the zone itself. What is damaged is looked up one by one later, and
     /// so is what would be too much to keep.
     pub(crate) fn read_zones_ahead(&mut self) -> Result<(), ReadError> {
-        self.read_zones_ahead_within(AHEAD_BYTES)
+        self.read_zones_ahead_within(AHEAD_BYTES, for_each_ahead)
     }
 
-    fn read_zones_ahead_within(&mut self, bytes: usize) -> Result<(), ReadError> {
+    fn read_zones_ahead_within(&mut self, bytes: usize, for_each: ForEach) -> Result<(), ReadError> {
         let serials = self.snapshot.zones_changed();
         self.ahead.serials = serials.inspect_err(|error| tracing::warn!(%error, "serials are read zone by zone")).ok();
         let snapshot = self.snapshot;
         let (mut budget, mut is_all) = (Budget(bytes), true);
         // Few zones have any of these, which are found by a look-up less where it is known which.
         let mut in_zones: HashMap<(ZoneId, Kind), Vec<Key>> = HashMap::new();
-        let unreadable = snapshot.for_each(&Filter::Kinds(IN_ZONES.to_vec()), &mut |entry| {
+        let read = snapshot.for_each(&Filter::Kinds(IN_ZONES.to_vec()), &mut |entry| {
             is_all &= budget.takes(&entry);
             if is_all {
                 if let Some(zone) = entry.key.zone_id() {
@@ -151,17 +167,17 @@ impl<'s> Reading<'s> {
                 }
                 self.hand_ahead(entry);
             }
-        })?;
+        });
         // What is damaged still has its key, which a look-up finds.
-        self.ahead.in_zones = (unreadable.is_empty() && is_all).then_some(in_zones);
+        self.ahead.in_zones = (is_whole(read)? && is_all).then_some(in_zones);
         is_all = true;
-        let unreadable = for_each_ahead(snapshot, OF_ZONES.to_vec(), &mut |entry| {
+        let read = for_each(snapshot, OF_ZONES.to_vec(), &mut |entry| {
             is_all &= budget.takes(&entry);
             if is_all {
                 self.hand_ahead(entry);
             }
-        })?;
-        if unreadable.is_empty() && is_all {
+        });
+        if is_whole(read)? && is_all {
             self.ahead.of_zones = OfZones::AllRead;
         }
         Ok(())
@@ -375,13 +391,16 @@ mod tests {
 
     use super::*;
 
-    /// What is more than may be kept is found all the same, and what is not there is not.
-    #[test]
-    fn what_is_kept_of_zones_is_bounded() {
-        const ZONES: u8 = 40;
+    const ZONES: u8 = 40;
+
+    fn zone(number: u8) -> ZoneId {
+        ZoneId::from_bytes([number; 16])
+    }
+
+    /// A store of zones that have settings.
+    fn store() -> (Store, tempfile::TempDir) {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
-        let zone = |number: u8| ZoneId::from_bytes([number; 16]);
         let value = Value { format: 1, json: format!("\"{}\"", "x".repeat(1_000)).into() };
         let put = |key: Key| Op::Put { key, value: value.clone() };
         let at = Timestamp::from_unix_micros(1);
@@ -389,19 +408,57 @@ mod tests {
         let meta = Meta { at, actor, interface, client: None, request_id: [1; 16] };
         let ops = (0..ZONES).map(|number| put(Key::settings(zone(number)))).collect();
         store.commit(ChangeSet { guards: Vec::new(), ops, meta }).unwrap();
+        (store, dir)
+    }
+
+    fn finds(reading: &mut Reading<'_>, number: u8) -> bool {
+        let found = reading.get(&Key::settings(zone(number)), document::<serde_json::Value>).unwrap();
+        matches!(found, Found::Value(_))
+    }
+
+    /// What is more than may be kept is found all the same, and what is not there is not.
+    #[test]
+    fn what_is_kept_of_zones_is_bounded() {
+        let (store, _dir) = store();
         let (snapshot, problems) = (store.read().unwrap(), Problems::default());
         for (bytes, fewest, most) in [(0, 0, 0), (20 << 10, 10, 20), (AHEAD_BYTES, 40, 40)] {
             let mut reading = Reading::new(&snapshot, &problems);
-            reading.read_zones_ahead_within(bytes).unwrap();
+            reading.read_zones_ahead_within(bytes, for_each_ahead).unwrap();
             let kept = reading.ahead.objects.len();
             assert!((fewest..=most).contains(&kept), "{kept} of {bytes}");
-            let mut finds = |number| {
-                let found = reading.get(&Key::settings(zone(number)), document::<serde_json::Value>).unwrap();
-                matches!(found, Found::Value(_))
-            };
-            assert!((0..ZONES).all(&mut finds) && !finds(ZONES), "{bytes}");
+            assert!((0..ZONES).all(|number| finds(&mut reading, number)) && !finds(&mut reading, ZONES), "{bytes}");
             assert!(reading.ahead.objects.is_empty());
         }
+    }
+
+    /// Another reader gives up in the middle: nothing counts as not there for that.
+    #[test]
+    fn a_reader_that_fails_makes_a_start_slower_and_ends_none() {
+        fn gives_up(
+            snapshot: &Snapshot,
+            kinds: Vec<Kind>,
+            f: &mut dyn FnMut(Entry),
+        ) -> Result<Vec<Unreadable>, ReadError> {
+            let mut left = ZONES / 2;
+            for_each_ahead(snapshot, kinds, &mut |entry| {
+                if left > 0 {
+                    left -= 1;
+                    f(entry);
+                }
+            })?;
+            Err(ReadError::Busy)
+        }
+        fn is_damaged(_: &Snapshot, _: Vec<Kind>, _: &mut dyn FnMut(Entry)) -> Result<Vec<Unreadable>, ReadError> {
+            Err(ReadError::Corrupt("a page".to_owned()))
+        }
+        let (store, _dir) = store();
+        let (snapshot, problems) = (store.read().unwrap(), Problems::default());
+        let mut reading = Reading::new(&snapshot, &problems);
+        reading.read_zones_ahead_within(AHEAD_BYTES, gives_up).unwrap();
+        assert_eq!(reading.ahead.objects.len(), usize::from(ZONES / 2));
+        assert!((0..ZONES).all(|number| finds(&mut reading, number)) && !finds(&mut reading, ZONES));
+        let damaged = Reading::new(&snapshot, &problems).read_zones_ahead_within(AHEAD_BYTES, is_damaged);
+        assert!(damaged.is_err_and(|error| error.is_damage()));
     }
 
     #[test]
