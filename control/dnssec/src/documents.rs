@@ -47,8 +47,7 @@ pub(crate) fn read(snapshot: &Snapshot, id: ZoneId) -> Result<Option<(Zone, Zone
 }
 
 /// Exchanges the document of a zone's DNSSEC for what `work` makes of it. What there is then; None of a zone that is gone, or
-/// of
-/// which nothing is left to be kept.
+/// of which nothing is left to be kept.
 pub(crate) fn change(
     store: &Store,
     care: &Care,

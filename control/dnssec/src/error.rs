@@ -25,6 +25,20 @@ pub enum KeepError {
     Look(#[from] LookError),
 }
 
+impl KeepError {
+    /// Whether nothing of any zone can be read or kept now; else it is about the one.
+    pub(crate) fn is_of_store(&self) -> bool {
+        match self {
+            KeepError::Read(_) => true,
+            KeepError::Commit(error) => !matches!(
+                error,
+                CommitError::Conflict { .. } | CommitError::TooLarge { .. } | CommitError::Malformed { .. }
+            ),
+            _ => false,
+        }
+    }
+}
+
 /// Why no key is exchanged now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RollRefused {
@@ -49,4 +63,30 @@ pub enum LookError {
     /// By the limits of those who call.
     #[error("it was asked a moment ago, or too many others are being asked: try again in a while")]
     Busy,
+}
+
+#[cfg(test)]
+mod tests {
+    use bartizan_names::ZoneId;
+
+    use super::*;
+
+    /// What is wrong with one zone must not keep the keeper from all others.
+    #[test]
+    fn what_is_of_one_zone_is_not_of_the_store() {
+        let key = Key::dnssec(ZoneId::from_bytes([1; 16]));
+        let reason = || "it is so".to_owned();
+        for (error, expect) in [
+            (KeepError::Raced, false),
+            (KeepError::Damaged { key: key.clone(), reason: reason() }, false),
+            (CommitError::TooLarge { what: "bytes", size: 2, max: 1 }.into(), false),
+            (CommitError::Malformed { key, reason: reason() }.into(), false),
+            (CommitError::Closed.into(), true),
+            (CommitError::ReadOnly { reason: "it is so".into() }.into(), true),
+            (CommitError::NotMended { reason: "it is so".into() }.into(), true),
+            (ReadError::Busy.into(), true),
+        ] {
+            assert_eq!(error.is_of_store(), expect, "{error}");
+        }
+    }
 }

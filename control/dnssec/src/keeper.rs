@@ -11,10 +11,10 @@ use bartizan_names::ZoneId;
 use bartizan_observed::Problems;
 use bartizan_publish::{Changes, ZoneDnssec};
 use bartizan_registry::{DsSeen, Parents};
-use bartizan_signer::rollover;
-use bartizan_store::{DnssecQuery, Key, Store};
+use bartizan_signer::{Ds, rollover};
+use bartizan_store::{DnssecQuery, Key, ReadError, Snapshot, Store};
 use bartizan_v4::StoredDnssec;
-use bartizan_v4::dnssec::DnssecState;
+use bartizan_v4::dnssec::{DnssecState, DnssecWay};
 use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -25,7 +25,7 @@ use crate::board::{Board, Pressing, Sent, Watched};
 use crate::calls::{Added, Call, Calls, Waiting};
 use crate::counters::Counters;
 use crate::documents;
-use crate::error::KeepError;
+use crate::error::{KeepError, LookError};
 use crate::handle::{Found, Look};
 use crate::keeping::{Care, Keeping};
 use crate::looks::{Looks, Turn};
@@ -53,9 +53,8 @@ const WAITS_MOST: Duration = Duration::from_secs(6 * 3_600);
 /// And that of one where nothing is to come: what is wrong there is noticed within half a day.
 const RESTS: Duration = Duration::from_secs(12 * 3_600);
 
-/// How soon a zone has its turn again at which a caller looks, or for which the queue of its registry has no room.
+/// How soon a zone has its turn again at which a caller looks.
 const LOOKED_AT_AGAIN: Duration = Duration::from_secs(1);
-const QUEUED_AGAIN: Duration = Duration::from_secs(60);
 
 /// How soon it is tried again when the store cannot be read or written, and what failed of a zone.
 const RETRY: Duration = Duration::from_secs(10);
@@ -99,10 +98,26 @@ struct Steps {
     forgotten: Option<Instant>,
 }
 
-/// A look of the keeper's own.
+/// A look of the keeper's own, with its place.
 struct Looked {
-    look: Look,
-    _turn: Turn,
+    heard: Heard,
+    turn: Turn,
+}
+
+/// What came of it.
+enum Heard {
+    Parent(Look),
+    /// Whether resolvers are shown the key that a registry is to lead to.
+    Key(Wish, Result<bool, LookError>),
+}
+
+/// A call of a registry that is to be made.
+struct Wish {
+    registry: String,
+    zone: Zone,
+    seen: DsSeen,
+    dnskey: Vec<u8>,
+    ds: Vec<Ds>,
 }
 
 /// A registry was called.
@@ -113,10 +128,12 @@ struct Called {
     result: Result<(), String>,
 }
 
+type GoingLooks = FuturesUnordered<LocalBoxFuture<'static, Looked>>;
+
 /// What goes on beside each other.
 #[derive(Default)]
 struct Going {
-    looks: FuturesUnordered<LocalBoxFuture<'static, Looked>>,
+    looks: GoingLooks,
     calls: FuturesUnordered<LocalBoxFuture<'static, Called>>,
 }
 
@@ -157,10 +174,15 @@ impl Keeper {
                 _ = round.tick() => self.round(),
                 () = wake.notified() => {}
                 found = finds.recv() => match found {
-                    Some(Found { look, kept }) => drop(kept.send(self.keep(&look))),
+                    Some(Found { look, kept }) => {
+                        let done = self.keep(&look).map(|wish| self.begin_key_look(wish, None, &mut going.looks));
+                        drop(kept.send(done));
+                    }
                     None => return,
                 },
-                Some(looked) = going.looks.next(), if !going.looks.is_empty() => self.looked(looked),
+                Some(looked) = going.looks.next(), if !going.looks.is_empty() => {
+                    self.looked(looked, &mut going.looks);
+                }
                 Some(called) = going.calls.next(), if !going.calls.is_empty() => self.called(called),
                 // Whoever else is ready has a turn between two slices.
                 () = tokio::task::yield_now(), if self.has_more() => self.go_on(),
@@ -266,9 +288,9 @@ impl Keeper {
             let Some(zone) = key.zone_id() else { continue };
             match self.step(zone, |_, _| {}) {
                 Ok(_) => {}
-                Err(error @ (KeepError::Read(_) | KeepError::Commit(_) | KeepError::Raced)) => return Err(error),
+                Err(error) if error.is_of_store() => return Err(error),
                 Err(error) => {
-                    // What cannot be read is told by the publisher.
+                    // What cannot be read is told by the publisher, and others go on meanwhile.
                     tracing::debug!(%zone, %error, "a step of a zone's keys cannot be taken");
                     self.steps.failed.insert(key);
                 }
@@ -312,39 +334,113 @@ impl Keeper {
         self.attempt(|keeper| keeper.begin_calls(&mut going.calls));
     }
 
-    fn begin_looks(&mut self, going: &mut FuturesUnordered<LocalBoxFuture<'static, Looked>>) -> Result<(), KeepError> {
-        let now = self.care.time.now().age;
-        let has_room_for = |account| self.looks.has_room_for(account);
-        while let Some((id, lane)) = self.board.take(now, has_room_for, |lane| self.looks.has_room(lane)) {
+    fn begin_looks(&mut self, going: &mut GoingLooks) -> Result<(), KeepError> {
+        let (began, now) = (Instant::now(), self.care.time.now().age);
+        while began.elapsed() < SLICE {
+            let has_room_for = |account| self.looks.has_room_for(account);
+            let Some((id, lane)) = self.board.take(now, has_room_for, |lane| self.looks.has_room(lane)) else { break };
             let Some(turn) = self.looks.take(id, lane) else {
                 self.board.again(id, LOOKED_AT_AGAIN, now);
                 continue;
             };
-            let read = self.store.read().and_then(|snapshot| documents::read(&snapshot, id));
-            let Some((zone, _)) = read.inspect_err(|_| self.board.again(id, RETRY, now))? else {
-                self.board.forget(id);
-                self.wrong.forget(id);
+            let read = self.store.read().and_then(|snapshot| {
+                let read = documents::read(&snapshot, id)?;
+                let Some((zone, dnssec)) = read else { return Ok(None) };
+                Ok(Some((self.full_registry(&snapshot, &zone, &dnssec)?, zone)))
+            });
+            let Some((full, zone)) = read.inspect_err(|_| self.board.again(id, RETRY, now))? else {
+                self.forget(id);
                 continue;
             };
+            if let Some(registry) = full {
+                self.turn_away(&registry, &zone);
+                continue;
+            }
             let (parents, began) = (self.parents.clone(), self.care.time.now().at);
             going.push(Box::pin(async move {
                 let look = Look::at(&parents, zone, began, LOOK_MAX).await;
-                Looked { look, _turn: turn }
+                Looked { heard: Heard::Parent(look), turn }
             }));
         }
         Ok(())
     }
 
-    fn looked(&mut self, Looked { look, _turn }: Looked) {
-        if let Err(error) = self.keep(&look) {
-            let Look { zone, .. } = look;
-            tracing::warn!(zone = %zone.name, %error, "what the parent has cannot be kept");
-            self.board.again(zone.id, RETRY, self.care.time.now().age);
+    /// The registry that would be called for a zone after another look, where it has no room for that: a look would be in vain.
+    fn full_registry(
+        &self,
+        snapshot: &Snapshot,
+        zone: &Zone,
+        dnssec: &ZoneDnssec,
+    ) -> Result<Option<String>, ReadError> {
+        let seen = &dnssec.parent;
+        let wanted = self.care.keeping(zone).wanted(dnssec);
+        let is_wanted = |ds: &Vec<Ds>| seen.any != *ds || seen.all != *ds;
+        let Some(ds) = wanted.filter(|ds| seen.since.is_some() && is_wanted(ds)) else { return Ok(None) };
+        if self.is_sent(zone.id, &ds) || self.calls.knows(zone.id) {
+            return Ok(None);
+        }
+        let (way, name) = ways::way_set(snapshot, zone)?;
+        let name = name.filter(|_| way == DnssecWay::Dsu);
+        Ok(name.filter(|name| !self.calls.has_room(name, zone.account)))
+    }
+
+    fn turn_away(&mut self, registry: &str, zone: &Zone) {
+        let wait = self.calls.turn_away(registry, zone.account) / self.care.pace;
+        self.board.again(zone.id, wait, self.care.time.now().age);
+    }
+
+    fn looked(&mut self, Looked { heard, turn }: Looked, going: &mut GoingLooks) {
+        match heard {
+            Heard::Parent(look) => match self.keep(&look) {
+                Ok(wish) => self.begin_key_look(wish, Some(turn), going),
+                Err(error) => {
+                    let Look { zone, .. } = look;
+                    tracing::warn!(zone = %zone.name, %error, "what the parent has cannot be kept");
+                    self.board.again(zone.id, RETRY, self.care.time.now().age);
+                }
+            },
+            Heard::Key(wish, shown) => self.key_looked_at(wish, shown),
         }
     }
 
-    /// Keeps what came of a look, and does what follows.
-    fn keep(&mut self, Look { zone, began, seen }: &Look) -> Result<(), KeepError> {
+    /// Before a registry is called it is looked whether resolvers are shown the key: a DS record of one that nobody is shown cuts
+    /// the zone off, and a domain that is served elsewhere is not ours. Whoever serves the zone may be silent, so this is a look
+    /// as well, in its turn, and no call waits for it.
+    fn begin_key_look(&mut self, wish: Option<Wish>, turn: Option<Turn>, going: &mut GoingLooks) {
+        let Some(wish) = wish else { return };
+        let Some(turn) = turn.or_else(|| self.looks.take(wish.zone.id, self.looks.lane(&wish.zone))) else {
+            // A caller looked, and the keeper has no place now.
+            self.board.again(wish.zone.id, LOOKED_AT_AGAIN, self.care.time.now().age);
+            return;
+        };
+        let parents = self.parents.clone();
+        going.push(Box::pin(async move {
+            let shown = tokio::time::timeout(LOOK_MAX, parents.shows_key(&wish.zone.name, &wish.dnskey)).await;
+            let shown = shown.map_or(Err(LookError::Slow), |shown| Ok(shown?));
+            Looked { heard: Heard::Key(wish, shown), turn }
+        }));
+    }
+
+    fn key_looked_at(&mut self, wish: Wish, shown: Result<bool, LookError>) {
+        let Wish { registry, zone, seen, dnskey, ds } = wish;
+        let failure = match shown {
+            Ok(true) => {
+                let waiting = Waiting { zone: zone.id, account: zone.account, seen, dnskey };
+                if self.calls.add(&registry, waiting) == Added::Full {
+                    self.turn_away(&registry, &zone);
+                }
+                return;
+            }
+            Ok(false) => "resolvers are not shown the key: is the zone delegated to this edge?".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(zone = %zone.name, failure, "the registry is not sent the zone's DS records");
+        let now = self.care.time.now();
+        self.board.sent(zone.id, Sent { on: now.at, age: now.age, ds, failure: Some(failure.into()) });
+    }
+
+    /// Keeps what came of a look, and does what follows. The call that is to be made.
+    fn keep(&mut self, Look { zone, began, seen }: &Look) -> Result<Option<Wish>, KeepError> {
         self.counters.looks.fetch_add(1, Relaxed);
         if seen.is_err() {
             self.counters.looks_failed.fetch_add(1, Relaxed);
@@ -354,21 +450,31 @@ impl Keeper {
             Ok(seen) if document.modified_on <= *began => drop(keeping.observe(document, seen)),
             _ => {}
         })?;
-        let Some((zone, dnssec)) = kept else { return Ok(()) };
+        let Some((zone, dnssec)) = kept else { return Ok(None) };
         let failure = match seen {
             Ok(seen) => seen.doubt().map(str::to_owned),
             Err(error) => Some(error.to_string()),
         };
         self.board.checked(zone.id, failure, self.pressing(&dnssec, &zone), self.care.time.now());
         // A call replaces all that there is, which is not known then.
-        if let Ok(seen) = seen
-            && seen.doubt().is_none()
-            && let Some((registry, _)) = self.call_for(&zone, &dnssec, seen)
-            && self.calls.add(&registry, Waiting { zone: zone.id, seen: seen.clone() }) == Added::Full
-        {
-            self.board.again(zone.id, QUEUED_AGAIN / self.care.pace, self.care.time.now().age);
+        let Some(seen) = seen.as_ref().ok().filter(|seen| seen.doubt().is_none() && !self.calls.knows(zone.id)) else {
+            return Ok(None);
+        };
+        let Some((registry, Call { dnskey, ds, .. })) = self.call_for(&zone, &dnssec, seen) else { return Ok(None) };
+        if !self.calls.has_room(&registry, zone.account) {
+            self.turn_away(&registry, &zone);
+            return Ok(None);
         }
-        Ok(())
+        Ok(Some(Wish { registry, zone, seen: seen.clone(), dnskey, ds }))
+    }
+
+    /// Whether a registry was called for a zone with these a while ago.
+    fn is_sent(&self, zone: ZoneId, ds: &[Ds]) -> bool {
+        let age = self.care.time.now().age;
+        self.board.watched(zone).sent.is_some_and(|sent| {
+            let again = if sent.failure.is_some() { SEND_AGAIN } else { SENT_BELIEVED };
+            sent.ds == ds && age < sent.age + again / self.care.pace
+        })
     }
 
     /// The call by which a registry gets the DS records that it shall have, if it takes them so and has others. A call replaces
@@ -380,15 +486,10 @@ impl Keeper {
             self.board.fits(zone.id);
             return None;
         }
-        let now = self.care.time.now();
-        let Watched { sent: last, taken, .. } = self.board.watched(zone.id);
-        let is_sent = |sent: &Sent| {
-            let again = if sent.failure.is_some() { SEND_AGAIN } else { SENT_BELIEVED };
-            sent.ds == wanted && now.age < sent.age + again / self.care.pace
-        };
-        if last.as_ref().is_some_and(is_sent) {
+        if self.is_sent(zone.id, &wanted) {
             return None;
         }
+        let (now, Watched { taken, .. }) = (self.care.time.now(), self.board.watched(zone.id));
         let called = self.store.read().map_err(KeepError::from);
         let called = called.and_then(|snapshot| ways::called(&snapshot, zone, &self.care));
         let ways::Called { name, dsu } = match called {
@@ -414,13 +515,21 @@ impl Keeper {
     }
 
     fn begin_calls(&mut self, going: &mut FuturesUnordered<LocalBoxFuture<'static, Called>>) -> Result<(), KeepError> {
-        while let Some((registry, Waiting { zone: id, seen })) = self.calls.begin() {
+        while let Some((registry, Waiting { zone: id, seen, dnskey, .. })) = self.calls.begin() {
             // It has waited, and may be wanted otherwise by now.
             let read = self.store.read().and_then(|snapshot| documents::read(&snapshot, id));
-            let read = read.inspect_err(|_| self.calls.ended(&registry, id))?;
+            let read = read.inspect_err(|_| {
+                self.calls.ended(&registry, id);
+                self.board.again(id, RETRY, self.care.time.now().age);
+            })?;
             let call = read.and_then(|(zone, dnssec)| {
                 let (of, call) = self.call_for(&zone, &dnssec, &seen)?;
-                (of == registry).then_some((zone, call))
+                let is_same = of == registry && call.dnskey == dnskey;
+                if !is_same {
+                    // By another registry, or led to a key that nobody has looked for.
+                    self.board.again(id, LOOKED_AT_AGAIN, self.care.time.now().age);
+                }
+                is_same.then_some((zone, call))
             });
             let Some((zone, call)) = call else {
                 self.calls.ended(&registry, id);

@@ -4,13 +4,14 @@
 //! ```text
 //! routes (control/api) ── Dnssec ─ note, check ─┐
 //!                                               ▼                    ┌─ Parents::look ─ news? ─► one revision
-//! a start, a change ───────────► Board ─ due, and room ─► Keeper ────┼─ Calls ─ Dsu::replace
+//! a start, a change ───────────► Board ─ due, and room ─► Keeper ────┼─ Parents::shows_key ─ Calls ─ Dsu::replace
 //! the index of what is due, each round ─────────────────► one thread └─ Wrong ─ problems, gauges
 //! ```
 //! - Nobody waits for it, and what it cannot ask stays as it was seen last. There is work by zone whose time has come, and
 //!   none by zone that there is.
 //! - Whoever has a zone says who serves its parent, and these may be silent: so one account, and one parent, has a part of
-//!   the places where it is waited for them ([`looks`]), and steps wait for none of it.
+//!   the places where it is waited for them ([`looks`]), and steps wait for none of it. A registry is called for accounts in
+//!   turn, and only for zones whose key was seen ([`calls`]).
 //! - Times are those of a clock that is doubted when it jumps ([`time`]): a step that is taken too early takes a zone from all
 //!   who validate.
 //!

@@ -66,7 +66,7 @@ fn bitmaps(types: impl Iterator<Item = RecordType> + Clone, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends the name that comes right behind `owner` in canonical order (RFC 4471 §3.1.1): the one that begins with a label
+/// Appends the name that comes right behind `owner` in canonical order (RFC 4471 §3.1.2): the one that begins with a label
 /// of one zero octet, while names may be so long. Behind the last name of a zone comes its apex (RFC 4034 §4.1.1).
 pub fn successor(owner: &[u8], apex: &[u8], out: &mut Vec<u8>) {
     if owner.len() + 2 <= NAME_WIRE_MAX {

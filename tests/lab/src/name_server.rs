@@ -29,8 +29,8 @@ pub struct NameServer {
 struct State {
     manner: Manner,
     records: Vec<Record>,
-    /// It is silent about names below this one.
-    ignored: Option<Name>,
+    /// It is silent about names below this one, about this type of them if there is one.
+    ignored: Option<(Name, Option<RecordType>)>,
     asked: Vec<String>,
 }
 
@@ -97,7 +97,12 @@ impl NameServer {
 
     /// Is silent about a name and all below it.
     pub fn ignores(&self, name: &str) {
-        self.state.lock().unwrap().ignored = Some(Name::parse(name).unwrap());
+        self.state.lock().unwrap().ignored = Some((Name::parse(name).unwrap(), None));
+    }
+
+    /// Is silent about one type of a name and of all below it.
+    pub fn ignores_type(&self, name: &str, rtype: RecordType) {
+        self.state.lock().unwrap().ignored = Some((Name::parse(name).unwrap(), Some(rtype)));
     }
 
     /// How often it was asked for a name and type.
@@ -111,7 +116,10 @@ impl State {
         let query = parse(packet).unwrap();
         let name = Name::from_wire(query.name()).unwrap();
         self.asked.push(format!("{name} {}", query.qtype));
-        if self.ignored.as_ref().is_some_and(|ignored| name.is_at_or_below(ignored)) {
+        let is_ignored = |(ignored, rtype): &(Name, Option<RecordType>)| {
+            name.is_at_or_below(ignored) && rtype.is_none_or(|rtype| rtype == query.qtype)
+        };
+        if self.ignored.as_ref().is_some_and(is_ignored) {
             return Vec::new();
         }
         match self.manner {

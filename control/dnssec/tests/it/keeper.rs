@@ -1,12 +1,12 @@
 //! What one zone, one account or one registry waits for, no other waits for.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use bartizan_dial::Destinations;
 use bartizan_dnssec::{Dnssec, Given, KeepError, LookError, context};
 use bartizan_lab::{NameServer, registry};
-use bartizan_names::{AccountId, Name, ZoneId};
+use bartizan_names::{AccountId, Name, RecordType, ZoneId};
 use bartizan_observed::{Problems, What};
 use bartizan_publish::seal_context;
 use bartizan_registry::Parents;
@@ -110,6 +110,24 @@ impl Lab {
 fn nothing(_: &Lab, _: ZoneId, _: &mut Json) {}
 
 impl Lab {
+    /// The registry of all below a name, which is called at this URL.
+    fn registry(&self, name: &str, url: &str) {
+        let password = BASE64.encode(self.seal.seal(&context(name), b"hush-hush"));
+        let registry = json!({
+            "name": name, "way": "dsu", "url": url, "userid": "REG-1", "sealed_password": password,
+            "created_on": AT, "modified_on": AT,
+        });
+        self.put(vec![(Key::registry(&Name::parse(name).unwrap()), registry)]);
+    }
+
+    /// A signed zone whose parent has no DS record of it, and what a resolver has of both.
+    fn shown(&mut self, account: AccountId, name: &str) -> (ZoneId, String) {
+        let (zone, key) = self.zone(account, name, nothing);
+        let (parent, dnskey) = (name.split_once('.').unwrap().1, key.public.dnskey());
+        let parent = format!("{parent} 60 NS ns.{parent}\n ns.{parent} 60 A 127.0.0.255\n");
+        (zone, format!("{parent}{name} 60 DNSKEY \\# {} {}\n", dnskey.len(), hex::encode(dnskey)))
+    }
+
     /// Waits until it is so: what the keeper does is a revision, or told soon after one.
     fn until(&self, what: &str, is_so: impl Fn() -> bool) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -164,30 +182,78 @@ fn a_silent_registry_holds_up_no_other() {
     let mut lab = Lab::new();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let (url, calls) = registry::start(vec![registry::answer("200 OK", None); 2]);
-    for (name, url) in [("slow", format!("http://{}/1.0", silent.local_addr().unwrap())), ("quick", url)] {
-        let password = BASE64.encode(lab.seal.seal(&context(name), b"hush-hush"));
-        let registry = json!({
-            "name": name, "way": "dsu", "url": url, "userid": "REG-1", "sealed_password": password,
-            "created_on": AT, "modified_on": AT,
-        });
-        lab.put(vec![(Key::registry(&Name::parse(name).unwrap()), registry)]);
-    }
-    let mut records = String::new();
-    for (account, name) in [(GREEDY, "a.slow"), (GREEDY, "b.slow"), (OTHER, "c.quick"), (OTHER, "d.quick")] {
-        let (_, key) = lab.zone(account, name, nothing);
-        let (parent, dnskey) = (name.split_once('.').unwrap().1, key.public.dnskey());
-        records += &format!("{parent} 60 NS ns.{parent}\n ns.{parent} 60 A 127.0.0.255\n");
-        records += &format!("{name} 60 DNSKEY \\# {} {}\n", dnskey.len(), hex::encode(dnskey));
-    }
-    resolver.has(&records);
+    lab.registry("slow", &format!("http://{}/1.0", silent.local_addr().unwrap()));
+    lab.registry("quick", &url);
+    let all = [(GREEDY, "a.slow"), (GREEDY, "b.slow"), (OTHER, "c.quick"), (OTHER, "d.quick")];
+    let (zones, records): (Vec<_>, Vec<_>) = all.map(|(account, name)| lab.shown(account, name)).into_iter().unzip();
+    resolver.has(&records.concat());
     let _keeper = lab.start(&resolver);
     let mut called: Vec<String> = (0..2).map(|_| calls.recv_timeout(Duration::from_secs(25)).unwrap()).collect();
     called.sort();
     assert!(called[0].contains("domain=c.quick&") && called[1].contains("domain=d.quick&"), "{called:?}");
-    // And one call at a time, of those that go to the silent one.
-    let _first = silent.accept().unwrap();
+    // And one call at a time, of those that go to the silent one: the second waits, though its zone was looked at long ago, and
+    // comes when the first has ended.
+    for zone in &zones {
+        lab.until("looked at", || lab.dnssec(*zone)["parent"]["since"].is_string());
+    }
     silent.set_nonblocking(true).unwrap();
+    let accept = || {
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            match silent.accept() {
+                Ok((stream, _)) => return stream,
+                Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "{error}"),
+            }
+            assert!(Instant::now() < end, "not called");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    let first: TcpStream = accept();
+    std::thread::sleep(Duration::from_secs(2));
     assert!(silent.accept().is_err());
+    drop(first);
+    accept();
+}
+
+/// Two accounts have zones at one registry, and nobody who serves those of the one says which keys they have.
+#[test]
+fn who_is_silent_about_keys_holds_up_no_other_at_the_registry() {
+    const SILENT: u8 = 16;
+    let resolver = NameServer::start("");
+    let mut lab = Lab::new();
+    let (url, calls) = registry::start(vec![registry::answer("200 OK", None)]);
+    lab.registry("both", &url);
+    let (silent, mut records): (Vec<_>, Vec<_>) =
+        (0..SILENT).map(|number| lab.shown(GREEDY, &format!("x{number}.greedy.both"))).unzip();
+    records.push(lab.shown(OTHER, "a.both").1);
+    resolver.has(&records.concat());
+    resolver.ignores_type("greedy.both", RecordType::DNSKEY);
+    let keeper = lab.start(&resolver);
+    let call = calls.recv_timeout(Duration::from_secs(60)).unwrap();
+    assert!(call.contains("domain=a.both&"), "{call}");
+    // It did not wait until all of them were given up.
+    let given_up = silent.iter().filter(|zone| keeper.watched(**zone).sent.is_some()).count();
+    assert!(given_up < silent.len(), "{given_up}");
+    // Which is told, and nothing is sent for them.
+    let failure = |zone: ZoneId| keeper.watched(zone).sent.and_then(|sent| sent.failure);
+    lab.until("told", || silent.iter().any(|zone| failure(*zone).is_some()));
+}
+
+/// An account with many zones at a registry leaves another its turn there.
+#[test]
+fn accounts_have_their_turns_at_a_registry() {
+    const MANY: u8 = 24;
+    let resolver = NameServer::start("");
+    let mut lab = Lab::new();
+    let (url, calls) = registry::start(vec![registry::answer("200 OK", None); usize::from(MANY)]);
+    lab.registry("both", &url);
+    let mut records: Vec<_> = (0..MANY).map(|number| lab.shown(GREEDY, &format!("g{number}.both")).1).collect();
+    records.push(lab.shown(OTHER, "a.both").1);
+    resolver.has(&records.concat());
+    let _keeper = lab.start(&resolver);
+    // In one line for all it is the last.
+    let is_other = || calls.recv_timeout(Duration::from_secs(60)).unwrap().contains("domain=a.both&");
+    assert!((0..MANY).any(|_| is_other()));
 }
 
 /// What a caller asks for is bounded, whatever the keeper does.
