@@ -137,11 +137,32 @@ fn statistics(file: StatisticsTable) -> anyhow::Result<Retention> {
     })
 }
 
-/// For how many hours signatures are valid.
-pub fn dnssec_validity(text: &str) -> Result<Validity, String> {
-    let hours = text.parse().ok().filter(|hours| Validity::HOURS.contains(hours));
+/// So many hours could be set once. What is less than signatures have to be valid for now is raised to that, so that
+/// an edge that ran before does.
+const VALIDITY_ONCE: u32 = 26;
+
+/// For how many hours signatures are to be valid.
+pub fn dnssec_validity(text: &str) -> Result<u32, String> {
     let (least, most) = (Validity::HOURS.start(), Validity::HOURS.end());
-    hours.map(Validity::of_hours).ok_or_else(|| format!("{text:?} is not a number of hours from {least} to {most}"))
+    let hours = text.parse().ok().filter(|hours| (VALIDITY_ONCE..=*most).contains(hours));
+    hours.ok_or_else(|| format!("{text:?} is not a number of hours from {least} to {most}"))
+}
+
+fn validity(flag: Option<u32>, file: Option<u32>) -> anyhow::Result<Validity> {
+    let hours = match (flag, file) {
+        (Some(hours), _) => hours,
+        (None, Some(hours)) => dnssec_validity(&hours.to_string())
+            .map_err(|error| Failure::new(Cause::Usage, format!("dnssec_validity is not right: {error}")))?,
+        (None, None) => return Ok(Validity::default()),
+    };
+    let least = *Validity::HOURS.start();
+    if hours < least {
+        tracing::warn!(
+            "DNSSEC signatures are valid for {least} hours and not for {hours}, as who keeps an answer for its whole TTL would \
+             have one that has run out: set --dnssec-validity or dnssec_validity to {least} at least"
+        );
+    }
+    Ok(Validity::of_hours(hours.max(least)))
 }
 
 /// Less than this is no history: a change of the largest documents takes as much.
@@ -381,12 +402,7 @@ impl Settings {
             private_origins,
             api_calls: up.api_calls.or(file.api_calls).unwrap_or(bartizan_api::CALLS_USUAL),
             resolvers: if up.resolver.is_empty() { file.resolver } else { up.resolver },
-            dnssec_validity: match (up.dnssec_validity, file.dnssec_validity) {
-                (Some(validity), _) => validity,
-                (None, Some(hours)) => dnssec_validity(&hours.to_string())
-                    .map_err(|error| Failure::new(Cause::Usage, format!("dnssec_validity is not right: {error}")))?,
-                (None, None) => Validity::default(),
-            },
+            dnssec_validity: validity(up.dnssec_validity, file.dnssec_validity)?,
             dnssec_pace: up.dnssec_pace.unwrap_or(1),
             dns_limits: dns_limits(up.dns_rate_limit, file.dns_rate_limit)?.exempt(if up.dns_rate_exempt.is_empty() {
                 file.dns_rate_exempt
@@ -677,13 +693,15 @@ mod tests {
         let hours = |flag: Option<u32>, text: &str| {
             let dir = tempfile::tempdir().unwrap();
             std::fs::write(dir.path().join("bartizan.toml"), text).unwrap();
-            let dnssec_validity = flag.map(Validity::of_hours);
-            let up = Up { data: Some(dir.path().to_owned()), dnssec_validity, ..Up::default() };
+            let up = Up { data: Some(dir.path().to_owned()), dnssec_validity: flag, ..Up::default() };
             Settings::from(up).ok().map(|settings| settings.dnssec_validity.span / 3_600)
         };
         for (flag, text, expect) in [
             (None, "", Some(50)),
-            (None, "dnssec_validity = 26\n", Some(26)),
+            (None, "dnssec_validity = 48\n", Some(48)),
+            // What was right once is raised.
+            (None, "dnssec_validity = 26\n", Some(48)),
+            (Some(47), "", Some(48)),
             (Some(100), "dnssec_validity = 26\n", Some(100)),
             (None, "dnssec_validity = 25\n", None),
             (None, "dnssec_validity = 721\n", None),

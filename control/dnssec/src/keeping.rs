@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use bartizan_model::Zone;
+use bartizan_model::{TTL_MAX, Zone};
 use bartizan_names::Timestamp;
 use bartizan_publish::{HeldKey, ZoneDnssec, seal_context, stored_role, stored_stage, times};
 use bartizan_registry::{DS_MAX, DsSeen, Source};
 use bartizan_seal as seal;
 use bartizan_signer::rollover::{self, BeginError, Delegation, Holds, KEYS_MAX, Life, Stage, Step, after};
-use bartizan_signer::{Algorithm, Digest, Ds, Role};
+use bartizan_signer::{Algorithm, Digest, Ds, Role, Validity};
 use bartizan_store::Key;
 use bartizan_v4::StoredDnssec;
 use bartizan_v4::dnssec::{DnssecDenial, DnssecState, StoredDnssecKey, StoredParent};
@@ -22,7 +22,13 @@ use crate::time::{Moment, Time, Trust};
 
 /// How long resolvers keep what a zone says of its keys, and whatever else is in it: the longest TTLs that there are here.
 const DNSKEY_HOLD: Duration = Duration::from_secs(times::KEYS_TTL as u64);
-const DATA_HOLD: Duration = Duration::from_secs(86_400);
+const DATA_HOLD: Duration = Duration::from_secs(TTL_MAX as u64);
+
+/// A signature that goes out now is valid for longer than it is kept, whatever is set.
+const _: () = {
+    let least = Validity::of_hours(*Validity::HOURS.start());
+    assert!(least.least_left() as u64 >= DATA_HOLD.as_secs() && DATA_HOLD.as_secs() >= DNSKEY_HOLD.as_secs());
+};
 
 /// How long they keep a DS record where its TTL was not seen, and the most that is believed of one.
 const DS_HOLD: Duration = Duration::from_secs(86_400);

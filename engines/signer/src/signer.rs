@@ -264,10 +264,9 @@ enum Age {
 impl Signature {
     fn age(&self, now: u64, validity: Validity) -> Age {
         let left = self.expires.saturating_sub(now);
-        let span = u64::from(validity.span);
-        if left == 0 || left > span {
+        if left == 0 || left > u64::from(validity.span) {
             Age::Useless
-        } else if left < span / 2 {
+        } else if left < u64::from(validity.least_left()) {
             Age::Late
         } else {
             Age::Fresh

@@ -112,13 +112,19 @@ pub struct Validity {
 }
 
 impl Validity {
-    /// The hours that may be asked for. A signature is renewed when half of them are over: with fewer, what is left would be
-    /// too short for who has been offline for a night; with more, an old answer could be told for too long.
-    pub const HOURS: RangeInclusive<u32> = 26..=720;
+    /// The hours that may be asked for. A signature goes out until half of them are over, and half of two days
+    /// is the longest TTL: with fewer, who keeps an answer that long without looking at it would hand on signatures that have
+    /// run out (RFC 6781 §4.4.1). With more, an old answer could be told for too long.
+    pub const HOURS: RangeInclusive<u32> = 48..=720;
 
     /// One hour back, and so many hours in all.
     pub const fn of_hours(hours: u32) -> Validity {
         Validity { backdate: 3_600, span: hours * 3_600 }
+    }
+
+    /// The shortest time for which a signature that is not late is valid yet.
+    pub const fn least_left(self) -> u32 {
+        self.span / 2
     }
 }
 

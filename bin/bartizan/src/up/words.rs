@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use bartizan_names::Prefix;
 use bartizan_plane_dns::RateLimits;
-use bartizan_signer::Validity;
 use clap::Args;
 
 use crate::access_log::AccessLogWords;
@@ -75,10 +74,10 @@ pub struct Up {
     /// that an apex with a CNAME stands for; origins are always looked up by the system's [default: the system's]
     #[arg(long, value_name = "ADDR[:PORT]", env = "BARTIZAN_RESOLVER", value_parser = name_server, value_delimiter = ',', num_args = 1..)]
     pub resolver: Vec<SocketAddr>,
-    /// For how many hours signatures of zones with DNSSEC are valid; they begin one hour back, and are renewed when half of the
-    /// time is over [default: 50]
+    /// For how many hours signatures of zones with DNSSEC are valid, from 48 to 720; they begin one hour back, and are renewed
+    /// when half of the time is over [default: 50]
     #[arg(long, value_name = "HOURS", env = "BARTIZAN_DNSSEC_VALIDITY", value_parser = crate::settings::dnssec_validity)]
-    pub dnssec_validity: Option<Validity>,
+    pub dnssec_validity: Option<u32>,
     /// Divides all waits of DNSSEC: for tests whose resolvers keep nothing for long
     #[arg(long, hide = true, value_name = "N", env = "BARTIZAN_DNSSEC_PACE", value_parser = clap::value_parser!(u32).range(1..))]
     pub dnssec_pace: Option<u32>,
