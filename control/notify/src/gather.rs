@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use bartizan_names::AccountId;
 use bartizan_observed::{NodeTurn, PoolTurn};
 
 /// Mails to one address, one after the other, before they have to wait; and how long until there may be one more.
@@ -12,7 +13,7 @@ const REFILL: Duration = Duration::from_secs(60);
 /// Turns that one mail tells of. Of more it tells how many there were.
 const LINES_MAX: usize = 100;
 
-/// Addresses that are remembered.
+/// Addresses that are remembered. One that two accounts name counts for each: neither uses up what the other is told.
 const ADDRESSES_MAX: usize = 4_096;
 
 /// A turn, and what the pool is called.
@@ -25,15 +26,23 @@ pub(crate) struct Line {
 /// What an address is told by one mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Letter {
+    pub(crate) account: AccountId,
     pub(crate) to: String,
     pub(crate) lines: Vec<Line>,
     /// Turns beside these.
     pub(crate) more: u64,
 }
 
-/// Who is to be told of what.
+/// An address that is not told of so many turns.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unheard {
+    pub(crate) to: String,
+    pub(crate) turns: u64,
+}
+
+/// Who is to be told of what. No account is without an address.
 #[derive(Default)]
-pub(crate) struct Gather(HashMap<String, Waiting>);
+pub(crate) struct Gather(HashMap<AccountId, HashMap<String, Waiting>>);
 
 struct Waiting {
     lines: Vec<Line>,
@@ -43,35 +52,57 @@ struct Waiting {
 }
 
 impl Gather {
-    /// Somebody is to be told of a turn. False if there are too many who are to be told of something.
-    pub(crate) fn add(&mut self, to: &str, line: Line, now: Instant) -> bool {
-        if self.0.len() >= ADDRESSES_MAX && !self.0.contains_key(to) {
-            // Those that were told all and may be told as much again need not be remembered.
-            self.0.retain(|_, waiting| waiting.refill(now) < CREDITS || !waiting.lines.is_empty());
-            if self.0.len() >= ADDRESSES_MAX {
-                return false;
+    /// Somebody is to be told of a turn. If there are too many who are told of something, one of them is not, of the account that
+    /// has most.
+    pub(crate) fn add(&mut self, to: &str, line: Line, now: Instant) -> Option<Unheard> {
+        let account = line.turn.account;
+        let (own, is_known) = self.0.get(&account).map_or((0, false), |own| (own.len(), own.contains_key(to)));
+        let mut unheard = None;
+        if !is_known && self.0.values().map(HashMap::len).sum::<usize>() >= ADDRESSES_MAX {
+            unheard = self.make_room(own);
+            if unheard.is_none() {
+                return Some(Unheard { to: to.to_owned(), turns: 1 });
             }
         }
         let new = || Waiting { lines: Vec::new(), more: 0, credits: CREDITS, since: now };
-        let waiting = self.0.entry(to.to_owned()).or_insert_with(new);
+        let waiting = self.0.entry(account).or_default().entry(to.to_owned()).or_insert_with(new);
         match waiting.lines.len() < LINES_MAX {
             true => waiting.lines.push(line),
             false => waiting.more += 1,
         }
-        true
+        unheard.filter(|unheard| unheard.turns > 0)
+    }
+
+    /// Forgets an address of the account that has most, the one that misses least by it. None if no account has more than this.
+    fn make_room(&mut self, own: usize) -> Option<Unheard> {
+        let most = self.0.values_mut().max_by_key(|addresses| addresses.len()).filter(|most| most.len() > own)?;
+        let to = most.iter().min_by_key(|(_, waiting)| waiting.turns()).map(|(to, _)| to.clone())?;
+        let turns = most.remove(&to)?.turns();
+        self.0.retain(|_, addresses| !addresses.is_empty());
+        Some(Unheard { to, turns })
+    }
+
+    /// Those that were told all and may be told as much again need not be remembered.
+    pub(crate) fn forget_told(&mut self, now: Instant) {
+        self.0.retain(|_, addresses| {
+            addresses.retain(|_, waiting| waiting.refill(now) < CREDITS || !waiting.lines.is_empty());
+            !addresses.is_empty()
+        });
     }
 
     /// The mails whose time has come.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<Letter> {
         let mut letters = Vec::new();
-        for (to, waiting) in &mut self.0 {
+        let all =
+            self.0.iter_mut().flat_map(|(account, addresses)| addresses.iter_mut().map(move |one| (*account, one)));
+        for (account, (to, waiting)) in all {
             let credits = waiting.refill(now) as usize;
             let count = waiting.lines.len();
             if count == 0 || credits == 0 {
                 continue;
             }
             let (lines, more) = (std::mem::take(&mut waiting.lines), std::mem::take(&mut waiting.more));
-            let letter = |lines, more| Letter { to: to.clone(), lines, more };
+            let letter = |lines, more| Letter { account, to: to.clone(), lines, more };
             if count <= credits {
                 waiting.credits -= count as u32;
                 letters.extend(lines.into_iter().map(|line| letter(vec![line], 0)));
@@ -85,11 +116,15 @@ impl Gather {
 
     /// How many turns nobody was told of yet.
     pub(crate) fn waiting(&self) -> usize {
-        self.0.values().map(|waiting| waiting.lines.len()).sum()
+        self.0.values().flat_map(HashMap::values).map(|waiting| waiting.lines.len()).sum()
     }
 }
 
 impl Waiting {
+    fn turns(&self) -> u64 {
+        self.lines.len() as u64 + self.more
+    }
+
     fn refill(&mut self, now: Instant) -> u32 {
         let passed = now.saturating_duration_since(self.since).as_secs() / REFILL.as_secs();
         if passed > 0 {
@@ -145,13 +180,17 @@ mod tests {
     use super::*;
 
     fn line(node: &str) -> Line {
+        line_of(1, node)
+    }
+
+    fn line_of(account: u8, node: &str) -> Line {
         let turn = NodeTurn {
             at: Timestamp::from_unix_micros(0),
             node: node.to_owned(),
             healthy: false,
             reason: "the status\r\nis 500".to_owned(),
         };
-        let (account, pool) = (AccountId::from_bytes([1; 16]), PoolId::from_bytes([2; 16]));
+        let (account, pool) = (AccountId::from_bytes([account; 16]), PoolId::from_bytes([2; 16]));
         Line { name: "web".to_owned(), turn: PoolTurn { account, pool, turn, well: 1, nodes: 2 } }
     }
 
@@ -173,7 +212,7 @@ mod tests {
             (2_001, 1, vec![]),
         ] {
             let now = start + Duration::from_secs(second);
-            (0..turns).for_each(|_| assert!(gather.add("a@example.com", line("one"), now)));
+            (0..turns).for_each(|_| assert_eq!(gather.add("a@example.com", line("one"), now), None));
             let letters = gather.due(now);
             assert_eq!(letters.iter().map(|letter| letter.lines.len()).collect::<Vec<_>>(), expect, "{second}");
             if second == 62 {
@@ -191,18 +230,50 @@ mod tests {
         let now = Instant::now();
         let mut gather = Gather::default();
         for number in 0..ADDRESSES_MAX {
-            assert!(gather.add(&format!("{number}@example.com"), line("one"), now));
+            assert_eq!(gather.add(&format!("{number}@example.com"), line("one"), now), None);
         }
-        assert!(!gather.add("one-more@example.com", line("one"), now));
-        assert!(gather.add("0@example.com", line("one"), now));
+        let unheard = Some(Unheard { to: "one-more@example.com".to_owned(), turns: 1 });
+        assert_eq!(gather.add("one-more@example.com", line("one"), now), unheard);
+        assert_eq!(gather.add("0@example.com", line("one"), now), None);
         gather.due(now);
         // Nobody has used up what there may be for good.
-        assert!(gather.add("one-more@example.com", line("one"), now + REFILL * 3));
+        gather.forget_told(now + REFILL * 3);
+        assert_eq!(gather.add("one-more@example.com", line("one"), now + REFILL * 3), None);
+    }
+
+    /// An account that wants to be told at more addresses than there may be keeps no other from being told.
+    #[test]
+    fn who_has_most_addresses_gives_way() {
+        let now = Instant::now();
+        let mut gather = Gather::default();
+        let address = |number: usize| format!("{number}@example.com");
+        for number in 0..ADDRESSES_MAX {
+            gather.add(&address(number), line_of(1, "one"), now);
+        }
+        for number in 0..3 {
+            let unheard = gather.add(&address(number), line_of(2, "one"), now).unwrap();
+            assert_eq!(unheard.turns, 1);
+        }
+        assert_eq!(gather.add("one-more@example.com", line_of(1, "one"), now).unwrap().to, "one-more@example.com");
+        let told = |account: u8, letters: &[Letter]| {
+            letters.iter().filter(|letter| letter.account == AccountId::from_bytes([account; 16])).count()
+        };
+        let letters = gather.due(now);
+        assert_eq!((told(1, &letters), told(2, &letters)), (ADDRESSES_MAX - 3, 3));
+        // Each has its own five, also at an address that both name.
+        let mut gather = Gather::default();
+        for _ in 0..9 {
+            gather.add("both@example.com", line_of(1, "one"), now);
+        }
+        gather.add("both@example.com", line_of(2, "two"), now);
+        let letters = gather.due(now);
+        assert_eq!((told(1, &letters), told(2, &letters)), (1, 1));
     }
 
     #[test]
     fn what_it_says() {
-        let letter = Letter { to: String::new(), lines: vec![line("one")], more: 0 };
+        let letter =
+            Letter { account: AccountId::from_bytes([1; 16]), to: String::new(), lines: vec![line("one")], more: 0 };
         assert_eq!(letter.subject(), "web: a server is down, 1 of 2 are well");
         assert!(
             letter.text("lhr").contains("  the server one is down: the status  is 500\n  1 of 2"),

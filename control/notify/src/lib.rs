@@ -6,7 +6,10 @@
 //! ```
 //! A mail is a file until a server has taken it, and survives a crash; one that no server takes in two days is given up, and so is
 //! one that is refused for good. What was told last is kept too, so that after a start nobody is told again of a server that is still
-//! down. All is bounded: turns that wait, addresses and servers that are remembered, mails on disk.
+//! down. Turns that wait for there to be a mail of them, up to a minute where an address was told of many, are in memory alone.
+//!
+//! All is bounded: turns that wait, addresses and servers that are remembered, mails on disk. Where a bound is met, the account that
+//! has most gives way, so that nobody whose servers flap keeps from others what they want to know.
 //!
 //! The mail server is the operator's own choice, so that it may be anywhere, on this machine too.
 //!
@@ -29,7 +32,7 @@ use bartizan_observed::{Measured, Metric, PoolQuery, PoolTurn, Sample};
 use bartizan_tls::{Now, Roots, TlsError, client_config_by};
 use tokio::sync::Notify;
 
-use gather::{Gather, Letter, Line};
+use gather::{Gather, Letter, Line, Unheard};
 use queue::{KEPT, Mail, Queue};
 use smtp::{SendError, Way};
 use told::Told;
@@ -187,38 +190,44 @@ impl Shared {
         self.counters.waiting.store(self.queue().len() as u64, Ordering::Relaxed);
     }
 
-    /// A mail is never sent, and that is told once for each reason.
-    fn lose(&self, to: &str, reason: &str) {
-        Counters::count(&self.counters.lost, 1);
-        tracing::warn!(to, reason, "a mail about servers of pools is given up");
+    /// So many mails or turns nobody is ever told of.
+    fn lose(&self, to: &str, count: u64, reason: &str) {
+        Counters::count(&self.counters.lost, count);
+        tracing::warn!(to, count, reason, "a mail about servers of pools is given up");
     }
 
     /// What turned since is told to those who want to know. It may wait for the disk.
     fn take(&self, (gather, told): (&mut Gather, &mut Told), turns: Vec<PoolTurn>, from: (&dyn PoolQuery, &WhoIsTold)) {
         let (pools, who) = from;
+        let now = Instant::now();
+        gather.forget_told(now);
         let new: Vec<_> = turns.into_iter().filter(|turn| !told.knows(turn)).collect();
-        let back = told.came_back(pools, (self.now)(), Instant::now());
+        let back = told.came_back(pools, (self.now)(), now);
         for turn in new.into_iter().chain(back) {
             // A pool that is gone has nobody.
             let Some((name, people)) = who(turn.account, turn.pool) else { continue };
             for to in people {
                 let line = Line { name: name.clone(), turn: turn.clone() };
-                if !gather.add(&to, line, Instant::now()) {
-                    self.lose(&to, "too many addresses are told at once");
+                if let Some(Unheard { to, turns }) = gather.add(&to, line, now) {
+                    self.lose(&to, turns, "too many addresses are told at once");
                 }
             }
         }
-        for letter in gather.due(Instant::now()) {
+        for letter in gather.due(now) {
             let made = (self.now)().unix_seconds();
             let (subject, text) = (letter.subject(), letter.text(&self.place));
-            let Letter { to, lines, .. } = letter;
-            let pushed = self.queue().push(Mail { to: to.clone(), subject, text, made }, Instant::now());
+            let Letter { account, to, lines, .. } = letter;
+            let mail = Mail { account: Some(account), to: to.clone(), subject, text, made };
+            let pushed = self.queue().push(mail, now);
             match pushed {
-                Ok(()) => {
+                Ok(gave_way) => {
                     lines.iter().for_each(|line| told.note(&line.turn));
                     self.more.notify_one();
+                    if let Some(mail) = gave_way {
+                        self.lose(&mail.to, 1, "it gave way to one of an account that has fewer");
+                    }
                 }
-                Err(error) => self.lose(&to, &error.to_string()),
+                Err(error) => self.lose(&to, 1, &error.to_string()),
             }
         }
         told.save();
@@ -265,15 +274,18 @@ async fn deliver(shared: Arc<Shared>, way: Way) {
         let (old, young): (Vec<_>, Vec<_>) =
             due.into_iter().partition(|(_, mail)| now.saturating_sub(mail.made) > KEPT.as_secs());
         for (name, mail) in old {
-            shared.lose(&mail.to, "no server took it in two days");
+            shared.lose(&mail.to, 1, "no server took it in two days");
             shared.queue().remove(&name);
         }
         if young.is_empty() {
             continue;
         }
+        let (mut are_told, mut is_judged) = (false, false);
         let failed = way
             .send(&young, |name, result| {
                 let counters = &shared.counters;
+                are_told = true;
+                is_judged |= matches!(result, Ok(()) | Err(SendError::Refused(_)));
                 match result {
                     Ok(()) => {
                         Counters::count(&counters.sent, 1);
@@ -294,13 +306,15 @@ async fn deliver(shared: Arc<Shared>, way: Way) {
             .await;
         shared.note_waiting();
         match failed {
-            None => rest = REST,
-            Some(error) => {
-                Counters::count(&shared.counters.later, 1);
+            // Where a mail went its way, what stopped the one behind it is as likely that one's fault: the others are tried.
+            Some(error) if !is_judged => {
+                // Those that were tried are counted.
+                Counters::count(&shared.counters.later, u64::from(!are_told));
                 tracing::warn!(%error, "no mail gets through the mail server; it is tried again in {} s", rest.as_secs());
                 tokio::time::sleep(rest).await;
                 rest = (rest * 2).min(REST_MAX);
             }
+            _ => rest = REST,
         }
     }
 }

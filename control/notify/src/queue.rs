@@ -1,12 +1,13 @@
 //! Mails that wait, on disk: each is a file until a server has taken it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use bartizan_names::AccountId;
 use serde::{Deserialize, Serialize};
 
 /// Mails that wait at most.
@@ -26,6 +27,9 @@ const SUFFIX: &str = ".mail";
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mail {
+    /// Whose servers it is about; none in a file from before this was written.
+    #[serde(default)]
+    pub(crate) account: Option<AccountId>,
     pub(crate) to: String,
     pub(crate) subject: String,
     pub(crate) text: String,
@@ -82,11 +86,12 @@ impl Queue {
         Ok(Queue { dir: dir.to_owned(), mails, numbered })
     }
 
-    /// On disk from here on.
-    pub(crate) fn push(&mut self, mail: Mail, now: Instant) -> Result<(), QueueError> {
-        if self.mails.len() >= MAILS_MAX {
-            return Err(QueueError::Full);
-        }
+    /// On disk from here on. Where it is full, the newest mail of the account that has most gives way, and is given back.
+    pub(crate) fn push(&mut self, mail: Mail, now: Instant) -> Result<Option<Mail>, QueueError> {
+        let giving_way = match self.mails.len() >= MAILS_MAX {
+            true => Some(self.newest_of_most(mail.account).ok_or(QueueError::Full)?),
+            false => None,
+        };
         self.numbered += 1;
         let name = format!("{:020}{SUFFIX}", self.numbered);
         let (path, partial) = (self.dir.join(&name), self.dir.join(format!("{:020}.new", self.numbered)));
@@ -96,21 +101,41 @@ impl Queue {
         fs::rename(&partial, &path)?;
         File::open(&self.dir)?.sync_all()?;
         self.mails.insert(name, Waiting { mail, tries: 0, at: now });
-        Ok(())
+        Ok(giving_way.and_then(|name| self.remove(&name)))
     }
 
-    /// Up to so many whose time has come.
+    /// None if no account has more than this one.
+    fn newest_of_most(&self, own: Option<AccountId>) -> Option<String> {
+        let mut counts: HashMap<Option<AccountId>, usize> = HashMap::new();
+        for waiting in self.mails.values() {
+            *counts.entry(waiting.mail.account).or_default() += 1;
+        }
+        let own = counts.get(&own).copied().unwrap_or(0);
+        let (most, _) = counts.into_iter().max_by_key(|(_, count)| *count).filter(|(_, count)| *count > own)?;
+        let newest = self.mails.iter().rev().find(|(_, waiting)| waiting.mail.account == most);
+        newest.map(|(name, _)| name.clone())
+    }
+
+    /// Up to so many whose time has come: the oldest of each account, then the next of each.
     pub(crate) fn due(&self, now: Instant, max: usize) -> Vec<(String, Mail)> {
-        let due = self.mails.iter().filter(|(_, waiting)| waiting.at <= now);
-        due.take(max).map(|(name, waiting)| (name.clone(), waiting.mail.clone())).collect()
+        let mut before: HashMap<Option<AccountId>, usize> = HashMap::new();
+        let mut due = Vec::new();
+        for (name, waiting) in self.mails.iter().filter(|(_, waiting)| waiting.at <= now) {
+            let nth = before.entry(waiting.mail.account).or_default();
+            due.push((*nth, name, waiting));
+            *nth += 1;
+        }
+        due.sort_by_key(|(nth, ..)| *nth);
+        due.into_iter().take(max).map(|(_, name, waiting)| (name.clone(), waiting.mail.clone())).collect()
     }
 
     /// It is done with.
-    pub(crate) fn remove(&mut self, name: &str) {
-        self.mails.remove(name);
+    pub(crate) fn remove(&mut self, name: &str) -> Option<Mail> {
+        let removed = self.mails.remove(name)?;
         if let Err(error) = fs::remove_file(self.dir.join(name)) {
             tracing::warn!(name, %error, "a mail that is done with is sent again after a start");
         }
+        Some(removed.mail)
     }
 
     /// It was not taken this time.
@@ -139,7 +164,17 @@ mod tests {
     use super::*;
 
     fn mail(text: &str) -> Mail {
-        Mail { to: "a@example.com".to_owned(), subject: "one".to_owned(), text: text.to_owned(), made: 1 }
+        mail_of(1, text)
+    }
+
+    fn mail_of(account: u8, text: &str) -> Mail {
+        Mail {
+            account: Some(AccountId::from_bytes([account; 16])),
+            to: "a@example.com".to_owned(),
+            subject: "one".to_owned(),
+            text: text.to_owned(),
+            made: 1,
+        }
     }
 
     #[test]
@@ -190,5 +225,19 @@ mod tests {
             queue.mails.insert(number.to_string(), Waiting { mail: mail("x"), tries: 0, at: now });
         }
         assert!(matches!(queue.push(mail("one"), now), Err(QueueError::Full)));
+        // Who has fewer finds room at the cost of who has most, and is not behind all of them.
+        let gave_way = queue.push(mail_of(2, "two"), now).unwrap();
+        assert_eq!(gave_way, Some(mail("x")));
+        let texts = |due: Vec<(String, Mail)>| due.into_iter().map(|(_, mail)| mail.text).collect::<Vec<_>>();
+        assert_eq!((queue.len(), texts(queue.due(now, 3))), (MAILS_MAX, vec!["x".into(), "two".into(), "x".into()]));
+    }
+
+    #[test]
+    fn a_file_from_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = r#"{"to":"a@example.com","subject":"one","text":"two","made":1}"#;
+        fs::write(dir.path().join("00000000000000000001.mail"), old).unwrap();
+        let queue = Queue::open(dir.path(), Instant::now()).unwrap();
+        assert_eq!(queue.due(Instant::now(), 1)[0].1, Mail { account: None, ..mail("two") });
     }
 }

@@ -14,9 +14,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 /// Far more than anything takes.
 const STUCK: Duration = Duration::from_secs(60);
 
-struct OneTurn(Mutex<Vec<PoolTurn>>);
+struct Turns(Mutex<Vec<PoolTurn>>);
 
-impl PoolQuery for OneTurn {
+impl PoolQuery for Turns {
     fn pool(&self, _: PoolId) -> Option<PoolSeen> {
         None
     }
@@ -32,7 +32,8 @@ fn turn() -> PoolTurn {
     PoolTurn { account: AccountId::from_bytes([1; 16]), pool: PoolId::from_bytes([2; 16]), turn, well: 1, nodes: 2 }
 }
 
-/// What a server answers to a command that begins like this; before all others to the connection itself.
+/// What a server answers to a command that begins like this; before all others to the connection itself. Nothing ends the
+/// connection; so does what ends with `!`, once it is said.
 type Script = &'static [(&'static str, &'static str)];
 
 const GOOD: Script = &[
@@ -62,6 +63,10 @@ fn server(script: Script) -> (u16, Arc<Mutex<Vec<String>>>) {
             };
             let say = |stream: &mut std::net::TcpStream, line: &str| match find(line) {
                 Some((_, "")) | None => false,
+                Some((_, answer)) if answer.ends_with('!') => {
+                    drop(stream.write_all(format!("{answer}\r\n").as_bytes()));
+                    false
+                }
                 Some((_, answer)) => stream.write_all(format!("{answer}\r\n").as_bytes()).is_ok(),
             };
             if !say(&mut stream, "") {
@@ -108,7 +113,7 @@ fn sent(settings: Settings, told: &Mutex<Vec<String>>, outcome: &str) -> Vec<Str
         let who = |_, _| Some(("web".to_owned(), vec!["ops@example.com".to_owned()]));
         let counters = start(Given {
             settings,
-            pools: Arc::new(OneTurn(Mutex::new(vec![turn()]))),
+            pools: Arc::new(Turns(Mutex::new(vec![turn()]))),
             who: Arc::new(who),
             dir: dir.path().join("mail"),
             place: "lhr".to_owned(),
@@ -220,6 +225,39 @@ fn what_a_mail_server_says_decides() {
                 sent(settings(port), &told, outcome);
             });
         }
+    });
+}
+
+/// A server that ends the connection with whoever names somebody it does not know, as many do: the mail is refused, once, and
+/// those to others arrive, of another account and without a rest.
+#[test]
+fn one_refusal_stops_no_other() {
+    let (port, told) = server(&[("RCPT TO:<nobody", "550 nobody here!")]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let dir = tempfile::tempdir().unwrap();
+        let (greedy, other) = (AccountId::from_bytes([1; 16]), AccountId::from_bytes([3; 16]));
+        let who = move |account, _| {
+            let to = if account == greedy { "nobody@example.com" } else { "ops@example.com" };
+            Some(("web".to_owned(), vec![to.to_owned()]))
+        };
+        let turns = vec![turn(), turn(), PoolTurn { account: other, ..turn() }];
+        let began = Instant::now();
+        let counters = start(Given {
+            settings: settings(port),
+            pools: Arc::new(Turns(Mutex::new(turns))),
+            who: Arc::new(who),
+            dir: dir.path().join("mail"),
+            place: "lhr".to_owned(),
+            now: Arc::new(|| Timestamp::from_unix_micros(1_800_000_000_000_000)),
+        })
+        .unwrap();
+        while count(&*counters, "sent") + count(&*counters, "refused") < 3 {
+            assert!(began.elapsed() < STUCK, "{:?}", told.lock().unwrap());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let all = ["sent", "refused", "later", "lost"].map(|outcome| count(&*counters, outcome));
+        assert_eq!(all, [1, 2, 0, 0], "{:?}", told.lock().unwrap());
     });
 }
 
