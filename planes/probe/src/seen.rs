@@ -4,14 +4,14 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bartizan_names::{PoolId, Timestamp};
+use bartizan_names::{AccountId, PoolId, Timestamp};
 use bartizan_observed::{Measured, Metric, NodeSeen, NodeTurn, PoolQuery, PoolSeen, PoolTurn, Sample};
 use bartizan_steering::Check;
 
 /// What a pool remembers of what its servers turned into.
 const TURNS_MAX: usize = 50;
 
-/// Turns that wait for whoever tells people of them.
+/// Turns that wait for whoever tells people of them. Of more, the oldest of the account that has most goes.
 const UNTOLD_MAX: usize = 1_000;
 
 /// Written once a look, and read when somebody asks the API.
@@ -22,8 +22,16 @@ pub(crate) struct Seen {
     failed: AtomicU64,
     delayed: AtomicU64,
     turned: AtomicU64,
-    /// What nobody has taken yet, and how many there were beside these.
-    untold: Mutex<(VecDeque<PoolTurn>, u64)>,
+    untold: Mutex<Untold>,
+}
+
+/// What nobody has taken yet.
+#[derive(Default)]
+struct Untold {
+    turns: HashMap<AccountId, VecDeque<PoolTurn>>,
+    count: usize,
+    /// How many there were beside these.
+    lost: u64,
 }
 
 #[derive(Default)]
@@ -90,16 +98,29 @@ impl Seen {
 
     /// Keeps a turn for whoever tells people of it.
     pub(crate) fn tell(&self, turn: PoolTurn) {
-        let (untold, lost) = &mut *self.untold.lock().unwrap_or_else(PoisonError::into_inner);
-        if untold.len() == UNTOLD_MAX {
-            untold.pop_front();
-            *lost += 1;
+        let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
+        untold.turns.entry(turn.account).or_default().push_back(turn);
+        untold.count += 1;
+        if untold.count > UNTOLD_MAX {
+            untold.forget_one();
         }
-        untold.push_back(turn);
     }
 
     pub(crate) fn count_turned(&self) {
         self.turned.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Untold {
+    fn forget_one(&mut self) {
+        let Some((account, most)) = self.turns.iter_mut().max_by_key(|(_, turns)| turns.len()) else { return };
+        let account = *account;
+        most.pop_front();
+        if most.is_empty() {
+            self.turns.remove(&account);
+        }
+        self.count -= 1;
+        self.lost += 1;
     }
 }
 
@@ -116,8 +137,11 @@ impl PoolQuery for Seen {
     }
 
     fn take_turns(&self) -> (Vec<PoolTurn>, u64) {
-        let (untold, lost) = std::mem::take(&mut *self.untold.lock().unwrap_or_else(PoisonError::into_inner));
-        (untold.into(), lost)
+        let Untold { turns, lost, .. } =
+            std::mem::take(&mut *self.untold.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut turns: Vec<_> = turns.into_values().flatten().collect();
+        turns.sort_by_key(|turn| turn.turn.at);
+        (turns, lost)
     }
 }
 
@@ -144,21 +168,27 @@ impl Measured for Seen {
 
 #[cfg(test)]
 mod tests {
-    use bartizan_names::AccountId;
 
     use super::*;
 
     #[test]
     fn so_many_turns_wait() {
         let seen = Seen::default();
-        for number in 0..UNTOLD_MAX + 3 {
+        let tell = |account: u8, number: usize| {
             let at = Timestamp::from_unix_micros(number as u64);
             let turn = NodeTurn { at, node: String::new(), healthy: true, reason: String::new() };
-            let (account, pool) = (AccountId::from_bytes([1; 16]), PoolId::from_bytes([2; 16]));
+            let (account, pool) = (AccountId::from_bytes([account; 16]), PoolId::from_bytes([2; 16]));
             seen.tell(PoolTurn { account, pool, turn, well: 1, nodes: 1 });
-        }
+        };
+        (0..UNTOLD_MAX + 3).for_each(|number| tell(1, number));
         let (turns, lost) = seen.take_turns();
         assert_eq!((turns.len(), lost, turns[0].turn.at.unix_micros()), (UNTOLD_MAX, 3, 3));
         assert_eq!(seen.take_turns(), (Vec::new(), 0));
+        // Whose servers turn all the time keeps from nobody what they are to be told.
+        tell(2, 0);
+        (1..UNTOLD_MAX + 3).for_each(|number| tell(1, number));
+        let (turns, lost) = seen.take_turns();
+        let ats: Vec<_> = turns.iter().map(|turn| turn.turn.at.unix_micros()).collect();
+        assert_eq!((turns.len(), lost, &ats[..3]), (UNTOLD_MAX, 3, &[0, 4, 5][..]));
     }
 }
