@@ -356,7 +356,7 @@ fn monitor_body(words: &MonitorWords) -> Value {
     body
 }
 
-/// How often, and how long after each other, it is asked what a preview found: it takes a minute at most.
+/// How often, and how long after each other, it is asked what a preview found: all of it takes a minute at most.
 const LOOKS_MAX: u32 = 150;
 const LOOK_AFTER: Duration = Duration::from_millis(500);
 
@@ -382,7 +382,13 @@ async fn preview(api: &Api, of: &str, output: Output) -> anyhow::Result<()> {
             lines.extend(origin_lines(seen));
         }
         lines.join("\n")
-    })
+    })?;
+    let missing = pools.keys().filter(|id| found[id.as_str()].is_null()).count();
+    if missing > 0 {
+        let message = format!("the edge told nothing of {missing} of {} pools in time", pools.len());
+        return Err(Failure::new(Cause::Failed, message).remedy("run it again; `bartizan status` may say why").into());
+    }
+    Ok(())
 }
 
 fn word(healthy: &Value) -> String {

@@ -48,10 +48,11 @@ impl bartizan_api::Looks for Looks {
         &self,
         account: bartizan_names::AccountId,
         monitor: bartizan_model::Monitor,
-        pool: bartizan_model::Pool,
+        pools: Vec<bartizan_model::Pool>,
         done: bartizan_api::Done,
     ) -> bool {
-        self.0.begin(bartizan_publish::check_of(account, monitor, &pool), done)
+        let check = |pool| bartizan_publish::check_of(account, monitor.clone(), pool);
+        self.0.begin(pools.iter().map(check).collect(), done)
     }
 }
 

@@ -251,6 +251,7 @@ faults! {
     LoadBalancerUnknown = 404 10603 "Load balancer not found";
     RegionUnknown = 404 10604 "Region not found";
     PreviewUnknown = 404 10605 "Preview not found";
+    PreviewsBusy = 503 10606 "Too many previews; try again in a while";
     BalancingInvalid = 400 1002 "Validation of load balancing failed";
     BalancingInUse = 400 1005 "Something refers to it";
     LoadBalancerExists = 400 10605 "A load balancer with this name exists";

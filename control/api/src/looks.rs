@@ -9,20 +9,21 @@ use bartizan_names::{AccountId, PoolId};
 use bartizan_observed::PoolSeen;
 use bartizan_v4::load_balancing::PopHealth;
 
-/// Previews that are kept, all and those of one account, and for how long.
-const KEPT_MAX: usize = 64;
+/// Previews that are kept, all and those of one account, and for how long. Where there are as many as may be, the oldest of the
+/// account that has most gives way.
+const KEPT_MAX: usize = 256;
 const KEPT_OF_ACCOUNT_MAX: usize = 8;
 const KEPT: Duration = Duration::from_secs(600);
 
 /// Who looks, given by `bin`.
 pub trait Looks: Send + Sync {
-    /// Has the servers of a pool looked at once, as a monitor would; `done` is told what was seen, in bounded time. False if too
-    /// many ask.
-    fn begin(&self, account: AccountId, monitor: model::Monitor, pool: model::Pool, done: Done) -> bool;
+    /// Has the servers of pools looked at once, as a monitor would; `done` is told what was seen of each, in bounded time, and is
+    /// dropped then. False if too many ask: nothing is looked at then.
+    fn begin(&self, account: AccountId, monitor: model::Monitor, pools: Vec<model::Pool>, done: Done) -> bool;
 }
 
-/// Takes what was seen.
-pub type Done = Box<dyn FnOnce(PoolSeen) + Send>;
+/// Takes what was seen of a pool.
+pub type Done = Arc<dyn Fn(PoolId, PoolSeen) + Send + Sync>;
 
 /// What was found lately. Clones are the same.
 #[derive(Clone, Default)]
@@ -39,18 +40,24 @@ impl Previews {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes room for another one, which has this id; none if there is none.
-    pub(crate) fn begin(&self, account: AccountId) -> Option<String> {
+    /// Makes room for another one, which has this id; or says after how long there is room for one of this account.
+    pub(crate) fn begin(&self, account: AccountId) -> Result<String, Duration> {
         let mut all = self.all();
         all.retain(|_, preview| preview.begun.elapsed() < KEPT);
-        let own = all.values().filter(|preview| preview.account == account).count();
-        if all.len() >= KEPT_MAX || own >= KEPT_OF_ACCOUNT_MAX {
-            return None;
+        let own = all.values().filter(|preview| preview.account == account);
+        let (own, oldest) = (own.clone().count(), own.map(|preview| preview.begun.elapsed()).max());
+        let later = KEPT.saturating_sub(oldest.unwrap_or_default());
+        if own >= KEPT_OF_ACCOUNT_MAX {
+            return Err(later);
+        }
+        if all.len() >= KEPT_MAX {
+            let given = oldest_of_most(&all, own).ok_or(later)?;
+            all.remove(&given);
         }
         // As all other ids are.
         let id = PoolId::from_bytes(bartizan_seal::random()).to_string();
         all.insert(id.clone(), Preview { account, begun: Instant::now(), found: BTreeMap::new() });
-        Some(id)
+        Ok(id)
     }
 
     /// It finds something.
@@ -70,5 +77,36 @@ impl Previews {
         let all = self.all();
         let preview = all.get(id).filter(|preview| preview.account == account && preview.begun.elapsed() < KEPT)?;
         Some(preview.found.clone())
+    }
+}
+
+/// None if no account has more than so many.
+fn oldest_of_most(all: &HashMap<String, Preview>, own: usize) -> Option<String> {
+    let mut counts: HashMap<AccountId, usize> = HashMap::new();
+    for preview in all.values() {
+        *counts.entry(preview.account).or_default() += 1;
+    }
+    let (most, _) = counts.into_iter().max_by_key(|(_, count)| *count).filter(|(_, count)| *count > own)?;
+    let oldest = all.iter().filter(|(_, preview)| preview.account == most).min_by_key(|(_, preview)| preview.begun);
+    oldest.map(|(id, _)| id.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_account_has_its_own() {
+        let previews = Previews::default();
+        let account = |number: usize| AccountId::from_bytes([number as u8; 16]);
+        let greedy = KEPT_MAX / KEPT_OF_ACCOUNT_MAX;
+        for number in 0..KEPT_MAX {
+            previews.begin(account(number % greedy)).unwrap();
+        }
+        assert!(previews.begin(account(0)).is_err_and(|later| later <= KEPT));
+        // All places are taken, and whoever has fewer than others still finds one.
+        let late = previews.begin(account(greedy)).unwrap();
+        assert_eq!(previews.found(account(greedy), &late), Some(BTreeMap::new()));
+        assert_eq!(previews.all().len(), KEPT_MAX);
     }
 }

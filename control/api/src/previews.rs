@@ -2,10 +2,13 @@
 //! `…/load_balancers/preview/{preview_id}`, what it found.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use bartizan_model as model;
 use bartizan_names::{AccountId, MonitorId, PoolId};
+use bartizan_observed::PoolSeen;
 use bartizan_store::{Key, Kind, Prefix, Scope};
 use bartizan_v4::load_balancing::{PopHealth, PreviewFound, PreviewStarted};
 use bartizan_v4::{Envelope, Monitor, MonitorBody, Pool};
@@ -25,6 +28,9 @@ use crate::state::Api;
 
 /// Pools of one preview: of more that go by a monitor these are looked at.
 const POOLS_LOOKED_AT: usize = 8;
+
+/// When to try again where as many are under way as may be: each takes a minute at most, and most a moment.
+const AGAIN: Duration = Duration::from_secs(10);
 
 pub(crate) fn routes(api: &Api) -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -108,20 +114,23 @@ fn begin(
     if caller.only_tries() {
         return Ok(Reply::of(PreviewStarted { pools: names, preview_id: String::new() }));
     }
-    let crowded =
-        || Fault::BalancingInvalid.because("too many previews are kept or under way; try again in some minutes");
+    let under_way =
+        |whose| Fault::PreviewsBusy.because(format!("as many {whose} are under way as may be")).after(AGAIN);
     let parsed = pools.iter().map(model::Pool::parse).collect::<Result<Vec<_>, _>>()?;
+    let place = api.previewing().begin(Some(account)).ok_or_else(|| under_way("previews of this account"))?;
     let previews = api.previews();
-    let preview = previews.begin(account).ok_or_else(crowded)?;
-    for pool in parsed {
-        let (found, preview_id, pool_id) = (previews.clone(), preview.clone(), pool.id);
-        let done: Done = Box::new(move |seen| {
-            found.add(&preview_id, pool_id, PopHealth { healthy: seen.healthy, origins: origins(seen.nodes) });
-        });
-        if !api.looks().begin(account, monitor.clone(), pool, done) {
-            previews.forget(&preview);
-            return Err(crowded());
-        }
+    let preview = previews.begin(account).map_err(|later| {
+        Fault::PreviewsBusy.because("as many of this account are kept as may be, for ten minutes each").after(later)
+    })?;
+    let (found, preview_id) = (previews.clone(), preview.clone());
+    let done: Done = Arc::new(move |pool, seen: PoolSeen| {
+        // It goes with the last who may tell something.
+        let _ = &place;
+        found.add(&preview_id, pool, PopHealth { healthy: seen.healthy, origins: origins(seen.nodes) });
+    });
+    if !api.looks().begin(account, monitor, parsed, done) {
+        previews.forget(&preview);
+        return Err(under_way("previews"));
     }
     Ok(Reply::of(PreviewStarted { pools: names, preview_id: preview }))
 }

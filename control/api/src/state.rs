@@ -58,6 +58,9 @@ pub(crate) const LOOKERS_OF_ACCOUNT_MAX: usize = 4;
 /// edge has places for those of many.
 const TRACES_OF_ACCOUNT_MAX: usize = 4;
 
+/// Previews that are under way for one account at a time.
+const PREVIEWS_OF_ACCOUNT_MAX: usize = 2;
+
 /// What is true about this edge for as long as it runs.
 #[derive(Clone, Debug)]
 pub struct Facts {
@@ -183,6 +186,7 @@ struct Shared {
     last_used: Arc<LastUsed>,
     lookers: Shares,
     tracings: Shares,
+    previewing: Shares,
     /// Who may put together an answer from statistics.
     reports: (Arc<Semaphore>, Shares),
     /// SHA-256 of the local authority's certificate, hexadecimal.
@@ -215,6 +219,7 @@ impl Api {
             last_used,
             lookers: Shares::of(LOOKERS_OF_ACCOUNT_MAX),
             tracings: Shares::of(TRACES_OF_ACCOUNT_MAX),
+            previewing: Shares::of(PREVIEWS_OF_ACCOUNT_MAX),
             reports: (Arc::new(Semaphore::new(REPORTS_AT_ONCE)), Shares::of(REPORTS_OF_ACCOUNT_MAX)),
             ca_pin,
         }))
@@ -242,6 +247,11 @@ impl Api {
     /// For whom requests are being traced.
     pub(crate) fn tracings(&self) -> &Shares {
         &self.0.tracings
+    }
+
+    /// For whom servers of pools are being looked at.
+    pub(crate) fn previewing(&self) -> &Shares {
+        &self.0.previewing
     }
 
     /// What was counted.

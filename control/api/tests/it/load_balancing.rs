@@ -4,7 +4,7 @@ use bartizan_names::PoolId;
 use bartizan_store::Key;
 use serde_json::{Value, json};
 
-use crate::edge::{Edge, commit, put};
+use crate::edge::{Answer, Edge, commit, put};
 
 fn path(edge: &Edge, what: &str) -> String {
     format!("/accounts/{}/load_balancers/{what}", edge.account())
@@ -346,13 +346,27 @@ fn previews() {
     let of_other = format!("/accounts/{other}/load_balancers/preview/{}", begun["preview_id"].as_str().unwrap());
     assert_eq!(edge.get(&of_other).verdict(), "404 10605");
     let crowd = of("crowd", None);
-    assert_eq!(preview("pools", &crowd, json!({})).verdict(), "400 1002");
-    // Five were made above; so many are kept.
+    let refused = |answer: Answer, seconds: std::ops::RangeInclusive<u64>| {
+        assert_eq!(answer.verdict(), "503 10606");
+        let after = answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!(seconds.contains(&after), "{after}");
+    };
+    // However often there is no place, nothing stays of it.
+    (0..9).for_each(|_| refused(preview("pools", &crowd, json!({})), 10..=11));
+    // Five were made above. Of two that never end a third one waits, and another account's does not.
     let never = of("never", None);
-    for _ in 5..8 {
+    for _ in 5..7 {
         assert_eq!(found(&preview("pools", &never, json!({})).result()), json!({}));
     }
-    assert_eq!(preview("pools", &never, json!({})).verdict(), "400 1002");
+    refused(preview("pools", &alone, json!({})), 10..=11);
+    let foreign = format!("/accounts/{other}/load_balancers/pools");
+    let body = json!({"name": "theirs", "origins": [{"name": "one", "address": "192.0.2.1"}]}).to_string();
+    let theirs = id(&edge.post(&foreign, &body).result());
+    for _ in 0..8 {
+        edge.post(&format!("{foreign}/{theirs}/preview"), "{}").result();
+    }
+    // So many are kept.
+    refused(edge.post(&format!("{foreign}/{theirs}/preview"), "{}"), 500..=601);
 }
 
 #[test]
