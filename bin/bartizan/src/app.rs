@@ -115,7 +115,8 @@ pub async fn of_zone(api: &Api, zone: &Value) -> anyhow::Result<Vec<Value>> {
 
 /// A name as the API has it, in whatever letters it was typed.
 pub fn as_kept(name: &str) -> String {
-    bartizan_names::to_ascii(name).map_or_else(|_| name.to_owned(), |name| name.trim_end_matches('.').to_ascii_lowercase())
+    bartizan_names::to_ascii(name)
+        .map_or_else(|_| name.to_owned(), |name| name.trim_end_matches('.').to_ascii_lowercase())
 }
 
 fn base(zone: &Value) -> String {

@@ -10,6 +10,11 @@ use bartizan_observed::{NodeTurn, PoolTurn};
 const CREDITS: u32 = 5;
 const REFILL: Duration = Duration::from_secs(60);
 
+/// Mails that the pools of one account make, one after the other, before they have to wait; and how long until there may be one more.
+/// Whom an account names is not asked, and the mail server is one that all share.
+const ACCOUNT_CREDITS: u32 = 60;
+const ACCOUNT_REFILL: Duration = Duration::from_secs(30);
+
 /// Turns that one mail tells of. Of more it tells how many there were.
 const LINES_MAX: usize = 100;
 
@@ -40,15 +45,46 @@ pub(crate) struct Unheard {
     pub(crate) turns: u64,
 }
 
-/// Who is to be told of what. No account is without an address.
+/// Who is to be told of what.
 #[derive(Default)]
-pub(crate) struct Gather(HashMap<AccountId, HashMap<String, Waiting>>);
+pub(crate) struct Gather(HashMap<AccountId, Account>);
+
+struct Account {
+    addresses: HashMap<String, Waiting>,
+    credits: Credits,
+}
 
 struct Waiting {
     lines: Vec<Line>,
     more: u64,
-    credits: u32,
+    credits: Credits,
+}
+
+/// So many mails may be made at once, and one more each time that has passed.
+struct Credits {
+    left: u32,
+    most: u32,
+    refill: Duration,
     since: Instant,
+}
+
+impl Credits {
+    fn new(most: u32, refill: Duration, now: Instant) -> Credits {
+        Credits { left: most, most, refill, since: now }
+    }
+
+    fn at(&mut self, now: Instant) -> u32 {
+        let passed = now.saturating_duration_since(self.since).as_secs() / self.refill.as_secs();
+        if passed > 0 {
+            self.left = self.left.saturating_add(u32::try_from(passed).unwrap_or(u32::MAX)).min(self.most);
+            self.since = now;
+        }
+        self.left
+    }
+
+    fn are_all_there(&mut self, now: Instant) -> bool {
+        self.at(now) == self.most
+    }
 }
 
 impl Gather {
@@ -56,16 +92,21 @@ impl Gather {
     /// has most.
     pub(crate) fn add(&mut self, to: &str, line: Line, now: Instant) -> Option<Unheard> {
         let account = line.turn.account;
-        let (own, is_known) = self.0.get(&account).map_or((0, false), |own| (own.len(), own.contains_key(to)));
+        let own = self.0.get(&account).map(|account| &account.addresses);
+        let (own, is_known) = own.map_or((0, false), |own| (own.len(), own.contains_key(to)));
         let mut unheard = None;
-        if !is_known && self.0.values().map(HashMap::len).sum::<usize>() >= ADDRESSES_MAX {
+        if !is_known && self.0.values().map(|account| account.addresses.len()).sum::<usize>() >= ADDRESSES_MAX {
             unheard = self.make_room(own);
             if unheard.is_none() {
                 return Some(Unheard { to: to.to_owned(), turns: 1 });
             }
         }
-        let new = || Waiting { lines: Vec::new(), more: 0, credits: CREDITS, since: now };
-        let waiting = self.0.entry(account).or_default().entry(to.to_owned()).or_insert_with(new);
+        let account = self.0.entry(account).or_insert_with(|| Account {
+            addresses: HashMap::new(),
+            credits: Credits::new(ACCOUNT_CREDITS, ACCOUNT_REFILL, now),
+        });
+        let new = || Waiting { lines: Vec::new(), more: 0, credits: Credits::new(CREDITS, REFILL, now) };
+        let waiting = account.addresses.entry(to.to_owned()).or_insert_with(new);
         match waiting.lines.len() < LINES_MAX {
             true => waiting.lines.push(line),
             false => waiting.more += 1,
@@ -75,40 +116,43 @@ impl Gather {
 
     /// Forgets an address of the account that has most, the one that misses least by it. None if no account has more than this.
     fn make_room(&mut self, own: usize) -> Option<Unheard> {
-        let most = self.0.values_mut().max_by_key(|addresses| addresses.len()).filter(|most| most.len() > own)?;
+        let all = self.0.values_mut().map(|account| &mut account.addresses);
+        let most = all.max_by_key(|addresses| addresses.len()).filter(|most| most.len() > own)?;
         let to = most.iter().min_by_key(|(_, waiting)| waiting.turns()).map(|(to, _)| to.clone())?;
         let turns = most.remove(&to)?.turns();
-        self.0.retain(|_, addresses| !addresses.is_empty());
         Some(Unheard { to, turns })
     }
 
     /// Those that were told all and may be told as much again need not be remembered.
     pub(crate) fn forget_told(&mut self, now: Instant) {
-        self.0.retain(|_, addresses| {
-            addresses.retain(|_, waiting| waiting.refill(now) < CREDITS || !waiting.lines.is_empty());
-            !addresses.is_empty()
+        self.0.retain(|_, Account { addresses, credits }| {
+            addresses.retain(|_, waiting| !waiting.credits.are_all_there(now) || !waiting.lines.is_empty());
+            !addresses.is_empty() || !credits.are_all_there(now)
         });
     }
 
     /// The mails whose time has come.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<Letter> {
         let mut letters = Vec::new();
-        let all =
-            self.0.iter_mut().flat_map(|(account, addresses)| addresses.iter_mut().map(move |one| (*account, one)));
-        for (account, (to, waiting)) in all {
-            let credits = waiting.refill(now) as usize;
-            let count = waiting.lines.len();
-            if count == 0 || credits == 0 {
-                continue;
-            }
-            let (lines, more) = (std::mem::take(&mut waiting.lines), std::mem::take(&mut waiting.more));
-            let letter = |lines, more| Letter { account, to: to.clone(), lines, more };
-            if count <= credits {
-                waiting.credits -= count as u32;
-                letters.extend(lines.into_iter().map(|line| letter(vec![line], 0)));
-            } else {
-                waiting.credits = 0;
-                letters.push(letter(lines, more));
+        for (account, Account { addresses, credits: of_all }) in &mut self.0 {
+            of_all.at(now);
+            for (to, waiting) in addresses {
+                let credits = waiting.credits.at(now).min(of_all.left) as usize;
+                let count = waiting.lines.len();
+                if count == 0 || credits == 0 {
+                    continue;
+                }
+                let (lines, more) = (std::mem::take(&mut waiting.lines), std::mem::take(&mut waiting.more));
+                let letter = |lines, more| Letter { account: *account, to: to.clone(), lines, more };
+                if count <= credits {
+                    waiting.credits.left -= count as u32;
+                    of_all.left -= count as u32;
+                    letters.extend(lines.into_iter().map(|line| letter(vec![line], 0)));
+                } else {
+                    waiting.credits.left = 0;
+                    of_all.left -= 1;
+                    letters.push(letter(lines, more));
+                }
             }
         }
         letters
@@ -116,22 +160,14 @@ impl Gather {
 
     /// How many turns nobody was told of yet.
     pub(crate) fn waiting(&self) -> usize {
-        self.0.values().flat_map(HashMap::values).map(|waiting| waiting.lines.len()).sum()
+        let all = self.0.values().flat_map(|account| account.addresses.values());
+        all.map(|waiting| waiting.lines.len()).sum()
     }
 }
 
 impl Waiting {
     fn turns(&self) -> u64 {
         self.lines.len() as u64 + self.more
-    }
-
-    fn refill(&mut self, now: Instant) -> u32 {
-        let passed = now.saturating_duration_since(self.since).as_secs() / REFILL.as_secs();
-        if passed > 0 {
-            self.credits = self.credits.saturating_add(u32::try_from(passed).unwrap_or(u32::MAX)).min(CREDITS);
-            self.since = now;
-        }
-        self.credits
     }
 }
 
@@ -140,7 +176,7 @@ impl Letter {
         match &self.lines[..] {
             [Line { name, turn }] if self.more == 0 => {
                 let what = if turn.turn.healthy { "is well again" } else { "is down" };
-                format!("{name}: a server {what}, {} of {} are well", turn.well, turn.nodes)
+                format!("{}: a server {what}, {} of {} are well", named(name), turn.well, turn.nodes)
             }
             lines => format!("servers of pools turned {} times", lines.len() as u64 + self.more),
         }
@@ -156,7 +192,7 @@ impl Letter {
                 (false, true) => "is down".to_owned(),
                 (false, false) => format!("is down: {}", one_line(reason)),
             };
-            let node = one_line(node);
+            let (name, node) = (named(name), named(node));
             text += &format!(
                 "{at}  pool {name} ({pool})\n  the server {node} {what}\n  {well} of {nodes} servers are well\n\n"
             );
@@ -166,6 +202,12 @@ impl Letter {
         }
         text + &format!("Seen from {place}. Who is told is set in the pool's notification_email.\n")
     }
+}
+
+/// A name that an account gave: whom it names gets no links, and no texts, of its own choice.
+fn named(text: &str) -> String {
+    let is_of_names = |char: char| char.is_alphanumeric() || " ._-:".contains(char);
+    text.chars().map(|char| if is_of_names(char) { char } else { '?' }).take(80).collect()
 }
 
 /// Nothing that somebody else said begins a line.
@@ -225,6 +267,29 @@ mod tests {
         assert_eq!(gather.waiting(), 1);
     }
 
+    /// Whoever names many addresses has no more mails sent than others, and what waits is told by fewer.
+    #[test]
+    fn an_account_has_so_many_mails() {
+        let now = Instant::now();
+        let mut gather = Gather::default();
+        let address = |number: u32| format!("a{number}@example.com");
+        for _ in 0..2 {
+            (0..100).for_each(|number| assert_eq!(gather.add(&address(number), line("one"), now), None));
+        }
+        assert_eq!(gather.add("b@example.com", line_of(2, "one"), now), None);
+        let due = |gather: &mut Gather, second| gather.due(now + Duration::from_secs(second)).len();
+        assert_eq!(due(&mut gather, 0), ACCOUNT_CREDITS as usize + 1, "and the one of the other account");
+        assert_eq!((due(&mut gather, 29), due(&mut gather, 30), due(&mut gather, 90)), (0, 1, 2));
+    }
+
+    /// A name is no text of somebody's choice, and no link.
+    #[test]
+    fn names_are_names() {
+        assert_eq!(named("web-1.example.com"), "web-1.example.com");
+        assert_eq!(named("Pay now at http://evil.example/pay?x\r\n<b>"), "Pay now at http:??evil.example?pay?x???b?");
+        assert_eq!(named(&"x".repeat(300)).len(), 80);
+    }
+
     #[test]
     fn addresses_are_few() {
         let now = Instant::now();
@@ -258,8 +323,8 @@ mod tests {
         let told = |account: u8, letters: &[Letter]| {
             letters.iter().filter(|letter| letter.account == AccountId::from_bytes([account; 16])).count()
         };
-        let letters = gather.due(now);
-        assert_eq!((told(1, &letters), told(2, &letters)), (ADDRESSES_MAX - 3, 3));
+        let known = |account: u8| gather.0[&AccountId::from_bytes([account; 16])].addresses.len();
+        assert_eq!((known(1), known(2)), (ADDRESSES_MAX - 3, 3));
         // Each has its own five, also at an address that both name.
         let mut gather = Gather::default();
         for _ in 0..9 {

@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 use bartizan_dial::{Destinations, NameServers, OriginDialer, Reach};
 use bartizan_names::{AccountId, OriginHost, PoolId};
 use bartizan_observed::{Measured, Metric, PoolQuery, PoolTurn, Sample};
+use bartizan_quotas::Rarely;
 use bartizan_tls::{Now, Roots, TlsError, client_config_by};
 use tokio::sync::Notify;
 
@@ -190,10 +191,13 @@ impl Shared {
         self.counters.waiting.store(self.queue().len() as u64, Ordering::Relaxed);
     }
 
-    /// So many mails or turns nobody is ever told of.
+    /// So many mails or turns nobody is ever told of. One line a minute says it.
     fn lose(&self, to: &str, count: u64, reason: &str) {
+        static LOST: Rarely = Rarely::new();
         Counters::count(&self.counters.lost, count);
-        tracing::warn!(to, count, reason, "a mail about servers of pools is given up");
+        if let Some(times) = LOST.turn() {
+            tracing::warn!(to, count, reason, times, "a mail about servers of pools is given up");
+        }
     }
 
     /// What turned since is told to those who want to know. It may wait for the disk.
