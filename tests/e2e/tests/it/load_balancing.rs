@@ -270,7 +270,7 @@ fn dns_tells_services() {
     one.program.kill();
     // Nobody is well: all are told, since one of them may be by now.
     wait::until_eq("the last resort", &both, told);
-    finish(&mut edge.command(["lb", "create", &zone, "api", "--srv", "http"])).failed_with(2);
+    finish(&mut edge.command(["lb", "create", zone, "api", "--srv", "http"])).failed_with(2);
 }
 
 /// A monitor goes nowhere where a record could not lead: not to the edge itself, and not to what a machine tells its own.
