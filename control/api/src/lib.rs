@@ -18,7 +18,7 @@
 //! background  deletions · renewals · acme_worker · crl_bounds · crl_worker
 //! resources   accounts · certificates · certificate_packs · acme · zones · phishing · resource · custom_certificates · origin_roots · origin_clients · client_hosts · client_roots · client_certificates · tokens · sessions · users ·
 //!             members · user · organizations · invites · settings · zone_facts · dnssec · registries · tunnels · apps · owner_names · dns_records · dns_trace · http_trace · analytics · live · delegation · page_rules · tunnel_routes · pops · app_addresses ·
-//!             spectrum · load_balancers · pools · monitors · previews · access_rules · firewall · audit_logs · edge · clock · status · ips · probes
+//!             spectrum · pools · load_balancers · monitors · previews · access_rules · firewall · audit_logs · edge · clock · status · ips · probes
 //! guard       here · state (Api) · auth
 //! store       transaction (View, Change) · memberships · caller · writes · cookie_secrets · passwords · login_codes · calls
 //! calls       path · origin · cookie · permission · roles · reply · error · rights · tag · query · extract · here · front ·
