@@ -161,9 +161,10 @@ fn whole_answers_that_nobody_reads() {
         wait_for("no more is held", || edge.counters().visitors.memory > 0);
         wait_for("all it may have is held", || held(&edge) > OF_A_SOURCE * 3 / 4);
         assert!(held(&edge) <= OF_A_SOURCE, "{}", held(&edge));
-        wait_for("of each is told why", || {
+        // Others are refused before there is anything to take.
+        wait_for("some were answered, and nobody took it", || {
             let visitors = edge.counters().visitors;
-            visitors.starved == visitors.memory
+            (1..=visitors.memory).contains(&visitors.starved)
         });
         // Whoever reads has them.
         let mut other = dial(2, &edge, NAME_SERVER).await.with_preface(&[]).await;
