@@ -52,7 +52,7 @@ pub async fn check_name(api: &Api, zone: &Value, hostname: &str) -> anyhow::Resu
 pub async fn join(api: &Api, pool: &str, tunnel: &Value) -> anyhow::Result<Value> {
     let address = format!("{}.cfargotunnel.com", text(tunnel, "id"));
     let own = json!({ "name": text(tunnel, "name"), "address": address, "enabled": true });
-    for look in 1.. {
+    for look in 1..=LOOKS {
         let Some(known) = named(api, pool).await?.into_iter().next() else {
             let made = api.post(POOLS, &json!({ "name": pool, "origins": [own] })).await?;
             // Of several that were made at once the first is kept, and all see the same one.
@@ -78,7 +78,7 @@ pub async fn join(api: &Api, pool: &str, tunnel: &Value) -> anyhow::Result<Value
             },
         }
     }
-    unreachable!("the last look returns")
+    Err(raced(&format!("the pool {}", quoted(pool))))
 }
 
 /// Makes the name lead to the pool, beside those that it leads to already.
@@ -92,7 +92,7 @@ pub async fn lead(api: &Api, zone: &Value, hostname: &str, pool: &Value) -> anyh
             api.post(&base, &body).await
         }
     };
-    for look in 1.. {
+    for look in 1..=LOOKS {
         // Another machine may have made it meanwhile.
         let known = match (&made, balancer(api, zone, hostname).await?) {
             (_, Some(known)) => known,
@@ -115,7 +115,13 @@ pub async fn lead(api: &Api, zone: &Value, hostname: &str, pool: &Value) -> anyh
             },
         }
     }
-    unreachable!("the last look returns")
+    Err(raced(&format!("the load balancer of {hostname}")))
+}
+
+/// Others are always faster.
+fn raced(what: &str) -> anyhow::Error {
+    let message = format!("{what} was changed or deleted by others each of {LOOKS} times that it was looked at");
+    Failure::new(Cause::Conflict, message).remedy("run the command again").into()
 }
 
 /// The pools of this name, the oldest first.
